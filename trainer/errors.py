@@ -1,0 +1,44 @@
+"""What can go wrong on the trainer's side.
+
+    MetasimError
+    ├── InputError           the user can mend it: the command line prints its one line and exits with 2
+    │   └── PoolUnreachable  no render worker answers at the endpoint
+    └── RenderError          a task could not be rendered; carries `task_id`
+        ├── TaskRefused      the workers say that the task itself is wrong: it fails everywhere
+        └── PoolLost         every worker went away and none came back in time
+
+Modules derive their own errors from these (a grammar's, an idx file's). Every text is one line that names the thing, its
+value, what is allowed and, where there is one, the next step.
+"""
+
+
+class MetasimError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+
+class InputError(MetasimError):
+    """A file, an option, an address or an environment that the user gave is wrong."""
+
+
+class PoolUnreachable(InputError):
+    """No render worker answers at the endpoint."""
+
+
+class RenderError(MetasimError):
+    """A task could not be rendered.
+
+    Attributes:
+        task_id: `RenderTask.id` of the task.
+    """
+
+    def __init__(self, task_id: str, message: str) -> None:
+        super().__init__(f"task {task_id!r}: {message}")
+        self.task_id = task_id
+
+
+class TaskRefused(RenderError):
+    """The task itself is wrong, so no worker can render it."""
+
+
+class PoolLost(RenderError):
+    """No worker was left to render the task, for as long as the pool was told to wait."""
