@@ -7,7 +7,7 @@
         ├── TaskRefused      the workers say that the task itself is wrong: it fails everywhere
         └── PoolLost         every worker went away and none came back in time
 
-Modules derive their own errors from these (a grammar's, an idx file's). Every text is one line that names the thing, its
+Modules derive their own errors from these (a grammar, an idx file). Every text is one line that names the thing, its
 value, what is allowed and, where there is one, the next step.
 """
 
@@ -20,7 +20,7 @@ class InputError(MetasimError):
     """A file, an option, an address or an environment that the user gave is wrong."""
 
 
-class PoolUnreachable(InputError):
+class PoolUnreachable(InputError):  # noqa: N818
     """No render worker answers at the endpoint."""
 
 
@@ -36,9 +36,9 @@ class RenderError(MetasimError):
         self.task_id = task_id
 
 
-class TaskRefused(RenderError):
+class TaskRefused(RenderError):  # noqa: N818
     """The task itself is wrong, so no worker can render it."""
 
 
-class PoolLost(RenderError):
+class PoolLost(RenderError):  # noqa: N818
     """No worker was left to render the task, for as long as the pool was told to wait."""

@@ -1,0 +1,33 @@
+"""What a worker is willing to take on."""
+
+from dataclasses import dataclass
+
+from render_server.errors import InvalidTask
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that are checked before any work is done. All inclusive."""
+
+    #: Nodes of a scene. Masks hold the index of a node in 16 bits.
+    nodes: int = 10_000
+    #: Pixels of an image, width times height.
+    pixels: int = 4096 * 4096
+    #: Samples per pixel.
+    samples: int = 65_536
+    #: Bounces of light between surfaces.
+    bounces: int = 64
+    #: Columns of the Jacobian in one task.
+    columns: int = 10_000
+    #: Size of one asset.
+    asset_bytes: int = 64 << 20
+    #: Size of all assets that the worker keeps on its disk.
+    cache_bytes: int = 1 << 30
+    #: Size of one message on the wire, either way. gRPC's own default of 4 MiB is too small for large images.
+    message_bytes: int = 256 << 20
+    #: Longest time in a process that a task may take before it counts as hanging.
+    task_timeout_s: float = 300.0
+
+
+class LimitExceeded(InvalidTask):
+    """The task is well-formed, but more than this worker takes on; another worker may have higher limits."""
