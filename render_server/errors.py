@@ -14,7 +14,7 @@ class RenderServerError(Exception):
     """Root of everything that a render worker raises on purpose. `str()` is one line, fit for the client."""
 
 
-class InvalidTask(RenderServerError):
+class InvalidTask(RenderServerError):  # noqa: N818
     """A field of the task is wrong.
 
     Args:
@@ -30,7 +30,7 @@ class InvalidTask(RenderServerError):
         self.allowed = allowed
 
 
-class AssetMissing(RenderServerError):
+class AssetMissing(RenderServerError):  # noqa: N818
     """Content that the task names was not handed to the engine.
 
     Args:
@@ -42,9 +42,9 @@ class AssetMissing(RenderServerError):
         self.hashes = tuple(hashes)
 
 
-class RenderFailed(RenderServerError):
+class RenderFailed(RenderServerError):  # noqa: N818
     """The renderer did not deliver an image of a valid task."""
 
 
-class EngineUnavailable(RenderServerError):
+class EngineUnavailable(RenderServerError):  # noqa: N818
     """The engine is unknown or this machine cannot run it."""

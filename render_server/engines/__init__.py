@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from metasim.v1 import render_pb2 as pb
+
 from render_server.errors import EngineUnavailable
 
 #: Names that `create_engine` knows.

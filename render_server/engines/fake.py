@@ -1,0 +1,130 @@
+"""An engine with closed-form images, for fast tests of what talks to engines.
+
+Each sprite or mesh is a Gaussian blob, whatever its texture or shape:
+
+    image(p) = background + sum over nodes of  colour * exp(-q(p) / 2),
+    q(p) = |A^-1 (p - c)|^2,      A = [a_x * w/4, a_y * h/4]      [2 x 2]
+
+with p a pixel's centre, c the projection of the node's origin, a_x and a_y the pixel vectors of a unit step along the
+node's x and y axis, w and h its size (mesh: size_x, size_y), colour its tint or base colour. So a blob has a standard
+deviation of a quarter of the node's size. Blobs add up; the returned image is clipped to 0..1, columns are not. The view
+transform has no effect.
+
+For a root node under an orthographic camera in the identity pose with f pixels per metre, and d = p - c:
+
+    d image/d x     =  f * colour * exp(-q/2) * (S d)_x             S = (A A^T)^-1
+    d image/d y     = -f * colour * exp(-q/2) * (S d)_y             (pixels run downwards)
+    d image/d yaw   =  pi/180 * colour * exp(-q/2) * ((S d)_x d_y - (S d)_y d_x)
+    d image/d scale =  colour * exp(-q/2) * q / scale
+    d image/d red   =  exp(-q/2) in the red channel
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from metasim.v1 import render_pb2 as pb
+from metasim.v1 import scene_pb2
+
+from render_server.engines.frame import SurfaceLayers, pack, wants_labels
+from render_server.geometry import CameraView, Outline, camera_view
+from render_server.probes import column_result, plan_probes
+from render_server.scene_graph import SceneGraph
+
+_CORNERS = np.array([(x, y, 0.0, 1.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
+
+
+class FakeEngine:
+    """Draws blobs. Needs no assets and reads none.
+
+    Args:
+        service_time_s: every task takes at least that long.
+    """
+
+    name = "fake"
+    version = "1"
+    device = "cpu"
+
+    def __init__(self, *, service_time_s: float = 0.0) -> None:
+        self._service_time_s = service_time_s
+
+    def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:  # noqa: ARG002
+        """See `Engine.render`."""
+        started = time.perf_counter()
+        graph = SceneGraph(task.scene)
+        probes = plan_probes(graph, task.columns)
+        base = self._image(task, graph)
+        renders = 1
+        columns = []
+        for probe in probes:
+            sides = [probe.lower_graph(graph), probe.upper_graph(graph)]
+            lower, upper = (base if side is None else self._image(task, side) for side in sides)
+            renders += sum(side is not None for side in sides)
+            columns.append(column_result((upper - lower).astype(np.float32), probe.span))
+        view = camera_view(graph, task.settings.width_px, task.settings.height_px)
+        surface = self._surface(graph, view) if wants_labels(task.outputs) else None
+        result = pack(task, graph, view, base.clip(0.0, 1.0).astype(np.float32), surface, columns)
+        time.sleep(max(0.0, self._service_time_s - (time.perf_counter() - started)))
+        result.timing.render_s = time.perf_counter() - started
+        result.timing.renders = renders
+        return result
+
+    def _image(self, task: pb.RenderTask, graph: SceneGraph) -> np.ndarray:
+        view = camera_view(graph, task.settings.width_px, task.settings.height_px)
+        background = task.scene.background
+        image = np.empty((view.height_px, view.width_px, 3))
+        image[:] = background.red, background.green, background.blue
+        for index, node in enumerate(graph.nodes):
+            if _draws(node):
+                image += np.exp(-_squared_distance(graph, view, index) / 2)[..., None] * _colour(graph, index)
+        return image
+
+    def _surface(self, graph: SceneGraph, view: CameraView) -> SurfaceLayers:
+        """Blobs are opaque where they exceed one half; they face the camera at their origin's depth."""
+        node_mask = np.zeros((view.height_px, view.width_px), np.uint16)
+        depth = np.full(node_mask.shape, np.inf, np.float32)
+        normal = np.zeros((*node_mask.shape, 3), np.float32)
+        outlines = {}
+        for index, node in enumerate(graph.nodes):
+            if not _draws(node):
+                continue
+            nearer = -view.to_camera(graph.world[index][None, :3, 3])[0, 2]
+            inside = (_squared_distance(graph, view, index) <= 2 * np.log(2)) & (nearer < depth)
+            node_mask[inside] = index + 1
+            depth[inside] = nearer
+            normal[inside] = view.camera_from_world[2, :3]
+            scaled = _CORNERS * (*_size(graph, index), 0.0, 1.0)
+            outlines[index] = Outline(points=(scaled @ graph.world[index].T)[:, :3])
+        return SurfaceLayers(node=node_mask, depth=depth, normal=normal, outlines=outlines)
+
+
+def _draws(node: scene_pb2.Node) -> bool:
+    return node.HasField("sprite") or node.HasField("mesh")
+
+
+def _size(graph: SceneGraph, index: int) -> tuple[float, float]:
+    second = scene_pb2.ATTRIBUTE_DEPTH if graph.nodes[index].HasField("mesh") else scene_pb2.ATTRIBUTE_HEIGHT
+    return graph.value(index, scene_pb2.ATTRIBUTE_WIDTH) or 1.0, graph.value(index, second) or 1.0
+
+
+def _colour(graph: SceneGraph, index: int) -> np.ndarray:
+    channels = (scene_pb2.ATTRIBUTE_RED, scene_pb2.ATTRIBUTE_GREEN, scene_pb2.ATTRIBUTE_BLUE)
+    values = [graph.value(index, channel) for channel in channels]
+    return np.array([0.8 if value is None else value for value in values])
+
+
+def _squared_distance(graph: SceneGraph, view: CameraView, index: int) -> np.ndarray:
+    """[h, w] float64: q of the module's formula at every pixel's centre."""
+    world = graph.world[index]
+    width, height = _size(graph, index)
+    origin = world[:3, 3]
+    points = view.to_camera(np.stack((origin, origin + world[:3, 0] * width / 4, origin + world[:3, 1] * height / 4)))
+    centre, *tips = view.project(points)
+    axes = np.stack([tip - centre for tip in tips], axis=1)
+    inverse = np.linalg.inv(axes)
+    x = np.arange(view.width_px) + 0.5 - centre[0]
+    y = (np.arange(view.height_px) + 0.5 - centre[1])[:, None]
+    u = inverse[0, 0] * x + inverse[0, 1] * y
+    v = inverse[1, 0] * x + inverse[1, 1] * y
+    return u * u + v * v

@@ -1,0 +1,226 @@
+"""Index of a wire scene: parents, world matrices, and attributes addressed by number."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from metasim.v1 import scene_pb2 as pb
+
+from render_server.errors import InvalidTask
+
+#: Attributes that are angles: they wrap at 360 degrees.
+ANGLES = frozenset({pb.ATTRIBUTE_YAW, pb.ATTRIBUTE_PITCH, pb.ATTRIBUTE_ROLL})
+
+_TRANSFORM_FIELDS = {
+    pb.ATTRIBUTE_X: "x_m",
+    pb.ATTRIBUTE_Y: "y_m",
+    pb.ATTRIBUTE_Z: "z_m",
+    pb.ATTRIBUTE_YAW: "yaw_deg",
+    pb.ATTRIBUTE_PITCH: "pitch_deg",
+    pb.ATTRIBUTE_ROLL: "roll_deg",
+    pb.ATTRIBUTE_SCALE: "scale",
+}
+_MESH_SIZES = {pb.ATTRIBUTE_WIDTH: "size_x", pb.ATTRIBUTE_HEIGHT: "size_z", pb.ATTRIBUTE_DEPTH: "size_y"}
+_SPRITE_SIZES = {pb.ATTRIBUTE_WIDTH: "width_m", pb.ATTRIBUTE_HEIGHT: "height_m"}
+_CHANNELS = {pb.ATTRIBUTE_RED: "red", pb.ATTRIBUTE_GREEN: "green", pb.ATTRIBUTE_BLUE: "blue"}
+
+#: Value of a colour that is absent, by what carries it.
+DEFAULT_TINT = 1.0
+DEFAULT_BASE_COLOR = 0.8
+
+
+class SceneGraph:
+    """A scene with its tree resolved. Not changed after construction: `with_value` makes another one.
+
+    Attributes:
+        nodes: the wire nodes, in the order of `Scene.nodes`.
+        parents: index of each node's parent; -1 for a root.
+        world: each node's 4x4 matrix to the world frame, float64; p_world = world[i] @ (x, y, z, 1).
+        camera: index of the camera's node.
+        changed: the nodes whose matrix or content differs from the graph that `with_value` was called on.
+    """
+
+    def __init__(self, scene: pb.Scene) -> None:
+        self.nodes: list[pb.Node] = list(scene.nodes)
+        self._indices = {node.id: index for index, node in enumerate(self.nodes)}
+        self.parents = [self._parent(index) for index in range(len(self.nodes))]
+        self._order = _parents_first(self.parents)
+        self.world: list[np.ndarray] = [_IDENTITY] * len(self.nodes)
+        self._place(self._order)
+        cameras = [index for index, node in enumerate(self.nodes) if node.HasField("camera")]
+        if len(cameras) != 1:
+            raise InvalidTask("scene.nodes", f"a list with {len(cameras)} cameras", "it must hold exactly one")
+        self.camera = cameras[0]
+        self.changed: tuple[int, ...] = ()
+
+    def index(self, node_id: str) -> int | None:
+        """Index of the node with that id; None if there is none."""
+        return self._indices.get(node_id)
+
+    def subtree(self, index: int) -> tuple[int, ...]:
+        """The node and everything below it, parents first."""
+        inside = {index}
+        for candidate in self._order:
+            if self.parents[candidate] in inside:
+                inside.add(candidate)
+        return tuple(candidate for candidate in self._order if candidate in inside)
+
+    def value(self, index: int, attribute: pb.Attribute.ValueType) -> float | None:
+        """The attribute's value, defaults filled in; None if the node has no such attribute."""
+        place = _locate(self.nodes[index], attribute)
+        if place is None:
+            return None
+        path, field, default = place
+        message: Any = self.nodes[index]
+        for name in path:
+            if not message.HasField(name):
+                return default
+            message = getattr(message, name)
+        if message.DESCRIPTOR.fields_by_name[field].has_presence and not message.HasField(field):
+            return default
+        return getattr(message, field)
+
+    def with_value(self, index: int, attribute: pb.Attribute.ValueType, value: float) -> "SceneGraph":
+        """The same graph with one attribute changed; what hangs below the node moves with it.
+
+        Raises:
+            InvalidTask: the node has no such attribute.
+        """
+        place = _locate(self.nodes[index], attribute)
+        if place is None:
+            raise missing_attribute(f"scene.nodes[{index}]", self.nodes[index], attribute)
+        path, field, default = place
+        node = pb.Node()
+        node.CopyFrom(self.nodes[index])
+        message: Any = node
+        for name in path:
+            if not message.HasField(name) and name in ("tint", "base_color", "color"):
+                getattr(message, name).CopyFrom(pb.Color(red=default, green=default, blue=default))
+            message = getattr(message, name)
+        setattr(message, field, value)
+
+        graph = SceneGraph.__new__(SceneGraph)
+        graph.nodes = list(self.nodes)
+        graph.nodes[index] = node
+        graph._indices, graph.parents, graph._order = self._indices, self.parents, self._order
+        graph.camera = self.camera
+        graph.world = list(self.world)
+        if attribute in _TRANSFORM_FIELDS:
+            graph.changed = self.subtree(index)
+            graph._place(graph.changed)
+        else:
+            graph.changed = (index,)
+        return graph
+
+    def _parent(self, index: int) -> int:
+        parent = self.nodes[index].parent
+        if not parent:
+            return -1
+        if parent not in self._indices:
+            raise InvalidTask(f"scene.nodes[{index}].parent", repr(parent), "it must be the id of a node or empty")
+        return self._indices[parent]
+
+    def _place(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            local = local_matrix(self.nodes[index].transform)
+            parent = self.parents[index]
+            self.world[index] = local if parent < 0 else self.world[parent] @ local
+
+
+def local_matrix(transform: pb.Transform) -> np.ndarray:
+    """[4, 4] float64 from the node's frame to its parent's: T * Rz(yaw) * Ry(pitch) * Rx(roll) * scale."""
+    yaw, pitch, roll = (
+        math.radians(transform.yaw_deg),
+        math.radians(transform.pitch_deg),
+        math.radians(transform.roll_deg),
+    )
+    cy, sy, cp, sp, cr, sr = (
+        math.cos(yaw),
+        math.sin(yaw),
+        math.cos(pitch),
+        math.sin(pitch),
+        math.cos(roll),
+        math.sin(roll),
+    )
+    s = transform.scale if transform.HasField("scale") else 1.0
+    return np.array(
+        (
+            (s * cy * cp, s * (cy * sp * sr - sy * cr), s * (cy * sp * cr + sy * sr), transform.x_m),
+            (s * sy * cp, s * (sy * sp * sr + cy * cr), s * (sy * sp * cr - cy * sr), transform.y_m),
+            (-s * sp, s * cp * sr, s * cp * cr, transform.z_m),
+            (0.0, 0.0, 0.0, 1.0),
+        )
+    )
+
+
+def natural_range(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[float, float, bool]:
+    """What values the wire allows for an attribute: (low, high, whether the ends are excluded)."""
+    if attribute in _CHANNELS or attribute == pb.ATTRIBUTE_INTENSITY:
+        return 0.0, math.inf, False
+    if attribute in _MESH_SIZES or attribute == pb.ATTRIBUTE_SCALE:
+        return 0.0, math.inf, True
+    if attribute == pb.ATTRIBUTE_FOV:
+        return 0.0, 180.0 if node.camera.HasField("perspective") else math.inf, True
+    return -math.inf, math.inf, False
+
+
+def missing_attribute(field: str, node: pb.Node, attribute: pb.Attribute.ValueType) -> InvalidTask:
+    """The error for an attribute that the node does not have."""
+    has = [name for name, number in pb.Attribute.items() if number and _locate(node, number) is not None]
+    name = pb.Attribute.Name(attribute) if attribute in pb.Attribute.values() else str(attribute)
+    return InvalidTask(field, name, f"node {node.id!r} has {', '.join(has)}")
+
+
+def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str, ...], str, float] | None:
+    """(path of messages below the node, field, default when absent) of an attribute."""
+    if attribute in _TRANSFORM_FIELDS:
+        return ("transform",), _TRANSFORM_FIELDS[attribute], 1.0 if attribute == pb.ATTRIBUTE_SCALE else 0.0
+    content = node.WhichOneof("content")
+    if content == "sprite":
+        if attribute in _SPRITE_SIZES:
+            return ("sprite",), _SPRITE_SIZES[attribute], 0.0
+        if attribute in _CHANNELS:
+            return ("sprite", "tint"), _CHANNELS[attribute], DEFAULT_TINT
+    elif content == "mesh":
+        if attribute in _MESH_SIZES:
+            return ("mesh",), _MESH_SIZES[attribute], 1.0
+        # Without a material an asset shows its own, which has no single colour.
+        if node.mesh.HasField("material") or node.mesh.HasField("primitive"):
+            if attribute in _CHANNELS:
+                return ("mesh", "material", "base_color"), _CHANNELS[attribute], DEFAULT_BASE_COLOR
+            if attribute == pb.ATTRIBUTE_INTENSITY:
+                return ("mesh", "material"), "emission", 0.0
+    elif content == "light":
+        if attribute in _CHANNELS:
+            return ("light", "color"), _CHANNELS[attribute], DEFAULT_TINT
+        kind = node.light.WhichOneof("kind")
+        if attribute == pb.ATTRIBUTE_INTENSITY and kind is not None:
+            return ("light", kind), "irradiance_w_m2" if kind == "sun" else "power_w", 0.0
+    elif content == "camera" and attribute == pb.ATTRIBUTE_FOV:
+        if node.camera.HasField("perspective"):
+            return ("camera", "perspective"), "vertical_fov_deg", 0.0
+        if node.camera.HasField("orthographic"):
+            return ("camera", "orthographic"), "height_m", 0.0
+    return None
+
+
+def _parents_first(parents: Sequence[int]) -> tuple[int, ...]:
+    order: list[int] = []
+    placed = [False] * len(parents)
+    waiting = list(range(len(parents)))
+    while waiting:
+        rest = []
+        for index in waiting:
+            if parents[index] < 0 or placed[parents[index]]:
+                placed[index] = True
+                order.append(index)
+            else:
+                rest.append(index)
+        if len(rest) == len(waiting):
+            raise InvalidTask(f"scene.nodes[{rest[0]}].parent", "part of a cycle", "parents must lead to a root")
+        waiting = rest
+    return tuple(order)
+
+
+_IDENTITY = np.eye(4)
