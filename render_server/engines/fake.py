@@ -7,8 +7,8 @@ Each sprite or mesh is a Gaussian blob, whatever its texture or shape:
 
 with p a pixel's centre, c the projection of the node's origin, a_x and a_y the pixel vectors of a unit step along the
 node's x and y axis, w and h its size (mesh: size_x, size_y), colour its tint or base colour. So a blob has a standard
-deviation of a quarter of the node's size. Blobs add up; the returned image is clipped to 0..1, columns are not. The view
-transform has no effect.
+deviation of a quarter of the node's size. Blobs add up; the returned image is clipped to 0..1,
+columns are not. The view transform has no effect.
 
 For a root node under an orthographic camera in the identity pose with f pixels per metre, and d = p - c:
 

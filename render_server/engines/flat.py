@@ -1,0 +1,165 @@
+"""Flat scenes: sprites that face an orthographic camera, reduced to affine maps in the image plane.
+
+Both engines draw such scenes from what is here: the raster engine directly, Blender as tiles of one render.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from metasim.v1 import render_pb2 as pb
+
+from render_server.engines.frame import SurfaceLayers
+from render_server.engines.textures import Texture, TextureCache
+from render_server.errors import InvalidTask
+from render_server.geometry import CameraView, Outline
+from render_server.scene_graph import DEFAULT_TINT, SceneGraph
+
+#: Largest sine of the angle between a sprite and the image plane that counts as none.
+_TILT = 1e-9
+
+
+@dataclass(frozen=True)
+class FlatSprite:
+    """A sprite in the image plane.
+
+    Attributes:
+        texel_from_pixel: (a, b, c, d, e, f): the point (x, y) in pixels shows the padded texture at
+            (a x + b y + c, d x + e y + f), in texels from its top left corner.
+        corners_px: the four corners of the padded texture in pixels, in turn.
+        depth_m: along the camera's axis.
+        tint: red, green, blue.
+    """
+
+    node: int
+    texture: Texture
+    texture_hash: str
+    texel_from_pixel: tuple[float, float, float, float, float, float]
+    corners_px: tuple[tuple[float, float], ...]
+    depth_m: float
+    tint: tuple[float, float, float]
+
+
+def flat_obstacle(graph: SceneGraph) -> InvalidTask | None:
+    """Why the scene is not flat; None if it is."""
+    camera = graph.camera
+    if graph.nodes[camera].camera.HasField("perspective"):
+        return _unsupported(graph, camera, "camera", "a perspective camera")
+    axis = graph.world[camera][:3, 2]
+    for index, node in enumerate(graph.nodes):
+        if node.HasField("sprite"):
+            plane = graph.world[index][:3, :2]
+            if np.abs(axis @ plane).max() > _TILT * math.sqrt((axis @ axis) * (plane[:, 0] @ plane[:, 0])):
+                return _unsupported(graph, index, "transform", "tilted out of the image plane")
+        elif node.HasField("mesh") or node.HasField("light"):
+            kind = "mesh" if node.HasField("mesh") else "light"
+            return _unsupported(graph, index, kind, f"a {kind}")
+    return None
+
+
+def _unsupported(graph: SceneGraph, index: int, field: str, what: str) -> InvalidTask:
+    return InvalidTask(
+        f"scene.nodes[{index}].{field} of {graph.nodes[index].id!r}",
+        what,
+        "the raster engine draws sprites that face an orthographic camera, the blender engine renders the rest",
+    )
+
+
+def flat_sprites(
+    graph: SceneGraph,
+    view: CameraView,
+    textures: TextureCache,
+    assets: Mapping[str, Path],
+    indices: Sequence[int] | None = None,
+) -> dict[int, FlatSprite]:
+    """The sprites of a flat scene between the near and the far plane, by index of the node.
+
+    Args:
+        indices: look at these nodes only.
+    """
+    found = {}
+    for index in range(len(graph.nodes)) if indices is None else indices:
+        node = graph.nodes[index]
+        if not node.HasField("sprite"):
+            continue
+        (m00, m01, _, m03), (m10, m11, _, m13), (_, _, _, m23) = (
+            view.camera_from_world[:3] @ graph.world[index]
+        ).tolist()
+        if not view.near_m <= -m23 <= view.far_m:
+            continue
+        sprite = node.sprite
+        texture = textures.get(sprite.asset, assets, f"scene.nodes[{index}].sprite.asset")
+        # Pixel vectors of one texel to the right and one down, and the pixel of the padded texture's corner.
+        across = view.focal_px * sprite.width_m / texture.width
+        down = view.focal_px * sprite.height_m / texture.height
+        rx, ry = m00 * across, -m10 * across
+        dx, dy = -m01 * down, m11 * down
+        columns, rows = texture.width + 2, texture.height + 2
+        x0 = view.width_px / 2 + view.focal_px * m03 - (rx * columns + dx * rows) / 2
+        y0 = view.height_px / 2 - view.focal_px * m13 - (ry * columns + dy * rows) / 2
+        determinant = rx * dy - ry * dx
+        a, b, d, e = dy / determinant, -dx / determinant, -ry / determinant, rx / determinant
+        found[index] = FlatSprite(
+            node=index,
+            texture=texture,
+            texture_hash=sprite.asset,
+            texel_from_pixel=(a, b, -(a * x0 + b * y0), d, e, -(d * x0 + e * y0)),
+            corners_px=(
+                (x0, y0),
+                (x0 + rx * columns, y0 + ry * columns),
+                (x0 + rx * columns + dx * rows, y0 + ry * columns + dy * rows),
+                (x0 + dx * rows, y0 + dy * rows),
+            ),
+            depth_m=-m23,
+            tint=(sprite.tint.red, sprite.tint.green, sprite.tint.blue)
+            if sprite.HasField("tint")
+            else (DEFAULT_TINT, DEFAULT_TINT, DEFAULT_TINT),
+        )
+    return found
+
+
+def painters_order(sprites: Mapping[int, FlatSprite]) -> list[FlatSprite]:
+    """From the farthest to the nearest; of equally far ones, the later node is nearer."""
+    return sorted(sprites.values(), key=lambda sprite: (-sprite.depth_m, sprite.node))
+
+
+def sample_offsets(settings: pb.RenderSettings) -> list[tuple[float, float]]:
+    """Where the samples of a pixel lie from its centre, in pixels: a grid of cells of equal area over the filter's box.
+
+    The cells' rows need not hold the same number of them, so that any number of samples can be spread.
+    """
+    width = settings.filter_width_px
+    if width == 0.0:
+        return [(0.0, 0.0)]
+    rows = max(1, round(math.sqrt(settings.samples)))
+    counts = [settings.samples // rows + (row < settings.samples % rows) for row in range(rows)]
+    offsets = []
+    above = 0
+    for count in counts:
+        y = (above + count / 2) / settings.samples - 0.5
+        offsets += [(width * ((cell + 0.5) / count - 0.5), width * y) for cell in range(count)]
+        above += count
+    return offsets
+
+
+def surface_layers(
+    graph: SceneGraph, view: CameraView, sprites: Mapping[int, FlatSprite], node_mask: np.ndarray
+) -> SurfaceLayers:
+    """Depth, normals and outlines of a flat scene from the mask of its nodes [h, w] uint16 (index + 1)."""
+    depths = np.full(len(graph.nodes) + 1, np.inf, np.float32)
+    outlines = {}
+    for index, sprite in sprites.items():
+        depths[index + 1] = sprite.depth_m
+        texture, wire = sprite.texture, graph.nodes[index].sprite
+        corners = texture.opaque_corners
+        points = np.zeros((len(corners), 3))
+        points[:, 0] = (corners[:, 0] / texture.width - 0.5) * wire.width_m
+        points[:, 1] = (0.5 - corners[:, 1] / texture.height) * wire.height_m
+        world = graph.world[index]
+        outlines[index] = Outline(points=points @ world[:3, :3].T + world[:3, 3])
+    # Sprites face the camera, whichever side of them it sees.
+    normal = np.zeros((*node_mask.shape, 3), np.float32)
+    normal[node_mask > 0] = view.camera_from_world[2, :3]
+    return SurfaceLayers(node=node_mask, depth=depths[node_mask], normal=normal, outlines=outlines)

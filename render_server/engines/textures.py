@@ -1,0 +1,127 @@
+"""Textures as engines use them: decoded once per content hash, padded, premultiplied."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from render_server.errors import AssetMissing, InvalidTask
+
+#: Wire order of modes that hold 16 bits of grey.
+_GREY_16 = ("I;16", "I;16B", "I;16L", "I")
+
+
+@dataclass(frozen=True)
+class Texture:
+    """An image that is transparent outside.
+
+    Attributes:
+        padded: [height + 2, width + 2, 4] float32: red, green, blue times opacity, and opacity; display values, 0 to 1.
+            The outermost texels are transparent, so that bilinear interpolation fades out at the edge.
+    """
+
+    padded: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Texels per row, without the padding."""
+        return self.padded.shape[1] - 2
+
+    @property
+    def height(self) -> int:
+        """Rows of texels, without the padding."""
+        return self.padded.shape[0] - 2
+
+    @cached_property
+    def single_colour(self) -> tuple[float, float, float] | None:
+        """The colour of all texels that are not fully transparent; None if they have several."""
+        alpha = self.padded[..., 3]
+        seen = alpha > 0
+        if not seen.any():
+            return 0.0, 0.0, 0.0
+        colours = self.padded[..., :3][seen] / alpha[seen][:, None]
+        first = colours[0]
+        if np.abs(colours - first).max() > 1e-6:
+            return None
+        return float(first[0]), float(first[1]), float(first[2])
+
+    @cached_property
+    def planes(self) -> tuple[Image.Image, ...]:
+        """The four channels of `padded` as Pillow images of mode F."""
+        return tuple(Image.fromarray(np.ascontiguousarray(self.padded[..., channel])) for channel in range(4))
+
+    @cached_property
+    def opaque_corners(self) -> np.ndarray:
+        """[n, 2] float64: corners (x, y) in texels from the top left; their hull holds all texels of opacity >= 1/2."""
+        opaque = self.padded[1:-1, 1:-1, 3] >= 0.5
+        rows = opaque.any(axis=1).nonzero()[0]
+        left = opaque[rows].argmax(axis=1)
+        right = self.width - opaque[rows, ::-1].argmax(axis=1)
+        x = np.concatenate((left, left, right, right))
+        y = np.concatenate((rows, rows + 1, rows, rows + 1))
+        return np.stack((x, y), axis=1).astype(np.float64)
+
+
+def decode(path: Path) -> np.ndarray:
+    """A PNG as straight colours and opacity: [height, width, 4] float32, 0 to 1.
+
+    Raises:
+        ValueError: the file is no PNG, or damaged.
+    """
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            if image.mode in _GREY_16:
+                grey = np.asarray(image).astype(np.float32) / np.float32(65535)
+                return np.stack((grey, grey, grey, np.ones_like(grey)), axis=2)
+            return np.asarray(image.convert("RGBA")).astype(np.float32) / np.float32(255)
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from error
+
+
+class TextureCache:
+    """The most recently used textures, by content hash.
+
+    Args:
+        max_bytes: of all decoded textures together; the last one is kept whatever its size.
+    """
+
+    def __init__(self, max_bytes: int = 256 << 20) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._textures: OrderedDict[str, Texture] = OrderedDict()
+
+    def get(self, content_hash: str, assets: Mapping[str, Path], field: str) -> Texture:
+        """The texture of that hash.
+
+        Args:
+            field: path of the field that names it, for errors.
+
+        Raises:
+            AssetMissing: it is not among the assets.
+            InvalidTask: the asset is no PNG.
+        """
+        texture = self._textures.get(content_hash)
+        if texture is not None:
+            self._textures.move_to_end(content_hash)
+            return texture
+        path = assets.get(content_hash)
+        if path is None:
+            raise AssetMissing([content_hash])
+        try:
+            straight = decode(path)
+        except ValueError as error:
+            allowed = "it must be the content hash of an RGBA, RGB or grey PNG"
+            raise InvalidTask(field, f"{content_hash}, which cannot be decoded ({error})", allowed) from error
+        padded = np.zeros((straight.shape[0] + 2, straight.shape[1] + 2, 4), np.float32)
+        padded[1:-1, 1:-1, :3] = straight[..., :3] * straight[..., 3:]
+        padded[1:-1, 1:-1, 3] = straight[..., 3]
+        padded.flags.writeable = False
+        texture = self._textures[content_hash] = Texture(padded)
+        self._bytes += padded.nbytes
+        while self._bytes > self._max_bytes and len(self._textures) > 1:
+            self._bytes -= self._textures.popitem(last=False)[1].padded.nbytes
+        return texture
