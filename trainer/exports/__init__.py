@@ -7,7 +7,8 @@ A dataset appears under its name only when it is complete: until then its files 
 it, which also stays when the export is interrupted. Nothing that exists is ever overwritten or deleted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from trainer.errors import InputError
@@ -20,17 +21,20 @@ from trainer.exports.writer import DatasetWriter
 __all__ = ["FORMATS", "DatasetCard", "DatasetWriter", "Sample", "SampleBox", "open_writer"]
 
 #: The writers by the name that `--format` takes.
-FORMATS: Mapping[str, type[DatasetWriter]] = {"idx": IdxWriter, "imagefolder": ImageFolderWriter}
+FORMATS: Mapping[str, Callable[[Path, DatasetCard], DatasetWriter]] = {
+    "idx": IdxWriter,
+    "idx-gz": partial(IdxWriter, compress=True),
+    "imagefolder": ImageFolderWriter,
+}
 
 
-def open_writer(name: str, folder: Path, card: DatasetCard, **options: bool) -> DatasetWriter:
+def open_writer(name: str, folder: Path, card: DatasetCard) -> DatasetWriter:
     """Starts an export.
 
     Args:
         name: one of `FORMATS`.
         folder: where the dataset shall lie; it must not exist.
         card: what the dataset's README.md says about it.
-        options: of the format: `compress` for idx.
 
     Raises:
         InputError: the format is unknown, the folder exists, cannot be made, or has an unfinished export beside it.
@@ -38,4 +42,4 @@ def open_writer(name: str, folder: Path, card: DatasetCard, **options: bool) -> 
     writer = FORMATS.get(name)
     if writer is None:
         raise InputError(f"format {name!r} is unknown; allowed: {', '.join(sorted(FORMATS))}")
-    return writer(folder, card, **options)
+    return writer(folder, card)
