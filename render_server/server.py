@@ -1,0 +1,172 @@
+"""A render worker from its start to its end."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from render_server.assets import AssetCache
+from render_server.engine_process import EngineSettings
+from render_server.errors import RenderServerError
+from render_server.limits import Limits
+from render_server.process_pool import ProcessPool
+from render_server.service import SERVICE, RenderService
+from render_server.work_folder import WorkFolder
+
+#: How long a client has to take the last answers when the worker ends.
+_LAST_ANSWERS_S = 2.0
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class AddressUnusable(RenderServerError):  # noqa: N818
+    """The worker cannot listen where it was told to."""
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How a worker runs."""
+
+    #: Name of the engine.
+    engine: str
+    #: Interface to listen on: a name or an address.
+    host: str
+    #: Port to listen on; 0 takes a free one.
+    port: int
+    #: Engine processes.
+    workers: int
+    #: Tasks that a client may send beyond those that the processes work on.
+    queue: int
+    #: Bounds of what is accepted.
+    limits: Limits
+    #: How long the engine "fake" takes for a task at least.
+    service_time_s: float = 0.0
+    #: End at once when standard input is closed, as it is when the program that started the worker has gone.
+    stop_with_stdin: bool = False
+
+
+class _Interrupted(Exception):  # noqa: N818
+    """The worker was told to end before it was ready."""
+
+
+async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what has begun and returns. A second signal ends it at once.
+
+    Args:
+        settings: how to run.
+        announce: called with the bound address once the worker is ready.
+
+    Raises:
+        AddressUnusable: the address is taken or is none of this machine's.
+        RenderServerError: the engine cannot run here, or its processes break down for good.
+    """
+    stop, kill = _listen_for_the_end(settings)
+    with WorkFolder() as folder:
+        pool = ProcessPool(
+            EngineSettings(
+                settings.engine, folder.assets, folder.scratch, settings.limits, service_time_s=settings.service_time_s
+            ),
+            settings.workers,
+        )
+        cache = AssetCache(folder.assets, settings.limits)
+        service = RenderService(pool, cache, settings.limits, slots=settings.workers + settings.queue)
+        server, checks = _make_server(service, settings.limits)
+        address = _bind(server, settings)
+        await server.start()
+        try:
+            await _unless(stop, pool.start())
+            service.open()
+            await _report(checks, health_pb2.HealthCheckResponse.SERVING)
+            announce(address)
+            await _unless(stop, pool.run())
+        except _Interrupted:
+            _log.info("shutting down: finishing the tasks that have begun")
+            await _report(checks, health_pb2.HealthCheckResponse.NOT_SERVING)
+            try:
+                await _unless(kill, service.drain())
+            except _Interrupted:
+                _log.warning("ended at once: tasks that had begun are lost")
+        finally:
+            await server.stop(_LAST_ANSWERS_S if not kill.is_set() else 0)
+            await pool.close()
+
+
+def _listen_for_the_end(settings: ServerSettings) -> tuple[asyncio.Event, asyncio.Event]:
+    loop = asyncio.get_running_loop()
+    stop, kill = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            kill.set()
+        stop.set()
+
+    def on_stdin() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin.fileno())
+            stop.set()
+            kill.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    if settings.stop_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), on_stdin)
+    return stop, kill
+
+
+def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", limits.message_bytes),
+            ("grpc.max_send_message_length", limits.message_bytes),
+            ("grpc.so_reuseport", 0),
+            # Clients ping to notice a connection that has gone silent.
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+        ]
+    )
+    server.add_generic_rpc_handlers((service.handler(),))
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server, checks
+
+
+def _bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError as error:
+        raise AddressUnusable(
+            f"cannot listen on {host}:{settings.port}: it is in use or not an address of this machine; "
+            "choose another --port (0 takes a free one) or --host"
+        ) from error
+    return f"{host}:{port}"
+
+
+async def _report(checks: health.aio.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    for name in ("", SERVICE):
+        await checks.set(name, status)
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[None, None, _T]) -> _T:
+    """Awaits `work`, or raises `_Interrupted` when the event comes first."""
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise _Interrupted
+    finally:
+        waiting.cancel()
+        working.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
