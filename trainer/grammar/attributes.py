@@ -1,0 +1,97 @@
+"""The numeric attributes that a node can have: units, ranges, defaults. Named as in `metasim.v1.Attribute`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from metasim.v1 import scene_pb2 as pb
+
+INFINITY = math.inf
+#: Smallest size, scale or field of view: all of them must be above zero.
+TINY = 1e-6
+FULL_TURN = 360.0
+
+
+@dataclass(frozen=True)
+class AttributeKind:
+    """One row of the table of attributes."""
+
+    name: str
+    wire: pb.Attribute
+    unit: str  # "length" stands for the grammar's own unit of length
+    low: float  # Default range, inclusive
+    high: float
+    default: float | None  # Value where a grammar does not state the attribute; None: it must be stated
+    least: float = -INFINITY  # No range may reach below or above these.
+    most: float = INFINITY
+    is_angle: bool = False
+
+
+def _length(name: str, wire: pb.Attribute) -> AttributeKind:
+    return AttributeKind(name, wire, "length", -INFINITY, INFINITY, 0.0)
+
+
+def _angle(name: str, wire: pb.Attribute) -> AttributeKind:
+    return AttributeKind(name, wire, "deg", -180.0, 180.0, 0.0, -FULL_TURN, FULL_TURN, is_angle=True)
+
+
+def _size(name: str, wire: pb.Attribute, default: float | None) -> AttributeKind:
+    return AttributeKind(name, wire, "length", TINY, INFINITY, default, TINY)
+
+
+def _color(name: str, wire: pb.Attribute, default: float) -> AttributeKind:
+    return AttributeKind(name, wire, "1", 0.0, 1.0, default, 0.0)
+
+
+def _table(*rows: AttributeKind) -> Mapping[str, AttributeKind]:
+    return {row.name: row for row in rows}
+
+
+_TRANSFORM = (
+    _length("x", pb.ATTRIBUTE_X),
+    _length("y", pb.ATTRIBUTE_Y),
+    _length("z", pb.ATTRIBUTE_Z),
+    _angle("yaw", pb.ATTRIBUTE_YAW),
+    _angle("pitch", pb.ATTRIBUTE_PITCH),
+    _angle("roll", pb.ATTRIBUTE_ROLL),
+    AttributeKind("scale", pb.ATTRIBUTE_SCALE, "1", TINY, INFINITY, 1.0, TINY),
+)
+
+
+def _colors(default: float) -> tuple[AttributeKind, ...]:
+    return (
+        _color("red", pb.ATTRIBUTE_RED, default),
+        _color("green", pb.ATTRIBUTE_GREEN, default),
+        _color("blue", pb.ATTRIBUTE_BLUE, default),
+    )
+
+
+def _intensity(unit: str, default: float | None) -> AttributeKind:
+    return AttributeKind("intensity", pb.ATTRIBUTE_INTENSITY, unit, 0.0, INFINITY, default, 0.0)
+
+
+#: Attributes by content of the node, in their fixed order.
+ATTRIBUTES: Mapping[str, Mapping[str, AttributeKind]] = {
+    "nothing": _table(*_TRANSFORM),
+    "sprite": _table(
+        *_TRANSFORM,
+        _size("width", pb.ATTRIBUTE_WIDTH, None),
+        _size("height", pb.ATTRIBUTE_HEIGHT, None),
+        *_colors(1.0),
+    ),
+    "mesh": _table(
+        *_TRANSFORM,
+        _size("width", pb.ATTRIBUTE_WIDTH, 1.0),
+        _size("height", pb.ATTRIBUTE_HEIGHT, 1.0),
+        _size("depth", pb.ATTRIBUTE_DEPTH, 1.0),
+        *_colors(0.8),
+        _intensity("1", 0.0),
+    ),
+    "perspective camera": _table(
+        *_TRANSFORM, AttributeKind("fov", pb.ATTRIBUTE_FOV, "deg", 1.0, 179.0, None, TINY, 180.0 - TINY)
+    ),
+    "orthographic camera": _table(*_TRANSFORM, _size("fov", pb.ATTRIBUTE_FOV, None)),
+    "sun": _table(*_TRANSFORM, *_colors(1.0), _intensity("W/m2", None)),
+    "point light": _table(*_TRANSFORM, *_colors(1.0), _intensity("W", None)),
+    "area light": _table(*_TRANSFORM, *_colors(1.0), _intensity("W", None)),
+}

@@ -1,0 +1,206 @@
+"""A validated file turned into a grammar. Here everything is checked that needs more than one place of the file."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from trainer.data.asset_sets import AssetSet
+from trainer.grammar.attributes import ATTRIBUTES, FULL_TURN, AttributeKind
+from trainer.grammar.build_assets import build_draw, build_mesh, open_sets
+from trainer.grammar.build_distribution import between, build_count, build_distribution, check_sum
+from trainer.grammar.document import Document, KeyPath
+from trainer.grammar.grammar import Grammar, RenderOptions
+from trainer.grammar.scene_graph import AttributeSpec, Camera, Children, Content, Light, Mesh, NodeKind, Sprite
+from trainer.grammar.schema import ChildSection, NodeSection, WorldFile
+from trainer.grammar.structure import check_cameras, check_cycles
+from trainer.settings import Settings
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_CONTENTS = ("sprite", "mesh", "camera", "light")
+_LIGHT_SIZES = {"sun": 0.5, "point": 0.1, "area": 1.0}
+_TABLES = {"sun": "sun", "point": "point light", "area": "area light"}
+
+
+def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, settings: Settings) -> Grammar:
+    """The grammar that a document describes.
+
+    Raises:
+        GrammarError: the first fault in the file.
+    """
+    if world.render is None:
+        raise document.error(("render",), "a grammar says how large its images are, e.g. {width: 32, height: 32}")
+    if not world.nodes:
+        raise document.error(("nodes",), "a grammar has kinds of nodes")
+    for name in world.nodes:
+        if not _NAME.fullmatch(name):
+            raise document.error(
+                ("nodes", name), "names are letters, digits, - and _, and do not begin with a digit", show_value=False
+            )
+        if name in WorldFile.model_fields:
+            raise document.error(
+                ("nodes", name), f"{name} is a key of the file; a kind of node needs another name", show_value=False
+            )
+    if not world.scene:
+        raise document.error(("scene",), "a grammar lists its root nodes")
+    sets, notes = open_sets(document, world, mnist, settings)
+    builder = _KindBuilder(document, world, sets)
+    kinds = {name: builder.kind(name, world.nodes[name]) for name in sorted(world.nodes)}
+    roots = builder.children(world.scene, ("scene",))
+    check_cycles(document, kinds)
+    check_cameras(document, kinds, roots)
+    return Grammar(
+        path=document.path,
+        unit=world.unit,
+        background=world.background,
+        max_nodes=world.max_nodes,
+        render=RenderOptions(
+            width_px=world.render.width,
+            height_px=world.render.height,
+            samples=world.render.samples,
+            filter_width_px=world.render.filter_width,
+            view_transform=world.render.view_transform,
+            max_bounces=world.render.max_bounces,
+        ),
+        asset_sets=sets,
+        kinds=kinds,
+        roots=roots,
+        classes=_classes(kinds, sets),
+        notes=notes,
+    )
+
+
+class _KindBuilder:
+    def __init__(self, document: Document, world: WorldFile, sets: Mapping[str, AssetSet]) -> None:
+        self._document, self._world, self._sets = document, world, sets
+
+    def kind(self, name: str, section: NodeSection) -> NodeKind:
+        keys = ("nodes", name)
+        table, content = self._content(section, keys)
+        class_name = section.class_ or ""
+        self._check_class(class_name, content, keys)
+        if section.material is not None and not isinstance(content, Mesh):
+            raise self._document.error((*keys, "material"), "only a mesh has a material", show_value=False)
+        attributes = ATTRIBUTES[table]
+        every = dict.fromkeys(key for rows in ATTRIBUTES.values() for key in rows)
+        for attribute in every:
+            given = getattr(section, attribute) is not None
+            if given and attribute not in attributes:
+                raise self._document.error(
+                    (*keys, attribute),
+                    f"{_with_article(table)} has no {attribute}; it has {', '.join(attributes)}",
+                    show_value=False,
+                )
+        specs = tuple(
+            self._spec(row, section, (*keys, row.name))
+            for row in attributes.values()
+            if self._stated(row, section, keys)
+        )
+        return NodeKind(name, class_name, content, specs, self.children(section.children, (*keys, "children")))
+
+    def children(self, sections: list[ChildSection], keys: KeyPath) -> tuple[Children, ...]:
+        return tuple(self._child(section, (*keys, index)) for index, section in enumerate(sections))
+
+    def _child(self, section: ChildSection, keys: KeyPath) -> Children:
+        at = (*keys, "kind") if self._document.holds((*keys, "kind")) else keys
+        names = {section.kind: 1.0} if isinstance(section.kind, str) else section.kind
+        for name in names:
+            if name not in self._world.nodes:
+                raise self._document.unknown(at, name, self._world.nodes, "kind of node")
+        ordered = {str(name): names[name] for name in sorted(names, key=str)}
+        probabilities = check_sum(ordered, self._document, at)  # type: ignore[arg-type]
+        count = build_count(section.count, self._document, (*keys, "count"))
+        return Children(tuple(ordered), probabilities, count)
+
+    def _content(self, section: NodeSection, keys: KeyPath) -> tuple[str, Content]:
+        given = [name for name in _CONTENTS if getattr(section, name) is not None]
+        if len(given) > 1:
+            raise self._document.error(
+                keys, f"has {' and '.join(given)}; a node has at most one of them", show_value=False
+            )
+        if section.sprite is not None:
+            return "sprite", Sprite(build_draw(section.sprite, self._document, self._sets, (*keys, "sprite")))
+        if section.mesh is not None:
+            return "mesh", build_mesh(section.mesh, section.material, self._document, self._sets, keys)
+        if section.camera is not None:
+            camera = section.camera
+            if (camera.near or 0.1) >= (camera.far or 1000.0):
+                raise self._document.error((*keys, "camera"), "near (default 0.1) must be below far (default 1000)")
+            return f"{camera.projection} camera", Camera(camera.projection, camera.near, camera.far)
+        if section.light is not None:
+            light = section.light
+            size = _LIGHT_SIZES[light.kind] if light.size is None else light.size
+            if light.kind == "area" and size == 0:
+                raise self._document.error((*keys, "light", "size"), "the edge of an area light must be above 0")
+            if light.kind == "sun" and size > 180:
+                raise self._document.error((*keys, "light", "size"), "the diameter of a sun is at most 180 degrees")
+            return _TABLES[light.kind], Light(light.kind, size)
+        return "nothing", None
+
+    def _check_class(self, class_name: str, content: Content, keys: KeyPath) -> None:
+        if class_name and not isinstance(content, Sprite | Mesh):
+            raise self._document.error((*keys, "class"), "only what is drawn, a sprite or a mesh, has a class")
+        if "{label}" in class_name and not _labels(content, self._sets):
+            raise self._document.error((*keys, "class"), "{label} needs a set of assets that has labels")
+
+    def _stated(self, row: AttributeKind, section: NodeSection, keys: KeyPath) -> bool:
+        if getattr(section, row.name) is not None:
+            return True
+        if row.default is None:
+            raise self._document.error((*keys, row.name), "it has no default and must be given")
+        return False
+
+    def _spec(self, row: AttributeKind, section: NodeSection, keys: KeyPath) -> AttributeSpec:
+        attribute = getattr(section, row.name)
+        low, high = self._range(row, attribute.range, (*keys, "range"))
+        mutable = attribute.mutable and section.mutable
+        if mutable and not high - low < float("inf"):
+            raise self._document.error(
+                keys, f"{row.name} is mutable and so needs a finite range, e.g. range: [-1, 1]", show_value=False
+            )
+        if attribute.step is not None and attribute.step > high - low:
+            raise self._document.error((*keys, "step"), f"a step must fit into the range, {high - low:g} wide")
+        circle = row.is_angle and high - low == FULL_TURN
+        return AttributeSpec(
+            name=row.name,
+            attribute=row.wire,
+            low=low,
+            high=high,
+            unit=self._world.unit if row.unit == "length" else row.unit,
+            is_angle=row.is_angle,
+            mutable=mutable,
+            step=attribute.step,
+            distribution=build_distribution(attribute, self._document, keys, low, high, circle=circle),
+        )
+
+    def _range(self, row: AttributeKind, given: tuple[float, float] | None, keys: KeyPath) -> tuple[float, float]:
+        if given is None:
+            return row.low, row.high
+        low, high = given
+        if low >= high:
+            raise self._document.error(keys, "low must be below high")
+        if low < row.least or high > row.most:
+            raise self._document.error(keys, f"{row.name} must lie {between(row.least, row.most)}")
+        if row.is_angle and high - low > FULL_TURN:
+            raise self._document.error(keys, "a range of angles is at most 360 degrees wide")
+        return low, high
+
+
+def _labels(content: Content, sets: Mapping[str, AssetSet]) -> tuple[int | str, ...]:
+    draw = content.asset if isinstance(content, Sprite | Mesh) else None
+    return sets[draw.set].labels if draw is not None else ()
+
+
+def _classes(kinds: Mapping[str, NodeKind], sets: Mapping[str, AssetSet]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for kind in kinds.values():
+        if "{label}" in kind.class_name:
+            names.update(
+                (kind.class_name.replace("{label}", str(label)), None) for label in _labels(kind.content, sets)
+            )
+        elif kind.class_name:
+            names[kind.class_name] = None
+    return tuple(names)
+
+
+def _with_article(name: str) -> str:
+    return name if name == "nothing" else f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -1,0 +1,123 @@
+"""Asset sets opened, and what nodes draw from them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from metasim.v1 import scene_pb2 as pb
+
+from trainer.data.asset_sets import AssetSet, Fold, FolderSet, idx_set
+from trainer.data.mnist import mnist_set
+from trainer.errors import InputError
+from trainer.grammar.build_distribution import check_sum
+from trainer.grammar.document import Document, KeyPath
+from trainer.grammar.scene_graph import AssetDraw, Mesh
+from trainer.grammar.schema import AssetSection, AssetSetSection, MaterialSection, MeshSection, WorldFile
+from trainer.settings import Settings
+
+_PRIMITIVES = {"cube": pb.PRIMITIVE_CUBE, "plane": pb.PRIMITIVE_PLANE, "sphere": pb.PRIMITIVE_SPHERE}
+
+
+def open_sets(
+    document: Document, world: WorldFile, mnist: Path | None, settings: Settings
+) -> tuple[dict[str, AssetSet], tuple[str, ...]]:
+    """The sets of the file by name, and notes on what stands in for missing data. No item is read.
+
+    Raises:
+        GrammarError: files are missing or are not what they should be.
+    """
+    sets: dict[str, AssetSet] = {}
+    notes: dict[str, None] = {}
+    for name in sorted(world.assets):
+        section, keys = world.assets[name], ("assets", name)
+        if name in _PRIMITIVES:
+            raise document.error(keys, f"{name} is a primitive; a set needs another name", show_value=False)
+        source = next(key for key in ("mnist", "idx", "images", "meshes") if getattr(section, key) is not None)
+        try:
+            asset_set, note = _open(name, section, document.path.parent, mnist, settings)
+        except InputError as error:
+            raise document.error((*keys, source), str(error)) from error
+        if note is not None:
+            notes[note] = None
+        if section.fold is not None:
+            i, n = section.fold
+            if i >= n:
+                raise document.error((*keys, "fold"), f"the folds of {n} are numbered from 0 to {n - 1}")
+            if i >= len(asset_set):
+                raise document.error((*keys, "fold"), f"the set has {len(asset_set)} items; this fold has none of them")
+            asset_set = Fold(asset_set, i, n)
+        sets[name] = asset_set
+    return sets, tuple(notes)
+
+
+def _open(
+    name: str, section: AssetSetSection, folder: Path, mnist: Path | None, settings: Settings
+) -> tuple[AssetSet, str | None]:
+    if section.mnist is not None:
+        located = mnist_set(name, section.mnist, mnist, settings)
+        return located.digits, located.note
+    if section.idx is not None:
+        labels = folder / section.labels if section.labels is not None else None
+        return idx_set(name, folder / section.idx, labels), None
+    if section.images is not None:
+        return FolderSet.of_images(name, folder / section.images), None
+    return FolderSet.of_meshes(name, folder / str(section.meshes)), None
+
+
+def build_mesh(
+    mesh: MeshSection,
+    material: MaterialSection | None,
+    document: Document,
+    sets: Mapping[str, AssetSet],
+    keys: KeyPath,
+) -> Mesh:
+    """The mesh of a node.
+
+    Raises:
+        GrammarError: a set is unknown or of images (meshes for the texture), or its weights are wrong.
+    """
+    texture = roughness = None
+    if material is not None:
+        roughness = material.roughness
+        if material.texture is not None:
+            texture = build_draw(material.texture, document, sets, (*keys, "material", "texture"))
+    if mesh.set in _PRIMITIVES:
+        if mesh.weights is not None:
+            raise document.error((*keys, "mesh", "weights"), "a primitive has no items to weigh")
+        return Mesh(_PRIMITIVES[mesh.set], None, texture, roughness)
+    return Mesh(None, build_draw(mesh, document, sets, (*keys, "mesh")), texture, roughness)
+
+
+def build_draw(section: AssetSection, document: Document, sets: Mapping[str, AssetSet], keys: KeyPath) -> AssetDraw:
+    """Which item of which set.
+
+    Raises:
+        GrammarError: the set is unknown or of the wrong sort, or its weights are wrong.
+    """
+    meshes = isinstance(section, MeshSection)
+    if section.set not in sets:
+        known = [*(_PRIMITIVES if meshes else ()), *sets]
+        raise document.unknown(keys, section.set, known, "mesh or set of assets" if meshes else "set of assets")
+    asset_set = sets[section.set]
+    if (asset_set.mesh_format(0) is not None) != meshes:
+        wanted, found = ("meshes", "images") if meshes else ("images", "meshes")
+        raise document.error(keys, f"a set of {wanted} is needed; {section.set} holds {found}")
+    if section.weights is None:
+        return AssetDraw(section.set)
+    return _weighted(section, asset_set, document, (*keys, "weights"))
+
+
+def _weighted(section: AssetSection, asset_set: AssetSet, document: Document, keys: KeyPath) -> AssetDraw:
+    groups: dict[str, list[int]] = {}
+    by_label = bool(asset_set.labels)
+    for index in range(len(asset_set)):
+        group = asset_set.label(index) if by_label else asset_set.item_name(index)
+        if group is not None:
+            groups.setdefault(str(group), []).append(index)
+    weights = {
+        str(key): weight for key, weight in sorted((section.weights or {}).items(), key=lambda item: str(item[0]))
+    }
+    for key in weights:
+        if key not in groups:
+            raise document.unknown(keys, key, groups, "label" if by_label else "item")
+    probabilities = check_sum(weights, document, keys)  # type: ignore[arg-type]
+    return AssetDraw(section.set, tuple(tuple(groups[key]) for key in weights), probabilities)

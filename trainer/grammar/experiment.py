@@ -1,0 +1,104 @@
+"""Experiments: a grammar, a target to learn, and the settings to do it with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trainer.errors import InputError
+from trainer.grammar.document import Document
+from trainer.grammar.grammar import Grammar
+from trainer.grammar.loading import EXPERIMENT_KEYS, NO_OVERRIDES, grammar_of, open_file
+from trainer.grammar.overrides import apply_overrides
+from trainer.grammar.schema import WorldFile
+from trainer.grammar.validation import validate_document
+from trainer.settings import Settings
+
+
+@dataclass(frozen=True)
+class Target:
+    """A synthetic target."""
+
+    grammar: Grammar
+    #: What evaluation tests on: the same distributions, with other assets where the experiment says so.
+    evaluation: Grammar
+    count: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `metasim train` runs."""
+
+    name: str
+    path: Path
+    grammar: Grammar
+    target: Target | None
+    engine: str
+    #: Settings of the trainer as the file gives them, not yet checked.
+    training: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should be told: data that was not found and what stands in for it. Each once."""
+        return tuple(dict.fromkeys(note for grammar in self._grammars() for note in grammar.notes))
+
+    def asset_source(self, content_hash: str) -> bytes:
+        """The bytes of an asset that a scene of any of the grammars named: an AssetSource for a pool.
+
+        Raises:
+            InputError: none of them did.
+        """
+        for grammar in self._grammars():
+            if content_hash in grammar.assets:
+                return grammar.assets(content_hash)
+        raise InputError(f"no scene of {self.name} uses an asset with the hash {content_hash}")
+
+    def _grammars(self) -> tuple[Grammar, ...]:
+        return (self.grammar, self.target.grammar, self.target.evaluation) if self.target else (self.grammar,)
+
+
+def load_experiment(
+    name_or_path: str | Path,
+    overrides: Mapping[str, object] = NO_OVERRIDES,
+    *,
+    mnist: Path | None = None,
+    settings: Settings | None = None,
+) -> Experiment:
+    """Reads an experiment file; a grammar file is an experiment without a target.
+
+    Args:
+        overrides: as for `load_grammar`; besides, paths that begin with target, engine or training.
+        mnist: folder of MNIST's files; default: see `trainer.data.mnist.find_mnist`.
+
+    Raises:
+        GrammarError: there is no such file, or something in it is wrong.
+    """
+    settings = settings or Settings.from_environment()
+    opened = open_file(name_or_path)
+    own = {key: value for key, value in overrides.items() if key.split(".")[0] in EXPERIMENT_KEYS}
+    rest = {key: value for key, value in overrides.items() if key not in own}
+    file = apply_overrides(opened.file, own, Path.cwd())
+    world = apply_overrides(opened.world, rest, Path.cwd())
+    content = validate_document(file)
+    return Experiment(
+        name=file.path.stem,
+        path=file.path,
+        grammar=grammar_of(world, mnist=mnist, settings=settings),
+        target=_target(content, file, world, mnist, settings),
+        engine=content.engine,
+        training=content.training,
+    )
+
+
+def _target(
+    content: WorldFile, file: Document, world: Document, mnist: Path | None, settings: Settings
+) -> Target | None:
+    section = content.target
+    if section is None:
+        return None
+    target = apply_overrides(world, section.overrides, file.path.parent)
+    grammar = grammar_of(target, mnist=mnist, settings=settings)
+    evaluation = grammar
+    if section.evaluation:
+        changed = apply_overrides(target, section.evaluation, file.path.parent)
+        evaluation = grammar_of(changed, mnist=mnist, settings=settings)
+    return Target(grammar, evaluation, section.count)

@@ -1,0 +1,129 @@
+"""Grammars by name or path."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from trainer.grammar.build import build_grammar
+from trainer.grammar.document import Document, nearest, read_document
+from trainer.grammar.errors import GrammarError
+from trainer.grammar.grammar import Grammar
+from trainer.grammar.overrides import apply_overrides
+from trainer.grammar.schema import WorldFile
+from trainer.grammar.validation import validate_document
+from trainer.settings import Settings, checkout
+
+NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
+#: Keys of an experiment, which a file may have beside a world of its own.
+EXPERIMENT_KEYS = ("target", "engine", "training")
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A grammar or experiment file: the document of its world, and its own."""
+
+    file: Document
+    world: Document
+
+
+def load_grammar(
+    name_or_path: str | Path,
+    overrides: Mapping[str, object] = NO_OVERRIDES,
+    *,
+    mnist: Path | None = None,
+    settings: Settings | None = None,
+) -> Grammar:
+    """Reads a grammar. Of an experiment file, the grammar that it starts from.
+
+    Args:
+        name_or_path: name of a grammar that ships, or path of a YAML file.
+        overrides: values that replace those of the file, by their place: `{"digit.yaw": {"normal": [90, 10]}}`.
+            Relative paths in them start from the working directory.
+        mnist: folder of MNIST's files; default: see `trainer.data.mnist.find_mnist`.
+
+    Raises:
+        GrammarError: there is no such file, or something in it is wrong.
+    """
+    opened = open_file(name_or_path)
+    return grammar_of(apply_overrides(opened.world, overrides, Path.cwd()), mnist=mnist, settings=settings)
+
+
+def grammar_of(document: Document, *, mnist: Path | None = None, settings: Settings | None = None) -> Grammar:
+    """The grammar that a document describes.
+
+    Raises:
+        GrammarError: something in it is wrong.
+    """
+    settings = settings or Settings.from_environment()
+    return build_grammar(document, validate_document(document), mnist=mnist, settings=settings)
+
+
+def open_file(name_or_path: str | Path) -> Opened:
+    """Reads a grammar or experiment file and finds its world, without building it.
+
+    Raises:
+        GrammarError: there is no such file, or it is not well formed.
+    """
+    path = resolve(name_or_path)
+    file = read_document(path)
+    content = validate_document(file)
+    if content.grammar is None:
+        if content.overrides:
+            raise file.error(
+                ("overrides",), "overrides belong to a `grammar`, which the file does not name", show_value=False
+            )
+        return Opened(file, file)
+    for key in WorldFile.known_keys():
+        if key in file.data and key not in ("grammar", "overrides", *EXPERIMENT_KEYS):
+            raise file.error(
+                (key,),
+                f"the file takes its world from grammar {content.grammar!r}; override it instead",
+                show_value=False,
+            )
+    if looks_like_path(content.grammar):
+        other = path.parent / content.grammar
+        if not other.is_file():
+            raise file.error(("grammar",), f"there is no file {other}")
+    else:
+        try:
+            other = resolve(content.grammar)
+        except GrammarError as error:
+            raise file.error(("grammar",), str(error)) from None
+    world = read_document(other)
+    if validate_document(world).grammar is not None:
+        raise file.error(("grammar",), "it must have a world of its own, not take it from another file")
+    return Opened(file, apply_overrides(world, content.overrides, path.parent))
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """The file of a grammar or an experiment.
+
+    Raises:
+        GrammarError: there is none.
+    """
+    if isinstance(name_or_path, Path) or looks_like_path(name_or_path):
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise GrammarError(f"{path}: there is no such file")
+        return path
+    shipped = shipped_files()
+    if name_or_path not in shipped:
+        raise GrammarError(
+            f"there is no grammar or experiment {name_or_path!r}; {nearest(name_or_path, shipped)}; "
+            "a file is named with its suffix, as in my-world.yaml"
+        )
+    return shipped[name_or_path]
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a text is a path rather than the name of a grammar that ships."""
+    return "/" in text or "\\" in text or text.endswith(_SUFFIXES)
+
+
+def shipped_files() -> dict[str, Path]:
+    """The grammars and experiments that ship, by name."""
+    root = checkout()
+    folder = root / "grammars" if root else Path(__file__).resolve().parent.parent / "grammars"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

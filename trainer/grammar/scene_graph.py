@@ -1,0 +1,202 @@
+"""Scene graphs as the trainer sees them, and the kinds of nodes that they are made of. No wire messages here.
+
+Angles are in degrees, lengths in the grammar's unit; frames are those of `metasim/v1/scene.proto`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from metasim.v1 import scene_pb2 as pb
+
+from trainer.data.asset_sets import AssetRef
+from trainer.errors import InputError
+from trainer.grammar.attributes import FULL_TURN
+from trainer.grammar.distributions import Distribution, wrap
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """One numeric attribute of a kind of node."""
+
+    name: str
+    attribute: pb.Attribute
+    low: float  # Range, inclusive; infinite where unbounded, which a mutable attribute never is
+    high: float
+    unit: str
+    is_angle: bool
+    mutable: bool
+    step: float | None  # Of the probe, to each side, in `unit`; None: the trainer's default
+    distribution: Distribution
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the range is the whole circle."""
+        return self.is_angle and self.high - self.low == FULL_TURN
+
+
+@dataclass(frozen=True)
+class AssetDraw:
+    """Which item of a set a node takes. Without choices, every item is equally likely."""
+
+    set: str
+    #: Groups of items (by label or by name) and the probability of each; within a group all items are equally likely.
+    groups: tuple[tuple[int, ...], ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sprite:
+    asset: AssetDraw
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A primitive (by its wire number) or an asset."""
+
+    primitive: pb.Primitive | None = None
+    asset: AssetDraw | None = None
+    texture: AssetDraw | None = None
+    roughness: float | None = None
+
+
+@dataclass(frozen=True)
+class Camera:
+    projection: str  # "orthographic" or "perspective"
+    near: float | None = None
+    far: float | None = None
+
+
+@dataclass(frozen=True)
+class Light:
+    kind: str  # "sun", "point" or "area"
+    size: float = 0.0  # Apparent diameter in degrees, radius, edge
+
+
+Content = Sprite | Mesh | Camera | Light | None
+
+
+@dataclass(frozen=True)
+class Children:
+    """An entry of a list of children: how many nodes, and of which kinds."""
+
+    kinds: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    count: Distribution
+
+
+@dataclass(frozen=True)
+class NodeKind:
+    """A kind of node of a grammar."""
+
+    name: str
+    #: Its semantic class; "{label}" in it stands for the label of the node's asset; empty: no class.
+    class_name: str
+    content: Content
+    #: The attributes that the grammar states, in the order of the wire's numbers. Others have their default.
+    specs: tuple[AttributeSpec, ...]
+    children: tuple[Children, ...] = ()
+
+    @cached_property
+    def mutable_specs(self) -> tuple[AttributeSpec, ...]:
+        """The mutable ones among `specs`, in the same order."""
+        return tuple(spec for spec in self.specs if spec.mutable)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a sampled scene."""
+
+    id: str
+    kind: str
+    class_name: str
+    parent: int | None
+    #: One number for each of the kind's specs, by name.
+    values: Mapping[str, float]
+    asset: AssetRef | None = None
+    #: Of a mesh whose material has one.
+    texture: AssetRef | None = None
+
+
+@dataclass(frozen=True)
+class MutableAttribute:
+    """The address of a number that may change: a node, by its index, and an attribute."""
+
+    node: int
+    name: str
+    spec: AttributeSpec
+
+
+@dataclass(frozen=True)
+class SceneGraph:
+    """A scene: nodes, parents before their children."""
+
+    nodes: tuple[Node, ...]
+    kinds: Mapping[str, NodeKind] = field(repr=False)
+    #: All classes of the grammar, in the order of the class mask; not only those that appear.
+    classes: tuple[str, ...] = field(repr=False)
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @cached_property
+    def mutable(self) -> tuple[MutableAttribute, ...]:
+        """Every mutable attribute: in the order of the nodes, then of their kind's specs."""
+        return tuple(
+            MutableAttribute(index, spec.name, spec)
+            for index, node in enumerate(self.nodes)
+            for spec in self.kinds[node.kind].mutable_specs
+        )
+
+    @cached_property
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the indices of its children."""
+        lists: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            if node.parent is not None:
+                lists[node.parent].append(index)
+        return tuple(tuple(indices) for indices in lists)
+
+    def values(self) -> np.ndarray:
+        """The values of the mutable attributes, float64 [len(mutable)], in their units."""
+        return np.array([self.nodes[item.node].values[item.name] for item in self.mutable], dtype=np.float64)
+
+    def with_values(self, values: np.ndarray) -> "SceneGraph":
+        """The same scene with other values of the mutable attributes.
+
+        Args:
+            values: [len(mutable)], in their units. Angles are wrapped into their range.
+
+        Raises:
+            InputError: the shape is wrong, a value is not finite, or lies outside of its range.
+        """
+        if np.shape(values) != (len(self.mutable),):
+            raise InputError(
+                f"values have the shape {np.shape(values)}; the scene has {len(self.mutable)} mutable attributes"
+            )
+        changed: dict[int, dict[str, float]] = {}
+        for item, value in zip(self.mutable, values, strict=True):
+            changed.setdefault(item.node, dict(self.nodes[item.node].values))[item.name] = self._accept(item, value)
+        nodes = list(self.nodes)
+        for index, numbers in changed.items():
+            nodes[index] = replace(nodes[index], values=numbers)
+        scene = replace(self, nodes=tuple(nodes))
+        scene.__dict__["mutable"] = self.mutable  # The structure is the same: fill the cache of the property.
+        return scene
+
+    def to_wire(self, asset_hash: Callable[[AssetRef], str]) -> pb.Scene:
+        """The scene on the wire; `asset_hash` (usually `grammar.assets.hash_of`) names its assets."""
+        from trainer.grammar.to_wire import scene_to_proto
+
+        return scene_to_proto(self, asset_hash)
+
+    def _accept(self, item: MutableAttribute, value: float) -> float:
+        spec, number = item.spec, float(value)
+        if spec.is_angle and np.isfinite(number):
+            # A range that is not the whole circle is entered from whichever side is nearer.
+            number = wrap(number, spec.low if spec.wraps else (spec.low + spec.high) / 2 - FULL_TURN / 2)
+        if not spec.low <= number <= spec.high:  # False for nan as well
+            raise InputError(
+                f"{self.nodes[item.node].id}.{item.name} is {value:g}; "
+                f"it must lie between {spec.low:g} and {spec.high:g} {spec.unit}"
+            )
+        return number

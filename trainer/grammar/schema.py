@@ -1,0 +1,308 @@
+"""The grammar language: what a YAML file may hold. `grammars/README.md` explains it to its users.
+
+`grammars/schema.json` is its JSON Schema, for editors. These models check keys, types and single values. What needs the whole file is checked where the grammar is built.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AllowInfNan,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    Strict,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Probability = Annotated[Number, Field(ge=0, le=1)]
+Whole = Annotated[int, Strict(), Field(ge=0)]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Color = tuple[NotNegative, NotNegative, NotNegative]
+Range = tuple[Number, Number]
+#: Numbers and names are keys alike: labels of digits are numbers, those of folders are names.
+Weights = dict[str | int | float, Probability]
+
+#: The keys that hold a distribution.
+DISTRIBUTIONS = (
+    "constant",
+    "uniform",
+    "normal",
+    "truncated_normal",
+    "wrapped_normal",
+    "von_mises",
+    "categorical",
+    "integers",
+    "poisson",
+    "mixture",
+)
+
+
+class Section(BaseModel):
+    """A mapping in the file. Unknown keys are errors that carry the known ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    #: What a value that is no mapping is short for: the key that it belongs to.
+    shorthand: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, data: Any) -> Any:
+        if cls.shorthand is not None and not isinstance(data, dict | Section):
+            data = {cls.shorthand: data}
+        if isinstance(data, dict):
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in data:
+                if key not in known:
+                    raise PydanticCustomError("unknown_key", "unknown key", {"key": key, "known": cls.known_keys()})
+                if data[key] is None:  # An empty value would else count as a key left out.
+                    raise PydanticCustomError("empty", "empty", {"key": key})
+        return data
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """The keys that the section knows, in the order of the documentation."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        whole = handler(schema)
+        if cls.shorthand is None:
+            return whole
+        resolved = handler.resolve_ref_schema(whole)
+        short = dict(resolved["properties"][cls.shorthand])
+        for key in ("default", "description", "title"):
+            short.pop(key, None)
+        resolved_copy = dict(resolved)
+        resolved.clear()
+        resolved.update({"description": resolved_copy.pop("description", ""), "anyOf": [short, resolved_copy]})
+        return whole
+
+
+class DistributionSection(Section):
+    """Exactly one of these keys."""
+
+    constant: Number | None = Field(None, description="always this value; a bare number is short for it")
+    uniform: Range | None = Field(None, description="[low, high]")
+    normal: tuple[Number, Positive] | None = Field(
+        None, description="[mean, sigma]; wrapped on the circle, cut off at the ends of a range"
+    )
+    truncated_normal: tuple[Number, Positive, Number, Number] | None = Field(
+        None, description="[mean, sigma, low, high]: a normal on the condition that it lies between low and high"
+    )
+    wrapped_normal: tuple[Number, Positive] | None = Field(
+        None, description="[mean, sigma] in degrees; for angles whose range is the whole circle"
+    )
+    von_mises: tuple[Number, Positive] | None = Field(
+        None, description="[mean in degrees, kappa]; for angles whose range is the whole circle"
+    )
+    categorical: list[Number] | dict[Number, Probability] | None = Field(
+        None, description="a list of equally likely numbers, or {number: probability}"
+    )
+    integers: tuple[Annotated[int, Strict()], Annotated[int, Strict()]] | None = Field(
+        None, description="[low, high]: whole numbers, both ends included, equally likely"
+    )
+    poisson: tuple[Positive, Count] | None = Field(
+        None, description="[rate, most]: Poisson on the condition that it is at most `most`"
+    )
+    mixture: list["Component"] | None = Field(None, description="a list of distributions, each with a `weight`")
+
+    @model_validator(mode="after")
+    def _one_distribution(self) -> "DistributionSection":
+        given = [name for name in DISTRIBUTIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = f"{len(given)} distributions ({', '.join(given)})" if given else "no distribution"
+            raise PydanticCustomError(
+                "distribution", f"has {found}; exactly one is needed of: {', '.join(DISTRIBUTIONS)}", {"bare": True}
+            )
+        return self
+
+
+class Component(DistributionSection):
+    """A part of a mixture."""
+
+    weight: Probability = Field(description="probability of this part; all of them sum to 1")
+
+
+class AttributeSection(DistributionSection):
+    """A number of a node, drawn anew for each node."""
+
+    shorthand = "constant"
+
+    mutable: Flag = Field(False, description="whether the learned model may change it")
+    range: Range | None = Field(None, description="[low, high], inclusive; default: see the table of attributes")
+    step: Positive | None = Field(None, description="step of the probe to each side; default: about half a pixel")
+
+
+class CountSection(DistributionSection):
+    """How many; a number is short for a constant."""
+
+    shorthand = "constant"
+
+
+class AssetSection(Section):
+    """An item of an asset set, drawn anew for each node; a name is short for `set`."""
+
+    shorthand = "set"
+
+    set: Text = Field(description="name of the set, one of `assets`")
+    weights: Weights | None = Field(
+        None, description="{label or item name: probability}; default: every item of the set is equally likely"
+    )
+
+
+class MeshSection(AssetSection):
+    """A primitive (cube, plane, sphere), or an item of a set of meshes."""
+
+    set: Text = Field(description="cube, plane, sphere, or the name of a set of meshes")
+
+
+class MaterialSection(Section):
+    """The surface of a mesh. Its colour and emission are the attributes red, green, blue and intensity."""
+
+    texture: AssetSection | None = Field(None, description="set of images, mapped by the mesh's UV coordinates")
+    roughness: Probability | None = Field(None, description="0 (mirror) to 1 (matte); default: 0.5")
+
+
+class CameraSection(Section):
+    """The camera. Its field of view is the attribute fov."""
+
+    shorthand = "projection"
+
+    projection: Literal["orthographic", "perspective"] = Field(
+        description="fov is a height in units (orthographic) or an angle in degrees (perspective)"
+    )
+    near: Positive | None = Field(None, description="nearest distance seen; default: 0.1")
+    far: Positive | None = Field(None, description="farthest distance seen; default: 1000")
+
+
+class LightSection(Section):
+    """A light. It shines along its node's -z; its strength is the attribute intensity."""
+
+    shorthand = "kind"
+
+    kind: Literal["sun", "point", "area"] = Field(description="which kind of light")
+    size: NotNegative | None = Field(
+        None, description="sun: apparent diameter in degrees (0.5); point: radius (0.1); area: edge of the square (1)"
+    )
+
+
+class ChildSection(Section):
+    """An entry of `scene` or `children`; a name is short for `kind`."""
+
+    shorthand = "kind"
+
+    kind: Text | Weights = Field(description="a kind of node, or {kind: probability}, drawn anew for each node")
+    count: CountSection = Field(CountSection(constant=1), description="how many nodes, constant or random; default: 1")
+
+
+class NodeSection(Section):
+    """A kind of node: at most one content (sprite, mesh, camera, light), and its attributes."""
+
+    class_: Text | None = Field(
+        None, alias="class", description="semantic class; `{label}` in it stands for the asset's label; default: none"
+    )
+    sprite: AssetSection | None = Field(None, description="an image on a rectangle; needs width and height")
+    mesh: MeshSection | None = Field(None, description="a primitive or an item of a set of meshes")
+    material: MaterialSection | None = Field(None, description="the surface of a mesh; default: the mesh's own")
+    camera: CameraSection | None = Field(None, description="orthographic or perspective; needs fov")
+    light: LightSection | None = Field(None, description="sun, point or area; needs intensity")
+    x: AttributeSection | None = Field(None, description="position in the parent's frame")
+    y: AttributeSection | None = Field(None, description="position in the parent's frame")
+    z: AttributeSection | None = Field(None, description="position in the parent's frame; up in root nodes")
+    yaw: AttributeSection | None = Field(None, description="turn about z, counter-clockwise")
+    pitch: AttributeSection | None = Field(None, description="turn about y")
+    roll: AttributeSection | None = Field(None, description="turn about x; applied first, then pitch, then yaw")
+    scale: AttributeSection | None = Field(None, description="uniform; children inherit it")
+    width: AttributeSection | None = Field(None, description="of a sprite or, as a factor, of a mesh along its x")
+    height: AttributeSection | None = Field(None, description="of a sprite or, as a factor, of a mesh along its z")
+    depth: AttributeSection | None = Field(None, description="factor of a mesh along its y")
+    red: AttributeSection | None = Field(None, description="colour of a sprite's tint, a mesh's surface or a light")
+    green: AttributeSection | None = Field(None, description="as red")
+    blue: AttributeSection | None = Field(None, description="as red")
+    intensity: AttributeSection | None = Field(None, description="of a light, or light that a mesh emits")
+    fov: AttributeSection | None = Field(None, description="camera: vertical angle (perspective) or height seen")
+    mutable: Flag = Field(True, description="false: no attribute of this kind is mutable, whatever it says itself")
+    children: list[ChildSection] = Field([], description="nodes that stand in this node's frame")
+
+
+class AssetSetSection(Section):
+    """A named set of files: exactly one of mnist, idx, images and meshes. Paths are relative to the file."""
+
+    mnist: Literal["train", "test"] | None = Field(None, description="MNIST's training or test part")
+    idx: Text | None = Field(None, description="idx file of images, plain or gzipped; grey becomes opacity")
+    labels: Text | None = Field(None, description="idx file of labels, beside `idx`")
+    images: Text | None = Field(None, description="folder of PNG images; sub-folders, if any, are the labels")
+    meshes: Text | None = Field(
+        None, description="folder of PLY, OBJ or GLB files; sub-folders, if any, are the labels"
+    )
+    fold: tuple[Whole, Count] | None = Field(
+        None, description="[i, n]: only the items i, i + n, i + 2n ...; splits a set into n disjoint parts"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "AssetSetSection":
+        given = [name for name in ("mnist", "idx", "images", "meshes") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "no source"
+            raise PydanticCustomError(
+                "source", f"has {found}; exactly one is needed of: mnist, idx, images, meshes", {"bare": True}
+            )
+        if self.labels is not None and self.idx is None:
+            raise PydanticCustomError("source", "has labels without idx; labels belong to an idx file", {"bare": True})
+        return self
+
+
+class RenderSection(Section):
+    """How scenes are rendered."""
+
+    width: Count = Field(description="pixels")
+    height: Count = Field(description="pixels")
+    samples: Count = Field(16, description="per pixel")
+    filter_width: Annotated[NotNegative, Field(le=4)] = Field(
+        1.0, description="width of the box filter in pixels; 0: every sample at the pixel's centre, exact for sprites"
+    )
+    view_transform: Literal["standard", "raw"] = Field(
+        "standard", description="standard: light is linear and shown as sRGB; raw: sprites as they are"
+    )
+    max_bounces: Whole = Field(0, description="bounces of light between surfaces")
+
+
+class TargetSection(Section):
+    """A synthetic target: the grammar with some of its distributions replaced."""
+
+    count: Count = Field(2000, description="scenes in the target set")
+    overrides: dict[Text, Any] = Field({}, description="{`kind.attribute` or any path of the file: what stands there}")
+    evaluation: dict[Text, Any] = Field(
+        {}, description="further overrides for the scenes that evaluation tests on, such as other digits"
+    )
+
+
+class WorldFile(Section):
+    """A grammar or an experiment file."""
+
+    grammar: Text | None = Field(
+        None, description="name or path of the grammar that an experiment takes its world from, instead of its own"
+    )
+    overrides: dict[Text, Any] = Field({}, description="with `grammar`: what is replaced in it")
+    unit: Text = Field("m", description="what a unit of length is called in messages: m, px ...")
+    background: Color = Field((0.0, 0.0, 0.0), description="[red, green, blue] where nothing is")
+    max_nodes: Count = Field(1000, description="sampling a scene with more nodes than this is an error")
+    render: RenderSection | None = Field(None, description="how scenes are rendered")
+    assets: dict[Text, AssetSetSection] = Field({}, description="{name: set}")
+    nodes: dict[Text, NodeSection] = Field({}, description="{name: kind of node}")
+    scene: list[ChildSection] = Field([], description="the root nodes; exactly one camera must come of them")
+    target: TargetSection | None = Field(None, description="what an experiment is to learn")
+    engine: Literal["blender", "raster"] = Field("blender", description="render engine of an experiment")
+    training: dict[Text, Any] = Field({}, description="settings of the trainer")
+
+
+DistributionSection.model_rebuild()
+Component.model_rebuild()

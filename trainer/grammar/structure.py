@@ -1,0 +1,64 @@
+"""Checks of how kinds of nodes hang together: no cycles, one camera."""
+
+from collections.abc import Mapping
+
+from trainer.grammar.document import Document
+from trainer.grammar.scene_graph import Camera, Children, NodeKind
+
+
+def check_cycles(document: Document, kinds: Mapping[str, NodeKind]) -> None:
+    """
+    Raises:
+        GrammarError: a kind is its own descendant.
+    """
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            loop = (*path[path.index(name) :], name)
+            raise document.error(
+                ("nodes", loop[-2], "children"), f"the kinds {' > '.join(loop)} form a cycle", show_value=False
+            )
+        if name in done:
+            return
+        for entry in kinds[name].children:
+            for child in entry.kinds:
+                visit(child, (*path, name))
+        done.add(name)
+
+    for name in kinds:
+        visit(name, ())
+
+
+def check_cameras(document: Document, kinds: Mapping[str, NodeKind], roots: tuple[Children, ...]) -> None:
+    """
+    Raises:
+        GrammarError: not every scene has exactly one camera, or a camera can have a scaled ancestor.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+
+    def entries(children: tuple[Children, ...]) -> tuple[int, int]:
+        least = most = 0
+        for entry in children:
+            low, high = entry.count.support
+            each = [of_kind(name) for name in entry.kinds]
+            least += int(low) * min(least_each for least_each, _ in each)
+            most += int(high) * max(most_each for _, most_each in each)
+        return least, most
+
+    def of_kind(name: str) -> tuple[int, int]:
+        if name not in counts:
+            own = int(isinstance(kinds[name].content, Camera))
+            least, most = entries(kinds[name].children)
+            counts[name] = least + own, most + own
+        return counts[name]
+
+    least, most = entries(roots)
+    if (least, most) != (1, 1):
+        found = f"{least}" if least == most else f"{least} to {most}"
+        raise document.error(
+            ("scene",), f"scenes have {found} cameras; every scene needs exactly one", show_value=False
+        )
+    for name, kind in kinds.items():
+        if of_kind(name)[1] and any(spec.name == "scale" for spec in kind.specs):
+            raise document.error(("nodes", name, "scale"), "neither a camera nor what it stands in can be scaled")

@@ -1,0 +1,39 @@
+"""What the trainer takes from the environment. Nothing else in the trainer reads it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the machine, not of a run: they never change a result, only where files are found."""
+
+    #: METASIM_DATA: a folder of data sets, MNIST in its folder `mnist`.
+    data: Path | None = None
+    #: METASIM_MNIST: the folder of MNIST's four idx files.
+    mnist: Path | None = None
+    #: XDG_CACHE_HOME/metasim, or ~/.cache/metasim: where fetched data goes.
+    cache: Path = Path("~/.cache/metasim")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Reads the variables; empty ones count as unset."""
+        variables = os.environ if environment is None else environment
+
+        def folder(name: str) -> Path | None:
+            return Path(variables[name]).expanduser() if variables.get(name) else None
+
+        cache = folder("XDG_CACHE_HOME")
+        return cls(
+            data=folder("METASIM_DATA"),
+            mnist=folder("METASIM_MNIST"),
+            cache=cache / "metasim" if cache else cls.cache.expanduser(),
+        )
+
+
+def checkout() -> Path | None:
+    """The root of the repository, where the trainer runs from one."""
+    root = Path(__file__).resolve().parent.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "grammars").is_dir() else None
