@@ -1,0 +1,191 @@
+"""The paper's digit classifier (section 4.1): two convolutions and three fully connected layers."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.errors import InputError
+from trainer.tasks import Progress, Scores
+
+#: Weights of red, green and blue in grey (ITU-R 601-2), the same as in exported idx files.
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_CHUNK = 1_000  # Images converted or classified at a time
+_LARGE_PX = 48  # Larger images are halved once more, by the first convolution's stride
+_MIN_PX = 16
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """How the classifier is trained. The defaults reach above 99 % on rotated digits (60,000 images)."""
+
+    classes: int = 10
+    epochs: int = 5
+    batch_size: int = 128
+    #: Peak of the one-cycle schedule: linear up during the first fifth of the steps, then a half cosine down to zero.
+    learning_rate: float = 4e-3
+    #: AdamW's decoupled weight decay.
+    weight_decay: float = 1e-2
+    #: Part of each label's probability that is spread over all classes.
+    label_smoothing: float = 0.1
+    #: The only augmentation: each batch is shifted by up to so many pixels in x and in y.
+    shift_px: int = 1
+    device: str = "cpu"
+
+
+class DigitNet(nn.Module):
+    """Two 5x5 convolutions with max pooling, three fully connected layers; the weights come from `generator`.
+
+    Args:
+        size: height and width of the images, in pixels.
+        classes: how many classes to tell apart.
+    """
+
+    def __init__(self, size: tuple[int, int], classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.stride = 2 if max(size) > _LARGE_PX else 1
+        # Without storage, so that nothing is drawn from the global generator.
+        with torch.device("meta"):
+            self.conv1 = nn.Conv2d(1, 16, 5, stride=self.stride, padding=2 if self.stride == 2 else 0)
+            self.conv2 = nn.Conv2d(16, 32, 5)
+            features = self._features(torch.empty(1, 1, *size)).shape[1]
+            self.fc1 = nn.Linear(features, 128)
+            self.fc2 = nn.Linear(128, 64)
+            self.fc3 = nn.Linear(64, classes)
+        self.to_empty(device="cpu")
+        for layer in (self.conv1, self.conv2, self.fc1, self.fc2, self.fc3):
+            # He et al. 2015 (arXiv 1502.01852): keeps the variance through rectified layers.
+            bound = math.sqrt(6 / layer.weight[0].numel())
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+
+    def _features(self, images: Tensor) -> Tensor:
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))
+        return F.relu(F.max_pool2d(self.conv2(x), 2)).flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, classes] of float images [N, 1, H, W] in [0, 1]."""
+        x = F.relu(self.fc1(self._features(images)))
+        x = F.relu(self.fc2(x))
+        return self.fc3(x)
+
+
+class DigitClassifier:
+    """The task network of the digit experiments: `trainer.tasks.TaskNetwork` with labels int [N]."""
+
+    name = "classification"
+
+    def __init__(self, settings: ClassifierSettings = ClassifierSettings()) -> None:
+        self.settings = settings
+
+    def train(self, images: np.ndarray, labels: np.ndarray, seed: int, progress: Progress | None = None) -> DigitNet:
+        """Trains from scratch. Uses no global generator; one thread count, one result.
+
+        Args:
+            images: uint8 [N, H, W, 3] or [N, 1, H, W].
+            labels: int [N], from 0 to `classes` - 1.
+            seed: of the weights, the order of the images and their shifts.
+            progress: called as progress(epochs done, epochs in all).
+
+        Raises:
+            InputError: no images, another form of images, or a label that is not one of the classes.
+        """
+        settings = self.settings
+        x, y = grey(images), self._checked(images, labels)
+        generator = torch.Generator().manual_seed(seed)
+        model = DigitNet((x.shape[1], x.shape[2]), settings.classes, generator)
+        model = model.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batch_size = min(settings.batch_size, len(x))
+        steps = settings.epochs * (len(x) // batch_size)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
+        for epoch in range(settings.epochs):
+            order = torch.randperm(len(x), generator=generator)
+            for start in range(0, len(x) - batch_size + 1, batch_size):
+                batch = order[start : start + batch_size]
+                pixels = _to_float(shifted(x[batch], settings.shift_px, generator), settings.device)
+                loss = F.cross_entropy(
+                    model(pixels), y[batch].to(settings.device), label_smoothing=settings.label_smoothing
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            if progress:
+                progress(epoch + 1, settings.epochs)
+        return model.eval()
+
+    def score(self, model: DigitNet, images: np.ndarray, labels: np.ndarray) -> Scores:
+        """The accuracy: the fraction of images [N, ...] whose class is found.
+
+        Raises:
+            InputError: no images, another form of images, or a label that is not one of the classes.
+        """
+        y = self._checked(images, labels).numpy()
+        return Scores("accuracy", {"accuracy": float(np.mean(self.predict(model, images) == y))})
+
+    def predict(self, model: DigitNet, images: np.ndarray) -> np.ndarray:
+        """The most likely class of each image, int64 [N]."""
+        with torch.inference_mode():
+            logits = [model(_to_float(chunk, self.settings.device)) for chunk in grey(images).split(_CHUNK)]
+        return torch.cat(logits).argmax(dim=1).cpu().numpy()
+
+    def _checked(self, images: np.ndarray, labels: np.ndarray) -> Tensor:
+        classes = self.settings.classes
+        labels = np.asarray(labels)
+        if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+            raise InputError(
+                f"labels are {labels.dtype} {labels.shape}; {len(images)} images need whole numbers ({len(images)},)"
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+        if len(wrong):
+            raise InputError(f"label {labels[wrong[0]]} of image {wrong[0]} is no class; allowed: 0 to {classes - 1}")
+        return torch.from_numpy(labels.astype(np.int64))
+
+
+def grey(images: np.ndarray) -> Tensor:
+    """Grey images uint8 [N, H, W] of uint8 [N, H, W, 3] (by luma) or [N, 1, H, W].
+
+    Raises:
+        InputError: there are none, or they have another form.
+    """
+    shape = images.shape
+    rgb = len(shape) == 4 and shape[3] == 3
+    if images.dtype != np.uint8 or len(shape) != 4 or not (rgb or shape[1] == 1):
+        raise InputError(f"images are {images.dtype} {shape}; allowed: uint8 [N, H, W, 3] or [N, 1, H, W]")
+    size = shape[1:3] if rgb else shape[2:]
+    if not len(images) or min(size) < _MIN_PX:
+        raise InputError(f"{len(images)} images of {size[1]}x{size[0]} px; at least 1 of {_MIN_PX}x{_MIN_PX} is needed")
+    if not rgb:
+        return torch.from_numpy(images[:, 0].copy())
+    result = torch.empty((len(images), *size), dtype=torch.uint8)
+    for start in range(0, len(images), _CHUNK):
+        luma = images[start : start + _CHUNK] @ _LUMA
+        result[start : start + _CHUNK] = torch.from_numpy(np.rint(luma).astype(np.uint8))
+    return result
+
+
+def one_cycle(progress: float, warmup: float = 0.2) -> float:
+    """Factor of the learning rate at `progress` in [0, 1] of the training: linear up to 1, then a half cosine to 0."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - warmup) / (1 - warmup))
+
+
+def shifted(images: Tensor, limit_px: int, generator: torch.Generator) -> Tensor:
+    """All images [N, H, W] moved by one draw of whole pixels in y and x; what leaves on one side is filled with 0."""
+    if not limit_px:
+        return images
+    y, x = torch.randint(-limit_px, limit_px + 1, (2,), generator=generator).tolist()
+    return F.pad(images, (x, -x, y, -y))
+
+
+def _to_float(images: Tensor, device: str) -> Tensor:
+    """Float [N, 1, H, W] in [0, 1] of uint8 [N, H, W]."""
+    return images.unsqueeze(1).to(device, torch.float32).div_(255)
