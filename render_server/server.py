@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -122,7 +122,7 @@ def _listen_for_the_end(settings: ServerSettings) -> tuple[asyncio.Event, asynci
     return stop, kill
 
 
-def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Server, Any]:
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", limits.message_bytes),
@@ -134,7 +134,7 @@ def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Serve
         ]
     )
     server.add_generic_rpc_handlers((service.handler(),))
-    checks = health.aio.HealthServicer()
+    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # The stubs lack it.
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, checks
@@ -152,7 +152,7 @@ def _bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
     return f"{host}:{port}"
 
 
-async def _report(checks: health.aio.HealthServicer, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+async def _report(checks: Any, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
     for name in ("", SERVICE):
         await checks.set(name, status)
 

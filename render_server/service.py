@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import time
+from collections.abc import AsyncIterator
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -84,14 +85,14 @@ class RenderService:
         response.MergeFrom(self._pool.description)
         return response
 
-    async def _render(self, requests: object, context: grpc.aio.ServicerContext) -> None:  # noqa: ARG002
+    async def _render(self, requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
         stream = TaskStream(self._pool, self._cache, self._limits)
         self._streams.add(stream)
         if self._drained.is_set():
             stream.drain()
         else:
             stream.set_slots(self._slots if self._open else 0)
-        receiving = asyncio.create_task(_receive(stream, context))
+        receiving = asyncio.create_task(_receive(stream, requests))
         sending = asyncio.create_task(_send(stream, context))
         draining = asyncio.create_task(self._drained.wait())
         try:
@@ -110,9 +111,9 @@ class RenderService:
             stream.closed.set()
 
 
-async def _receive(stream: TaskStream, context: grpc.aio.ServicerContext) -> str | None:
+async def _receive(stream: TaskStream, requests: AsyncIterator[bytes]) -> str | None:
     """Takes requests until the client closes its side; what is wrong with the stream, if anything."""
-    while (data := await context.read()) is not grpc.aio.EOF:
+    async for data in requests:
         try:
             stream.take(pb.RenderRequest.FromString(data))
         except DecodeError:

@@ -1,0 +1,210 @@
+"""The pool as its caller sees it: ordinary blocking calls, with the event loop in a thread of its own."""
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+
+from metasim.v1 import render_pb2 as pb
+
+from trainer.errors import PoolUnreachable, RenderError
+from trainer.pool.assets import AssetSource
+from trainer.pool.dispatcher import Dispatcher
+from trainer.pool.resolver import parse_endpoints
+from trainer.pool.settings import PoolSettings
+from trainer.pool.stream import Ticket
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PoolStats:
+    """What a pool has done since it was opened."""
+
+    #: Tasks that came back rendered.
+    tasks_done: int
+    #: Images in them, probes included.
+    renders: int
+    #: Tasks that had to be sent once more.
+    tasks_resent: int
+    #: Time that callers of `RenderPool.render` have spent in it.
+    waited_s: float
+    #: Workers that take tasks now.
+    workers_up: int
+
+
+class RenderPool:
+    """Renders tasks on the workers behind an endpoint. Safe for use by several threads.
+
+    Opening it waits for a first worker. It is a context manager; `close` ends it.
+
+    Args:
+        endpoint: `host:port`, `dns:///host:port` or `unix:path`, or several of these separated by commas. A name stands
+            for all the addresses that it resolves to, now and later.
+        assets: where the bytes of assets come from.
+        settings: patience and limits.
+        on_close: called once the pool is closed.
+
+    Raises:
+        InputError: the endpoint is malformed.
+        PoolUnreachable: no worker was ready within `settings.connect_timeout_s`.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        assets: AssetSource,
+        settings: PoolSettings | None = None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._endpoints = parse_endpoints(endpoint)
+        self._settings = settings or PoolSettings()
+        self._assets = assets
+        self._on_close = on_close
+        self._waited_s = 0.0
+        self._in_flight: dict[str, Ticket] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        started: Future[Dispatcher] = Future()
+        ready: Future[None] = Future()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._run, args=(started, ready), name="metasim-render-pool", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._dispatcher = started.result()
+            self._await_first_worker(ready)
+        except BaseException:
+            self.close()
+            raise
+
+    def render(self, tasks: Sequence[pb.RenderTask]) -> list[pb.RenderResult]:
+        """Renders tasks and returns their results in the same order.
+
+        Raises:
+            RenderError: of the first task that could not be rendered; the others are given up.
+            ValueError: an id is empty or belongs to a task that is being rendered.
+        """
+        began_s = time.monotonic()
+        tickets = self._submit(tasks)
+        try:
+            futures = [ticket.future for ticket in tickets]
+            concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
+            for future in futures:
+                if future.done() and (error := future.exception()) is not None:
+                    raise error
+            return [future.result() for future in futures]
+        except BaseException:  # Also Ctrl-C: the workers need not go on.
+            self._abandon(tickets)
+            raise
+        finally:
+            self._waited_s += time.monotonic() - began_s
+
+    def submit(self, task: pb.RenderTask) -> "Future[pb.RenderResult]":
+        """Starts to render a task. The future raises `RenderError` if that fails; it can be cancelled until it is sent.
+
+        Raises:
+            ValueError: the id is empty or belongs to a task that is being rendered.
+        """
+        return self._submit([task])[0].future
+
+    @property
+    def stats(self) -> PoolStats:
+        """What the pool has done so far."""
+        dispatcher = self._dispatcher
+        return PoolStats(
+            tasks_done=dispatcher.tasks_done,
+            renders=dispatcher.renders,
+            tasks_resent=dispatcher.tasks_resent,
+            waited_s=self._waited_s,
+            workers_up=dispatcher.workers_up,
+        )
+
+    def close(self) -> None:
+        """Ends the pool; tasks without an answer are given up. May be called again."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            tickets = list(self._in_flight.values())
+        self._loop.call_soon_threadsafe(self._stop)
+        self._thread.join(timeout=10)
+        for ticket in tickets:
+            ticket.fail(RenderError(ticket.id, "the pool was closed"))
+        self._on_close()
+
+    def __enter__(self) -> "RenderPool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _submit(self, tasks: Iterable[pb.RenderTask]) -> list[Ticket]:
+        tickets = [
+            Ticket(task.id, pb.RenderRequest(task=task).SerializeToString(), Future(), self._in_flight)
+            for task in tasks
+        ]
+        with self._lock:
+            if self._closed:
+                raise ValueError("the render pool is closed")
+            ids = {ticket.id for ticket in tickets}
+            if len(ids) < len(tickets) or "" in ids or not ids.isdisjoint(self._in_flight):
+                raise ValueError("every task that is being rendered needs an id of its own, which is not empty")
+            self._in_flight.update((ticket.id, ticket) for ticket in tickets)
+        self._loop.call_soon_threadsafe(self._dispatcher.submit, tickets)
+        return tickets
+
+    def _abandon(self, tickets: Sequence[Ticket]) -> None:
+        if not self._closed:
+            self._loop.call_soon_threadsafe(self._dispatcher.abandon, tickets)
+
+    def _await_first_worker(self, ready: "Future[None]") -> None:
+        try:
+            ready.result(timeout=self._settings.connect_timeout_s)
+        except TimeoutError:
+            names = ", ".join(map(str, self._endpoints))
+            tried = f"tried for {self._settings.connect_timeout_s:g} s"
+            _log.debug("no worker: %s", self._dispatcher.problems())
+            if self._dispatcher.answers:
+                raise PoolUnreachable(f"{names} answers but takes no tasks ({tried}): wait until it is ready") from None
+            port = self._endpoints[0].port
+            raise PoolUnreachable(
+                f"cannot reach {names} ({tried}): start one with `metasim-render serve --port {port}`, "
+                "or take --renderer local"
+            ) from None
+
+    def _run(self, started: "Future[Dispatcher]", ready: "Future[None]") -> None:
+        asyncio.set_event_loop(self._loop)
+        self._main = self._loop.create_task(self._serve(started, ready))
+        try:
+            self._loop.run_until_complete(self._main)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._loop.close()
+
+    async def _serve(self, started: "Future[Dispatcher]", ready: "Future[None]") -> None:
+        dispatcher = Dispatcher(self._endpoints, self._assets, self._settings)
+        started.set_result(dispatcher)
+        announcing = asyncio.create_task(_announce(dispatcher.first_worker, ready))
+        try:
+            await dispatcher.run()
+        finally:
+            announcing.cancel()
+
+    def _stop(self) -> None:
+        self._main.cancel()
+
+
+async def _announce(event: asyncio.Event, future: "Future[None]") -> None:
+    await event.wait()
+    future.set_result(None)

@@ -1,0 +1,97 @@
+"""A render server of the trainer's own, on this machine, for as long as the trainer lives.
+
+It is a program of its own, so nothing of it is imported here; it ends when its standard input breaks, which happens
+even if the trainer is killed.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import IO
+
+from trainer.errors import InputError
+
+#: What the engines need beyond the worker itself.
+_NEEDS = {"blender": "bpy"}
+
+#: How long a server may take to end before it is killed.
+_END_S = 5.0
+
+
+class LocalWorkers:
+    """Starts a render server on a free port of the loopback interface and waits until it is ready.
+
+    Args:
+        engine: "blender", "raster" or "fake".
+        workers: engine processes; default: one per CPU that this process may use.
+        extra: further options of `metasim-render serve`.
+
+    Attributes:
+        address: where it listens.
+        workers: engine processes.
+
+    Raises:
+        InputError: the engine cannot run here.
+    """
+
+    def __init__(self, *, engine: str, workers: int | None = None, extra: tuple[str, ...] = ()) -> None:
+        _require(engine)
+        self.workers = workers if workers is not None else len(os.sched_getaffinity(0))
+        command = [sys.executable, "-m", "render_server.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
+        command += ["--engine", engine, "--workers", str(self.workers), "--log-level", "warning", "--stop-with-stdin"]
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # Lives as long as the server.
+        self._server = subprocess.Popen(
+            [*command, *extra],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,  # Ctrl-C is for the trainer, which then ends the server.
+        )
+        try:
+            self.address = self._read_address(engine)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self._server.pid
+
+    def close(self) -> None:
+        """Ends the server and its processes. May be called again."""
+        if self._server.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._server.stdin.close()
+        try:
+            self._server.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        if self._server.stdout is not None:
+            self._server.stdout.close()
+        self._errors.close()
+
+    def _read_address(self, engine: str) -> str:
+        line = self._server.stdout.readline() if self._server.stdout is not None else b""
+        if line:
+            return str(json.loads(line)["address"])
+        self._server.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+        reason = lines[-1].removeprefix("error: ")
+        raise InputError(f"the local render workers (engine {engine!r}) did not start: {reason}")
+
+
+def _require(engine: str) -> None:
+    """Fails early and clearly where a package is missing."""
+    for package, of in (("render_server", "every engine"), (_NEEDS.get(engine), f"engine {engine!r}")):
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"{of} needs {package}, which is not installed here: pip install 'metasim[render]', use the engine "
+                "'raster' for sprite scenes, or give --renderer the address of workers elsewhere"
+            )
