@@ -27,7 +27,7 @@ class AssetRef:
     set: str
     index: int
     #: The format of a mesh; None for images.
-    mesh_format: pb.MeshFormat | None = None
+    mesh_format: "pb.MeshFormat.ValueType | None" = None
 
 
 class AssetSet(ABC):
@@ -53,7 +53,7 @@ class AssetSet(ABC):
         del index
         return None
 
-    def mesh_format(self, index: int) -> pb.MeshFormat | None:
+    def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         """The format of a mesh; None for images."""
         del index
         return None
@@ -189,7 +189,7 @@ class FolderSet(AssetSet):
     def item_name(self, index: int) -> str | None:
         return self._files[index].stem
 
-    def mesh_format(self, index: int) -> pb.MeshFormat | None:
+    def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         return _MESH_FORMATS.get(self._files[index].suffix.lower())
 
     @cached_property
@@ -216,7 +216,7 @@ class Fold(AssetSet):
     def item_name(self, index: int) -> str | None:
         return self._whole.item_name(self._indices[index])
 
-    def mesh_format(self, index: int) -> pb.MeshFormat | None:
+    def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         return self._whole.mesh_format(self._indices[index])
 
     @property

@@ -143,7 +143,7 @@ def verify_mnist(folder: Path) -> None:
         if path.name == name:
             _check(path.read_bytes(), wanted, str(path))
     for part in ("train", "test"):
-        digits = mnist_set("mnist", part, folder).digits  # type: ignore[arg-type]  # a literal
+        digits = mnist_set("mnist", part, folder).digits
         expected = 60_000 if part == "train" else 10_000
         if len(digits) != expected:
             raise InputError(f"{folder} holds {len(digits)} digits in MNIST's {part} part; there are {expected}")

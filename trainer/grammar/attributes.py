@@ -17,7 +17,7 @@ class AttributeKind:
     """One row of the table of attributes."""
 
     name: str
-    wire: pb.Attribute
+    wire: "pb.Attribute.ValueType"
     unit: str  # "length" stands for the grammar's own unit of length
     low: float  # Default range, inclusive
     high: float
@@ -27,19 +27,19 @@ class AttributeKind:
     is_angle: bool = False
 
 
-def _length(name: str, wire: pb.Attribute) -> AttributeKind:
+def _length(name: str, wire: "pb.Attribute.ValueType") -> AttributeKind:
     return AttributeKind(name, wire, "length", -INFINITY, INFINITY, 0.0)
 
 
-def _angle(name: str, wire: pb.Attribute) -> AttributeKind:
+def _angle(name: str, wire: "pb.Attribute.ValueType") -> AttributeKind:
     return AttributeKind(name, wire, "deg", -180.0, 180.0, 0.0, -FULL_TURN, FULL_TURN, is_angle=True)
 
 
-def _size(name: str, wire: pb.Attribute, default: float | None) -> AttributeKind:
+def _size(name: str, wire: "pb.Attribute.ValueType", default: float | None) -> AttributeKind:
     return AttributeKind(name, wire, "length", TINY, INFINITY, default, TINY)
 
 
-def _color(name: str, wire: pb.Attribute, default: float) -> AttributeKind:
+def _color(name: str, wire: "pb.Attribute.ValueType", default: float) -> AttributeKind:
     return AttributeKind(name, wire, "1", 0.0, 1.0, default, 0.0)
 
 

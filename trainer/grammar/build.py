@@ -74,7 +74,7 @@ class _KindBuilder:
         self._document, self._world, self._sets = document, world, sets
 
     def kind(self, name: str, section: NodeSection) -> NodeKind:
-        keys = ("nodes", name)
+        keys: KeyPath = ("nodes", name)
         table, content = self._content(section, keys)
         class_name = section.class_ or ""
         self._check_class(class_name, content, keys)
@@ -102,7 +102,9 @@ class _KindBuilder:
 
     def _child(self, section: ChildSection, keys: KeyPath) -> Children:
         at = (*keys, "kind") if self._document.holds((*keys, "kind")) else keys
-        names = {section.kind: 1.0} if isinstance(section.kind, str) else section.kind
+        names: Mapping[str | int | float, float] = (
+            {section.kind: 1.0} if isinstance(section.kind, str) else section.kind
+        )
         for name in names:
             if name not in self._world.nodes:
                 raise self._document.unknown(at, name, self._world.nodes, "kind of node")
@@ -115,7 +117,7 @@ class _KindBuilder:
         given = [name for name in _CONTENTS if getattr(section, name) is not None]
         if len(given) > 1:
             raise self._document.error(
-                keys, f"has {' and '.join(given)}; a node has at most one of them", show_value=False
+                keys, f"{' and '.join(given)} are given; a node has at most one of them", show_value=False
             )
         if section.sprite is not None:
             return "sprite", Sprite(build_draw(section.sprite, self._document, self._sets, (*keys, "sprite")))

@@ -17,7 +17,7 @@ from trainer.grammar.distributions import (
     wrap,
 )
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.schema import DISTRIBUTIONS, CountSection, DistributionSection
+from trainer.grammar.schema import DISTRIBUTIONS, Component, CountSection, DistributionSection
 
 #: How far from one the sum of probabilities may be; more than rounding of three decimals is a mistake.
 SUM_TOLERANCE = 1e-6
@@ -144,8 +144,8 @@ class _Builder:
                 number = self._number(value, at, f"the number {value:g}")
                 weights[number] = weights.get(number, 0.0) + weight
         # Sorted: the order of keys in the file decides nothing.
-        ordered = {value: weights[value] for value in sorted(weights)}
-        return Categorical(tuple(ordered), check_sum(ordered, self._document, at))  # type: ignore[arg-type]
+        ordered: dict[object, float] = {value: weights[value] for value in sorted(weights)}
+        return self._discrete(dict(zip(sorted(weights), check_sum(ordered, self._document, at), strict=True)))
 
     def _integers(self, bounds: tuple[int, int], at: KeyPath) -> Distribution:
         low, high = bounds
@@ -153,22 +153,25 @@ class _Builder:
             raise self._document.error(at, "the first number must not be above the second")
         if high - low >= 10_000:
             raise self._document.error(at, "at most 10000 numbers are allowed")
-        values = tuple(self._number(value, (*at, end)) for end, value in ((0, low), (1, high)))
-        if self._circle:
-            return Wrapped(_equal(range(low, high + 1)), self._low)
-        del values
-        return _equal(range(low, high + 1))
+        self._number(float(low), (*at, 0))
+        self._number(float(high), (*at, 1))
+        return self._discrete({float(value): 1 / (high - low + 1) for value in range(low, high + 1)})
 
     def _poisson(self, parameters: tuple[float, int], at: KeyPath) -> Distribution:
         rate, most = parameters
         self._number(0.0, at, "its smallest value, 0,")
         self._number(float(most), (*at, 1))
         logs = [count * math.log(rate) - math.lgamma(count + 1) for count in range(most + 1)]
-        masses = [math.exp(log - max(logs)) for log in logs]
+        peak = max(logs)
+        masses = [math.exp(log - peak) for log in logs]
         total = math.fsum(masses)
-        return Categorical(tuple(map(float, range(most + 1))), tuple(mass / total for mass in masses))
+        return self._discrete({float(count): mass / total for count, mass in enumerate(masses)})
 
-    def _mixture(self, parts: list, at: KeyPath) -> Distribution:  # type: ignore[type-arg]
+    def _discrete(self, masses: Mapping[float, float]) -> Distribution:
+        distribution = Categorical(tuple(masses), tuple(masses.values()))
+        return Wrapped(distribution, self._low) if self._circle else distribution
+
+    def _mixture(self, parts: list[Component], at: KeyPath) -> Distribution:
         if not parts:
             raise self._document.error(at, "at least one part is needed")
         components = []
@@ -209,7 +212,3 @@ def between(low: float, high: float) -> str:
     if math.isinf(high):
         return f"at or above {low:g}"
     return f"at or below {high:g}" if math.isinf(low) else f"between {low:g} and {high:g}"
-
-
-def _equal(values: range) -> Categorical:
-    return Categorical(tuple(float(value) for value in values), (1 / len(values),) * len(values))

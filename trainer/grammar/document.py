@@ -28,9 +28,12 @@ class Document:
     def error(self, keys: KeyPath, allowed: str, *, show_value: bool = True) -> GrammarError:
         """An error at `keys`, shown with the value there (or as missing) and with what is allowed."""
         value, found = self._lookup(keys)
-        middle = f"{dotted(keys)} " if keys else ""
-        if show_value and keys:
-            middle += f"is {shown(value)}; " if found else "is missing; "
+        if not keys:
+            middle = ""
+        elif show_value:
+            middle = f"{dotted(keys)} is {shown(value)}; " if found else f"{dotted(keys)} is missing; "
+        else:
+            middle = f"{dotted(keys)}: "
         return GrammarError(f"{self._where(keys)}: {middle}{allowed}")
 
     def unknown(self, keys: KeyPath, key: object, known: Iterable[str], thing: str = "key") -> GrammarError:

@@ -72,7 +72,7 @@ def open_file(name_or_path: str | Path) -> Opened:
     if content.grammar is None:
         if content.overrides:
             raise file.error(
-                ("overrides",), "overrides belong to a `grammar`, which the file does not name", show_value=False
+                ("overrides",), "they belong to a `grammar`, which the file does not name", show_value=False
             )
         return Opened(file, file)
     for key in WorldFile.known_keys():

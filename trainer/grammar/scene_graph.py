@@ -21,7 +21,7 @@ class AttributeSpec:
     """One numeric attribute of a kind of node."""
 
     name: str
-    attribute: pb.Attribute
+    attribute: "pb.Attribute.ValueType"
     low: float  # Range, inclusive; infinite where unbounded, which a mutable attribute never is
     high: float
     unit: str
@@ -55,7 +55,7 @@ class Sprite:
 class Mesh:
     """A primitive (by its wire number) or an asset."""
 
-    primitive: pb.Primitive | None = None
+    primitive: "pb.Primitive.ValueType | None" = None
     asset: AssetDraw | None = None
     texture: AssetDraw | None = None
     roughness: float | None = None

@@ -1,6 +1,7 @@
 """The grammar language: what a YAML file may hold. `grammars/README.md` explains it to its users.
 
-`grammars/schema.json` is its JSON Schema, for editors. These models check keys, types and single values. What needs the whole file is checked where the grammar is built.
+`grammars/schema.json` is its JSON Schema, for editors. These models check keys, types and single values.
+What needs the whole file is checked where the grammar is built.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -118,9 +119,9 @@ class DistributionSection(Section):
     def _one_distribution(self) -> "DistributionSection":
         given = [name for name in DISTRIBUTIONS if getattr(self, name) is not None]
         if len(given) != 1:
-            found = f"{len(given)} distributions ({', '.join(given)})" if given else "no distribution"
+            found = f"{len(given)} distributions ({', '.join(given)}) are" if given else "no distribution is"
             raise PydanticCustomError(
-                "distribution", f"has {found}; exactly one is needed of: {', '.join(DISTRIBUTIONS)}", {"bare": True}
+                "distribution", f"{found} given; exactly one is needed of: {', '.join(DISTRIBUTIONS)}", {"bare": True}
             )
         return self
 
@@ -200,7 +201,9 @@ class ChildSection(Section):
     shorthand = "kind"
 
     kind: Text | Weights = Field(description="a kind of node, or {kind: probability}, drawn anew for each node")
-    count: CountSection = Field(CountSection(constant=1), description="how many nodes, constant or random; default: 1")
+    count: CountSection = Field(
+        CountSection.model_validate({"constant": 1}), description="how many nodes, constant or random; default: 1"
+    )
 
 
 class NodeSection(Section):
@@ -251,12 +254,14 @@ class AssetSetSection(Section):
     def _one_source(self) -> "AssetSetSection":
         given = [name for name in ("mnist", "idx", "images", "meshes") if getattr(self, name) is not None]
         if len(given) != 1:
-            found = " and ".join(given) if given else "no source"
+            found = f"{' and '.join(given)} are" if given else "no source is"
             raise PydanticCustomError(
-                "source", f"has {found}; exactly one is needed of: mnist, idx, images, meshes", {"bare": True}
+                "source", f"{found} given; exactly one is needed of: mnist, idx, images, meshes", {"bare": True}
             )
         if self.labels is not None and self.idx is None:
-            raise PydanticCustomError("source", "has labels without idx; labels belong to an idx file", {"bare": True})
+            raise PydanticCustomError(
+                "source", "labels are given without idx; they belong to an idx file", {"bare": True}
+            )
         return self
 
 

@@ -30,6 +30,8 @@ _ALLOWED = {
     "less_than_equal": "it must be at most {le:g}",
     "too_long": "at most {max_length} values are allowed",
 }
+#: Lists of fixed length other than two, by their key.
+_LENGTHS = {"truncated_normal": 4, "background": 3}
 
 
 def validate_document(document: Document) -> WorldFile:
@@ -83,21 +85,12 @@ def _translate(document: Document, path: KeyPath, details: list[ErrorDetails]) -
     if kind == "empty":
         return document.error((*path, context["key"]), "give a value or leave the key out")
     if context.get("bare"):
-        return document.error(path, f"{'.'.join(map(str, path))} {detail['msg']}", show_value=False)
+        return document.error(path, detail["msg"], show_value=False)
     if kind == "missing":
         if isinstance(detail["input"], list | tuple):
-            return document.error(path, f"{_length(document, path)} values are needed")
+            return document.error(path, f"{_LENGTHS.get(str(path[-1]), 2)} values are needed")
         return document.error(path, "it must be given")
     if detail["loc"][-1] == "[key]":
         return document.error(path[:-1], f"the key {shown(path[-1])} must be a number", show_value=False)
     allowed = dict.fromkeys(_ALLOWED.get(each["type"], each["msg"]).format_map(each.get("ctx", {})) for each in details)
     return document.error(path, " or ".join(allowed))
-
-
-#: Lists of fixed length, by their key.
-_LENGTHS = {"truncated_normal": 4, "background": 3}
-
-
-def _length(document: Document, path: KeyPath) -> int:
-    del document
-    return _LENGTHS.get(str(path[-1]), 2)

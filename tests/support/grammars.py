@@ -1,0 +1,36 @@
+"""Small grammars for tests, and a folder to write them to."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+#: One sprite under a camera. `{...}` is never used in it, so tests replace lines of it as text.
+SPRITES = """\
+unit: px
+render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
+assets:
+  shapes: {images: shapes}
+nodes:
+  camera: {camera: orthographic, fov: 32, z: 10}
+  thing:
+    class: thing
+    sprite: shapes
+    width: 8
+    height: 8
+    yaw: {normal: [0, 10], mutable: true}
+    x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}
+scene: [camera, thing]
+"""
+
+
+def write_sprites(folder: Path, text: str = SPRITES, name: str = "world.yaml") -> Path:
+    """Writes a grammar and the images that `SPRITES` refers to; returns the grammar's path."""
+    shapes = folder / "shapes"
+    shapes.mkdir(exist_ok=True)
+    for index, shape in enumerate(("disc", "square", "star")):
+        pixels = np.full((4, 4, 4), 60 * index + 40, dtype=np.uint8)
+        Image.fromarray(pixels, "RGBA").save(shapes / f"{shape}.png")
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path

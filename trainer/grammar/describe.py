@@ -1,0 +1,150 @@
+"""What a grammar says, as text for people: behind `metasim grammar check` and `metasim grammar show`."""
+
+import math
+from collections.abc import Iterable
+
+from trainer.grammar.attributes import TINY
+from trainer.grammar.distributions import (
+    Categorical,
+    Constant,
+    Distribution,
+    Mixture,
+    Normal,
+    TruncatedNormal,
+    Uniform,
+    VonMises,
+    Wrapped,
+)
+from trainer.grammar.experiment import Experiment
+from trainer.grammar.grammar import Grammar
+from trainer.grammar.scene_graph import AssetDraw, AttributeSpec, Camera, Children, Content, Light, Mesh, Sprite
+
+_MOST_SHOWN = 6
+_PRIMITIVES = {1: "cube", 2: "plane", 3: "sphere"}
+
+
+def check_text(experiment: Experiment) -> str:
+    """One line: the file is right, and how much is in it; then the notes, a line each."""
+    grammar = experiment.grammar
+    mutable = sum(spec.mutable for _, spec in grammar.specs)
+    items = ", ".join(f"{len(asset_set)} {name}" for name, asset_set in grammar.asset_sets.items())
+    parts = [
+        _counted(len(grammar.kinds), "kind of node", "kinds of nodes"),
+        _counted(mutable, "mutable attribute"),
+        _counted(len(grammar.classes), "class", "classes"),
+        *([f"assets: {items}"] if items else []),
+        "with a target" if experiment.target else "without a target",
+    ]
+    return "\n".join((f"{experiment.path} is right: {'; '.join(parts)}", *experiment.notes))
+
+
+def show_text(experiment: Experiment) -> str:
+    """The tree of kinds with their counts, and a table of the attributes' distributions."""
+    grammar = experiment.grammar
+    lines = [f"{experiment.name} ({grammar.render.width_px} x {grammar.render.height_px} pixels)", "", "scene"]
+    lines += _tree(grammar, grammar.roots, "")
+    lines += ["", *_table(_rows(experiment))]
+    return "\n".join((*lines, *(("", *experiment.notes) if experiment.notes else ())))
+
+
+def distribution_text(distribution: Distribution) -> str:
+    """A distribution in a few words: `normal 0 ± 10`."""
+    match distribution:
+        case Constant(value):
+            return f"{value:g}"
+        case Uniform(low, high):
+            return f"uniform {low:g} to {high:g}"
+        case Normal(mu, sigma):
+            return f"normal {mu:g} ± {sigma:g}"
+        case TruncatedNormal(mu, sigma):
+            return f"normal {mu:g} ± {sigma:g}, cut off"
+        case VonMises(mu, kappa):
+            return f"von Mises {mu:g}, kappa {kappa:g}"
+        case Wrapped(base):
+            return f"{distribution_text(base)}, wrapped"
+        case Categorical(values, probabilities):
+            return _choices([f"{value:g}" for value in values], probabilities)
+        case Mixture(components, weights):
+            return _choices([distribution_text(component) for component in components], weights)
+    return type(distribution).__name__
+
+
+def _tree(grammar: Grammar, entries: tuple[Children, ...], indent: str) -> list[str]:
+    lines = []
+    for number, entry in enumerate(entries):
+        last = number == len(entries) - 1
+        count = distribution_text(entry.count)
+        for name, probability in zip(entry.kinds, entry.probabilities, strict=True):
+            kind = grammar.kinds[name]
+            share = "" if len(entry.kinds) == 1 else f" with probability {probability:g}"
+            label = f", class {kind.class_name}" if kind.class_name else ""
+            end = last and name == entry.kinds[-1]
+            lines.append(
+                f"{indent}{'└─' if end else '├─'} {name} x {count}{share}: {_content_text(kind.content)}{label}"
+            )
+            lines += _tree(grammar, kind.children, indent + ("   " if end else "│  "))
+    return lines
+
+
+def _content_text(content: Content) -> str:
+    match content:
+        case Sprite(asset):
+            return f"sprite {_draw_text(asset)}"
+        case Mesh(primitive, asset, texture):
+            shape = _draw_text(asset) if asset else _PRIMITIVES.get(primitive or 0, "?")
+            return f"mesh {shape}" + (f" textured {_draw_text(texture)}" if texture else "")
+        case Camera(projection):
+            return f"{projection} camera"
+        case Light(kind):
+            return f"{kind} light" if kind != "sun" else kind
+    return "frame"
+
+
+def _draw_text(draw: AssetDraw) -> str:
+    return f"of {draw.set}" + (f" ({len(draw.groups)} weighted groups)" if draw.groups else "")
+
+
+def _rows(experiment: Experiment) -> list[list[str]]:
+    target = experiment.target
+    head = ["attribute", "distribution", "mean", "std", "range", "unit", "mutable"]
+    rows = [[*head, *(["target"] if target else [])]]
+    aims = {(kind, spec.name): spec for kind, spec in target.grammar.specs} if target else {}
+    for kind, spec in experiment.grammar.specs:
+        row = [
+            f"{kind}.{spec.name}",
+            distribution_text(spec.distribution),
+            f"{spec.distribution.mean:.4g}",
+            f"{spec.distribution.std:.4g}",
+            _range_text(spec),
+            spec.unit,
+            "yes" if spec.mutable else "",
+        ]
+        if target:
+            aim = aims.get((kind, spec.name))
+            changed = aim is not None and aim.distribution != spec.distribution
+            row.append(distribution_text(aim.distribution) if aim and changed else "")
+        rows.append(row)
+    return rows
+
+
+def _range_text(spec: AttributeSpec) -> str:
+    if math.isinf(spec.low) and math.isinf(spec.high):
+        return "any"
+    if math.isinf(spec.high):
+        return "above 0" if spec.low == TINY else f"from {spec.low:g}"
+    return f"{spec.low:g} to {spec.high:g}" + (", wraps" if spec.wraps else "")
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _choices(names: list[str], probabilities: Iterable[float]) -> str:
+    shown = [f"{name} ({probability:.3g})" for name, probability in zip(names, probabilities, strict=True)]
+    more = f" or {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+    return " or ".join(shown[:_MOST_SHOWN]) + more
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
