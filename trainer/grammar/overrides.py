@@ -62,7 +62,8 @@ def _step(
     if isinstance(container, list):
         if part.isdigit() and int(part) < len(container):
             return int(part)
-        raise document.error((*keys, part), f"an index from 0 to {len(container) - 1} is needed", show_value=False)
+        index = int(part) if part.isdigit() else part
+        raise document.error((*keys, index), f"an index from 0 to {len(container) - 1} is needed", show_value=False)
     if isinstance(container, dict):
         found = next((own for own in container if str(own) == part), None)
         if isinstance(found, str | int | float):

@@ -33,8 +33,9 @@ FAULTS = [
     (
         YAW,
         "yaw: {normal: [0, 1], uniform: [0, 1]}",
-        "12: nodes.thing.yaw: 2 distributions (uniform, normal) are given; exactly one is needed of: constant, uniform, "
-        "normal, truncated_normal, wrapped_normal, von_mises, categorical, integers, poisson, mixture",
+        "12: nodes.thing.yaw: 2 distributions (uniform, normal) are given; exactly one is needed of: "
+        "constant, uniform, normal, truncated_normal, wrapped_normal, von_mises, categorical, integers, "
+        "poisson, mixture",
     ),
     (YAW, "yaw: {normal: [400, 1]}", "12: nodes.thing.yaw.normal[0] is 400; the mean must lie between -360 and 360"),
     (
@@ -104,7 +105,8 @@ FAULTS = [
     (
         "sprite: shapes",
         "mesh: cubes",
-        "9: nodes.thing.mesh: unknown mesh or set of assets 'cubes'; did you mean 'cube'? Known: cube, plane, sphere, shapes",
+        "9: nodes.thing.mesh: unknown mesh or set of assets 'cubes'; did you mean 'cube'? Known: cube, "
+        "plane, sphere, shapes",
     ),
     (
         "sprite: shapes",
@@ -126,7 +128,8 @@ FAULTS = [
     (
         "    width: 8\n",
         "    fov: 8\n",
-        "10: nodes.thing.fov: a sprite has no fov; it has x, y, z, yaw, pitch, roll, scale, width, height, red, green, blue",
+        "10: nodes.thing.fov: a sprite has no fov; it has x, y, z, yaw, pitch, roll, scale, width, height, "
+        "red, green, blue",
     ),
     (
         "class: thing",
@@ -204,7 +207,8 @@ FAULTS = [
     (
         "samples: 1",
         "samplse: 1",
-        "2: render: unknown key 'samplse'; did you mean 'samples'? Known: width, height, samples, filter_width, view_transform, max_bounces",
+        "2: render: unknown key 'samplse'; did you mean 'samples'? Known: width, height, samples, "
+        "filter_width, view_transform, max_bounces",
     ),
     ("  camera: {", "  render: {", "6: nodes.render: render is a key of the file; a kind of node needs another name"),
     (
