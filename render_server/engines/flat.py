@@ -14,7 +14,7 @@ from metasim.v1 import render_pb2 as pb
 from render_server.engines.frame import SurfaceLayers
 from render_server.engines.textures import Texture, TextureCache
 from render_server.errors import InvalidTask
-from render_server.geometry import CameraView, Outline
+from render_server.geometry import CameraView, Outline, camera_view
 from render_server.scene_graph import DEFAULT_TINT, SceneGraph
 
 #: Largest sine of the angle between a sprite and the image plane that counts as none.
@@ -120,6 +120,26 @@ def flat_sprites(
     return found
 
 
+def perturbed_sprites(
+    graph: SceneGraph,
+    base: Mapping[int, FlatSprite],
+    view: CameraView,
+    textures: TextureCache,
+    assets: Mapping[str, Path],
+) -> dict[int, FlatSprite]:
+    """The sprites of a graph that `with_value` made; those that did not change are the very objects of `base`.
+
+    Args:
+        base: sprites of the unperturbed graph.
+        view: of the unperturbed graph.
+    """
+    if graph.camera in graph.changed:
+        return flat_sprites(graph, camera_view(graph, view.width_px, view.height_px), textures, assets)
+    sprites = {index: sprite for index, sprite in base.items() if index not in graph.changed}
+    sprites.update(flat_sprites(graph, view, textures, assets, graph.changed))
+    return sprites
+
+
 def painters_order(sprites: Mapping[int, FlatSprite]) -> list[FlatSprite]:
     """From the farthest to the nearest; of equally far ones, the later node is nearer."""
     return sorted(sprites.values(), key=lambda sprite: (-sprite.depth_m, sprite.node))
@@ -152,14 +172,18 @@ def surface_layers(
     outlines = {}
     for index, sprite in sprites.items():
         depths[index + 1] = sprite.depth_m
-        texture, wire = sprite.texture, graph.nodes[index].sprite
-        corners = texture.opaque_corners
-        points = np.zeros((len(corners), 3))
-        points[:, 0] = (corners[:, 0] / texture.width - 0.5) * wire.width_m
-        points[:, 1] = (0.5 - corners[:, 1] / texture.height) * wire.height_m
-        world = graph.world[index]
-        outlines[index] = Outline(points=points @ world[:3, :3].T + world[:3, 3])
+        outlines[index] = sprite_outline(graph, index, sprite.texture)
     # Sprites face the camera, whichever side of them it sees.
     normal = np.zeros((*node_mask.shape, 3), np.float32)
     normal[node_mask > 0] = view.camera_from_world[2, :3]
     return SurfaceLayers(node=node_mask, depth=depths[node_mask], normal=normal, outlines=outlines)
+
+
+def sprite_outline(graph: SceneGraph, index: int, texture: Texture) -> Outline:
+    """What a sprite's amodal box goes around: the texels whose opacity is at least one half."""
+    hull, wire, world = texture.opaque_hull, graph.nodes[index].sprite, graph.world[index]
+    points = np.zeros((len(hull), 3))
+    points[:, 0] = (hull[:, 0] / texture.width - 0.5) * wire.width_m
+    points[:, 1] = (0.5 - hull[:, 1] / texture.height) * wire.height_m
+    ring = np.arange(len(hull))
+    return Outline(points=points @ world[:3, :3].T + world[:3, 3], edges=np.stack((ring, np.roll(ring, -1)), axis=1))

@@ -16,6 +16,7 @@ from render_server.engines.flat import (
     flat_obstacle,
     flat_sprites,
     painters_order,
+    perturbed_sprites,
     sample_offsets,
     surface_layers,
 )
@@ -129,19 +130,11 @@ class _Frame:
         return mask
 
     def _perturbed(self, graph: SceneGraph) -> tuple[list[int], dict[int, Sequence[_Layer]]]:
-        _flat(graph)
-        view, changed = self.view, graph.changed
-        if graph.camera in changed:
-            view, changed = camera_view(graph, view.width_px, view.height_px), tuple(range(len(graph.nodes)))
-        sprites = dict(self.sprites)
-        layers = dict(self._layers)
-        for index in changed:
-            sprites.pop(index, None)
-            layers.pop(index, None)
-        moved = flat_sprites(graph, view, self._textures, self._assets, changed)
-        sprites.update(moved)
-        for index, sprite in moved.items():
-            layers[index] = self._sampled(sprite)
+        sprites = perturbed_sprites(_flat(graph), self.sprites, self.view, self._textures, self._assets)
+        layers = {
+            index: self._layers[index] if sprite is self.sprites.get(index) else self._sampled(sprite)
+            for index, sprite in sprites.items()
+        }
         return [sprite.node for sprite in painters_order(sprites)], layers
 
     def _sampled(self, sprite: FlatSprite) -> Sequence[_Layer]:

@@ -1,7 +1,7 @@
 """Textures as engines use them: decoded once per content hash, padded, premultiplied."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,15 +55,31 @@ class Texture:
         return tuple(Image.fromarray(np.ascontiguousarray(self.padded[..., channel])) for channel in range(4))
 
     @cached_property
-    def opaque_corners(self) -> np.ndarray:
-        """[n, 2] float64: corners (x, y) in texels from the top left; their hull holds all texels of opacity >= 1/2."""
+    def opaque_hull(self) -> np.ndarray:
+        """[n, 2] float64: the convex hull's corners (x, y), in turn, of the texels whose opacity is >= 1/2.
+
+        In texels from the top left corner of the image; no corners if there is no such texel.
+        """
         opaque = self.padded[1:-1, 1:-1, 3] >= 0.5
         rows = opaque.any(axis=1).nonzero()[0]
-        left = opaque[rows].argmax(axis=1)
-        right = self.width - opaque[rows, ::-1].argmax(axis=1)
-        x = np.concatenate((left, left, right, right))
-        y = np.concatenate((rows, rows + 1, rows, rows + 1))
-        return np.stack((x, y), axis=1).astype(np.float64)
+        left = opaque[rows].argmax(axis=1).tolist()
+        right = (self.width - opaque[rows, ::-1].argmax(axis=1)).tolist()
+        ends = zip(rows.tolist(), left, right, strict=True)
+        corners = sorted({(x, y) for row, a, b in ends for x in (a, b) for y in (row, row + 1)})
+        return np.array([*_half_hull(corners), *_half_hull(corners[::-1])], dtype=np.float64).reshape(-1, 2)
+
+
+def _half_hull(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """One side of the convex hull of sorted points, without its last point (Andrew 1979)."""
+    hull: list[tuple[int, int]] = []
+    for x, y in points:
+        while len(hull) > 1:
+            (ax, ay), (bx, by) = hull[-2:]
+            if (bx - ax) * (y - ay) > (by - ay) * (x - ax):
+                break
+            hull.pop()
+        hull.append((x, y))
+    return hull[:-1]
 
 
 def decode(path: Path) -> np.ndarray:

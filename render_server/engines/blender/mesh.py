@@ -1,0 +1,194 @@
+"""Meshes in Blender: primitives and asset files, loaded once per content hash."""
+
+import json
+import struct
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import bmesh
+import bpy
+from metasim.v1 import scene_pb2
+
+from render_server.engines.blender.session import silent_stdout
+from render_server.errors import AssetMissing, InvalidTask
+
+#: Asset files kept for later tasks.
+_MAX_KEPT = 64
+_GLB_HEADER = struct.Struct("<4sIIII")
+_GLB_JSON = 0x4E4F534A
+
+
+class MeshLibrary:
+    """Mesh data blocks by what they show. They belong to the library; objects may share them."""
+
+    def __init__(self) -> None:
+        self._meshes: OrderedDict[str, bpy.types.Mesh] = OrderedDict()
+
+    def get(self, mesh: scene_pb2.Mesh, assets: Mapping[str, Path], field: str) -> bpy.types.Mesh:
+        """The mesh of a node, without the node's size and material.
+
+        Args:
+            field: path of the mesh in the task, for errors.
+
+        Raises:
+            AssetMissing: its file is not among the assets.
+            InvalidTask: the file cannot be read, is empty or refers to other files.
+        """
+        if mesh.HasField("primitive"):
+            key = scene_pb2.Primitive.Name(mesh.primitive)
+        else:
+            key = f"{mesh.asset.format}:{mesh.asset.hash}"
+        if key not in self._meshes:
+            if mesh.HasField("primitive"):
+                self._meshes[key] = _primitive(mesh.primitive)
+            else:
+                self._meshes[key] = _load(mesh.asset, assets, field)
+        self._meshes.move_to_end(key)
+        return self._meshes[key]
+
+    def trim(self) -> None:
+        """Drops the meshes that were not used for longest. Called between tasks."""
+        while len(self._meshes) > _MAX_KEPT:
+            _, mesh = self._meshes.popitem(last=False)
+            materials = [material for material in mesh.materials if material is not None]
+            bpy.data.meshes.remove(mesh)
+            _remove_unused(materials)
+
+
+def _primitive(primitive: scene_pb2.Primitive.ValueType) -> bpy.types.Mesh:
+    shape = bmesh.new()
+    try:
+        shape.loops.layers.uv.new("UVMap")
+        if primitive == scene_pb2.PRIMITIVE_CUBE:
+            bmesh.ops.create_cube(shape, size=1.0, calc_uvs=True)
+        elif primitive == scene_pb2.PRIMITIVE_PLANE:
+            bmesh.ops.create_grid(shape, x_segments=1, y_segments=1, size=0.5, calc_uvs=True)
+        else:
+            bmesh.ops.create_uvsphere(shape, u_segments=32, v_segments=16, radius=0.5, calc_uvs=True)
+            for face in shape.faces:
+                face.smooth = True
+        mesh = bpy.data.meshes.new("primitive")
+        shape.to_mesh(mesh)
+    finally:
+        shape.free()
+    return mesh
+
+
+def _load(asset: scene_pb2.MeshAsset, assets: Mapping[str, Path], field: str) -> bpy.types.Mesh:
+    path = assets.get(asset.hash)
+    if path is None:
+        raise AssetMissing([asset.hash])
+    suffix, prepare, import_file = _FORMATS[asset.format]
+    try:
+        data = prepare(path.read_bytes())
+        with tempfile.TemporaryDirectory(prefix="metasim-") as folder:
+            file = Path(folder) / f"asset{suffix}"
+            file.write_bytes(data)
+            mesh = _imported(lambda: import_file(str(file)))
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        name = scene_pb2.MeshFormat.Name(asset.format)
+        raise InvalidTask(
+            f"{field}.asset.hash", f"{asset.hash}, which cannot be loaded ({reason})", f"it must hold a mesh in {name}"
+        ) from error
+    return mesh
+
+
+def _imported(import_file: Callable[[], object]) -> bpy.types.Mesh:
+    """Runs an importer and makes one mesh of all that it brought, in the frame of the file."""
+    before = {name: set(getattr(bpy.data, name)) for name in _BLOCKS}
+    kept: set[bpy.types.ID] = set()
+    try:
+        with silent_stdout():
+            import_file()
+        bpy.context.view_layer.update()
+        parts = [item for item in bpy.data.objects if item not in before["objects"] and item.type == "MESH"]
+        parts.sort(key=lambda item: item.name)
+        mesh = _joined(parts)
+        materials = [material for material in mesh.materials if material is not None]
+        kept = {mesh, *materials, *(image for material in materials for image in _images(material))}
+    finally:
+        for name in _BLOCKS:
+            for block in set(getattr(bpy.data, name)) - before[name] - kept:
+                getattr(bpy.data, name).remove(block)
+    return mesh
+
+
+def _joined(parts: list[bpy.types.Object]) -> bpy.types.Mesh:
+    if not any(len(part.data.polygons) for part in parts):
+        raise ValueError("it holds no faces")
+    first = parts[0]
+    first.data = first.data.copy()
+    if len(parts) > 1:
+        with bpy.context.temp_override(active_object=first, object=first, selected_editable_objects=parts):
+            bpy.ops.object.join()
+    mesh = first.data
+    mesh.transform(first.matrix_world)
+    mesh.update()
+    return mesh
+
+
+def _images(material: bpy.types.Material) -> set[bpy.types.Image]:
+    nodes = material.node_tree.nodes if material.node_tree else ()
+    return {node.image for node in nodes if getattr(node, "image", None)}
+
+
+def _remove_unused(materials: list[bpy.types.Material]) -> None:
+    images = set()
+    for material in materials:
+        if material.users == 0:
+            images |= _images(material)
+            bpy.data.materials.remove(material)
+    for image in images:
+        if image.users == 0:
+            bpy.data.images.remove(image)
+
+
+def _without_materials(data: bytes) -> bytes:
+    """An OBJ file without its references to material files: assets cannot name paths."""
+    return b"\n".join(line for line in data.splitlines() if not line.lstrip().startswith((b"mtllib", b"usemtl")))
+
+
+def _self_contained(data: bytes) -> bytes:
+    """A GLB file, unchanged, if everything that it needs is inside.
+
+    Raises:
+        ValueError: it is no GLB file, or refers to another one.
+    """
+    if len(data) < _GLB_HEADER.size:
+        raise ValueError("it is too short for a GLB file")
+    magic, _, _, length, kind = _GLB_HEADER.unpack_from(data)
+    if magic != b"glTF" or kind != _GLB_JSON:
+        raise ValueError("it does not start as a GLB file")
+    content = json.loads(data[_GLB_HEADER.size : _GLB_HEADER.size + length])
+    for section in ("images", "buffers"):
+        for entry in content.get(section, []):
+            uri = entry.get("uri")
+            if uri is not None and not uri.startswith("data:"):
+                raise ValueError(f"it refers to the file {uri!r}; embed it: assets cannot name paths")
+    return data
+
+
+#: Suffix, preparation and importer by format. PLY and OBJ keep the axes of the file.
+_FORMATS: Mapping[int, tuple[str, Callable[[bytes], bytes], Callable[[str], object]]] = {
+    scene_pb2.MESH_FORMAT_PLY: (
+        ".ply",
+        lambda data: data,
+        lambda path: bpy.ops.wm.ply_import(filepath=path, forward_axis="Y", up_axis="Z"),
+    ),
+    scene_pb2.MESH_FORMAT_OBJ: (
+        ".obj",
+        _without_materials,
+        lambda path: bpy.ops.wm.obj_import(filepath=path, forward_axis="Y", up_axis="Z"),
+    ),
+    scene_pb2.MESH_FORMAT_GLB: (
+        ".glb",
+        _self_contained,
+        lambda path: bpy.ops.import_scene.gltf(filepath=path),
+    ),
+}
+
+#: What an importer may create, in the order of removal.
+_BLOCKS = ("objects", "collections", "meshes", "cameras", "lights", "armatures", "actions", "materials", "images")

@@ -1,0 +1,71 @@
+"""Shader node trees in few words."""
+
+import bpy
+
+Value = bpy.types.NodeSocket | float | tuple[float, ...]
+
+
+class NodeTree:
+    """The emptied node tree of a material or world."""
+
+    def __init__(self, owner: bpy.types.Material | bpy.types.World) -> None:
+        owner.use_nodes = True
+        self._tree = owner.node_tree
+        self._tree.nodes.clear()
+        self._world = isinstance(owner, bpy.types.World)
+
+    def add(self, kind: str, **inputs: Value) -> bpy.types.ShaderNode:
+        """A node of that type. Inputs are sockets to link or values; `_` in their names stands for a blank."""
+        node = self._tree.nodes.new(kind)
+        for name, value in inputs.items():
+            self._feed(node.inputs[name.replace("_", " ")], value)
+        return node
+
+    def attribute(self, name: str) -> bpy.types.NodeSocket:
+        """An attribute of the mesh as a vector."""
+        node = self._tree.nodes.new("ShaderNodeAttribute")
+        node.attribute_name = name
+        return node.outputs["Vector"]
+
+    def math(self, operation: str, *operands: Value) -> bpy.types.NodeSocket:
+        """Arithmetic on numbers."""
+        return self._operate("ShaderNodeMath", operation, operands)
+
+    def vector(self, operation: str, *operands: Value) -> bpy.types.NodeSocket:
+        """Arithmetic on colours; a number counts for all three channels."""
+        return self._operate("ShaderNodeVectorMath", operation, operands)
+
+    def sum(self, first: bpy.types.NodeSocket, second: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+        """Two shaders added."""
+        node = self._tree.nodes.new("ShaderNodeAddShader")
+        self._feed(node.inputs[0], first)
+        self._feed(node.inputs[1], second)
+        return node.outputs[0]
+
+    def srgb_to_linear(self, colour: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+        """Display values to linear light (IEC 61966-2-1)."""
+        scaled = self.vector("DIVIDE", self.vector("ADD", colour, (0.055,) * 3), (1.055,) * 3)
+        power = self.vector("POWER", scaled, (2.4,) * 3)
+        linear = self.vector("DIVIDE", colour, (12.92,) * 3)
+        above = self.vector("SIGN", self.vector("SUBTRACT", colour, (0.04045,) * 3))
+        chosen = self.vector("MAXIMUM", above, (0.0,) * 3)
+        difference = self.vector("SUBTRACT", power, linear)
+        return self.vector("MULTIPLY_ADD", difference, chosen, linear)
+
+    def output(self, shader: bpy.types.NodeSocket) -> None:
+        """The surface, or the world's light."""
+        node = self._tree.nodes.new("ShaderNodeOutputWorld" if self._world else "ShaderNodeOutputMaterial")
+        self._tree.links.new(shader, node.inputs["Surface"])
+
+    def _operate(self, kind: str, operation: str, operands: tuple[Value, ...]) -> bpy.types.NodeSocket:
+        node = self._tree.nodes.new(kind)
+        node.operation = operation
+        for socket, value in zip(node.inputs, operands, strict=False):
+            self._feed(socket, value)
+        return node.outputs[0]
+
+    def _feed(self, socket: bpy.types.NodeSocket, value: Value) -> None:
+        if isinstance(value, bpy.types.NodeSocket):
+            self._tree.links.new(value, socket)
+        else:
+            socket.default_value = value

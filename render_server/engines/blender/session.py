@@ -1,0 +1,155 @@
+"""A Blender scene that Cycles renders, and the way of its pixels back.
+
+`Render Result` cannot be read in background mode, so pixels travel through an uncompressed EXR in shared memory.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+import numpy as np
+import OpenEXR
+
+from render_server.errors import RenderFailed
+
+#: The narrowest filter that Blender takes: samples fall on the pixel's centre.
+_CENTRE_FILTER_PX = 0.01
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+class RenderScene:
+    """A scene of its own with Cycles set up for results that depend on the scene alone.
+
+    Args:
+        name: of the Blender scene.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.scene = bpy.data.scenes.new(name)
+        self.layer = self.scene.view_layers[0]
+        render, cycles = self.scene.render, self.scene.cycles
+        render.engine = "CYCLES"
+        render.threads_mode = "FIXED"
+        render.threads = 1
+        render.use_persistent_data = True
+        render.use_compositing = False
+        render.use_sequencer = False
+        render.use_border = False
+        render.film_transparent = False
+        render.use_motion_blur = False
+        render.use_simplify = False
+        render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
+        render.image_settings.color_mode = "RGBA"
+        render.image_settings.color_depth = "32"
+        render.image_settings.exr_codec = "NONE"
+        cycles.device = "CPU"
+        cycles.use_adaptive_sampling = False
+        cycles.use_denoising = False
+        cycles.use_auto_tile = False
+        cycles.use_animated_seed = False
+        cycles.use_light_tree = True
+        cycles.light_sampling_threshold = 0.0
+        cycles.sample_clamp_direct = 0.0
+        cycles.sample_clamp_indirect = 0.0
+        cycles.time_limit = 0.0
+        # Surfaces of opacity >= 1/2 show in the passes of index, depth and normal.
+        self.layer.pass_alpha_threshold = 0.5
+        camera = bpy.data.cameras.new(name)
+        self.camera = bpy.data.objects.new(name, camera)
+        self.scene.collection.objects.link(self.camera)
+        self.scene.camera = self.camera
+
+    def sample(self, *, samples: int, seed: int, box_px: float) -> None:
+        """Sets how pixels are sampled.
+
+        Args:
+            box_px: 0: every sample at the pixel's centre; 1: spread over the pixel. Blender's box has no other width.
+        """
+        cycles = self.scene.cycles
+        cycles.pixel_filter_type = "BOX" if box_px else "GAUSSIAN"
+        cycles.filter_width = _CENTRE_FILTER_PX
+        cycles.samples = samples
+        cycles.seed = seed & 0x7FFFFFFF
+        # Under persistent data Cycles notices new samples only together with a property of the render settings.
+        self.scene.render.resolution_percentage = 100
+
+    def transparency(self, surfaces: int) -> None:
+        """How many transparent surfaces a ray passes, without leaving that to chance."""
+        self.scene.cycles.transparent_max_bounces = min(1024, surfaces + 1)
+        self.scene.cycles.min_transparent_bounces = min(1024, surfaces + 1)
+
+    def render(self, width_px: int, height_px: int) -> dict[str, np.ndarray]:
+        """Renders one frame: each pass by its name (Combined, IndexOB, Depth, Normal), [h, w] or [h, w, c] float32.
+
+        Raises:
+            RenderFailed: Blender wrote no image, or one of another size.
+        """
+        render = self.scene.render
+        render.resolution_x, render.resolution_y = width_px, height_px
+        with _file() as path:
+            render.filepath = str(path)
+            with silent_stdout():
+                try:
+                    bpy.ops.render.render(write_still=True, scene=self.scene.name)
+                except RuntimeError as error:
+                    raise RenderFailed(f"Blender failed to render: {str(error).strip()}") from error
+            if not path.exists() or path.stat().st_size == 0:
+                raise RenderFailed("Blender wrote no image; the worker's log says why")
+            passes = _read(path)
+        shape = passes["Combined"].shape[:2]
+        if shape != (height_px, width_px):
+            raise RenderFailed(f"Blender rendered {shape[1]} x {shape[0]} pixels instead of {width_px} x {height_px}")
+        return passes
+
+    def remove(self) -> None:
+        """Takes the scene out of Blender, with what Cycles holds for it."""
+        self.scene.render.use_persistent_data = False
+        camera = self.camera.data
+        bpy.data.objects.remove(self.camera)
+        bpy.data.cameras.remove(camera)
+        bpy.data.scenes.remove(self.scene)
+
+
+@contextlib.contextmanager
+def silent_stdout() -> Iterator[None]:
+    """Sends the process's stdout to nowhere: Blender reports each render there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _file() -> Iterator[Path]:
+    folder = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+    descriptor, name = tempfile.mkstemp(prefix="metasim-", suffix=".exr", dir=folder)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Passes by name. Their channels are called LAYER.PASS.CHANNEL."""
+    passes: dict[str, dict[str, np.ndarray]] = {}
+    for name, channel in OpenEXR.File(str(path), separate_channels=True).channels().items():
+        parts = name.split(".")
+        if len(parts) == 3:
+            passes.setdefault(parts[1], {})[parts[2]] = channel.pixels
+    return {
+        name: next(iter(channels.values()))
+        if len(channels) == 1
+        else np.stack([channels[key] for key in ("RGBA" if "R" in channels else "XYZ") if key in channels], axis=2)
+        for name, channels in passes.items()
+    }

@@ -1,0 +1,160 @@
+"""Scenes with depth: perspective, meshes, lights. Built once per task; probes change the objects that are there."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import bpy
+import numpy as np
+from metasim.v1 import render_pb2 as pb
+
+from render_server.engines.blender.content import BUILDERS, Builder, Sources, matrix
+from render_server.engines.blender.nodes import NodeTree
+from render_server.engines.blender.session import RenderScene
+from render_server.engines.display import linear_to_srgb
+from render_server.engines.flat import sample_offsets
+from render_server.engines.frame import SurfaceLayers
+from render_server.errors import InvalidTask
+from render_server.geometry import CameraView, camera_view
+from render_server.scene_graph import SceneGraph
+
+#: Depths beyond are Cycles' way to say that nothing is there.
+_BACKGROUND_DEPTH = 1e9
+_LABEL_PASSES = ("use_pass_object_index", "use_pass_z", "use_pass_normal")
+
+
+class SpatialScene:
+    """A task's scene in Blender. A context manager: what it makes is removed at the end."""
+
+    def __init__(self, task: pb.RenderTask, graph: SceneGraph, sources: Sources) -> None:
+        self._task, self._graph, self._sources = task, graph, sources
+        self._settings = task.settings
+        self._cleanup = contextlib.ExitStack()
+        self._objects: dict[int, bpy.types.Object] = {}
+        self._builders: dict[str, Builder] = {}
+
+    def __enter__(self) -> "SpatialScene":
+        with contextlib.ExitStack() as undo:
+            self._target = RenderScene("spatial")
+            undo.callback(self._target.remove)
+            self._build(undo)
+            self._cleanup = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def apply(self, graph: SceneGraph, indices: Sequence[int]) -> None:
+        """Sets matrices and contents of those nodes to what the graph says."""
+        for index in indices:
+            if index == self._graph.camera:
+                self._aim(graph)
+            elif index in self._objects:
+                self._builder(index).update(graph, index, self._objects[index])
+
+    def image(self) -> np.ndarray:
+        """[h, w, 3] float32 display values, 0 to 1, of the scene as it stands."""
+        width, height, box = self._settings.width_px, self._settings.height_px, self._settings.filter_width_px
+        if box in (0.0, 1.0):
+            self._target.sample(samples=self._settings.samples, seed=self._task.seed, box_px=box)
+            light = self._target.render(width, height)["Combined"][..., :3]
+        else:
+            # Blender's box filter is one pixel wide: other widths are made of shifted frames with one sample each.
+            light = np.zeros((height, width, 3), np.float32)
+            offsets = sample_offsets(self._settings)
+            camera = self._target.camera.data
+            with _kept(camera, "shift_x", "shift_y"):
+                for number, (dx, dy) in enumerate(offsets):
+                    camera.shift_x, camera.shift_y = dx / max(width, height), -dy / max(width, height)
+                    self._target.sample(samples=1, seed=self._task.seed + number, box_px=0.0)
+                    light += self._target.render(width, height)["Combined"][..., :3]
+            light /= np.float32(len(offsets))
+        if self._sources.standard:
+            light = linear_to_srgb(light)
+        return np.clip(light, np.float32(0), np.float32(1))
+
+    def surface_layers(self, view: CameraView) -> SurfaceLayers:
+        """What lies at the pixels' centres, from a frame of one sample each."""
+        layer, render = self._target.layer, self._target.scene.render
+        # Without persistent data: a session that exists gets no new passes.
+        with _kept(render, "use_persistent_data"), _kept(layer, *_LABEL_PASSES):
+            render.use_persistent_data = False
+            for name in _LABEL_PASSES:
+                setattr(layer, name, True)
+            self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
+            passes = self._target.render(view.width_px, view.height_px)
+        node, depth, normal = passes["IndexOB"].astype(np.uint16), passes["Depth"].copy(), passes["Normal"].copy()
+        nothing = (node == 0) | (depth > _BACKGROUND_DEPTH)
+        node[nothing], depth[nothing], normal[nothing] = 0, np.inf, 0.0
+        outlines = {
+            index: self._builder(index).outline(self._graph, index, item) for index, item in self._objects.items()
+        }
+        return SurfaceLayers(
+            node=node,
+            depth=depth,
+            normal=normal,
+            outlines={index: outline for index, outline in outlines.items() if outline is not None},
+        )
+
+    def _build(self, undo: contextlib.ExitStack) -> None:
+        graph = self._graph
+        self._set_world(undo)
+        for index, node in enumerate(graph.nodes):
+            kind = node.WhichOneof("content")
+            if kind is None or kind == "camera":
+                continue
+            if not self._sources.standard and kind != "sprite":
+                raise InvalidTask(
+                    "settings.view_transform",
+                    "VIEW_TRANSFORM_RAW",
+                    f"node {node.id!r} is a {kind}: only scenes of sprites have it, others VIEW_TRANSFORM_STANDARD",
+                )
+            if kind not in self._builders:
+                self._builders[kind] = BUILDERS[kind](self._sources, graph)
+                undo.callback(self._builders[kind].remove)
+            item = self._objects[index] = self._builders[kind].create(graph, index)
+            undo.callback(bpy.data.objects.remove, item)
+            item.pass_index = index + 1
+            self._target.scene.collection.objects.link(item)
+        cycles = self._target.scene.cycles
+        cycles.max_bounces = cycles.diffuse_bounces = cycles.glossy_bounces = self._settings.max_bounces
+        cycles.transmission_bounces = self._settings.max_bounces
+        self._target.transparency(sum(node.HasField("sprite") for node in graph.nodes))
+        self.apply(graph, range(len(graph.nodes)))
+
+    def _set_world(self, undo: contextlib.ExitStack) -> None:
+        background = self._task.scene.background
+        world = bpy.data.worlds.new("background")
+        undo.callback(bpy.data.worlds.remove, world)
+        tree = NodeTree(world)
+        colour = (background.red, background.green, background.blue, 1.0)
+        tree.output(tree.add("ShaderNodeBackground", Color=colour).outputs[0])
+        self._target.scene.world = world
+
+    def _aim(self, graph: SceneGraph) -> None:
+        view = camera_view(graph, self._settings.width_px, self._settings.height_px)
+        camera = self._target.camera
+        longest = max(view.width_px, view.height_px)
+        if view.perspective:
+            camera.data.type = "PERSP"
+            camera.data.angle = 2 * math.atan(longest / 2 / view.focal_px)
+        else:
+            camera.data.type = "ORTHO"
+            camera.data.ortho_scale = longest / view.focal_px
+        camera.data.clip_start, camera.data.clip_end = view.near_m, view.far_m
+        camera.matrix_world = matrix(np.linalg.inv(view.camera_from_world))
+
+    def _builder(self, index: int) -> Builder:
+        return self._builders[str(self._graph.nodes[index].WhichOneof("content"))]
+
+
+@contextlib.contextmanager
+def _kept(owner: Any, *names: str) -> Iterator[None]:
+    """Puts attributes of a Blender block back at the end."""
+    values = {name: getattr(owner, name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in values.items():
+            setattr(owner, name, value)
