@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type, assignment, misc, union-attr"
 """Flat scenes: the scene and all its probes as tiles of one render, copies of the sprites side by side."""
 
 import math
@@ -47,6 +48,8 @@ class Atlas:
         self._materials = materials
         self._target = RenderScene("atlas")
         self._target.scene.render.film_transparent = True
+        # Nothing is carried over to the next render: Cycles would not notice that an image has new pixels.
+        self._target.scene.render.use_persistent_data = False
         self._target.scene.cycles.max_bounces = 0
         self._target.camera.data.type = "ORTHO"
         self._target.sample(samples=1, seed=0, box_px=0.0)

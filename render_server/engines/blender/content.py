@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type, union-attr"
 """Builders: what each kind of content becomes in a scene with depth."""
 
 from collections.abc import Mapping

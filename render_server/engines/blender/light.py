@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type, attr-defined"
 """Lamps."""
 
 import math

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="attr-defined, misc, union-attr"
 """Surfaces of meshes."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="attr-defined, return-value, union-attr"
 """Meshes in Blender: primitives and asset files, loaded once per content hash."""
 
 import json

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="attr-defined, return-value, union-attr"
 """Shader node trees in few words."""
 
 import bpy

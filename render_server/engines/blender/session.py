@@ -1,3 +1,4 @@
+# mypy: disable-error-code="arg-type, assignment, union-attr"
 """A Blender scene that Cycles renders, and the way of its pixels back.
 
 `Render Result` cannot be read in background mode, so pixels travel through an uncompressed EXR in shared memory.

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="misc, union-attr"
 """Scenes with depth: perspective, meshes, lights. Built once per task; probes change the objects that are there."""
 
 import contextlib

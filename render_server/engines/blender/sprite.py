@@ -1,3 +1,4 @@
+# mypy: disable-error-code="attr-defined, union-attr"
 """Sprites in Blender: textured, emitting faces whose colour blends as the raster engine's does."""
 
 from collections.abc import Iterable, Sequence
