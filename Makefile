@@ -1,8 +1,9 @@
 VENV := .venv
+VISION_VENV := .venv-vision
 PYTHON := $(VENV)/bin/python
 PROTOS := $(wildcard proto/metasim/v1/*.proto)
 
-.PHONY: help setup protos lint test demo clean
+.PHONY: help setup protos lint test test-vision demo clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -30,5 +31,14 @@ test: setup ## Pass all tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
 
+test-vision: $(VISION_VENV)/.ready ## Test what needs torchvision, in an environment of its own (5 GB)
+	$(VISION_VENV)/bin/pytest -m vision tests/vision
+
+# torchvision's wheel needs the build of torch that PyPI has: === takes no other, such as a local 2.13.0+cpu.
+$(VISION_VENV)/.ready: pyproject.toml constraints.txt
+	python3.11 -m venv $(VISION_VENV)
+	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt 'torch===2.13.0' --editable '.[trainer,vision,dev]'
+	touch $@
+
 clean: ## Remove what make and the tools have created, except runs
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VISION_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
