@@ -35,8 +35,8 @@ def _angle(name: str, wire: "pb.Attribute.ValueType") -> AttributeKind:
     return AttributeKind(name, wire, "deg", -180.0, 180.0, 0.0, -FULL_TURN, FULL_TURN, is_angle=True)
 
 
-def _size(name: str, wire: "pb.Attribute.ValueType", default: float | None) -> AttributeKind:
-    return AttributeKind(name, wire, "length", TINY, INFINITY, default, TINY)
+def _size(name: str, wire: "pb.Attribute.ValueType", default: float | None, unit: str = "length") -> AttributeKind:
+    return AttributeKind(name, wire, unit, TINY, INFINITY, default, TINY)
 
 
 def _color(name: str, wire: "pb.Attribute.ValueType", default: float) -> AttributeKind:
@@ -81,9 +81,9 @@ ATTRIBUTES: Mapping[str, Mapping[str, AttributeKind]] = {
     ),
     "mesh": _table(
         *_TRANSFORM,
-        _size("width", pb.ATTRIBUTE_WIDTH, 1.0),
-        _size("height", pb.ATTRIBUTE_HEIGHT, 1.0),
-        _size("depth", pb.ATTRIBUTE_DEPTH, 1.0),
+        _size("width", pb.ATTRIBUTE_WIDTH, 1.0, "1"),
+        _size("height", pb.ATTRIBUTE_HEIGHT, 1.0, "1"),
+        _size("depth", pb.ATTRIBUTE_DEPTH, 1.0, "1"),
         *_colors(0.8),
         _intensity("1", 0.0),
     ),
