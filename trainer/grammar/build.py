@@ -12,10 +12,10 @@ from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
 from trainer.grammar.scene_graph import AttributeSpec, Camera, Children, Content, Light, Mesh, NodeKind, Sprite
 from trainer.grammar.schema import ChildSection, NodeSection, WorldFile
-from trainer.grammar.structure import check_cameras, check_cycles
+from trainer.grammar.structure import check_cameras, check_cycles, check_flat
 from trainer.settings import Settings
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _CONTENTS = ("sprite", "mesh", "camera", "light")
 _LIGHT_SIZES = {"sun": 0.5, "point": 0.1, "area": 1.0}
 _TABLES = {"sun": "sun", "point": "point light", "area": "area light"}
@@ -34,7 +34,9 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
     for name in world.nodes:
         if not _NAME.fullmatch(name):
             raise document.error(
-                ("nodes", name), "names are letters, digits, - and _, and do not begin with a digit", show_value=False
+                ("nodes", name),
+                "names are up to 100 letters, digits, - and _, and do not begin with a digit",
+                show_value=False,
             )
         if name in WorldFile.model_fields:
             raise document.error(
@@ -47,6 +49,8 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
     kinds = {name: builder.kind(name, world.nodes[name]) for name in sorted(world.nodes)}
     roots = builder.children(world.scene, ("scene",))
     check_cycles(document, kinds)
+    if world.render.view_transform == "raw":
+        check_flat(document, kinds, ("render", "view_transform"))
     check_cameras(document, kinds, roots)
     return Grammar(
         path=document.path,

@@ -10,6 +10,7 @@ from trainer.grammar.grammar import Grammar
 from trainer.grammar.loading import EXPERIMENT_KEYS, NO_OVERRIDES, grammar_of, open_file
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
+from trainer.grammar.structure import check_flat
 from trainer.grammar.validation import validate_document
 from trainer.settings import Settings
 
@@ -79,10 +80,13 @@ def load_experiment(
     file = apply_overrides(opened.file, own, Path.cwd())
     world = apply_overrides(opened.world, rest, Path.cwd())
     content = validate_document(file)
+    grammar = grammar_of(world, mnist=mnist, settings=settings)
+    if content.engine == "raster":
+        check_flat(file, grammar.kinds, ("engine",))
     return Experiment(
         name=file.path.stem,
         path=file.path,
-        grammar=grammar_of(world, mnist=mnist, settings=settings),
+        grammar=grammar,
         target=_target(content, file, world, mnist, settings),
         engine=content.engine,
         training=content.training,

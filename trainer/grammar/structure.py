@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
-from trainer.grammar.document import Document
-from trainer.grammar.scene_graph import Camera, Children, NodeKind
+from trainer.grammar.document import Document, KeyPath
+from trainer.grammar.scene_graph import Camera, Children, Light, Mesh, NodeKind
+
+_SOLID = {Mesh: "mesh", Light: "light"}
 
 
 def check_cycles(document: Document, kinds: Mapping[str, NodeKind]) -> None:
@@ -28,6 +30,16 @@ def check_cycles(document: Document, kinds: Mapping[str, NodeKind]) -> None:
 
     for name in kinds:
         visit(name, ())
+
+
+def check_flat(document: Document, kinds: Mapping[str, NodeKind], keys: KeyPath) -> None:
+    """
+    Raises:
+        GrammarError: a kind is a mesh or a light, which what stands at `keys` does not go with.
+    """
+    for name, kind in kinds.items():
+        if isinstance(kind.content, Mesh | Light):
+            raise document.error(keys, f"it is for worlds of sprites alone; {name} is a {_SOLID[type(kind.content)]}")
 
 
 def check_cameras(document: Document, kinds: Mapping[str, NodeKind], roots: tuple[Children, ...]) -> None:

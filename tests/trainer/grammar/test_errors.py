@@ -132,6 +132,11 @@ FAULTS = [
         "red, green, blue",
     ),
     (
+        "sprite: shapes",
+        "mesh: cube",
+        "2: render.view_transform is 'raw'; it is for worlds of sprites alone; thing is a mesh",
+    ),
+    (
         "class: thing",
         'class: "{label}"',
         "8: nodes.thing.class is '{label}'; {label} needs a set of assets that has labels",
@@ -214,7 +219,7 @@ FAULTS = [
     (
         "  thing:\n",
         "  my thing:\n",
-        "7: nodes.my thing: names are letters, digits, - and _, and do not begin with a digit",
+        "7: nodes.my thing: names are up to 100 letters, digits, - and _, and do not begin with a digit",
     ),
     ("    height: 8\n", "    width: 9\n", "11: nodes.thing.width is given twice; the first is on line 10"),
     ("unit: px", "unit: [px", "2: not YAML: expected ',' or ']', but got ':'"),

@@ -118,6 +118,14 @@ def test_a_grammar_alone_is_an_experiment_without_a_target(tmp_path):
     assert (experiment.target, experiment.engine, experiment.training, experiment.notes) == (None, "blender", {}, ())
 
 
+def test_the_raster_engine_draws_no_meshes(tmp_path):
+    text = SPRITES.replace("sprite: shapes", "mesh: cube").replace("view_transform: raw", "view_transform: standard")
+    path = write_sprites(tmp_path, text + "engine: raster\n")
+    with pytest.raises(GrammarError) as caught:
+        load_experiment(path)
+    assert str(caught.value) == f"{path}:15: engine is 'raster'; it is for worlds of sprites alone; thing is a mesh"
+
+
 @pytest.mark.parametrize(
     ("grammar", "message"),
     [
