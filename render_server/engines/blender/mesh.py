@@ -42,10 +42,11 @@ class MeshLibrary:
         else:
             key = f"{mesh.asset.format}:{mesh.asset.hash}"
         if key not in self._meshes:
-            if mesh.HasField("primitive"):
-                self._meshes[key] = _primitive(mesh.primitive)
-            else:
-                self._meshes[key] = _load(mesh.asset, assets, field)
+            loaded = _primitive(mesh.primitive) if mesh.HasField("primitive") else _load(mesh.asset, assets, field)
+            if len(loaded.materials) == 0:
+                # A slot to put a node's surface into.
+                loaded.materials.append(None)
+            self._meshes[key] = loaded
         self._meshes.move_to_end(key)
         return self._meshes[key]
 
