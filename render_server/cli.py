@@ -81,10 +81,12 @@ def serve(
     Prints one line on standard output when it is ready: a JSON object whose "address" is what to give to a trainer's
     --renderer. On SIGTERM or Ctrl-C it finishes what is being rendered, gives back the rest and exits with 0.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # Its C core writes lines of its own beside our messages.
     # Only now, so that --help does not wait for gRPC.
     from render_server.engines import ENGINES
     from render_server.errors import EngineUnavailable, RenderServerError
     from render_server.limits import Limits
+    from render_server.memory import keep_freed_memory
     from render_server.server import AddressUnusable, ServerSettings, serve
 
     if engine not in ENGINES:
@@ -92,6 +94,7 @@ def serve(
     levels = {"debug", "info", "warning", "error"}
     if log_level not in levels:
         _fail(f"--log-level {log_level!r} is unknown; allowed: debug, info, warning, error", 2)
+    keep_freed_memory()
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     count = workers if workers is not None else len(os.sched_getaffinity(0))
     settings = ServerSettings(

@@ -19,6 +19,7 @@ from metasim.v1 import scene_pb2
 from render_server.engines import Engine, create_engine
 from render_server.errors import EngineUnavailable, InvalidTask, RenderServerError
 from render_server.frames import Frame, Kind, receive, send
+from render_server.memory import keep_freed_memory
 from render_server.validation import required_assets
 
 _PR_SET_PDEATHSIG = 1
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--message-bytes", type=int, required=True, help="largest reply")
     options = parser.parse_args(arguments)
     _die_with(options.front)
+    keep_freed_memory()
     tempfile.tempdir = str(options.scratch)
     with socket.socket(fileno=options.descriptor) as connection:
         try:

@@ -94,8 +94,8 @@ class RenderPool:
         """
         began_s = time.monotonic()
         tickets = self._submit(tasks)
+        futures = [ticket.future for ticket in tickets]
         try:
-            futures = [ticket.future for ticket in tickets]
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
             for future in futures:
                 if future.done() and (error := future.exception()) is not None:
@@ -108,12 +108,19 @@ class RenderPool:
             self._waited_s += time.monotonic() - began_s
 
     def submit(self, task: pb.RenderTask) -> "Future[pb.RenderResult]":
-        """Starts to render a task. The future raises `RenderError` if that fails; it can be cancelled until it is sent.
+        """Starts to render a task; see `submit_all`."""
+        return self.submit_all([task])[0]
+
+    def submit_all(self, tasks: Sequence[pb.RenderTask]) -> "list[Future[pb.RenderResult]]":
+        """Starts to render tasks, so that the caller can use the first results while the workers go on.
+
+        Returns:
+            A future per task. It raises `RenderError` if the task fails, and can be cancelled until it is sent.
 
         Raises:
-            ValueError: the id is empty or belongs to a task that is being rendered.
+            ValueError: an id is empty or belongs to a task that is being rendered.
         """
-        return self._submit([task])[0].future
+        return [ticket.future for ticket in self._submit(tasks)]
 
     @property
     def stats(self) -> PoolStats:

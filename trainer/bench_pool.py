@@ -1,0 +1,180 @@
+"""How much of the workers' time is lost to the wire: the figures of `metasim bench pool`.
+
+With p processes and a makespan of T seconds, the processes could have worked for p·T seconds and did work for the sum
+of the tasks' service times (build, render, encode, as the workers state them):
+
+    overhead = 1 - sum(service) / (p · T)
+
+It counts everything else: serialization on both sides, gRPC, queues, dispatch, waiting for the caller to decode, the
+start of the run and its tail. All figures of an entry come from one run.
+"""
+
+import io
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from metasim.tensors import tensor_from_proto
+from metasim.v1 import render_pb2 as pb
+from metasim.v1 import scene_pb2
+from PIL import Image
+
+from trainer.memory import keep_freed_memory
+from trainer.pool.assets import AssetStore
+from trainer.pool.client import RenderPool
+from trainer.pool.local import LocalWorkers
+
+_STEPS = {
+    scene_pb2.ATTRIBUTE_X: 0.5,
+    scene_pb2.ATTRIBUTE_Y: 0.5,
+    scene_pb2.ATTRIBUTE_YAW: 2.0,
+    scene_pb2.ATTRIBUTE_SCALE: 0.05,
+    scene_pb2.ATTRIBUTE_WIDTH: 1.0,
+    scene_pb2.ATTRIBUTE_HEIGHT: 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is rendered, and by what."""
+
+    #: Engine of the workers.
+    engine: str
+    #: Time that a task of the engine "fake" takes at least.
+    service_ms: float
+    #: Edge of the square images.
+    size_px: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One run of one load. Ratios compare with what the same workers could have done in the same time."""
+
+    engine: str
+    workers: int
+    tasks: int
+    size_px: int
+    columns: int
+    #: Mean time that a worker spent on a task.
+    service_ms: float
+    tasks_per_s: float
+    #: `workers` divided by the mean service time.
+    ideal_tasks_per_s: float
+    overhead: float
+    #: Processor time of the trainer's process, in cores.
+    client_cores: float
+    #: Mean size of a result on the wire.
+    result_bytes: float
+
+
+#: Tasks of 10 and 20 ms of a simulated engine, and of a real one that needs no Blender.
+LOADS = (Load("fake", 10.0, 64), Load("fake", 20.0, 64), Load("raster", 0.0, 160))
+
+
+def bench_pool(
+    *, loads: Sequence[Load] = LOADS, workers: int = 2, tasks: int = 400, repeats: int = 3
+) -> dict[str, object]:
+    """Measures each load on local workers.
+
+    Args:
+        loads: what to render.
+        workers: processes.
+        tasks: tasks per run.
+        repeats: runs per load.
+
+    Returns:
+        `overhead` per load (the median of its runs, by a name such as "fake-10ms-64px"), their maximum, and all runs.
+
+    Raises:
+        InputError: an engine cannot run here.
+    """
+    keep_freed_memory()
+    runs: list[Measurement] = []
+    overhead: dict[str, float] = {}
+    for load in loads:
+        measured = _measure(load, workers, tasks, repeats)
+        runs += measured
+        service = f"-{load.service_ms:g}ms" if load.service_ms else ""
+        overhead[f"{load.engine}{service}-{load.size_px}px"] = statistics.median(run.overhead for run in measured)
+    return {"overhead": overhead, "max_overhead": max(overhead.values()), "runs": [asdict(run) for run in runs]}
+
+
+def _measure(load: Load, workers: int, tasks: int, repeats: int) -> list[Measurement]:
+    store = AssetStore()
+    batch = _tasks(load, tasks, store)
+    extra = ("--fake-service-ms", str(load.service_ms)) if load.service_ms else ()
+    local = LocalWorkers(engine=load.engine, workers=workers, extra=extra)
+    with RenderPool(local.address, assets=store, on_close=local.close) as pool:
+        pool.render(batch[: 8 * workers])  # Assets are on the workers from here on.
+        return [_run(pool, load, workers, batch) for _ in range(repeats)]
+
+
+def _run(pool: RenderPool, load: Load, workers: int, batch: Sequence[pb.RenderTask]) -> Measurement:
+    began_s, cpu_s = time.perf_counter(), time.process_time()
+    results = []
+    for future in pool.submit_all(batch):
+        results.append(future.result())
+        _decode(results[-1])
+    makespan_s = time.perf_counter() - began_s
+    cpu_s = time.process_time() - cpu_s
+    service_s = sum(r.timing.build_s + r.timing.render_s + r.timing.encode_s for r in results)
+    return Measurement(
+        engine=load.engine,
+        workers=workers,
+        tasks=len(batch),
+        size_px=load.size_px,
+        columns=len(batch[0].columns),
+        service_ms=1000 * service_s / len(batch),
+        tasks_per_s=len(batch) / makespan_s,
+        ideal_tasks_per_s=workers * len(batch) / service_s,
+        overhead=1 - service_s / (workers * makespan_s),
+        client_cores=cpu_s / makespan_s,
+        result_bytes=sum(result.ByteSize() for result in results) / len(batch),
+    )
+
+
+def _decode(result: pb.RenderResult) -> list[np.ndarray]:
+    tensors = [layer.tensor for layer in result.layers] + [column.difference for column in result.columns]
+    return [tensor_from_proto(tensor) for tensor in tensors]
+
+
+def _tasks(load: Load, count: int, store: AssetStore) -> list[pb.RenderTask]:
+    rng = np.random.default_rng(0)
+    sprites = [store.add(_sprite(rng)) for _ in range(8)]
+    tasks = []
+    for i in range(count):
+        x_m, y_m = rng.uniform(-0.1, 0.1, 2) * load.size_px
+        camera = scene_pb2.Camera(orthographic=scene_pb2.Orthographic(height_m=load.size_px))
+        sprite = scene_pb2.Sprite(asset=sprites[i % len(sprites)], width_m=load.size_px / 2, height_m=load.size_px / 2)
+        digit = scene_pb2.Node(id="digit", class_name="digit", sprite=sprite)
+        digit.transform.CopyFrom(scene_pb2.Transform(x_m=x_m, y_m=y_m, yaw_deg=rng.uniform(-30, 30)))
+        nodes = [
+            scene_pb2.Node(id="camera", transform=scene_pb2.Transform(z_m=10), camera=camera),
+            digit,
+        ]
+        settings = pb.RenderSettings(
+            width_px=load.size_px, height_px=load.size_px, samples=1, view_transform=pb.VIEW_TRANSFORM_RAW
+        )
+        tasks.append(
+            pb.RenderTask(
+                id=f"bench/{i}",
+                scene=scene_pb2.Scene(nodes=nodes, classes=["digit"]),
+                settings=settings,
+                outputs=[pb.OUTPUT_IMAGE_F32],
+                columns=[pb.Column(node="digit", attribute=name, step=step) for name, step in _STEPS.items()],
+            )
+        )
+    return tasks
+
+
+def _sprite(rng: np.random.Generator) -> bytes:
+    """A soft blob with some texture, 28 x 28 texels, as hard to compress as a digit."""
+    y, x = np.mgrid[-1:1:28j, -1:1:28j]
+    alpha = 255 * np.exp(-3 * (x**2 + 2 * y**2)) * rng.uniform(0.7, 1.0, x.shape)
+    texels = np.full((28, 28, 4), 255, np.uint8)
+    texels[..., 3] = alpha.astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(texels, "RGBA").save(buffer, format="PNG")
+    return buffer.getvalue()
