@@ -12,6 +12,7 @@ from metasim.hashing import content_hash
 from metasim.v1 import scene_pb2 as pb
 from PIL import Image
 
+from trainer.data.glb import embed_images
 from trainer.data.idx import idx_shape, read_idx
 from trainer.errors import InputError
 
@@ -174,6 +175,8 @@ class FolderSet(AssetSet):
 
     def data(self, index: int) -> bytes:
         path = self._files[index]
+        if path.suffix.lower() == ".glb":
+            return embed_images(path, self._folder)
         try:
             data = path.read_bytes()
         except OSError as error:

@@ -105,14 +105,14 @@ def test_folders(tmp_path):
 
 
 def test_meshes(tmp_path):
-    for name in ("van.glb", "cup.ply", "box.obj"):
+    for name in ("van.ply", "cup.ply", "box.obj"):
         (tmp_path / name).write_bytes(name.encode())
     meshes = FolderSet.of_meshes("things", tmp_path)
     assert [meshes.item_name(i) for i in range(3)] == ["box", "cup", "van"]
     assert [meshes.mesh_format(i) for i in range(3)] == [
         scene_pb2.MESH_FORMAT_OBJ,
         scene_pb2.MESH_FORMAT_PLY,
-        scene_pb2.MESH_FORMAT_GLB,
+        scene_pb2.MESH_FORMAT_PLY,
     ]
     assert (meshes.data(1), meshes.label(0), meshes.labels) == (b"cup.ply", None, ())
     assert message(meshes.png, 0) == "asset set 'things' holds meshes; an image is needed"

@@ -115,6 +115,7 @@ def test_a_world_of_three_glb_models_fits_into_sixty_lines(tmp_path):
     (tmp_path / "models").mkdir()
     for name in ("sedan", "van", "truck"):
         shutil.copy(kit / f"{name}.glb", tmp_path / "models")
+    shutil.copytree(kit / "Textures", tmp_path / "models" / "Textures")
     shutil.copytree(kit / "Textures", tmp_path / "textures")
     grammar = load_grammar(write_sprites(tmp_path, block))
     scene = grammar.sample(np.random.default_rng(0))

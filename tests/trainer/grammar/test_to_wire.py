@@ -33,6 +33,8 @@ PATHS = {
     ),
     scene_pb2.ATTRIBUTE_FOV: ("camera.perspective.vertical_fov_deg", "camera.orthographic.height_m"),
 }
+#: The smallest binary glTF file.
+GLB = b"glTF" + bytes([2, 0, 0, 0, 24, 0, 0, 0, 4, 0, 0, 0]) + b"JSON{}  "
 TRANSFORM = "x: 1, y: 2, z: 3, yaw: 4, pitch: 5, roll: 6"
 COLOR = "red: 0.1, green: 0.2, blue: 0.3"
 EVERYTHING = f"""\
@@ -59,7 +61,7 @@ scene: [eye, frame, sun, bulb, panel]
 @pytest.fixture
 def grammar(tmp_path):
     (tmp_path / "cars").mkdir()
-    (tmp_path / "cars" / "van.glb").write_bytes(b"glTF and more")
+    (tmp_path / "cars" / "van.glb").write_bytes(GLB)
     return load_grammar(write_sprites(tmp_path, EVERYTHING))
 
 
@@ -100,7 +102,7 @@ def test_contents_and_defaults(grammar):
     assert nodes["block"].mesh.primitive == scene_pb2.PRIMITIVE_CUBE
     assert nodes["block"].mesh.material.roughness == 0.9
     assert not nodes["block"].transform.HasField("scale")
-    assert nodes["car"].mesh.asset.hash == content_hash(b"glTF and more")
+    assert nodes["car"].mesh.asset.hash == content_hash(GLB)
     assert nodes["car"].mesh.asset.format == scene_pb2.MESH_FORMAT_GLB
     assert not nodes["car"].mesh.HasField("material")
     bare = nodes["bare"].mesh.material

@@ -1,0 +1,89 @@
+"""Binary glTF files made whole: images that lie beside a model are put into it, since assets travel as one file.
+
+https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html, section 4.4 "GLB file format".
+"""
+
+import json
+import struct
+from pathlib import Path
+from urllib.parse import unquote
+
+from trainer.errors import InputError
+
+_MAGIC, _VERSION = b"glTF", 2
+_JSON, _BINARY = 0x4E4F534A, 0x004E4942
+_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+
+
+def embed_images(path: Path, root: Path) -> bytes:
+    """The bytes of a .glb file with the images that it refers to inside; as they are if it refers to none.
+
+    Args:
+        root: images outside of this folder are not read.
+
+    Raises:
+        InputError: the file is no GLB, or an image is missing, outside of `root`, or neither PNG nor JPEG.
+    """
+    data = _read(path, str(path))
+    document, binary = _split(data, path)
+    images = [image for image in document.get("images", []) if "uri" in image and not image["uri"].startswith("data:")]
+    if not images:
+        return data
+    buffers = document.setdefault("buffers", [])
+    if not buffers:
+        buffers.append({"byteLength": 0})
+    views = document.setdefault("bufferViews", [])
+    packed = bytearray(binary[: buffers[0]["byteLength"]])
+    for image in images:
+        content, mime_type = _image(path, root, image.pop("uri"))
+        packed += b"\0" * (-len(packed) % 4)
+        views.append({"buffer": 0, "byteOffset": len(packed), "byteLength": len(content)})
+        image.update(bufferView=len(views) - 1, mimeType=mime_type)
+        packed += content
+    buffers[0]["byteLength"] = len(packed)
+    text = json.dumps(document, separators=(",", ":")).encode()
+    chunks = _chunk(_JSON, text, b" ") + _chunk(_BINARY, bytes(packed), b"\0")
+    return _MAGIC + struct.pack("<II", _VERSION, 12 + len(chunks)) + chunks
+
+
+def _split(data: bytes, path: Path) -> tuple[dict, bytes]:
+    """The JSON document and the binary chunk."""
+    parts: dict[int, bytes] = {}
+    try:
+        magic, version, length = struct.unpack_from("<4sII", data)
+        if magic != _MAGIC or version != _VERSION or length > len(data):
+            raise ValueError
+        offset = 12
+        while offset < length:
+            size, kind = struct.unpack_from("<II", data, offset)
+            parts.setdefault(kind, data[offset + 8 : offset + 8 + size])
+            offset += 8 + size
+        document = json.loads(parts[_JSON])
+        if not isinstance(document, dict):
+            raise ValueError
+    except (struct.error, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not a whole glTF 2.0 binary file, although its name says so") from error
+    return document, parts.get(_BINARY, b"")
+
+
+def _image(path: Path, root: Path, uri: str) -> tuple[bytes, str]:
+    beside = (path.parent / unquote(uri)).resolve()
+    if not beside.is_relative_to(root.resolve()):
+        raise InputError(f"{path} refers to the image {uri!r}, which lies outside of {root}")
+    content = _read(beside, f"{path} refers to {beside}, which")
+    for signature, mime_type in _SIGNATURES.items():
+        if content.startswith(signature):
+            return content, mime_type
+    raise InputError(f"{path} refers to {beside}, which is neither a PNG nor a JPEG image")
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror}") from error
+
+
+def _chunk(kind: int, data: bytes, padding: bytes) -> bytes:
+    data += padding * (-len(data) % 4)
+    return struct.pack("<II", len(data), kind) + data
