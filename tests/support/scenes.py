@@ -1,12 +1,12 @@
 """Small wire scenes for tests: one unit is one pixel, origin in the image's centre, x right, y up."""
 
-import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+from metasim.hashing import content_hash
 from metasim.tensors import tensor_from_proto
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
@@ -39,7 +39,7 @@ class Assets(dict[str, Path]):
 
     def add(self, data: bytes) -> str:
         """Stores a file and returns its hash."""
-        name = hashlib.sha256(data).hexdigest()
+        name = content_hash(data)
         self[name] = self._folder / name
         self[name].write_bytes(data)
         return name

@@ -1,0 +1,144 @@
+"""Render servers in processes of their own, and a client that says exactly what it is told to."""
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from metasim.v1 import render_pb2 as pb
+
+METHOD = "/metasim.v1.Renderer/Render"
+
+#: Long enough for a busy machine; what is waited for usually takes milliseconds.
+PATIENCE_S = 60.0
+
+
+class Server:
+    """A `metasim-render serve` that is ready.
+
+    Attributes:
+        address: where it listens.
+        process: its process.
+    """
+
+    def __init__(self, *options: str) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "render_server.cli",
+            "serve",
+            "--port",
+            "0",
+            "--log-level",
+            "warning",
+            *options,
+        ]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        line = self.process.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise RuntimeError(self.process.communicate()[1].decode())
+        self.address: str = json.loads(line)["address"]
+
+    def children(self) -> list[int]:
+        """Process ids of what it started."""
+        return children_of(self.process.pid)
+
+    def stop(self) -> int:
+        """Ends it with SIGTERM; its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def server(*options: str) -> Iterator[Server]:
+    """A server that is ended in any case."""
+    running = Server(*options)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.communicate()
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of the running children of a process."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def engine_processes(pid: int) -> list[int]:
+    """Those children of a server that render."""
+    return [
+        child for child in children_of(pid) if b"render_server.process" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def leftovers() -> set[str]:
+    """Folders that workers keep while they run."""
+    places = [Path("/dev/shm"), Path(os.environ.get("TMPDIR", "/tmp"))]
+    return {str(path) for place in places if place.is_dir() for path in place.glob("metasim-*")}
+
+
+class Conversation:
+    """One stream to a server; requests go out as they are, replies are read one by one."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+        self._requests: queue.Queue[bytes | None] = queue.Queue()
+        method = self._channel.stream_stream(METHOD, response_deserializer=pb.RenderReply.FromString)
+        self.call: Any = method(iter(self._requests.get, None), timeout=PATIENCE_S)
+
+    def send(self, **kind: Any) -> None:
+        """Sends a RenderRequest of one kind: task, asset or cancel."""
+        self._requests.put(pb.RenderRequest(**kind).SerializeToString())
+
+    def send_bytes(self, data: bytes) -> None:
+        """Sends any bytes in the place of a request."""
+        self._requests.put(data)
+
+    def receive(self) -> pb.RenderReply:
+        """The next reply."""
+        return next(self.call)
+
+    def answer(self) -> pb.RenderResult | pb.TaskError:
+        """The next reply that answers a task."""
+        while True:
+            reply = self.receive()
+            if reply.HasField("result"):
+                return reply.result
+            if reply.HasField("error"):
+                return reply.error
+
+    def half_close(self) -> None:
+        """Says that no more requests come."""
+        self._requests.put(None)
+
+    def __enter__(self) -> "Conversation":
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.half_close()
+        self.call.cancel()
+        self._channel.close()

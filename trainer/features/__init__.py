@@ -1,0 +1,33 @@
+"""Feature spaces in which images are compared (paper, section 3.2.2).
+
+simulator   a small network trained on renders of the grammar itself; needs no download
+inception   InceptionV3's layers, the paper's choice; needs torchvision and its weights
+pyramid     pixels at several scales; for the search of a start, where a smooth landscape matters most
+"""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class FeatureSpace(Protocol):
+    """Differentiable features of images."""
+
+    name: str
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features [N, D] of images, float32 [N, 3, H, W], display values from 0 to 1."""
+        ...
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """8-bit images [N, H, W, 3] as float32 [N, 3, H, W] from 0 to 1."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
+
+def features_of(space: FeatureSpace, images: np.ndarray, batch: int = 256) -> Tensor:
+    """Features [N, D], without gradient, of 8-bit images [N, H, W, 3]."""
+    with torch.no_grad():
+        return torch.cat([space(to_tensor(images[i : i + batch])) for i in range(0, len(images), batch)])

@@ -1,0 +1,152 @@
+"""The run folder: everything that a training run leaves behind, and what it needs to go on.
+
+runs/NAME/
+  config.json            experiment, overrides, seed, engine and versions, as resolved
+  metrics.jsonl          one object per epoch
+  attributes.jsonl       values of each mutable attribute per epoch; also of the prior and, if known, of the target
+  events.out.tfevents.*  the metrics for TensorBoard
+  samples/               a picture per epoch: prior, learned, target
+  checkpoint/            state.json and tensors (safetensors): the last finished epoch
+  summary.json           the outcome: distributions, times, and the scores that `metasim evaluate` adds
+  report.html
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainer.errors import InputError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What determines a run's numbers."""
+
+    experiment: str
+    overrides: Mapping[str, object]
+    seed: int
+    engine: str
+    mnist: str | None = None
+    inception_weights: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Run:
+    """A run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, folder: Path, config: RunConfig) -> "Run":
+        """Starts a new run.
+
+        Raises:
+            InputError: the folder exists, or cannot be made.
+        """
+        if folder.exists():
+            raise InputError(
+                f"{folder} exists and nothing is ever overwritten: add --resume to go on with it, or choose another --out"
+            )
+        run = cls(folder)
+        try:
+            (folder / "samples").mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be made: {error.strerror}") from error
+        _write_json(folder / "config.json", asdict(config))
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Opens an existing run.
+
+        Raises:
+            InputError: there is none at this path.
+        """
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder} is no run folder (it has no config.json); `metasim train` makes one")
+        return cls(folder)
+
+    @property
+    def config(self) -> RunConfig:
+        return RunConfig(**self._read("config.json"))
+
+    @property
+    def summary(self) -> Json:
+        """summary.json; empty while the run is not finished."""
+        return self._read("summary.json") if (self.folder / "summary.json").is_file() else {}
+
+    def update_summary(self, values: Json) -> None:
+        """Adds to summary.json, or replaces parts of it."""
+        _write_json(self.folder / "summary.json", {**self.summary, **values})
+
+    def records(self, name: str) -> list[Json]:
+        """The objects of metrics.jsonl or attributes.jsonl; none where the file is missing."""
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def write_records(self, name: str, records: list[Json]) -> None:
+        """Replaces such a file as a whole, so that a run that was killed never leaves half a line."""
+        write_atomically(self.folder / name, "".join(json.dumps(record) + "\n" for record in records))
+
+    def save_checkpoint(self, state: Json, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Replaces the checkpoint in one step: after a crash there is the old one or the new one, never a mixture.
+
+        Args:
+            state: anything that JSON can hold.
+            tensors: named groups, e.g. a module's state_dict.
+        """
+        folder = self.folder / "checkpoint"
+        new, old = self.folder / "checkpoint.new", self.folder / "checkpoint.old"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for name, group in tensors.items():
+            save_file(
+                {key: value.detach().contiguous().clone() for key, value in group.items()}, new / f"{name}.safetensors"
+            )
+        _write_json(new / "state.json", state)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def load_checkpoint(self) -> tuple[Json, dict[str, dict[str, Tensor]]] | None:
+        """State and tensors of the last finished checkpoint; None if there is none yet."""
+        for name in ("checkpoint", "checkpoint.old"):  # The old one alone exists between the two renames.
+            folder = self.folder / name
+            if (folder / "state.json").is_file():
+                tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
+                return json.loads((folder / "state.json").read_text()), tensors
+        return None
+
+    def _read(self, name: str) -> Json:
+        path = self.folder / name
+        try:
+            content: Json = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} is damaged: {error.msg} at line {error.lineno}") from None
+        return content
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file that other readers see either as it was or complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _write_json(path: Path, values: Json) -> None:
+    write_atomically(path, json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,50 @@
+"""Settings of a training run: an experiment's `training` section, with defaults that suit all experiments alike."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainer.errors import InputError
+from trainer.grammar.document import nearest
+
+
+class TrainingSettings(BaseModel):
+    """What `metasim train` takes as `training.KEY=VALUE`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    epochs: int = Field(8, ge=1, description="Epochs of distribution matching.")
+    steps: int = Field(15, ge=1, description="Steps of gradient descent in an epoch.")
+    batch: int = Field(64, ge=2, description="Scenes rendered in a step.")
+    learning_rate: float = Field(3e-3, gt=0, description="Of Adam, at the start; it falls along a cosine.")
+    target_images: int | None = Field(None, ge=2, description="Images of the target that are used; default: all.")
+    features: Literal["auto", "simulator", "inception"] = Field(
+        "auto", description="Space in which images are compared; auto: inception if its weights are at hand."
+    )
+    feature_images: int = Field(4000, ge=64, description="Renders that the simulator's features learn from.")
+    feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
+    pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
+    search_first: int = Field(
+        64, ge=0, description="Shifts that the global stage tries over the whole ranges; 0: none."
+    )
+    search_later: int = Field(24, ge=1, description="Shifts in each generation that refines them.")
+    search_generations: int = Field(4, ge=0, description="Generations of refinement.")
+    search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")
+    monitor_scenes: int = Field(512, ge=2, description="Scenes whose attributes are recorded after each epoch.")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object]) -> "TrainingSettings":
+        """Checks the `training` section of an experiment.
+
+        Raises:
+            InputError: a key is unknown or a value is wrong; one line.
+        """
+        for key in values:
+            if key not in cls.model_fields:
+                raise InputError(f"training.{key}: unknown key; {nearest(key, cls.model_fields)}")
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(f"training.{first['loc'][0]} is {first['input']!r}: {first['msg'].lower()}") from None
