@@ -79,7 +79,7 @@ class Atlas:
             [tiles, h, w] uint16 index of the node + 1, or None)
         """
         reach = max(max(abs(dx), abs(dy)) for dx, dy in offsets)
-        margin = max(0, math.ceil(reach - 0.5))
+        margin = math.floor(reach + 0.5)
         across, down = width_px + 2 * margin, height_px + 2 * margin
         grid = _Grid(width_px, height_px, margin, max(1, MAX_EDGE_PX // across))
         per_render = grid.columns * max(1, MAX_EDGE_PX // down)

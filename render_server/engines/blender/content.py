@@ -12,7 +12,7 @@ import numpy as np
 from metasim.v1 import scene_pb2
 
 from render_server.engines.blender.light import lamp, set_lamp
-from render_server.engines.blender.material import own_surface, remove_surface, surface
+from render_server.engines.blender.material import Surface, own_surface
 from render_server.engines.blender.mesh import MeshLibrary
 from render_server.engines.blender.sprite import SpriteMaterials, fill_faces
 from render_server.engines.flat import sprite_outline
@@ -63,6 +63,7 @@ class SpriteBuilder:
         }
         self._materials = sources.sprite_materials.of(self._textures.items(), standard=sources.standard)
         self._meshes: list[bpy.types.Mesh] = []
+        self._shown: dict[int, scene_pb2.Sprite] = {}  # What each object's face was made from
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:  # noqa: ARG002
         """See `Builder.create`."""
@@ -71,7 +72,11 @@ class SpriteBuilder:
 
     def update(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:
         """See `Builder.update`."""
+        item.matrix_world = matrix(graph.world[index])
         wire = graph.nodes[index].sprite
+        if self._shown.get(index) == wire:
+            return
+        self._shown[index] = wire
         texture = self._textures[wire.asset]
         # The face covers the texture's padding too.
         width = wire.width_m * (1 + 2 / texture.width)
@@ -80,7 +85,6 @@ class SpriteBuilder:
         tint = wire.tint if wire.HasField("tint") else _WHITE
         tints = np.array([(tint.red, tint.green, tint.blue)] * 4)
         fill_faces(item.data, points, _UNIT_SQUARE, tints, np.array([4]), self._materials[wire.asset])
-        item.matrix_world = matrix(graph.world[index])
 
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> Outline:  # noqa: ARG002
         """See `Builder.outline`."""
@@ -97,29 +101,34 @@ class MeshBuilder:
 
     def __init__(self, sources: Sources, graph: SceneGraph) -> None:  # noqa: ARG002
         self._sources = sources
-        self._surfaces: dict[int, bpy.types.Material] = {}
+        self._surfaces: dict[int, Surface] = {}
+        self._own: list[bpy.types.Material] = []
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:
         """See `Builder.create`."""
         mesh = self._sources.meshes.get(graph.nodes[index].mesh, self._sources.assets, f"scene.nodes[{index}].mesh")
-        return bpy.data.objects.new("mesh", mesh)
+        item = bpy.data.objects.new("mesh", mesh)
+        wire = graph.nodes[index].mesh
+        if wire.HasField("material") or wire.HasField("primitive"):
+            made = Surface(wire.material.texture, self._sources.assets, f"scene.nodes[{index}].mesh.material")
+            self._surfaces[index] = made
+            material = made.material
+        elif any(mesh.materials):
+            return item
+        else:
+            material = own_surface(mesh)
+            self._own.append(material)
+        for slot in item.material_slots:
+            slot.link = "OBJECT"
+            slot.material = material
+        return item
 
     def update(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:
         """See `Builder.update`."""
         wire = graph.nodes[index].mesh
         item.matrix_world = matrix(graph.world[index] @ np.diag((*_size(wire), 1.0)))
-        if wire.HasField("material") or wire.HasField("primitive"):
-            material = surface(wire.material, self._sources.assets, f"scene.nodes[{index}].mesh.material")
-        elif index not in self._surfaces and not any(slot.material for slot in item.material_slots):
-            material = own_surface(item.data)
-        else:
-            return
-        for slot in item.material_slots:
-            slot.link = "OBJECT"
-            slot.material = material
         if index in self._surfaces:
-            remove_surface(self._surfaces[index])
-        self._surfaces[index] = material
+            self._surfaces[index].update(wire.material)
 
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> Outline:
         """See `Builder.outline`."""
@@ -133,8 +142,10 @@ class MeshBuilder:
 
     def remove(self) -> None:
         """See `Builder.remove`."""
-        for material in self._surfaces.values():
-            remove_surface(material)
+        for made in self._surfaces.values():
+            made.remove()
+        for material in self._own:
+            bpy.data.materials.remove(material)
 
 
 class LightBuilder:

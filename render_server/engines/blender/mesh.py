@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import bmesh
 import bpy
 from metasim.v1 import scene_pb2
 
+from render_server.engines.blender.primitive import primitive_mesh
 from render_server.engines.blender.session import silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
 
@@ -42,7 +42,7 @@ class MeshLibrary:
         else:
             key = f"{mesh.asset.format}:{mesh.asset.hash}"
         if key not in self._meshes:
-            loaded = _primitive(mesh.primitive) if mesh.HasField("primitive") else _load(mesh.asset, assets, field)
+            loaded = primitive_mesh(mesh.primitive) if mesh.HasField("primitive") else _load(mesh.asset, assets, field)
             if len(loaded.materials) == 0:
                 # A slot to put a node's surface into.
                 loaded.materials.append(None)
@@ -57,25 +57,6 @@ class MeshLibrary:
             materials = [material for material in mesh.materials if material is not None]
             bpy.data.meshes.remove(mesh)
             _remove_unused(materials)
-
-
-def _primitive(primitive: scene_pb2.Primitive.ValueType) -> bpy.types.Mesh:
-    shape = bmesh.new()
-    try:
-        shape.loops.layers.uv.new("UVMap")
-        if primitive == scene_pb2.PRIMITIVE_CUBE:
-            bmesh.ops.create_cube(shape, size=1.0, calc_uvs=True)
-        elif primitive == scene_pb2.PRIMITIVE_PLANE:
-            bmesh.ops.create_grid(shape, x_segments=1, y_segments=1, size=0.5, calc_uvs=True)
-        else:
-            bmesh.ops.create_uvsphere(shape, u_segments=32, v_segments=16, radius=0.5, calc_uvs=True)
-            for face in shape.faces:
-                face.smooth = True
-        mesh = bpy.data.meshes.new("primitive")
-        shape.to_mesh(mesh)
-    finally:
-        shape.free()
-    return mesh
 
 
 def _load(asset: scene_pb2.MeshAsset, assets: Mapping[str, Path], field: str) -> bpy.types.Mesh:

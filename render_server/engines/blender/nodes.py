@@ -22,6 +22,10 @@ class NodeTree:
             self._feed(node.inputs[name.replace("_", " ")], value)
         return node
 
+    def link(self, source: bpy.types.NodeSocket, target: bpy.types.NodeSocket) -> None:
+        """Connects an output to an input."""
+        self._tree.links.new(source, target)
+
     def attribute(self, name: str) -> bpy.types.NodeSocket:
         """An attribute of the mesh as a vector."""
         node = self._tree.nodes.new("ShaderNodeAttribute")
