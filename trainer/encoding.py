@@ -54,12 +54,6 @@ class GraphBatch:
     #: int64 [M]: row of the node that each belongs to, and its place in `Encoding.mutable`.
     rows: Tensor
     places: Tensor
-    #: Number of mutable attributes of each scene.
-    counts: tuple[int, ...]
-
-    def split(self, values: Tensor) -> list[np.ndarray]:
-        """Values [M] as one float64 array per scene, in the order of `SceneGraph.mutable`."""
-        return [part.numpy() for part in torch.split(values.detach().double().cpu(), self.counts)]
 
 
 class Encoding:
@@ -133,7 +127,6 @@ class Encoding:
             values=torch.tensor([value for value, _, _ in mutable], dtype=torch.float32),
             rows=torch.tensor([row for _, row, _ in mutable], dtype=torch.int64),
             places=torch.tensor([place for _, _, place in mutable], dtype=torch.int64),
-            counts=tuple(len(scene.mutable) for scene in scenes),
         )
 
     def decode(self, nodes: Tensor, batch: GraphBatch) -> Tensor:
@@ -160,6 +153,23 @@ class Encoding:
         return values
 
 
+def with_values(scenes: Sequence[SceneGraph], values: Tensor) -> list[SceneGraph]:
+    """The scenes with other values [M] of their mutable attributes, scene after scene."""
+    counts = [len(scene.mutable) for scene in scenes]
+    parts = torch.split(values.detach().double().cpu(), counts)
+    return [
+        scene.with_values(
+            np.array([_within(item.spec, value) for item, value in zip(scene.mutable, part.tolist(), strict=True)])
+        )
+        for scene, part in zip(scenes, parts, strict=True)
+    ]
+
+
+def _within(spec: AttributeSpec, value: float) -> float:
+    """The value without what float32 has rounded beyond the end of the range."""
+    return value if spec.is_angle else min(max(value, spec.low), spec.high)
+
+
 class KeepInside(torch.autograd.Function):
     """Clamps to [low, high]. Outside, the gradient passes only where descending it leads back inside.
 
@@ -173,7 +183,7 @@ class KeepInside(torch.autograd.Function):
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
         outward = ((x > ctx.high) & (grad < 0)) | ((x < ctx.low) & (grad > 0))  # type: ignore[attr-defined]
         return grad.masked_fill(outward, 0), None, None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.encoding import Encoding, GraphBatch
+from trainer.encoding import Encoding, GraphBatch, with_values
 from trainer.features import FeatureSpace, features_of
 from trainer.features.pyramid import PixelPyramid
 from trainer.features.simulator import SimulatorFeatures, Window
@@ -161,6 +161,10 @@ class Learner:
             )
             yield metrics
 
+    def shift(self) -> dict[str, float]:
+        """What the global stage has found, by "kind.name", in the attributes' units."""
+        return dict(zip(self._names(), self.transformer.shift.tolist(), strict=True))
+
     def statistics(self) -> tuple[list[AttributeStatistics], list[SceneGraph], list[SceneGraph]]:
         """Attributes that the averaged weights yield, on the same scenes at each call; the scenes before and after."""
         scenes = self._scenes(Purpose.MONITOR, self.settings.monitor_scenes)
@@ -228,8 +232,7 @@ class Learner:
         with torch.no_grad():
             if shift is not None:
                 self.transformer.shift.copy_(torch.from_numpy(shift))
-            values = batch.split(self.transformer(batch))
-        return [scene.with_values(part) for scene, part in zip(scenes, values, strict=True)]
+            return with_values(scenes, self.transformer(batch))
 
     def _simulator_features(self) -> SimulatorFeatures:
         size = (self.renderer.settings.height_px, self.renderer.settings.width_px)
@@ -243,8 +246,7 @@ def transformed(transformer: DistributionTransformer, scenes: Sequence[SceneGrap
     """G_θ(s) for each scene s."""
     batch = transformer.encoding.encode(scenes)
     with torch.no_grad():
-        values = batch.split(transformer(batch))
-    return [scene.with_values(part) for scene, part in zip(scenes, values, strict=True)]
+        return with_values(scenes, transformer(batch))
 
 
 def reconstruction_error(transformer: DistributionTransformer, scenes: Sequence[SceneGraph]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from metasim.tensors import tensor_from_proto
 from metasim.v1 import render_pb2 as pb
 from torch import Tensor
 
+from trainer.encoding import with_values
 from trainer.grammar import AssetRef, AttributeSpec, Grammar, SceneGraph
 from trainer.pool import RenderPool
 
@@ -132,15 +133,12 @@ class _Render(torch.autograd.Function):
         scenes: Sequence[SceneGraph],
         seed: int,
     ) -> Tensor:
-        counts = [len(scene.mutable) for scene in scenes]
-        parts = np.split(values.detach().double().cpu().numpy(), np.cumsum(counts)[:-1])
-        changed = [scene.with_values(part) for scene, part in zip(scenes, parts, strict=True)]
-        images, jacobians = renderer.probe(changed, seed)
+        images, jacobians = renderer.probe(with_values(scenes, values), seed)
         ctx.jacobians = jacobians  # type: ignore[attr-defined]
         return torch.from_numpy(images).permute(0, 3, 1, 2).to(values.device)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None, None]:
         pixels = grad.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         jacobians: list[list[Column]] = ctx.jacobians  # type: ignore[attr-defined]
         products = [column.dot(image) for image, columns in zip(pixels, jacobians, strict=True) for column in columns]

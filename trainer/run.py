@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -54,9 +54,7 @@ class Run:
             InputError: the folder exists, or cannot be made.
         """
         if folder.exists():
-            raise InputError(
-                f"{folder} exists and nothing is ever overwritten: add --resume to go on with it, or choose another --out"
-            )
+            cls.refuse(folder)
         run = cls(folder)
         try:
             (folder / "samples").mkdir(parents=True)
@@ -75,6 +73,17 @@ class Run:
         if not (folder / "config.json").is_file():
             raise InputError(f"{folder} is no run folder (it has no config.json); `metasim train` makes one")
         return cls(folder)
+
+    @staticmethod
+    def refuse(folder: Path) -> NoReturn:
+        """Says that a folder is in the way.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"{folder} exists, and nothing is ever overwritten: add --resume to go on with it, or choose another --out"
+        )
 
     @property
     def config(self) -> RunConfig:

@@ -3,8 +3,8 @@
 The MMD between images has local minima: digits that should turn by +90 degrees also match rather well at -90. So before
 any gradient is followed, one shift per mutable attribute, shared by all nodes of a kind, is searched for over the whole
 range. It starts with a scrambled Sobol sequence (Owen, 1997) and refines the best candidates of all generations with
-Gaussian steps that halve each time, an evolution strategy of the (μ + λ) kind (Beyer & Schwefel, 2002) that keeps
-several valleys until one is clearly best. All candidates move the same scenes (common random numbers), so that they
+Gaussian steps: an evolution strategy of the (μ + λ) kind (Beyer & Schwefel, 2002). The steps and the number of parents
+halve each time, so several valleys are kept until one is clearly best. All candidates move the same scenes (common random numbers), so that they
 differ by their shifts alone.
 """
 
@@ -17,7 +17,7 @@ from trainer.encoding import Encoding
 from trainer.grammar import AttributeSpec
 from trainer.progress import Advance, ignore
 
-#: Candidates that have children in the next generation.
+#: Candidates that have children in the first generation.
 PARENTS = 8
 
 Score = Callable[[np.ndarray], float]
@@ -52,12 +52,12 @@ def find_shift(
     sobol = torch.quasirandom.SobolEngine(len(bounds), scramble=True, seed=int(rng.integers(2**31)))
     candidates = [np.zeros(len(bounds)), *(low + (high - low) * sobol.draw(first).double().numpy())]
     # The distance between neighbours of the first generation, were they on a grid.
-    sigma = (high - low) / max(first, 1) ** (1 / len(bounds)) / 2
+    sigma = (high - low) / max(first, 1) ** (1 / len(bounds))
     total = len(candidates) + generations * later
     tried: list[tuple[np.ndarray, float]] = []
     for generation in range(generations + 1):
         if generation > 0:
-            parents = sorted(tried, key=lambda pair: pair[1])[:PARENTS]
+            parents = sorted(tried, key=lambda pair: pair[1])[: max(1, PARENTS >> (generation - 1))]
             candidates = [
                 _inside(parents[i % len(parents)][0] + sigma * rng.standard_normal(len(bounds)), low, high, wraps)
                 for i in range(later)

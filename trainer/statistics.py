@@ -25,6 +25,10 @@ class AttributeStatistics:
         """All fields, with the values rounded to keep the file small."""
         return {**asdict(self), "values": [round(value, 3) for value in self.values]}
 
+    def outline(self) -> dict[str, object]:
+        """All fields but the values."""
+        return {key: value for key, value in asdict(self).items() if key != "values"}
+
     def difference(self, other: "AttributeStatistics") -> float:
         """This mean minus the other's; for angles within [-180, 180)."""
         return deviation(self.mean, other.mean, self.is_angle)

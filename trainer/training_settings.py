@@ -31,6 +31,7 @@ class TrainingSettings(BaseModel):
     search_later: int = Field(24, ge=1, description="Shifts in each generation that refines them.")
     search_generations: int = Field(4, ge=0, description="Generations of refinement.")
     search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")
+    threads: int = Field(1, ge=1, description="Threads of PyTorch; part of what the numbers depend on.")
     monitor_scenes: int = Field(512, ge=2, description="Scenes whose attributes are recorded after each epoch.")
 
     @classmethod

@@ -46,6 +46,8 @@ class InceptionFeatures(nn.Module):
         InputError: torchvision or the weights are missing, the weights are others, or a layer is unknown.
     """
 
+    name = "inception"
+
     def __init__(
         self,
         weights: Path | None = None,

@@ -4,7 +4,8 @@ Where no pretrained network is at hand, the renderer can supply as many labelled
 learns to regress the mutable attributes from scenes that vary widely around the present ones. Its outputs are a
 feature space that responds to what can be changed and to little else, so the MMD in it sees means and spreads of
 attributes with few samples; features of an untrained network mostly see which objects happen to be in a batch. No label
-of the target is used. (As regression-based summary statistics in approximate Bayesian computation: Fearnhead & Prangle, 2012.)
+of the target is used. (Compare regressed summary statistics in approximate Bayesian computation: Fearnhead & Prangle,
+2012.)
 """
 
 from collections.abc import Sequence

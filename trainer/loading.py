@@ -1,0 +1,44 @@
+"""A finished run, opened to generate or evaluate data with it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.encoding import Encoding
+from trainer.errors import InputError
+from trainer.grammar import Experiment, load_experiment
+from trainer.randomness import Purpose, torch_generator
+from trainer.run import Run, RunConfig
+from trainer.training_settings import TrainingSettings
+from trainer.transformer import DistributionTransformer
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run has learned."""
+
+    run: Run
+    config: RunConfig
+    experiment: Experiment
+    settings: TrainingSettings
+    #: With the averaged weights.
+    transformer: DistributionTransformer
+
+
+def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
+    """Opens a run folder.
+
+    Raises:
+        InputError: it is none, has no checkpoint yet, or its experiment cannot be read any more.
+    """
+    run = Run.open(folder)
+    config = run.config
+    checkpoint = run.load_checkpoint()
+    if checkpoint is None:
+        raise InputError(f"{folder} has no checkpoint yet: go on with `metasim train --resume --out {folder}`")
+    experiment = load_experiment(
+        config.experiment, config.overrides, mnist=mnist or (Path(config.mnist) if config.mnist else None)
+    )
+    encoding = Encoding(experiment.grammar)
+    transformer = DistributionTransformer(encoding, torch_generator(config.seed, Purpose.WEIGHTS))
+    transformer.load_state_dict(checkpoint[1]["average"])
+    return LoadedRun(run, config, experiment, TrainingSettings.parse(experiment.training), transformer.eval())

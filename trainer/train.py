@@ -1,0 +1,272 @@
+"""Training, from an experiment to a finished run folder; reads from top to bottom like the paper's algorithm 1."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trainer.errors import InputError
+from trainer.features import FeatureSpace
+from trainer.grammar import Experiment, SceneGraph, load_experiment
+from trainer.learner import Learner
+from trainer.pictures import contact_sheet
+from trainer.pool import PoolSettings, RenderPool, open_pool
+from trainer.progress import Progress, Silent
+from trainer.randomness import Purpose, generator, integer
+from trainer.rendering import Renderer
+from trainer.run import Json, Run, RunConfig
+from trainer.statistics import AttributeStatistics, attribute_statistics
+from trainer.tensorboard_log import EventLog
+from trainer.training_settings import TrainingSettings
+
+#: Images in a row of the picture of an epoch.
+PICTURED = 16
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `metasim train` takes."""
+
+    experiment: str
+    out: Path
+    renderer: str = "local"
+    engine: str | None = None  # None: the experiment's
+    workers: int | None = None
+    seed: int = 0
+    resume: bool = False
+    mnist: Path | None = None
+    inception_weights: Path | None = None
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    pool: PoolSettings | None = None
+
+
+def train(options: TrainOptions, progress: Progress | None = None) -> Run:
+    """Learns to generate scenes whose images are distributed as the target's.
+
+    Raises:
+        InputError: the experiment, a setting, the run folder or the endpoint is wrong.
+        RenderError: a scene could not be rendered, or every worker was lost.
+    """
+    progress = progress or Silent()
+    run, options = _run_folder(options)
+    experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist)
+    settings = TrainingSettings.parse(experiment.training)
+    if experiment.target is None:
+        raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
+    for note in experiment.notes:
+        progress.note(note)
+    inception = _inception(settings, options.inception_weights, progress)
+    engine = options.engine or experiment.engine
+    with open_pool(
+        options.renderer,
+        assets=experiment.asset_source,
+        engine=engine,
+        workers=options.workers,
+        settings=options.pool,
+    ) as pool:
+        run = run or Run.create(options.out, _config(options, engine))
+        checkpoint = run.load_checkpoint()
+        timer = _Timer({} if checkpoint is None else checkpoint[0]["seconds"])
+        # X_R, the target's images. No label of them is used.
+        progress.stage("render the target")
+        target_scenes, target = _target(experiment, settings, options.seed, pool)
+        timer.lap("target")
+        learner = Learner(
+            experiment.grammar,
+            settings,
+            options.seed,
+            Renderer(pool, experiment.grammar),
+            target,
+            progress,
+            inception,
+        )
+        if checkpoint is None:
+            log = _Log(run, learner, target_scenes, timer, {})
+            # Pre-training: G_θ learns the identity (section 3.2.1).
+            log.facts["reconstruction_error"] = learner.pretrain()
+            timer.lap("pretraining")
+            log.prior()
+            # The global stage: which valley of the loss to start in.
+            learner.place()
+            log.facts["search"] = {"shift": learner.shift()}
+            timer.lap("search")
+            # The feature space φ in which distributions are compared.
+            learner.learn_features()
+            timer.lap("features")
+            log.checkpoint()
+        else:
+            learner.restore(*checkpoint)
+            log = _Log(run, learner, target_scenes, timer, checkpoint[0]["facts"])
+            progress.note(f"{run.folder}: going on after epoch {learner.epoch} of {settings.epochs}")
+        # Distribution matching: θ descends MMD²(φ(R(G_θ(S))), φ(X_R)), section 3.2.2.
+        for metrics in learner.epochs():
+            timer.lap("epochs")
+            log.epoch(metrics)
+            log.checkpoint()
+        log.summary()
+    progress.stop()
+    return run
+
+
+def _run_folder(options: TrainOptions) -> tuple[Run | None, TrainOptions]:
+    """An existing run with the options it was started with, or None where one must be made."""
+    if not options.resume:
+        if options.out.exists():
+            Run.refuse(options.out)
+        return None, options
+    run = Run.open(options.out)
+    config = run.config
+    return run, TrainOptions(
+        experiment=config.experiment,
+        out=options.out,
+        renderer=options.renderer,
+        engine=config.engine,
+        workers=options.workers,
+        seed=config.seed,
+        resume=True,
+        mnist=options.mnist or (Path(config.mnist) if config.mnist else None),
+        inception_weights=options.inception_weights
+        or (Path(config.inception_weights) if config.inception_weights else None),
+        overrides=config.overrides,
+        pool=options.pool,
+    )
+
+
+def _config(options: TrainOptions, engine: str) -> RunConfig:
+    path = Path(options.experiment)
+    return RunConfig(
+        experiment=str(path.resolve()) if path.is_file() else options.experiment,
+        overrides=dict(options.overrides),
+        seed=options.seed,
+        engine=engine,
+        mnist=str(options.mnist.resolve()) if options.mnist else None,
+        inception_weights=str(options.inception_weights.resolve()) if options.inception_weights else None,
+        versions={name: version(name) for name in ("metasim", "torch", "torch_geometric", "numpy")},
+    )
+
+
+def _inception(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:
+    """The paper's feature space, where it was asked for or can be had; None: learn one from the simulator."""
+    if settings.features == "simulator":
+        return None
+    try:
+        from trainer.features.inception import InceptionFeatures
+
+        return InceptionFeatures(weights=weights)
+    except InputError as error:
+        if settings.features == "inception" or weights is not None:
+            raise
+        progress.note(f"InceptionV3 is not at hand ({error}); features are learned from the simulator instead")
+        return None
+
+
+def _target(
+    experiment: Experiment, settings: TrainingSettings, seed: int, pool: RenderPool
+) -> tuple[list[SceneGraph], np.ndarray]:
+    """Scenes and 8-bit images [M, H, W, 3] of a synthetic target."""
+    if experiment.target is None:
+        raise InputError(f"{experiment.path} has no target")
+    grammar = experiment.target.grammar
+    rng = generator(seed, Purpose.TARGET)
+    count = settings.target_images or experiment.target.count
+    scenes = [grammar.sample(rng) for _ in range(count)]
+    return scenes, Renderer(pool, grammar).images(scenes, integer(seed, Purpose.TARGET))
+
+
+class _Timer:
+    """Seconds by stage."""
+
+    def __init__(self, seconds: Mapping[str, float]) -> None:
+        self.seconds = dict(seconds)
+        self._last_s = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        """Adds the time since the last lap to a stage."""
+        now_s = time.monotonic()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now_s - self._last_s
+        self._last_s = now_s
+
+
+@dataclass
+class _Log:
+    """Writes what a run leaves behind."""
+
+    run: Run
+    learner: Learner
+    target_scenes: list[SceneGraph]
+    timer: _Timer
+    #: What the stages before the epochs have found out; goes into the checkpoint and the summary.
+    facts: Json
+
+    def __post_init__(self) -> None:
+        self._target_statistics = attribute_statistics(self.learner.encoding, self.target_scenes)
+        self._metrics = self._up_to_now("metrics.jsonl")
+        self._attributes = self._up_to_now("attributes.jsonl")
+        self._events = EventLog(self.run.folder)
+
+    def prior(self) -> None:
+        """The distributions and pictures to start from."""
+        _, scenes, _ = self.learner.statistics()
+        prior = attribute_statistics(self.learner.encoding, scenes)
+        self._attributes = [_attributes("prior", None, prior), _attributes("target", None, self._target_statistics)]
+        self._sheet(0, scenes, scenes)
+
+    def epoch(self, metrics: Json) -> None:
+        """One epoch's metrics, distributions and picture."""
+        learned, before, after = self.learner.statistics()
+        self._metrics.append(metrics)
+        self._attributes.append(_attributes("learned", metrics["epoch"], learned))
+        self.run.write_records("metrics.jsonl", self._metrics)
+        self.run.write_records("attributes.jsonl", self._attributes)
+        self._events.epoch(metrics, learned, self._sheet(metrics["epoch"], before, after))
+
+    def checkpoint(self) -> None:
+        """From here the run can go on."""
+        state, tensors = self.learner.state()
+        self.run.write_records("attributes.jsonl", self._attributes)
+        self.run.save_checkpoint({**state, "seconds": self.timer.seconds, "facts": self.facts}, tensors)
+
+    def summary(self) -> None:
+        """The outcome."""
+        learned, before, _ = self.learner.statistics()
+        prior = attribute_statistics(self.learner.encoding, before)
+        pool = self.learner.renderer.pool.stats
+        self.run.update_summary(
+            {
+                "attributes": {
+                    "prior": [item.outline() for item in prior],
+                    "learned": [item.outline() for item in learned],
+                    "target": [item.outline() for item in self._target_statistics],
+                },
+                **self.facts,
+                "mmd": [record["mmd"] for record in self._metrics],
+                "features": self.learner.space.name if self.learner.space else None,
+                "seconds": {"total": sum(self.timer.seconds.values()), **self.timer.seconds},
+                "renders": pool.renders,
+                "workers": pool.workers_up,
+                "threads": torch.get_num_threads(),
+            }
+        )
+        self._events.close()
+
+    def _sheet(self, epoch: int, before: list[SceneGraph], after: list[SceneGraph]) -> Image.Image:
+        images = self.learner.renderer.images
+        rows = [("Prior", images(before[:PICTURED], 0))]
+        if epoch:
+            rows.append(("Learned", images(after[:PICTURED], 0)))
+        sheet = contact_sheet([*rows, ("Target", self.learner.target[:PICTURED])])
+        sheet.save(self.run.folder / "samples" / f"epoch-{epoch:03d}.png")
+        return sheet
+
+    def _up_to_now(self, name: str) -> list[Json]:
+        """Records of the finished epochs; later ones were written by a run that then was killed."""
+        return [record for record in self.run.records(name) if (record["epoch"] or 0) <= self.learner.epoch]
+
+
+def _attributes(of: str, epoch: int | None, statistics: list[AttributeStatistics]) -> Json:
+    return {"of": of, "epoch": epoch, "attributes": [item.to_json() for item in statistics]}
