@@ -6,9 +6,13 @@ import numpy as np
 from metasim.hashing import content_hash
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
-from support.scenes import ALL_OUTPUTS, Assets, column, png, sprite, sprite_scene, task
+from support.glb import embedded
+from support.scenes import ALL_OUTPUTS, DATA, Assets, column, png, sprite, sprite_scene, task
 
 _TEXTURES = [png(np.random.default_rng(seed).integers(0, 256, (8, 8, 4), dtype=np.uint8)) for seed in range(3)]
+#: A mesh with a texture, in several parts.
+MODEL = DATA / "assets3d" / "kenney_car_kit" / "sedan.glb"
+
 _LARGER = png(np.random.default_rng(9).integers(0, 256, (12, 5, 4), dtype=np.uint8))
 #: Of a mesh: its place, its colour, its light (at 0, so that the step goes to one side).
 _SOLID_STEPS = [
@@ -25,6 +29,8 @@ def assets_in(folder: Path) -> Assets:
     assets = Assets(folder)
     for data in (*_TEXTURES, _LARGER):
         assets.add(data)
+    if MODEL.exists():
+        assets.add(embedded(MODEL))
     return assets
 
 
@@ -52,6 +58,9 @@ def tasks(engine: str) -> list[pb.RenderTask]:
         for number in range(3):
             scene = sprite_scene([sprite("a", names[number], 2, 2, x_m=-1, z_m=2, roll_deg=40)], 8, camera_z=9)
             scene.nodes.add(id="cube", class_name="other").mesh.primitive = 1 + number
+            if MODEL.exists():
+                asset = scene.nodes.add(id="model", class_name="thing", transform=scene_pb2.Transform(y_m=1)).mesh.asset
+                asset.hash, asset.format = content_hash(embedded(MODEL)), scene_pb2.MESH_FORMAT_GLB
             scene.nodes.add(id="sun").light.sun.irradiance_w_m2 = 3
             scene.background.CopyFrom(scene_pb2.Color(red=0.2, green=0.3, blue=0.4))
             if number:
