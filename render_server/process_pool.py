@@ -75,7 +75,10 @@ class ProcessPool:
         Raises:
             RenderServerError: processes could not be replaced.
         """
-        await asyncio.gather(*self._keepers)
+        # Not gather, which would end the keepers when its caller is cancelled.
+        done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_EXCEPTION)
+        for keeper in done:
+            keeper.result()
 
     def submit(self, job: Job) -> None:
         """Queues a job. It is answered exactly once, whatever happens to the processes."""
