@@ -11,6 +11,8 @@ Point = tuple[float, float]
 
 WIDTH, HEIGHT = 380, 210
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 36
+#: Lines with more points than this have no dots at them.
+MOST_DOTS = 40
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def line_chart(
         axes = _Axes(_range(xs, 0.0), _decades(ys), logarithmic=True)
         y_ticks = [10.0**e for e in range(round(math.log10(axes.y[0])), round(math.log10(axes.y[1])) + 1)]
     else:
-        y_ticks = ticks(low, high, 4)
+        y_ticks = ticks(low, high, 5)
         axes = _Axes(_range(xs, 0.0), (min(low, y_ticks[0]), max(high, y_ticks[-1])))
     whole = [value for value in ticks(*axes.x, 6) if value == round(value)]
     axes.frame(x_label, whole, y_ticks)
@@ -119,9 +121,8 @@ def line_chart(
             edge += [(x, y - s) for (x, y), s in reversed(list(zip(points, line.spread, strict=True)))]
             axes.draw(f'<path class="band {line.style}" d="{_path(axes, edge)}Z"/>')
         axes.draw(f'<path class="line {line.style}" d="{_path(axes, points)}"/>')
-        if len(points) <= 40:
-            axes.draw("".join(f'<circle class="{line.style}" cx="{axes.across(x)}" cy="{axes.up(y)}" r="2.5"/>'
-                              for x, y in points))  # fmt: skip
+        for x, y in points if len(points) <= MOST_DOTS else []:
+            axes.draw(f'<circle class="{line.style}" cx="{axes.across(x)}" cy="{axes.up(y)}" r="2.5"/>')
     return axes.svg(title)
 
 
@@ -170,6 +171,14 @@ def short(value: float) -> str:
         text = f"{value:.{digits}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.replace("-", "−")
+
+
+def plus_minus(mean: float, spread: float) -> str:
+    """A mean with its spread, both to the second digit of the spread."""
+    if not (math.isfinite(mean) and math.isfinite(spread) and spread > 0):
+        return f"{short(mean)} ± {short(spread)}"
+    digits = min(max(0, 1 - math.floor(math.log10(spread))), 6)
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}".replace("-", "−")
 
 
 def _drawable(points: Sequence[Point], logarithmic: bool) -> list[Point]:
