@@ -1,0 +1,84 @@
+"""The command line: `metasim`.
+
+One module per command. None of them imports torch, gRPC or the grammar language before it is called, so that help
+texts and shell completion come at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from trainer.cli import bench, data, evaluate, generate, grammar, report, train
+from trainer.errors import InputError, MetasimError
+
+app = typer.Typer(
+    name="metasim",
+    help="Learns to generate labelled synthetic datasets that look like your images.",
+    epilog="Start here: [bold]metasim train mnist-rot[/bold]. "
+    "Each command explains itself: [bold]metasim train --help[/bold].",
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("generate")(generate.generate)
+app.command("report")(report.report)
+app.add_typer(grammar.app, name="grammar")
+app.add_typer(data.app, name="data")
+app.add_typer(bench.app, name="bench")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status: 0, 1 (it failed), 2 (the input is wrong) or 130 (Ctrl-C).
+
+    Args:
+        arguments: as on the command line, without the program's name; default: those of this process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = get_command(app).main(given or ["--help"], prog_name="metasim", standalone_mode=False)
+    except typer.TyperException as error:
+        return _failed(_usage(error), 2)
+    except InputError as error:
+        return _failed(str(error), 2)
+    except MetasimError as error:
+        return _failed(str(error), 1)
+    return status if isinstance(status, int) else 0
+
+
+def _failed(message: str, status: int) -> int:
+    typer.echo(f"metasim: {message}", err=True)
+    return status
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the arguments, and where their help is, in one line."""
+    message = " ".join(error.format_message().split()).replace(": Value error, ", ": ").rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}; see `{context.command_path if context else 'metasim'} --help`"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Learns to generate labelled synthetic datasets that look like your images."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed  # takes as long to import as all the rest
+
+    typer.echo(f"metasim {installed('metasim')}")

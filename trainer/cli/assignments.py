@@ -1,0 +1,33 @@
+"""KEY=VALUE on the command line."""
+
+from collections.abc import Sequence
+
+from trainer.errors import InputError
+
+
+def parse_assignments(texts: Sequence[str]) -> dict[str, object]:
+    """Overrides as `load_experiment` takes them; values are YAML: `digit.yaw={normal: [90, 10]}`.
+
+    Raises:
+        InputError: a text is no KEY=VALUE, its value is no YAML, or a key comes twice.
+    """
+    from pathlib import Path
+
+    from trainer.grammar.document import parse_document
+    from trainer.grammar.errors import GrammarError
+
+    values: dict[str, object] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value.strip():
+            raise InputError(f"{text!r} is no KEY=VALUE; settings are written like training.epochs=4")
+        if key in values:
+            raise InputError(f"{key} is set twice; set it once")
+        try:
+            values[key] = parse_document(f"value: {value}", Path(key)).data["value"]
+        except GrammarError as error:
+            reason = str(error).split("not YAML: ")[-1]
+            raise InputError(
+                f"{text}: the value is no YAML ({reason}); write for example 'digit.yaw={{normal: [90, 10]}}'"
+            ) from None
+    return values

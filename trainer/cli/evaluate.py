@@ -1,0 +1,72 @@
+"""`metasim evaluate`"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainer.cli import options
+from trainer.cli.tables import aligned, echo_json
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.")],
+    train_images: Annotated[
+        int, typer.Option(min=100, metavar="N", help="Images that each task network is trained on.")
+    ] = 30_000,
+    test_images: Annotated[
+        int, typer.Option(min=10, metavar="N", help="Fresh target images that both are tested on.")
+    ] = 5_000,
+    renderer: options.Renderer = "local",
+    engine: options.Engine = None,
+    workers: options.Workers = None,
+    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    mnist: options.Mnist = None,
+    json: options.Json = False,
+) -> None:
+    """Measure what the learned data is worth: the paper's table 1.
+
+    Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
+    target images that training has never seen. The scores also go into RUN/summary.json and into the report.
+
+    [bold]Examples[/bold]
+
+    metasim evaluate runs/mnist-rot
+
+    metasim evaluate runs/mnist-rot --engine raster --json
+    """
+    from trainer.console import console_progress
+    from trainer.evaluate import EvaluateOptions
+    from trainer.evaluate import evaluate as run_evaluation
+    from trainer.pool import PoolSettings
+
+    evaluation = EvaluateOptions(
+        run=run,
+        renderer=renderer,
+        engine=engine,
+        workers=workers,
+        mnist=mnist,
+        train_images=train_images,
+        test_images=test_images,
+        pool=PoolSettings(connect_timeout_s=connect_timeout),
+    )
+    with console_progress() as progress:
+        scores = run_evaluation(evaluation, progress)
+
+    from trainer.report import write_report
+    from trainer.run import Run
+
+    page = write_report(Run.open(run))
+    if json:
+        echo_json({"run": str(run), "report": str(page), **scores})
+    else:
+        typer.echo(f"{_table(scores)}\n\nAlso in {run / 'summary.json'} and {page}")
+
+
+def _table(scores: dict[str, Any]) -> str:
+    head = f"{scores['task']}, tested on {scores['test_images']:,} unseen target images"
+    rows = [
+        [f"  trained on {scores['train_images']:,} images of the", scores["metric"]],
+        *([f"    {name}", f"{scores[key]:.1%}"] for name, key in (("prior", "prior"), ("learned model", "learned"))),
+    ]
+    return f"{head}\n{aligned(rows)}"

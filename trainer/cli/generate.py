@@ -1,0 +1,79 @@
+"""`metasim generate`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.cli import options
+from trainer.cli.tables import echo_json
+
+
+def generate(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|GRAMMAR",
+            help="A run folder: its learned model. A grammar or experiment, by name or file: its prior.",
+        ),
+    ],
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Images.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset to make; it must not exist.")],
+    format: Annotated[  # noqa: A002
+        str,
+        typer.Option(
+            metavar="imagefolder|idx|idx-gz",
+            help="imagefolder: PNGs and a metadata.jsonl with labels, boxes and attributes, as Hugging Face reads it. "
+            "idx, idx-gz: grey images and labels as MNIST's, plain or gzipped.",
+        ),
+    ] = "imagefolder",
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The same seed gives the same dataset; others are independent.")
+    ] = 0,
+    renderer: options.Renderer = "local",
+    engine: options.Engine = None,
+    workers: options.Workers = None,
+    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    mnist: options.Mnist = None,
+    json: options.Json = False,
+) -> None:
+    """Write a labelled dataset, from a run's learned model or from a grammar as it stands.
+
+    [bold]Examples[/bold]
+
+    metasim generate runs/mnist-rot --count 10000 --out datasets/mnist-rot
+
+    metasim generate runs/mnist-rot --count 60000 --format idx-gz --seed 1 --out datasets/turned
+
+    metasim generate my-world.yaml --count 100 --engine raster --out datasets/preview
+    """
+    from trainer.console import console_progress
+    from trainer.generate import GenerateOptions
+    from trainer.generate import generate as run_generation
+    from trainer.pool import PoolSettings
+
+    generation = GenerateOptions(
+        source=source,
+        count=count,
+        format=format,
+        out=out,
+        seed=seed,
+        renderer=renderer,
+        engine=engine,
+        workers=workers,
+        mnist=mnist,
+        pool=PoolSettings(connect_timeout_s=connect_timeout),
+    )
+    try:
+        with console_progress() as progress:
+            summary = run_generation(generation, progress)
+    except KeyboardInterrupt:
+        typer.echo(f"metasim: interrupted; what was written so far is in {out}.partial", err=True)
+        raise typer.Exit(130) from None
+    if json:
+        echo_json(summary)
+    else:
+        typer.echo(
+            f"{out}: {summary['count']:,} images ({summary['format']}) of {summary['of']} "
+            f"in {summary['seconds']:.1f} s; {out / 'README.md'} says what they are"
+        )

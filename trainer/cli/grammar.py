@@ -1,0 +1,115 @@
+"""`metasim grammar`"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainer.cli import options
+from trainer.errors import InputError
+
+if TYPE_CHECKING:
+    from trainer.grammar import Grammar
+
+app = typer.Typer(help="Check, show and sample scene grammars.", no_args_is_help=False, rich_markup_mode="rich")
+
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="A YAML file, or the name of a grammar or experiment that ships.")
+]
+
+
+@app.command()
+def check(file: File, mnist: options.Mnist = None) -> None:
+    """Say whether a grammar is right; if not, what is wrong in which line, and what would be right.
+
+    [bold]Example[/bold]
+
+    metasim grammar check my-world.yaml
+    """
+    from trainer.grammar import load_experiment
+    from trainer.grammar.describe import check_text
+
+    typer.echo(check_text(load_experiment(file, mnist=mnist)))
+
+
+@app.command()
+def show(file: File, mnist: options.Mnist = None) -> None:
+    """Print a grammar as a tree, with a table of its attributes and their distributions.
+
+    [bold]Example[/bold]
+
+    metasim grammar show mnist-rot
+    """
+    from trainer.grammar import load_experiment
+    from trainer.grammar.describe import show_text
+
+    typer.echo(show_text(load_experiment(file, mnist=mnist)))
+
+
+@app.command()
+def sample(
+    file: File,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PNG", help="The picture to write; an older one is replaced.", show_default="NAME-samples.png"
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Scenes.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Other seeds show other scenes.")] = 0,
+    renderer: options.Renderer = "local",
+    engine: Annotated[
+        options.EngineName | None,
+        typer.Option(
+            help=options.ENGINE_HELP,
+            show_default="raster if there are only sprites, else blender",
+            rich_help_panel="Rendering",
+        ),
+    ] = None,
+    workers: options.Workers = None,
+    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    mnist: options.Mnist = None,
+) -> None:
+    """Draw scenes of a grammar, and of its target if it has one, into one picture.
+
+    [bold]Examples[/bold]
+
+    metasim grammar sample mnist-rot
+
+    metasim grammar sample my-world.yaml --count 64 --seed 1 --out look.png
+    """
+    from trainer.grammar import load_experiment
+    from trainer.pictures import contact_sheet
+    from trainer.pool import PoolSettings, open_pool
+    from trainer.randomness import Purpose, generator
+    from trainer.rendering import Renderer
+
+    experiment = load_experiment(file, mnist=mnist)
+    for note in experiment.notes:
+        typer.echo(f"note: {note}", err=True)
+    path = out or Path(f"{experiment.name}-samples.png")
+    rows = [("Prior", experiment.grammar), *([("Target", experiment.target.grammar)] if experiment.target else [])]
+    with open_pool(
+        renderer,
+        assets=experiment.asset_source,
+        engine=engine or _fastest(experiment.grammar),
+        workers=workers,
+        settings=PoolSettings(connect_timeout_s=connect_timeout),
+    ) as pool:
+        pictures = []
+        for name, grammar in rows:
+            rng = generator(seed, Purpose.GENERATION)
+            scenes = [grammar.sample(rng) for _ in range(count)]
+            pictures.append((name, Renderer(pool, grammar).images(scenes, seed)))
+    try:
+        contact_sheet(pictures).save(path, "PNG")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    typer.echo(path)
+
+
+def _fastest(grammar: "Grammar") -> str:
+    """The fastest engine that can draw every kind of node."""
+    from trainer.grammar.scene_graph import Light, Mesh
+
+    return "blender" if any(isinstance(kind.content, Mesh | Light) for kind in grammar.kinds.values()) else "raster"

@@ -1,0 +1,21 @@
+"""`metasim report`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.")],
+) -> None:
+    """Write RUN/report.html anew: pictures, learning curves, distributions, scores and how to reproduce them.
+
+    [bold]Example[/bold]
+
+    metasim report runs/mnist-rot
+    """
+    from trainer.report import write_report
+    from trainer.run import Run
+
+    typer.echo(write_report(Run.open(run)))

@@ -1,0 +1,201 @@
+"""`metasim train`"""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainer.cli import options
+from trainer.cli.assignments import parse_assignments
+from trainer.cli.tables import aligned, echo_json
+from trainer.errors import InputError
+
+if TYPE_CHECKING:
+    from trainer.run import Run
+
+
+def train(
+    context: typer.Context,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            help="An experiment that ships ([bold]mnist-rot[/bold], [bold]mnist-rot-trans[/bold]) or a YAML file of "
+            "your own. A run that is resumed knows its own.",
+            show_default=False,
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Settings that replace those of the experiment; values are YAML. training.epochs=4 changes the "
+            "training, 'digit.yaw={normal: [0, 20]}' the prior, 'target.overrides={digit.yaw: 45}' the target.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/EXPERIMENT"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out after its last finished epoch.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Of everything random: the same seed gives the same run.", show_default="0"
+        ),
+    ] = None,
+    renderer: options.Renderer = "local",
+    engine: options.Engine = None,
+    workers: options.Workers = None,
+    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    mnist: options.Mnist = None,
+    inception_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="InceptionV3's weights (torchvision's file, or safetensors) for training.features=inception.",
+            show_default="torch's cache, where they are there",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Learn to generate scenes that look like the target, and write a run folder.
+
+    Ctrl-C is safe: what has been learned up to the last finished epoch is kept, and --resume goes on from there.
+
+    [bold]Examples[/bold]
+
+    metasim train mnist-rot
+
+    metasim train mnist-rot-trans --engine raster --seed 1 --out runs/corner-1
+
+    metasim train mnist-rot --renderer render-1:50051,render-2:50051 training.epochs=12
+
+    metasim train --resume --out runs/mnist-rot
+    """
+    folder = out or _default_folder(experiment, resume)
+    overrides = parse_assignments(assignments or ())
+    if resume:
+        _refuse_changes(folder, experiment, overrides, seed, engine)
+    elif experiment is None:
+        raise InputError("EXPERIMENT is missing; write for example `metasim train mnist-rot`")
+
+    from trainer.console import console_progress
+    from trainer.pool import PoolSettings
+    from trainer.train import TrainOptions
+    from trainer.train import train as run_training
+
+    training = TrainOptions(
+        experiment=experiment or "",
+        out=folder,
+        renderer=renderer,
+        engine=engine,
+        workers=workers,
+        seed=seed or 0,
+        resume=resume,
+        mnist=mnist,
+        inception_weights=inception_weights,
+        overrides=overrides,
+        pool=PoolSettings(connect_timeout_s=connect_timeout),
+    )
+    try:
+        with console_progress() as progress:
+            run = run_training(training, progress)
+    except KeyboardInterrupt:
+        typer.echo(f"metasim: {_interrupted(folder, context)}", err=True)
+        raise typer.Exit(130) from None
+
+    from trainer.report import write_report
+
+    page = write_report(run)
+    if json:
+        echo_json({"run": str(run.folder), "report": str(page), **run.summary})
+    else:
+        typer.echo(_outcome(run, page))
+
+
+def _default_folder(experiment: str | None, resume: bool) -> Path:
+    if experiment is None:
+        missing, example = ("--out", "--resume --out runs/mnist-rot") if resume else ("EXPERIMENT", "mnist-rot")
+        raise InputError(f"{missing} is missing; write for example `metasim train {example}`")
+    return Path("runs") / Path(experiment).stem
+
+
+def _refuse_changes(
+    folder: Path, experiment: str | None, overrides: dict[str, object], seed: int | None, engine: str | None
+) -> None:
+    """What determines a run's numbers stays as it was; repeating it is fine.
+
+    Raises:
+        InputError: there is no such run, or an argument differs from what it was started with.
+    """
+    from trainer.run import Run
+
+    config = Run.open(folder).config
+    if experiment not in (None, config.experiment) and Path(str(experiment)).resolve() != Path(config.experiment):
+        raise InputError(f"{folder} is a run of {config.experiment}, not of {experiment}; choose another --out")
+    for name, given, fixed in (
+        ("seed", seed, config.seed),
+        ("engine", engine, config.engine),
+        ("settings", overrides or None, dict(config.overrides)),
+    ):
+        if given is not None and given != fixed:
+            raise InputError(
+                f"{folder} was started with {name} {fixed}, which {given} cannot replace; "
+                "leave it out, or start another run with another --out"
+            )
+
+
+def _interrupted(folder: Path, context: typer.Context) -> str:
+    """What is saved, and the exact command that goes on with it."""
+    from trainer.run import Run
+
+    if not (folder / "config.json").is_file():
+        return "interrupted before the run began; nothing was written"
+    checkpoint = Run.open(folder).load_checkpoint()
+    epoch = checkpoint[0]["epoch"] if checkpoint else None
+    saved = {None: "nothing is learned yet", 0: "the stages before the first epoch are saved"}.get(
+        epoch, f"all up to epoch {epoch} is saved"
+    )
+    command = ["metasim", "train", "--resume", "--out", str(folder)]
+    for name in ("renderer", "workers", "connect_timeout"):  # The run itself remembers everything else.
+        value = context.params[name]
+        if value not in (None, "local", options.CONNECT_TIMEOUT_S):
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    return f"interrupted; {saved} in {folder}. Go on with: {shlex.join(command)}"
+
+
+def _outcome(run: "Run", page: Path) -> str:
+    summary, folder = run.summary, run.folder
+    name = shlex.quote(str(folder))
+    dataset = shlex.quote(str(Path("datasets") / folder.name))
+    pictures = sorted((folder / "samples").glob("epoch-*.png"))
+    lines = [
+        f"{folder} is done in {summary['seconds']['total']:.0f} s, {summary['renders']:,} renders.",
+        "",
+        _attributes(summary["attributes"]),
+        "",
+        f"  picture     {pictures[-1] if pictures else folder / 'samples'}",
+        f"  report      {page}",
+        f"  checkpoint  {folder / 'checkpoint'}",
+        "",
+        "Next:",
+        f"  metasim evaluate {name}    what the learned data is worth",
+        f"  metasim generate {name} --count 10000 --format imagefolder --out {dataset}",
+    ]
+    return "\n".join(lines)
+
+
+def _attributes(attributes: dict[str, list[dict[str, Any]] | None]) -> str:
+    """Mean and spread of each attribute before and after, and of the target where that is known."""
+    columns = {name: items for name, items in attributes.items() if items}
+    rows = [["mean ± spread", *columns]]
+    for place, item in enumerate(columns["learned"]):
+        row = [f"  {item['kind']}.{item['name']} ({item['unit']})"]
+        row += [f"{items[place]['mean']:.1f} ± {items[place]['std']:.1f}" for items in columns.values()]
+        rows.append(row)
+    return aligned(rows)
