@@ -94,7 +94,8 @@ def column_result(difference: np.ndarray, span: float, *, left_px: int = 0, top_
     """Packs a difference image, trimmed to the bounding box of its non-zero pixels.
 
     Args:
-        difference: [height, width, 3] float32, display values at the upper minus at the lower value.
+        difference: [height, width, 3] float32, display values at the upper minus at the lower value; one channel
+            instead of three if all are the same.
         span: upper minus lower value.
         left_px, top_px: where the array lies in the image.
     """
@@ -109,6 +110,7 @@ def column_result(difference: np.ndarray, span: float, *, left_px: int = 0, top_
     columns = half[top:bottom].reshape(bottom - top, width * channels).any(axis=0).nonzero()[0] // channels
     left, right = int(columns[0]), int(columns[-1]) + 1
     region = pb.Rectangle(x_px=left_px + left, y_px=top_px + top, width_px=right - left, height_px=bottom - top)
-    return pb.ColumnResult(
-        region=region, difference=tensor_to_proto(half[top:bottom, left:right], compress=True), span=span
-    )
+    part = half[top:bottom, left:right]
+    if channels == 1:
+        part = np.repeat(part, 3, axis=2)
+    return pb.ColumnResult(region=region, difference=tensor_to_proto(part, compress=True), span=span)

@@ -43,15 +43,18 @@ class FlatSprite:
 
 
 def flat_obstacle(graph: SceneGraph) -> InvalidTask | None:
-    """Why the scene is not flat; None if it is."""
+    """Why the scene is not flat; None if it is. Of a perturbed graph, what did not change is taken to be flat."""
     camera = graph.camera
-    if graph.nodes[camera].camera.HasField("perspective"):
+    every = not graph.changed or camera in graph.changed
+    if every and graph.nodes[camera].camera.HasField("perspective"):
         return _unsupported(graph, camera, "camera", "a perspective camera")
-    axis = graph.world[camera][:3, 2]
-    for index, node in enumerate(graph.nodes):
+    ax, ay, az = graph.world[camera][:3, 2].tolist()
+    for index in range(len(graph.nodes)) if every else graph.changed:
+        node = graph.nodes[index]
         if node.HasField("sprite"):
-            plane = graph.world[index][:3, :2]
-            if np.abs(axis @ plane).max() > _TILT * math.sqrt((axis @ axis) * (plane[:, 0] @ plane[:, 0])):
+            (xx, yx, _, _), (xy, yy, _, _), (xz, yz, _, _), _ = graph.world[index].tolist()
+            tilt = max(abs(ax * xx + ay * xy + az * xz), abs(ax * yx + ay * yy + az * yz))
+            if tilt > _TILT * math.sqrt((ax * ax + ay * ay + az * az) * (xx * xx + xy * xy + xz * xz)):
                 return _unsupported(graph, index, "transform", "tilted out of the image plane")
         elif node.HasField("mesh") or node.HasField("light"):
             kind = "mesh" if node.HasField("mesh") else "light"

@@ -40,7 +40,7 @@ class _Layer:
     top: int
     right: int
     bottom: int
-    light: np.ndarray  # [h, w, 3] float32; linear under STANDARD
+    light: np.ndarray  # [h, w, 3] float32, or [h, w, 1] if grey; linear under STANDARD
     alpha: np.ndarray  # [h, w, 1] float32
 
 
@@ -92,6 +92,8 @@ class _Frame:
         self._graph, self._settings, self._textures, self._assets = graph, settings, textures, assets
         self._standard = settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
         self._background = np.array((background.red, background.green, background.blue), np.float32)
+        self._black = not self._background.any()
+        self._grey = bool((self._background == self._background[0]).all())
         self._offsets = sample_offsets(settings)
         self.view = camera_view(graph, settings.width_px, settings.height_px)
         self.sprites = flat_sprites(graph, self.view, textures, assets)
@@ -100,10 +102,11 @@ class _Frame:
 
     def base_image(self) -> np.ndarray:
         """[h, w, 3] float32, display values."""
-        return self._compose(self._order, self._layers, (0, 0, self.view.width_px, self.view.height_px))
+        image = self._compose(self._order, self._layers, (0, 0, self.view.width_px, self.view.height_px))
+        return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
 
     def difference(self, probe: Probe) -> tuple[int, int, np.ndarray]:
-        """(left, top, [h, w, 3] float32): the upper minus the lower image, in the rectangle that can change."""
+        """(left, top, [h, w, 3 or 1] float32): the upper minus the lower image, in the rectangle that can change."""
         sides = [
             (self._order, self._layers) if graph is None else self._perturbed(graph)
             for graph in (probe.lower_graph(self._graph), probe.upper_graph(self._graph))
@@ -149,7 +152,7 @@ class _Frame:
         top, bottom = max(0, math.floor(min(ys) - 0.5 - dy)), min(self.view.height_px, math.ceil(max(ys) + 0.5 - dy))
         width, height = right - left, bottom - top
         if width <= 0 or height <= 0:
-            return _Layer(*_NOWHERE, np.zeros((0, 0, 3), np.float32), np.zeros((0, 0, 1), np.float32))
+            return _Layer(*_NOWHERE, np.zeros((0, 0, 1), np.float32), np.zeros((0, 0, 1), np.float32))
         a, b, c, d, e, f = sprite.texel_from_pixel
         x, y = left + dx, top + dy
         texels = (a, b, c + a * x + b * y, d, e, f + d * x + e * y)
@@ -159,10 +162,15 @@ class _Frame:
             return np.frombuffer(plane.tobytes(), np.float32).reshape(height, width, 1)
 
         alpha = sampled(3)
-        colour, tint = sprite.texture.single_colour, np.array(sprite.tint, np.float32)
+        tint, colour = np.array(sprite.tint, np.float32), sprite.texture.single_colour
         if colour is not None:
-            straight = np.array(colour, np.float32)
-            light = alpha * ((srgb_to_linear(straight) if self._standard else straight) * tint)
+            if self._standard:
+                colour = tuple(srgb_to_linear(np.array(colour)).tolist())
+            red, green, blue = (c * t for c, t in zip(colour, sprite.tint, strict=True))
+            if red == green == blue:
+                light = alpha if red == 1.0 else alpha * np.float32(red)
+            else:
+                light = alpha * np.array((red, green, blue), np.float32)
         else:
             light = np.concatenate((sampled(0), sampled(1), sampled(2)), axis=2)
             if self._standard:
@@ -172,10 +180,10 @@ class _Frame:
         return _Layer(left, top, right, bottom, light, alpha)
 
     def _compose(self, order: Sequence[int], layers: Mapping[int, Sequence[_Layer]], window: _Window) -> np.ndarray:
-        """[h, w, 3] float32 display values in the window (left, top, right, bottom)."""
+        """[h, w, 3] float32 display values in the window; one channel if all that is drawn there is grey."""
         total = self._blend(order, layers, window, 0)
         for sample in range(1, len(self._offsets)):
-            total += self._blend(order, layers, window, sample)
+            total = total + self._blend(order, layers, window, sample)
         if len(self._offsets) > 1:
             total /= np.float32(len(self._offsets))
         if self._standard:
@@ -190,18 +198,25 @@ class _Frame:
         sample: int,
     ) -> np.ndarray:
         left, top, right, bottom = window
-        image = np.empty((bottom - top, right - left, 3), np.float32)
-        image[:] = self._background
-        for index in order:
-            layer = layers[index][sample]
+        drawn = [layers[index][sample] for index in order]
+        grey = self._grey and all(layer.light.shape[2] == 1 for layer in drawn)
+        image = np.zeros((bottom - top, right - left, 1 if grey else 3), np.float32)
+        black = self._black
+        if not black:
+            image[:] = self._background[:1] if grey else self._background
+        for layer in drawn:
             x0, x1 = max(left, layer.left), min(right, layer.right)
             y0, y1 = max(top, layer.top), min(bottom, layer.bottom)
             if x0 >= x1 or y0 >= y1:
                 continue
             inside = (slice(y0 - layer.top, y1 - layer.top), slice(x0 - layer.left, x1 - layer.left))
             part = image[y0 - top : y1 - top, x0 - left : x1 - left]
-            part *= 1 - layer.alpha[inside]
-            part += layer.light[inside]
+            if black:
+                part[...] = layer.light[inside]
+                black = False
+            else:
+                part *= 1 - layer.alpha[inside]
+                part += layer.light[inside]
         return image
 
 
