@@ -4,8 +4,8 @@ The MMD between images has local minima: digits that should turn by +90 degrees 
 any gradient is followed, one shift per mutable attribute, shared by all nodes of a kind, is searched for over the whole
 range. It starts with a scrambled Sobol sequence (Owen, 1997) and refines the best candidates of all generations with
 Gaussian steps: an evolution strategy of the (μ + λ) kind (Beyer & Schwefel, 2002). The steps and the number of parents
-halve each time, so several valleys are kept until one is clearly best. All candidates move the same scenes (common random numbers), so that they
-differ by their shifts alone.
+halve each time, so several valleys are kept until one is clearly best. All candidates move the same scenes (common
+random numbers), so that they differ by their shifts alone.
 """
 
 from collections.abc import Callable

@@ -17,7 +17,7 @@ class DistributionTransformer(nn.Module):
     """Maps the mutable attributes of scene graphs to new values; structure and everything else stay.
 
     Each round of messages has its own weights for a node itself, for its parent (top-down edges) and for its children
-    (bottom-up edges). The network adds its output to the codes of the attributes, so it learns changes.
+    (bottom-up edges). The network learns changes: its output is added to the codes of the attributes, or turns them.
 
     `shift` holds one offset per mutable attribute of a kind, in its unit, that is applied first. The global stage sets
     it (`trainer.search`); gradients do not.
@@ -47,11 +47,25 @@ class DistributionTransformer(nn.Module):
         return Reconstruction(codes[:, :kinds], codes[:, kinds : kinds + classes], codes[:, self.encoding.numeric])
 
     def _codes(self, batch: GraphBatch) -> Tensor:
-        nodes = self._shifted(batch)
         hidden = F.relu(self.input(batch.nodes))
         for messages in self.rounds:
             hidden = F.relu(messages(hidden, batch.edges, batch.relations)) + hidden
-        return nodes + self.output(hidden)
+        return self._changed(self._shifted(batch), self.output(hidden))
+
+    def _changed(self, nodes: Tensor, output: Tensor) -> Tensor:
+        """The rows [N, columns] with the network's output applied: turned where it is an angle, else added.
+
+        An angle's output (a, b) turns by the angle of (1 + a, b). Adding it instead would pull angles together wherever
+        it turns them, and so shrink their spread.
+        """
+        codes = nodes + output
+        for slot in self.encoding.slots.values():
+            if slot.is_angle:
+                cosine, sine = nodes[:, slot.start], nodes[:, slot.start + 1]
+                a, b = 1 + output[:, slot.start], output[:, slot.start + 1]
+                turned = torch.stack([a * cosine - b * sine, b * cosine + a * sine], 1)
+                codes[:, slot.start : slot.stop] = turned
+        return codes
 
     def _shifted(self, batch: GraphBatch) -> Tensor:
         """The rows [N, columns] with `shift` applied to the mutable attributes."""
