@@ -102,7 +102,7 @@ class TextureCache:
     """The most recently used textures, by content hash.
 
     Args:
-        max_bytes: of all decoded textures together; the last one is kept whatever its size.
+        max_bytes: of all decoded textures and their planes together; the last one is kept whatever its size.
     """
 
     def __init__(self, max_bytes: int = 256 << 20) -> None:
@@ -137,7 +137,12 @@ class TextureCache:
         padded[1:-1, 1:-1, 3] = straight[..., 3]
         padded.flags.writeable = False
         texture = self._textures[content_hash] = Texture(padded)
-        self._bytes += padded.nbytes
+        self._bytes += _cost(texture)
         while self._bytes > self._max_bytes and len(self._textures) > 1:
-            self._bytes -= self._textures.popitem(last=False)[1].padded.nbytes
+            self._bytes -= _cost(self._textures.popitem(last=False)[1])
         return texture
+
+
+def _cost(texture: Texture) -> int:
+    """Bytes of a texture whose planes have been made."""
+    return 2 * texture.padded.nbytes

@@ -93,7 +93,8 @@ def test_without_a_filter_every_sample_is_the_pixels_centre() -> None:
 def test_textures_are_kept_up_to_a_size(tmp_path: Path) -> None:
     assets = Assets(tmp_path)
     names = [assets.add(png(np.full((30, 30), value, np.uint8))) for value in range(4)]
-    cache = TextureCache(max_bytes=2 * 32 * 32 * 4 * 4)
+    # Two textures of 32 x 32 texels with padding, each stored twice.
+    cache = TextureCache(max_bytes=2 * 2 * 32 * 32 * 4 * 4)
     first = cache.get(names[0], assets, "f")
     assert cache.get(names[0], {}, "f") is first
     for name in names[1:]:

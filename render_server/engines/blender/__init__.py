@@ -34,7 +34,7 @@ class BlenderEngine:
     """Owns the process's Blender: what is open in it is lost. One engine per process."""
 
     name = "blender"
-    version = bpy.app.version_string
+    version = ".".join(str(part) for part in bpy.app.version)
     device = "cpu"
 
     def __init__(self) -> None:
