@@ -151,10 +151,11 @@ def _image(path: Path, epoch: int, *, hidden: bool) -> str:
 def _scores(run: Run, summary: Json) -> str:
     evaluation = summary.get("evaluation")
     if not evaluation:
-        command = shlex.join(["metasim", "evaluate", _shown(run)])
+        first = "Not evaluated yet." if summary else "The run is not finished. Once it is, it can be evaluated."
+        words = shlex.join(["metasim", "evaluate", _shown(run)])
         return (
-            "<h2>Scores</h2><p>Not evaluated yet. This trains the task network on data from the prior and on data from "
-            f"the learned model, and scores both on fresh images of the target:</p><pre>{escape(command)}</pre>"
+            f"<h2>Scores</h2><p>{first} This trains the task network on data from the prior and on data from the "
+            f"learned model, and scores both on fresh images of the target:</p><pre>{escape(words)}</pre>"
         )
     rows = "".join(
         f'<tr><td>{label}</td><td class="number">{_score(evaluation[key])}</td></tr>'
@@ -263,9 +264,11 @@ def _reproduction(run: Run, config: RunConfig) -> str:
         "overrides": dict(config.overrides),
         "versions": dict(config.versions),
     }
+    go_on = shlex.join(["metasim", "train", config.experiment, "--resume", "--out", _shown(run)])
     return (
-        f"<h2>Do it again</h2><pre>{escape(command(config, run.folder.resolve().name))}</pre>"
-        f"<p>The same configuration and seed give the same numbers, on however many workers.</p>"
+        ("" if run.summary else f"<h2>Go on</h2><p>If the run was stopped:</p><pre>{escape(go_on)}</pre>")
+        + f"<h2>Do it again</h2><pre>{escape(command(config, run.folder.resolve().name))}</pre>"
+        "<p>The same configuration, seed and versions give the same numbers, on however many workers.</p>"
         f"<pre>{escape(json.dumps(settings, indent=2, ensure_ascii=False))}</pre>"
         f'<p class="soft">Method: <a href="{PAPER}">Meta-Sim: Learning to Generate Synthetic Datasets</a>, '
         "Kar et al., ICCV 2019.</p>"

@@ -132,9 +132,8 @@ def _course(history: AttributeHistory) -> str:
         if item is not None
     ]
     chart = line_chart(f"Mean and spread of {history.label} per epoch", "epoch", [line], levels)
-    return (
-        f'<div class="card"><h3>{escape(history.label)}, mean ± standard deviation{_in_unit(history)}</h3>{chart}</div>'
-    )
+    heading = f"{history.label}, mean ± standard deviation{_in_unit(history)}"
+    return f'<div class="card"><h3>{escape(heading)}</h3>{chart}</div>'
 
 
 def _axis(history: AttributeHistory) -> str:
