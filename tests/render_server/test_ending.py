@@ -5,14 +5,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import render_pb2_grpc
-from support.servers import PATIENCE_S, Conversation, Server, alive, engine_processes, leftovers, server
+from support.servers import PATIENCE_S, Conversation, Server, alive, engine_processes, folders, server
 from support.tasks import ASSETS, sprite_task
 
 
@@ -130,27 +129,21 @@ def test_a_client_that_vanishes_leaves_no_work(slow: Server) -> None:
 
 
 def test_nothing_stays_behind_after_a_signal() -> None:
-    before = leftovers()
     with server("--engine", "fake", "--workers", "1") as running:
-        assert len(leftovers() - before) == 2
+        kept = folders(running.process.pid)
         assert running.stop() == 0
-    assert leftovers() - before == set()
+    assert not any(folder.exists() for folder in kept)
 
 
 def test_nothing_stays_behind_when_it_is_killed(slow: Server) -> None:
-    mine = {path for path in leftovers() if _is_used_by(slow, path)}
-    assert len(mine) == 2
+    kept = folders(slow.process.pid)
     (process,) = engine_processes(slow.process.pid)
     with Conversation(slow.address) as talk:
         begin(talk, "a")
+        assert list(kept[0].iterdir())
         slow.process.kill()
         until(lambda: not alive(process))
-        until(lambda: not mine & leftovers())
-
-
-def _is_used_by(running: Server, path: str) -> bool:
-    (process,) = engine_processes(running.process.pid)
-    return path.encode() in Path(f"/proc/{process}/cmdline").read_bytes()
+        until(lambda: not any(folder.exists() for folder in kept))
 
 
 def test_closing_standard_input_ends_it_at_once() -> None:

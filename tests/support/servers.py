@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -95,10 +94,13 @@ def engine_processes(pid: int) -> list[int]:
     ]
 
 
-def leftovers() -> set[str]:
-    """Folders that workers keep while they run."""
-    places = [Path("/dev/shm"), Path(os.environ.get("TMPDIR", "/tmp"))]
-    return {str(path) for place in places if place.is_dir() for path in place.glob("metasim-*")}
+def folders(pid: int) -> list[Path]:
+    """Where a server with one engine process keeps files."""
+    (process,) = engine_processes(pid)
+    words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+    found = [Path(words[words.index(option) + 1]) for option in ("--assets", "--scratch")]
+    assert all(folder.is_dir() for folder in found)
+    return found
 
 
 class Conversation:

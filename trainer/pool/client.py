@@ -15,9 +15,13 @@ from metasim.v1 import render_pb2 as pb
 from trainer.errors import PoolUnreachable, RenderError
 from trainer.pool.assets import AssetSource
 from trainer.pool.dispatcher import Dispatcher
+from trainer.pool.loop import shared_loop
 from trainer.pool.resolver import parse_endpoints
 from trainer.pool.settings import PoolSettings
 from trainer.pool.stream import Ticket
+
+#: How long closing a pool may take.
+_END_S = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -71,16 +75,11 @@ class RenderPool:
         self._in_flight: dict[str, Ticket] = {}
         self._lock = threading.Lock()
         self._closed = False
-        started: Future[Dispatcher] = Future()
-        ready: Future[None] = Future()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._run, args=(started, ready), name="metasim-render-pool", daemon=True
-        )
-        self._thread.start()
+        self._loop = shared_loop()
+        self._dispatcher = Dispatcher(self._endpoints, self._assets, self._settings)
+        self._running = asyncio.run_coroutine_threadsafe(self._dispatcher.run(), self._loop)
         try:
-            self._dispatcher = started.result()
-            self._await_first_worker(ready)
+            self._await_first_worker()
         except BaseException:
             self.close()
             raise
@@ -141,8 +140,8 @@ class RenderPool:
                 return
             self._closed = True
             tickets = list(self._in_flight.values())
-        self._loop.call_soon_threadsafe(self._stop)
-        self._thread.join(timeout=10)
+        self._running.cancel()
+        self._dispatcher.ended.wait(_END_S)
         for ticket in tickets:
             ticket.fail(RenderError(ticket.id, "the pool was closed"))
         self._on_close()
@@ -174,44 +173,15 @@ class RenderPool:
         if not self._closed:
             self._loop.call_soon_threadsafe(self._dispatcher.abandon, tickets)
 
-    def _await_first_worker(self, ready: "Future[None]") -> None:
-        try:
-            ready.result(timeout=self._settings.connect_timeout_s)
-        except TimeoutError:
+    def _await_first_worker(self) -> None:
+        if not self._dispatcher.first_worker.wait(self._settings.connect_timeout_s):
             names = ", ".join(map(str, self._endpoints))
             tried = f"tried for {self._settings.connect_timeout_s:g} s"
             _log.debug("no worker: %s", self._dispatcher.problems())
             if self._dispatcher.answers:
-                raise PoolUnreachable(f"{names} answers but takes no tasks ({tried}): wait until it is ready") from None
+                raise PoolUnreachable(f"{names} answers but takes no tasks ({tried}): wait until it is ready")
             port = self._endpoints[0].port
             raise PoolUnreachable(
                 f"cannot reach {names} ({tried}): start one with `metasim-render serve --port {port}`, "
                 "or take --renderer local"
-            ) from None
-
-    def _run(self, started: "Future[Dispatcher]", ready: "Future[None]") -> None:
-        asyncio.set_event_loop(self._loop)
-        self._main = self._loop.create_task(self._serve(started, ready))
-        try:
-            self._loop.run_until_complete(self._main)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            self._loop.close()
-
-    async def _serve(self, started: "Future[Dispatcher]", ready: "Future[None]") -> None:
-        dispatcher = Dispatcher(self._endpoints, self._assets, self._settings)
-        started.set_result(dispatcher)
-        announcing = asyncio.create_task(_announce(dispatcher.first_worker, ready))
-        try:
-            await dispatcher.run()
-        finally:
-            announcing.cancel()
-
-    def _stop(self) -> None:
-        self._main.cancel()
-
-
-async def _announce(event: asyncio.Event, future: "Future[None]") -> None:
-    await event.wait()
-    future.set_result(None)
+            )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -32,13 +33,15 @@ class Dispatcher:
     Attributes:
         tasks_done, renders, tasks_resent: counts since the start.
         first_worker: set once a worker has offered to take tasks.
+        ended: set once `run` has ended.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], assets: AssetSource, settings: PoolSettings) -> None:
         self.tasks_done = 0
         self.renders = 0
         self.tasks_resent = 0
-        self.first_worker = asyncio.Event()
+        self.first_worker = threading.Event()
+        self.ended = threading.Event()
         self._endpoints = endpoints
         self._assets = assets
         self._settings = settings
@@ -73,6 +76,7 @@ class Dispatcher:
                 await asyncio.sleep(self._settings.resolve_every_s)
         finally:
             await asyncio.gather(*(stream.close() for stream in self._streams.values()), *self._retired)
+            self.ended.set()
 
     def submit(self, tickets: Iterable[Ticket]) -> None:
         """Queues tasks."""
@@ -167,14 +171,25 @@ class Dispatcher:
                 ticket.fail(PoolLost(ticket.id, message))
 
     def _dispatch(self) -> None:
+        held: list[Ticket] = []
         while self._pending:
             streams = [stream for stream in self._streams.values() if len(stream.outstanding) < stream.slots]
             if not streams:
-                return
+                break
             ticket = self._pending.popleft()
-            if ticket.begin():
-                untried = [stream for stream in streams if stream.address not in ticket.avoid]
-                min(untried or streams, key=lambda stream: stream.load).send(ticket)
+            if ticket.avoid:
+                streams = [stream for stream in streams if self._may_take(stream, ticket)]
+            if not streams:
+                held.append(ticket)
+            elif ticket.begin():
+                min(streams, key=lambda stream: stream.load).send(ticket)
+        self._pending.extendleft(reversed(held))
+
+    def _may_take(self, stream: WorkerStream, ticket: Ticket) -> bool:
+        """A task goes to workers that have not failed at it, for as long as there is one."""
+        if stream.address not in ticket.avoid:
+            return True
+        return not any(other.slots and other.address not in ticket.avoid for other in self._streams.values())
 
     def _try_again(self, ticket: Ticket, address: str, reason: str, pause_s: float) -> None:
         ticket.attempts += 1

@@ -1,0 +1,20 @@
+"""The figures of the pool's benchmark."""
+
+import json
+
+import pytest
+
+from trainer.bench_pool import Load, bench_pool
+
+
+def test_figures_are_ratios_of_one_run() -> None:
+    report = json.loads(json.dumps(bench_pool(loads=(Load("fake", 20.0, 16),), workers=1, tasks=30, repeats=2)))
+    assert set(report["overhead"]) == {"fake-20ms-16px"}
+    assert report["max_overhead"] == report["overhead"]["fake-20ms-16px"]
+    assert len(report["runs"]) == 2
+    for run in report["runs"]:
+        assert run["service_ms"] >= 20
+        assert run["tasks_per_s"] < run["ideal_tasks_per_s"]
+        assert run["overhead"] == pytest.approx(1 - run["tasks_per_s"] / run["ideal_tasks_per_s"])
+        assert 0 < run["overhead"] < 0.5  # A busy machine may be slow, but not half of the time.
+        assert run["columns"] == 6
