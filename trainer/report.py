@@ -264,7 +264,7 @@ def _reproduction(run: Run, config: RunConfig) -> str:
         "overrides": dict(config.overrides),
         "versions": dict(config.versions),
     }
-    go_on = shlex.join(["metasim", "train", config.experiment, "--resume", "--out", _shown(run)])
+    go_on = shlex.join(["metasim", "train", "--resume", "--out", _shown(run)])
     return (
         ("" if run.summary else f"<h2>Go on</h2><p>If the run was stopped:</p><pre>{escape(go_on)}</pre>")
         + f"<h2>Do it again</h2><pre>{escape(command(config, run.folder.resolve().name))}</pre>"

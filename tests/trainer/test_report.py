@@ -103,7 +103,7 @@ def test_a_finished_run_says_how_to_get_scores(tmp_path: Path) -> None:
 def test_a_run_that_is_not_finished_says_so_and_how_to_go_on(tmp_path: Path) -> None:
     text = page_of(runs.running(tmp_path / "run")).text
     assert "Not finished: so far 3 epochs" in text
-    assert f"metasim train mnist-rot-trans --resume --out {tmp_path / 'run'}" in text
+    assert f"metasim train --resume --out {tmp_path / 'run'}" in text
     text = page_of(runs.new_run(tmp_path / "new")).text
     assert "No epoch has been finished yet." in text
     assert "There are no pictures yet." in text
