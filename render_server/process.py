@@ -24,6 +24,10 @@ from render_server.validation import required_assets
 
 _PR_SET_PDEATHSIG = 1
 
+#: Room for whole replies, so that the next render need not wait until the front has read the last one. The kernel may
+#: grant less.
+_SEND_BUFFER = 4 << 20
+
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     keep_freed_memory()
     tempfile.tempdir = str(options.scratch)
     with socket.socket(fileno=options.descriptor) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         try:
             engine = create_engine(options.engine, service_time_s=options.service_time_s)
             engine.render(_WARM_UP, {})
