@@ -174,11 +174,12 @@ def short(value: float) -> str:
 
 
 def plus_minus(mean: float, spread: float) -> str:
-    """A mean with its spread, both to the second digit of the spread."""
+    """A mean with its spread, both to the second digit of the spread, or the third where it begins with 1."""
     if not (math.isfinite(mean) and math.isfinite(spread) and spread > 0):
         return f"{short(mean)} ± {short(spread)}"
-    digits = min(max(0, 1 - math.floor(math.log10(spread))), 6)
-    return f"{mean:.{digits}f} ± {spread:.{digits}f}".replace("-", "−")
+    digits = min(max(0, 1 - math.floor(math.log10(spread / 2))), 6)
+    rounded = round(mean, digits) + 0.0  # No negative zero
+    return f"{rounded:.{digits}f} ± {spread:.{digits}f}".replace("-", "−")
 
 
 def _drawable(points: Sequence[Point], logarithmic: bool) -> list[Point]:

@@ -42,7 +42,7 @@ def test_numbers_are_short(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("mean", "spread", "text"),
-    [(89.731, 9.46, "89.7 ± 9.5"), (-16.04, 0.31, "−16.04 ± 0.31"), (1234, 321, "1234 ± 321"), (5, 0, "5 ± 0")],
+    [(89.731, 9.46, "89.7 ± 9.5"), (-16.04, 0.31, "−16.04 ± 0.31"), (-0.04, 10.4, "0.0 ± 10.4"), (5, 0, "5 ± 0")],
 )
 def test_means_are_as_precise_as_their_spread(mean: float, spread: float, text: str) -> None:
     assert plus_minus(mean, spread) == text

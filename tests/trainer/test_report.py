@@ -119,7 +119,7 @@ def test_attributes_stand_beside_their_targets(tmp_path: Path) -> None:
     ]
     run.write_records("attributes.jsonl", records)
     text = page_of(run).text
-    assert "digit.yaw 0 ± 10° 179.0 ± 8.0° 178 ± 10° 1° −20 %" in text
+    assert "digit.yaw 0.0 ± 10.0° 179.0 ± 8.0° 178.0 ± 10.0° 1° −20 %" in text
 
 
 def test_without_a_target_nothing_is_compared(tmp_path: Path) -> None:
