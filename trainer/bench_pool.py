@@ -9,6 +9,7 @@ It counts everything else: serialization on both sides, gRPC, queues, dispatch, 
 start of the run and its tail. All figures of an entry come from one run.
 """
 
+import importlib.util
 import io
 import statistics
 import time
@@ -69,17 +70,25 @@ class Measurement:
     result_bytes: float
 
 
-#: Tasks of 10 and 20 ms of a simulated engine, and of a real one that needs no Blender.
-LOADS = (Load("fake", 10.0, 64), Load("fake", 20.0, 64), Load("raster", 0.0, 160))
+#: Tasks of 10 and 20 ms of a simulated engine.
+SIMULATED = (Load("fake", 10.0, 64), Load("fake", 20.0, 64))
+
+#: Tasks of the real thing.
+BLENDER = Load("blender", 0.0, 64)
+
+
+def default_loads() -> tuple[Load, ...]:
+    """The simulated loads, and Blender's where it is installed."""
+    return SIMULATED if importlib.util.find_spec("bpy") is None else (*SIMULATED, BLENDER)
 
 
 def bench_pool(
-    *, loads: Sequence[Load] = LOADS, workers: int = 2, tasks: int = 400, repeats: int = 3
+    *, loads: Sequence[Load] | None = None, workers: int = 2, tasks: int = 400, repeats: int = 3
 ) -> dict[str, object]:
     """Measures each load on local workers.
 
     Args:
-        loads: what to render.
+        loads: what to render; default: `default_loads()`.
         workers: processes.
         tasks: tasks per run.
         repeats: runs per load.
@@ -93,7 +102,7 @@ def bench_pool(
     keep_freed_memory()
     runs: list[Measurement] = []
     overhead: dict[str, float] = {}
-    for load in loads:
+    for load in default_loads() if loads is None else loads:
         measured = _measure(load, workers, tasks, repeats)
         runs += measured
         service = f"-{load.service_ms:g}ms" if load.service_ms else ""

@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     SpinnerColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from trainer.progress import Advance
 
@@ -64,6 +63,10 @@ class _Stages:
             self._name = None
             self._abandon()
 
+    def _left(self, done: int, of: int) -> str:
+        """How long the stage will go on at its pace so far."""
+        return duration_text((self._clock() - self._began_s) * (of - done) / done)
+
     def _begin(self, name: str) -> None:
         raise NotImplementedError
 
@@ -88,7 +91,9 @@ class BarProgress(_Stages):
 
     def note(self, text: str) -> None:
         """As `Progress.note`."""
-        self._console.print(f"[yellow]note[/yellow]  {escape(text)}", highlight=False, soft_wrap=True)
+        line = Table.grid(padding=(0, 1))
+        line.add_row("[yellow]![/yellow]", escape(text))
+        self._console.print(line)
 
     def figures(self, **figures: float) -> None:
         """As `Progress.figures`."""
@@ -101,20 +106,20 @@ class BarProgress(_Stages):
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}"),
             TimeElapsedColumn(),
-            TextColumn("[dim]left[/dim]"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[eta]}"),
             TextColumn("[cyan]{task.fields[figures]}[/cyan]"),
             console=self._console,
             transient=True,
         )
-        self._task = self._bars.add_task(name, total=None, figures="")
+        self._task = self._bars.add_task(name, total=None, counts="", eta="", figures="")
         self._bars.start()
 
     def _advance(self, done: int, of: int) -> None:
         if self._bars is not None:
-            self._bars.update(self._task, completed=done, total=of)
+            eta = f"about {self._left(done, of)} left" if 0 < done < of else ""
+            self._bars.update(self._task, completed=done, total=of, counts=f"{done}/{of}", eta=eta)
 
     def _end(self, name: str, duration: str) -> None:
         self._abandon()
@@ -151,8 +156,7 @@ class LineProgress(_Stages):
         if self._name is None or not 0 < done < of or now_s - self._last_s < EVERY_S:
             return
         self._last_s = now_s
-        left = duration_text((now_s - self._began_s) * (of - done) / done)
-        self._write(f"{self._name}: {done} of {of}, about {left} left{_after_comma(self._figures)}")
+        self._write(f"{self._name}: {done} of {of}, about {self._left(done, of)} left{_after_comma(self._figures)}")
 
     def _end(self, name: str, duration: str) -> None:
         self._write(f"{name}: done in {duration}{_after_comma(self._figures)}")

@@ -6,7 +6,7 @@ Everything here is a function of the grammar, the settings, the target images an
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,8 @@ from trainer.transformer import DistributionTransformer
 
 #: Fraction of all steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
 AVERAGED = 0.2
+#: How many times as many scenes decide between the valleys of the global stage as find them.
+CLOSER = 8
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
 
@@ -81,22 +83,26 @@ class Learner:
         settings = self.settings
         if settings.search_first == 0:
             return
-        scenes = self._scenes(Purpose.SEARCH, settings.search_scenes)
-        batch = self.encoding.encode(scenes)
         pyramid = PixelPyramid()
         mmd = MMD(features_of(pyramid, self.target))
 
-        def score(shift: np.ndarray) -> float:
-            images = self.renderer.images(self._changed(scenes, batch, shift), integer(self.seed, Purpose.SEARCH))
-            return mmd(features_of(pyramid, images)).item()
+        def score_with(scenes: list[SceneGraph]) -> Callable[[np.ndarray], float]:
+            batch = self.encoding.encode(scenes)
+
+            def score(shift: np.ndarray) -> float:
+                images = self.renderer.images(self._changed(scenes, batch, shift), integer(self.seed, Purpose.SEARCH))
+                return mmd(features_of(pyramid, images)).item()
+
+            return score
 
         shift, _ = find_shift(
             self.encoding,
-            score,
+            score_with(self._scenes(Purpose.SEARCH, settings.search_scenes)),
             generator(self.seed, Purpose.SEARCH, 1),
             first=settings.search_first,
             later=settings.search_later,
             generations=settings.search_generations,
+            closer=score_with(self._scenes(Purpose.SEARCH, CLOSER * settings.search_scenes, 2)),
             progress=self.progress.stage("search the start"),
         )
         self.transformer.shift.copy_(torch.from_numpy(shift))

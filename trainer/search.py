@@ -3,9 +3,9 @@
 The MMD between images has local minima: digits that should turn by +90 degrees also match rather well at -90. So before
 any gradient is followed, one shift per mutable attribute, shared by all nodes of a kind, is searched for over the whole
 range. It starts with a scrambled Sobol sequence (Owen, 1997) and refines the best candidates of all generations with
-Gaussian steps: an evolution strategy of the (μ + λ) kind (Beyer & Schwefel, 2002). The steps and the number of parents
-halve each time, so several valleys are kept until one is clearly best. All candidates move the same scenes (common
-random numbers), so that they differ by their shifts alone.
+Gaussian steps that halve each time: an evolution strategy of the (μ + λ) kind (Beyer & Schwefel, 2002) whose parents
+must lie in different valleys (niching by clearing, Pétrowski, 1996). At the end the best of each valley are compared
+with a closer look. All candidates move the same scenes (common random numbers): they differ by their shifts alone.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,10 @@ from trainer.encoding import Encoding
 from trainer.grammar import AttributeSpec
 from trainer.progress import Advance, ignore
 
-#: Candidates that have children in the first generation.
-PARENTS = 8
+#: Valleys that are followed.
+VALLEYS = 4
+#: Candidates that differ by less than this fraction of the range in every attribute lie in one valley.
+VALLEY_WIDTH = 0.15
 
 Score = Callable[[np.ndarray], float]
 
@@ -31,6 +33,7 @@ def find_shift(
     first: int,
     later: int,
     generations: int,
+    closer: Score | None = None,
     progress: Advance = ignore,
 ) -> tuple[np.ndarray, list[tuple[np.ndarray, float]]]:
     """Searches the shift with the lowest score.
@@ -40,41 +43,68 @@ def find_shift(
         first: candidates of the Sobol sequence, in addition to no shift at all.
         later: candidates of each generation that follows.
         generations: how many of these.
+        closer: a more exact score that decides between the valleys; default: `score`.
 
     Returns:
-        The best shift, and every candidate with its score, in the order of evaluation.
+        The best shift, and every candidate with its `score`, in the order of evaluation.
     """
-    bounds = np.array([_bounds(spec) for _, spec in encoding.mutable])
-    if not len(bounds):
+    box = _Box(encoding)
+    if not len(box.low):
         return np.zeros(0), []
-    low, high = bounds[:, 0], bounds[:, 1]
-    wraps = np.array([spec.wraps for _, spec in encoding.mutable])
-    sobol = torch.quasirandom.SobolEngine(len(bounds), scramble=True, seed=int(rng.integers(2**31)))
-    candidates = [np.zeros(len(bounds)), *(low + (high - low) * sobol.draw(first).double().numpy())]
+    sobol = torch.quasirandom.SobolEngine(len(box.low), scramble=True, seed=int(rng.integers(2**31)))
+    candidates = [np.zeros(len(box.low)), *(box.low + box.width * sobol.draw(first).double().numpy())]
     # The distance between neighbours of the first generation, were they on a grid.
-    sigma = (high - low) / max(first, 1) ** (1 / len(bounds))
-    total = len(candidates) + generations * later
+    sigma = box.width / max(first, 1) ** (1 / len(box.low))
+    total = len(candidates) + generations * later + VALLEYS
     tried: list[tuple[np.ndarray, float]] = []
     for generation in range(generations + 1):
         if generation > 0:
-            parents = sorted(tried, key=lambda pair: pair[1])[: max(1, PARENTS >> (generation - 1))]
+            parents = box.valleys(tried)
             candidates = [
-                _inside(parents[i % len(parents)][0] + sigma * rng.standard_normal(len(bounds)), low, high, wraps)
-                for i in range(later)
+                box.inside(parents[i % len(parents)] + sigma * rng.standard_normal(len(box.low))) for i in range(later)
             ]
             sigma = sigma / 2
         for candidate in candidates:
             tried.append((candidate, score(candidate)))
             progress(len(tried), total)
-    return min(tried, key=lambda pair: pair[1])[0], tried
+    finalists = box.valleys(tried)
+    scores = []
+    for finalist in finalists:
+        scores.append((closer or score)(finalist))
+        progress(len(tried) + len(scores), total)
+    return finalists[int(np.argmin(scores))], tried
+
+
+class _Box:
+    """The shifts that are allowed: those that keep the mean of the prior inside the attribute's range."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        bounds = np.array([_bounds(spec) for _, spec in encoding.mutable]).reshape(-1, 2)
+        self.low, self.high = bounds[:, 0], bounds[:, 1]
+        self.width = self.high - self.low
+        self._wraps = np.array([spec.wraps for _, spec in encoding.mutable], dtype=bool)
+
+    def inside(self, shift: np.ndarray) -> np.ndarray:
+        return np.where(self._wraps, (shift + 180) % 360 - 180, np.clip(shift, self.low, self.high))
+
+    def valleys(self, tried: list[tuple[np.ndarray, float]]) -> list[np.ndarray]:
+        """The best candidate of each of the best valleys, best first."""
+        found: list[np.ndarray] = []
+        for candidate, _ in sorted(tried, key=lambda pair: pair[1]):
+            if all(self._distance(candidate, other) >= VALLEY_WIDTH for other in found):
+                found.append(candidate)
+                if len(found) == VALLEYS:
+                    break
+        return found
+
+    def _distance(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Largest difference in any attribute, as a fraction of its range."""
+        difference = np.abs(a - b)
+        difference = np.where(self._wraps, np.minimum(difference, 360 - difference), difference)
+        return float(np.max(difference / self.width))
 
 
 def _bounds(spec: AttributeSpec) -> tuple[float, float]:
-    """Shifts that keep the mean of the prior inside the attribute's range."""
     if spec.wraps:
         return -180.0, 180.0
     return spec.low - spec.distribution.mean, spec.high - spec.distribution.mean
-
-
-def _inside(shift: np.ndarray, low: np.ndarray, high: np.ndarray, wraps: np.ndarray) -> np.ndarray:
-    return np.where(wraps, (shift + 180) % 360 - 180, np.clip(shift, low, high))

@@ -28,7 +28,7 @@ class TrainingSettings(BaseModel):
     search_first: int = Field(
         64, ge=0, description="Shifts that the global stage tries over the whole ranges; 0: none."
     )
-    search_later: int = Field(24, ge=1, description="Shifts in each generation that refines them.")
+    search_later: int = Field(32, ge=1, description="Shifts in each generation that refines them.")
     search_generations: int = Field(4, ge=0, description="Generations of refinement.")
     search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")
     threads: int = Field(1, ge=1, description="Threads of PyTorch; part of what the numbers depend on.")

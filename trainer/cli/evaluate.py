@@ -36,27 +36,30 @@ def evaluate(
     metasim evaluate runs/mnist-rot --engine raster --json
     """
     from trainer.console import console_progress
-    from trainer.evaluate import EvaluateOptions
-    from trainer.evaluate import evaluate as run_evaluation
-    from trainer.pool import PoolSettings
 
-    evaluation = EvaluateOptions(
-        run=run,
-        renderer=renderer,
-        engine=engine,
-        workers=workers,
-        mnist=mnist,
-        train_images=train_images,
-        test_images=test_images,
-        pool=PoolSettings(connect_timeout_s=connect_timeout),
-    )
     with console_progress() as progress:
-        scores = run_evaluation(evaluation, progress)
+        progress.stage("get ready")
+        from trainer.evaluate import EvaluateOptions
+        from trainer.evaluate import evaluate as run_evaluation
+        from trainer.pool import PoolSettings
+        from trainer.report import write_report
+        from trainer.run import Run
 
-    from trainer.report import write_report
-    from trainer.run import Run
-
-    page = write_report(Run.open(run))
+        scores = run_evaluation(
+            EvaluateOptions(
+                run=run,
+                renderer=renderer,
+                engine=engine,
+                workers=workers,
+                mnist=mnist,
+                train_images=train_images,
+                test_images=test_images,
+                pool=PoolSettings(connect_timeout_s=connect_timeout),
+            ),
+            progress,
+        )
+        progress.stage("write the report")
+        page = write_report(Run.open(run))
     if json:
         echo_json({"run": str(run), "report": str(page), **scores})
     else:

@@ -48,25 +48,29 @@ def generate(
     metasim generate my-world.yaml --count 100 --engine raster --out datasets/preview
     """
     from trainer.console import console_progress
-    from trainer.generate import GenerateOptions
-    from trainer.generate import generate as run_generation
-    from trainer.pool import PoolSettings
 
-    generation = GenerateOptions(
-        source=source,
-        count=count,
-        format=format,
-        out=out,
-        seed=seed,
-        renderer=renderer,
-        engine=engine,
-        workers=workers,
-        mnist=mnist,
-        pool=PoolSettings(connect_timeout_s=connect_timeout),
-    )
     try:
         with console_progress() as progress:
-            summary = run_generation(generation, progress)
+            progress.stage("get ready")
+            from trainer.generate import GenerateOptions
+            from trainer.generate import generate as run_generation
+            from trainer.pool import PoolSettings
+
+            summary = run_generation(
+                GenerateOptions(
+                    source=source,
+                    count=count,
+                    format=format,
+                    out=out,
+                    seed=seed,
+                    renderer=renderer,
+                    engine=engine,
+                    workers=workers,
+                    mnist=mnist,
+                    pool=PoolSettings(connect_timeout_s=connect_timeout),
+                ),
+                progress,
+            )
     except KeyboardInterrupt:
         typer.echo(f"metasim: interrupted; what was written so far is in {out}.partial", err=True)
         raise typer.Exit(130) from None

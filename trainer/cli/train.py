@@ -85,33 +85,38 @@ def train(
         raise InputError("EXPERIMENT is missing; write for example `metasim train mnist-rot`")
 
     from trainer.console import console_progress
-    from trainer.pool import PoolSettings
-    from trainer.train import TrainOptions
-    from trainer.train import train as run_training
 
-    training = TrainOptions(
-        experiment=experiment or "",
-        out=folder,
-        renderer=renderer,
-        engine=engine,
-        workers=workers,
-        seed=seed or 0,
-        resume=resume,
-        mnist=mnist,
-        inception_weights=inception_weights,
-        overrides=overrides,
-        pool=PoolSettings(connect_timeout_s=connect_timeout),
-    )
     try:
         with console_progress() as progress:
-            run = run_training(training, progress)
+            progress.stage("get ready")
+            # Torch takes seconds to import, so there is something to be seen first.
+            from trainer.pool import PoolSettings
+            from trainer.report import write_report
+            from trainer.train import TrainOptions
+            from trainer.train import train as run_training
+
+            run = run_training(
+                TrainOptions(
+                    experiment=experiment or "",
+                    out=folder,
+                    renderer=renderer,
+                    engine=engine,
+                    workers=workers,
+                    seed=seed or 0,
+                    resume=resume,
+                    mnist=mnist,
+                    inception_weights=inception_weights,
+                    overrides=overrides,
+                    pool=PoolSettings(connect_timeout_s=connect_timeout),
+                ),
+                progress,
+            )
+            progress.stage("write the report")
+            page = write_report(run)
     except KeyboardInterrupt:
         typer.echo(f"metasim: {_interrupted(folder, context)}", err=True)
         raise typer.Exit(130) from None
 
-    from trainer.report import write_report
-
-    page = write_report(run)
     if json:
         echo_json({"run": str(run.folder), "report": str(page), **run.summary})
     else:
