@@ -11,7 +11,15 @@ from torch import nn
 
 from trainer.errors import InputError
 from trainer.tasks import Scores, TaskNetwork
-from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet, grey, one_cycle, shifted
+from trainer.tasks.classifier import (
+    ClassifierSettings,
+    DigitClassifier,
+    DigitNet,
+    grey,
+    one_cycle,
+    shifted,
+    varying_window,
+)
 
 QUICK = DigitClassifier(ClassifierSettings(epochs=2, batch_size=50))
 
@@ -76,14 +84,14 @@ def test_leaves_the_global_generator_alone() -> None:
 
 @pytest.mark.parametrize("size", [28, 32, 64])
 def test_has_two_convolutions_and_three_fully_connected_layers(size: int) -> None:
-    model = DigitNet((size, size), 10, torch.Generator().manual_seed(0))
+    model = DigitNet((slice(0, size), slice(0, size)), 10, torch.Generator().manual_seed(0))
     kinds = [type(module) for module in model.children()]
     assert kinds == [nn.Conv2d, nn.Conv2d, nn.Linear, nn.Linear, nn.Linear]
     assert model(torch.zeros(2, 1, size, size)).shape == (2, 10)
 
 
 def test_initial_weights_keep_the_variance() -> None:
-    model = DigitNet((32, 32), 10, torch.Generator().manual_seed(0))
+    model = DigitNet((slice(0, 32), slice(0, 32)), 10, torch.Generator().manual_seed(0))
     for layer in (model.conv1, model.conv2, model.fc1, model.fc2, model.fc3):
         assert layer.weight.var().item() == pytest.approx(2 / layer.weight[0].numel(), rel=0.15)
         assert not layer.bias.any()
@@ -122,6 +130,29 @@ def test_shift_moves_by_whole_pixels_and_fills_with_black() -> None:
     assert len(seen) == 9
     assert (0, 4, 5, 0, 7, 8, 0, 0, 0) in seen
     assert (1, 2, 3, 4, 5, 6, 7, 8, 9) in seen
+
+
+def test_window_holds_what_varies() -> None:
+    images = torch.full((3, 64, 60), 7, dtype=torch.uint8)
+    images[1, 40, 5] = 9
+    images[2, 62, 30] = 0
+    assert varying_window(images) == (slice(38, 64), slice(3, 33))
+
+
+def test_window_is_large_enough_for_the_network_and_whole_where_nothing_varies() -> None:
+    images = torch.zeros((2, 64, 60), dtype=torch.uint8)
+    assert varying_window(images) == (slice(0, 64), slice(0, 60))
+    images[1, 62, 1] = 1
+    assert varying_window(images) == (slice(48, 64), slice(0, 16))
+
+
+def test_pixels_outside_the_window_change_nothing() -> None:
+    model = DigitNet((slice(20, 50), slice(0, 40)), 10, torch.Generator().manual_seed(0))
+    images = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    inside = torch.zeros_like(images)
+    inside[:, :, 20:50, :40] = images[:, :, 20:50, :40]
+    assert torch.equal(model(images), model(inside))
+    assert not torch.equal(model(images), model(torch.zeros_like(images)))
 
 
 def test_one_cycle_rises_and_falls() -> None:
