@@ -1,7 +1,6 @@
 """One worker: a channel and a stream of tasks, opened again whenever they break."""
 
 import asyncio
-import logging
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,8 +16,6 @@ _METHOD = f"/{pb.DESCRIPTOR.services_by_name['Renderer'].full_name}/Render"
 
 #: Pauses between attempts to connect: doubled from the first to the last.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 2.0
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
