@@ -17,12 +17,16 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 
 from trainer.progress import Advance
 
 #: Between two lines within a stage where there is no terminal.
 EVERY_S = 10.0
+#: Width of the bar in characters.
+BAR = 14
+#: Shown on a terminal from the start, while torch is imported: that takes seconds.
+FIRST_STAGE = "get ready"
 
 
 class _Stages:
@@ -101,13 +105,17 @@ class BarProgress(_Stages):
         if self._bars is not None:
             self._bars.update(self._task, figures=self._figures)
 
+    def __enter__(self) -> Self:
+        self.stage(FIRST_STAGE)
+        return self
+
     def _begin(self, name: str) -> None:
         self._bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=BAR, table_column=Column(min_width=BAR)),  # The figures give way on a narrow terminal.
             TextColumn("{task.fields[counts]}"),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=Column(min_width=7)),
             TextColumn("{task.fields[eta]}"),
             TextColumn("[cyan]{task.fields[figures]}[/cyan]"),
             console=self._console,
@@ -118,7 +126,7 @@ class BarProgress(_Stages):
 
     def _advance(self, done: int, of: int) -> None:
         if self._bars is not None:
-            eta = f"about {self._left(done, of)} left" if 0 < done < of else ""
+            eta = f"{self._left(done, of)} left" if 0 < done < of else ""
             self._bars.update(self._task, completed=done, total=of, counts=f"{done}/{of}", eta=eta)
 
     def _end(self, name: str, duration: str) -> None:

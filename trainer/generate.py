@@ -1,6 +1,7 @@
 """Labelled datasets: scenes sampled from the grammar, changed by what a run has learned, rendered, written."""
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from trainer.grammar.loading import looks_like_path
 from trainer.learner import transformed
 from trainer.loading import open_run
 from trainer.pool import PoolSettings, open_pool
+from trainer.pool.opening import LOCAL
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Frame, Renderer
@@ -61,7 +63,7 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> Json
     Scene i depends on the source, the seed and i alone.
 
     Returns:
-        What was written: `out`, `format`, `count`, `of`, `seed`, `engine`, `labels` (how many images have which),
+        What was written: `out`, `format`, `count`, `of`, `seed`, `rendered_by`, `labels` (how many images have which),
         `seconds`.
 
     Raises:
@@ -76,9 +78,10 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> Json
     for note in source.notes:
         progress.note(note)
     engine = options.engine or source.engine
+    rendered_by = engine if options.renderer == LOCAL else f"the workers at {options.renderer}"
     labels: dict[str, int] = {}
     with (
-        open_writer(options.format, options.out, _card(options, source, engine)) as writer,
+        open_writer(options.format, options.out, _card(options, source, rendered_by)) as writer,
         open_pool(
             options.renderer,
             assets=source.grammar.assets,
@@ -100,7 +103,7 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> Json
         "count": options.count,
         "of": source.of,
         "seed": options.seed,
-        "engine": engine,
+        "rendered_by": rendered_by,
         "labels": dict(sorted(labels.items())),
         "seconds": time.monotonic() - began_s,
     }
@@ -164,18 +167,20 @@ def _sample(scene: SceneGraph, frame: Frame) -> Sample:
     )
 
 
-def _card(options: GenerateOptions, source: _Source, engine: str) -> DatasetCard:
+def _card(options: GenerateOptions, source: _Source, rendered_by: str) -> DatasetCard:
     render, kinds = source.grammar.render, source.grammar.kinds
     shown = ", ".join(name for name, kind in kinds.items() if kind.class_name)
     sets = source.grammar.asset_sets
-    command = f"metasim generate {options.source} --count {options.count} --format {options.format}"
+    command = ["metasim", "generate", options.source, "--count", str(options.count), "--format", options.format]
+    command += ["--seed", str(options.seed), "--out", str(options.out)]
+    command += ["--engine", rendered_by] if options.renderer == LOCAL else ["--renderer", options.renderer]
     return DatasetCard(
         title=source.name,
         description=f"Scenes with {shown or 'no classes'}, from {source.of}.",
         source=f"{source.of}, grammar {source.grammar.path.name}",
         seed=options.seed,
-        command=f"{command} --seed {options.seed} --engine {engine} --out {options.out}",
-        rendering=f"{engine}, {render.width_px} x {render.height_px} pixels, {render.samples} samples a pixel",
+        command=shlex.join(command),
+        rendering=f"{rendered_by}, {render.width_px} x {render.height_px} pixels, samples per pixel: {render.samples}",
         asset_licences={
             name: f"{len(items):,} items; the licence of whoever made them" for name, items in sets.items()
         },

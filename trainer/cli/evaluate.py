@@ -38,7 +38,6 @@ def evaluate(
     from trainer.console import console_progress
 
     with console_progress() as progress:
-        progress.stage("get ready")
         from trainer.evaluate import EvaluateOptions
         from trainer.evaluate import evaluate as run_evaluation
         from trainer.pool import PoolSettings

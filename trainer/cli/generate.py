@@ -51,7 +51,6 @@ def generate(
 
     try:
         with console_progress() as progress:
-            progress.stage("get ready")
             from trainer.generate import GenerateOptions
             from trainer.generate import generate as run_generation
             from trainer.pool import PoolSettings

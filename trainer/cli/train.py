@@ -88,8 +88,6 @@ def train(
 
     try:
         with console_progress() as progress:
-            progress.stage("get ready")
-            # Torch takes seconds to import, so there is something to be seen first.
             from trainer.pool import PoolSettings
             from trainer.report import write_report
             from trainer.train import TrainOptions

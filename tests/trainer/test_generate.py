@@ -1,0 +1,189 @@
+"""Datasets from grammars and runs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from metasim.v1 import render_pb2
+from PIL import Image
+from support.grammars import SPRITES, write_sprites
+from support.runs import shifting_run
+from support.servers import server
+
+import trainer.generate
+from trainer.data.idx import read_idx
+from trainer.errors import InputError, RenderError
+from trainer.generate import GenerateOptions, generate
+from trainer.grammar import load_grammar
+from trainer.pool import open_pool
+from trainer.randomness import Purpose, generator, integer
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with server("--engine", "raster", "--workers", "1") as running:
+        yield running.address
+
+
+def solid_sprites(folder: Path, text: str = SPRITES) -> Path:
+    """A grammar of white rectangles; boxes are drawn around what is opaque."""
+    path = write_sprites(folder, text)
+    for image in (folder / "shapes").iterdir():
+        Image.new("RGBA", (4, 4), "white").save(image)
+    return path
+
+
+def metadata(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "README.md"
+    }
+
+
+def test_a_dataset_of_a_grammar(tmp_path: Path, endpoint: str) -> None:
+    world = solid_sprites(tmp_path)
+    options = GenerateOptions(str(world), 5, tmp_path / "data", seed=3, renderer=endpoint)
+    summary = generate(options)
+    assert summary == {
+        "out": str(tmp_path / "data"),
+        "format": "imagefolder",
+        "count": 5,
+        "of": "the prior of world",
+        "seed": 3,
+        "rendered_by": f"the workers at {endpoint}",
+        "labels": {"thing": 5},
+        "seconds": summary["seconds"],
+    }
+    entries = metadata(tmp_path / "data")
+    assert [entry["label"] for entry in entries] == ["thing"] * 5
+    grammar = load_grammar(world)
+    for index, entry in enumerate(entries):
+        scene = grammar.sample(generator(3, Purpose.GENERATION, index))
+        thing = scene.nodes[1]
+        assert entry["attributes"] == [
+            {"node": "thing-1", "attribute": "x", "value": pytest.approx(thing.values["x"], abs=1e-4)},
+            {"node": "thing-1", "attribute": "yaw", "value": pytest.approx(thing.values["yaw"], abs=1e-4)},
+        ]
+        left, top, width, height = entry["objects"]["bbox"][0]
+        assert entry["objects"]["categories"] == ["thing"]
+        assert left + width / 2 == pytest.approx(16 + thing.values["x"], abs=1.0)
+        assert top + height / 2 == pytest.approx(16, abs=1.0)
+        lit = np.argwhere(np.asarray(Image.open(tmp_path / "data" / entry["file_name"])).max(axis=2) > 0)
+        assert lit.mean(axis=0) == pytest.approx([15.5, 15.5 + thing.values["x"]], abs=0.6)
+
+
+def test_images_are_those_of_the_scenes(tmp_path: Path, endpoint: str) -> None:
+    world = solid_sprites(tmp_path)
+    generate(GenerateOptions(str(world), 2, tmp_path / "data", seed=1, renderer=endpoint))
+    grammar = load_grammar(world)
+    task = render_pb2.RenderTask(
+        id="again",
+        scene=grammar.sample(generator(1, Purpose.GENERATION, 1)).to_wire(grammar.assets.hash_of),
+        settings=grammar.render_settings(),
+        seed=integer(1, Purpose.GENERATION) + 1,
+        outputs=[render_pb2.OUTPUT_IMAGE_U8],
+    )
+    with open_pool(endpoint, assets=grammar.assets) as pool:
+        [result] = pool.render([task])
+    pixels = Image.open(tmp_path / "data" / "images" / "0000001.png").tobytes()
+    assert pixels == result.layers[0].tensor.data
+
+
+def test_a_function_of_the_seed_alone(tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = str(solid_sprites(tmp_path))
+    generate(GenerateOptions(world, 5, tmp_path / "first", renderer=endpoint))
+    monkeypatch.setattr(trainer.generate, "CHUNK", 2)
+    generate(GenerateOptions(world, 5, tmp_path / "again", renderer=endpoint))
+    generate(GenerateOptions(world, 3, tmp_path / "fewer", renderer=endpoint))
+    generate(GenerateOptions(world, 5, tmp_path / "other", renderer=endpoint, seed=1))
+    first = files(tmp_path / "first")
+    assert files(tmp_path / "again") == first
+    fewer = files(tmp_path / "fewer")
+    images = [name for name in fewer if name.endswith(".png")]
+    assert len(images) == 3
+    assert all(fewer[name] == first[name] for name in images)
+    assert not set(files(tmp_path / "other").values()) & set(first.values())
+
+
+def test_a_dataset_of_a_run_has_what_was_learned(tmp_path: Path, endpoint: str) -> None:
+    world = str(solid_sprites(tmp_path))
+    run = shifting_run(tmp_path / "run", world, {"thing.yaw": 45.0, "thing.x": 5.0})
+    generate(GenerateOptions(world, 6, tmp_path / "prior", seed=2, renderer=endpoint))
+    summary = generate(GenerateOptions(str(run.folder), 6, tmp_path / "learned", seed=2, renderer=endpoint))
+    assert summary["of"] == f"the learned model of {tmp_path / 'run'}"
+    for before, after in zip(metadata(tmp_path / "prior"), metadata(tmp_path / "learned"), strict=True):
+        moved = [a["value"] - b["value"] for a, b in zip(after["attributes"], before["attributes"], strict=True)]
+        assert moved == pytest.approx([5.0, 45.0], abs=1e-3)
+        assert after["label"] == before["label"]
+
+
+def test_digits_are_numbers(tmp_path: Path, endpoint: str) -> None:
+    text = SPRITES.replace("class: thing", 'class: "7"')
+    world = str(solid_sprites(tmp_path, text))
+    summary = generate(GenerateOptions(world, 4, tmp_path / "data", "idx", renderer=endpoint))
+    assert summary["labels"] == {"7": 4}
+    assert read_idx(tmp_path / "data" / "train-labels-idx1-ubyte", 1).tolist() == [7] * 4
+    assert read_idx(tmp_path / "data" / "train-images-idx3-ubyte", 3).shape == (4, 32, 32)
+
+
+def test_several_objects_have_boxes_and_no_label(tmp_path: Path, endpoint: str) -> None:
+    text = SPRITES.replace("scene: [camera, thing]", "scene: [camera, {kind: thing, count: 2}]")
+    world = str(solid_sprites(tmp_path, text))
+    summary = generate(GenerateOptions(world, 2, tmp_path / "data", renderer=endpoint))
+    assert summary["labels"] == {"none": 2}
+    for entry in metadata(tmp_path / "data"):
+        assert "label" not in entry
+        assert entry["objects"]["categories"] == ["thing", "thing"]
+    with pytest.raises(InputError, match="sample 0: label None does not fit idx"):
+        generate(GenerateOptions(world, 2, tmp_path / "idx", "idx", renderer=endpoint))
+    assert not list(tmp_path.glob("idx*"))
+
+
+def test_the_card_says_where_it_comes_from(tmp_path: Path, endpoint: str) -> None:
+    world = solid_sprites(tmp_path)
+    out = tmp_path / "my data"
+    generate(GenerateOptions(str(world), 2, out, seed=9, renderer=endpoint))
+    card = (out / "README.md").read_text()
+    assert "* Source: the prior of world, grammar world.yaml\n* Seed: 9\n" in card
+    assert f"* Rendering: the workers at {endpoint}, 32 x 32 pixels, samples per pixel: 1\n" in card
+    command = f"metasim generate {world} --count 2 --format imagefolder --seed 9 --out '{out}' --renderer {endpoint}"
+    assert f"    {command}\n" in card
+    assert "| thing | 2 |" in card
+    assert "* shapes: 3 items; the licence of whoever made them" in card
+
+
+def test_nothing_is_left_where_no_worker_is_found(tmp_path: Path) -> None:
+    from trainer.pool import PoolSettings
+
+    world = str(solid_sprites(tmp_path))
+    settings = PoolSettings(connect_timeout_s=0.2)
+    with pytest.raises(InputError, match="cannot reach localhost:1"):
+        generate(GenerateOptions(world, 1, tmp_path / "data", renderer="localhost:1", pool=settings))
+    assert not list(tmp_path.glob("data*"))
+
+
+def test_what_was_written_stays_when_rendering_fails(
+    tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = str(solid_sprites(tmp_path))
+    monkeypatch.setattr(trainer.generate, "CHUNK", 1)
+    render = trainer.generate.Renderer.render
+
+    def failing(renderer: Any, scenes: Any, seed: int, outputs: Any) -> Any:
+        if seed == integer(0, Purpose.GENERATION) + 2:
+            raise RenderError("third", "no worker is left")
+        return render(renderer, scenes, seed, outputs)
+
+    monkeypatch.setattr(trainer.generate.Renderer, "render", failing)
+    with pytest.raises(RenderError, match="no worker is left"):
+        generate(GenerateOptions(world, 4, tmp_path / "data", renderer=endpoint))
+    assert not (tmp_path / "data").exists()
+    assert len(list((tmp_path / "data.partial" / "images").iterdir())) == 2
