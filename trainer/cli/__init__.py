@@ -20,6 +20,7 @@ app = typer.Typer(
     epilog="Start here: [bold]metasim train mnist-rot[/bold]. "
     "Each command explains itself: [bold]metasim train --help[/bold].",
     rich_markup_mode="rich",
+    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
@@ -39,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = get_command(app).main(given or ["--help"], prog_name="metasim", standalone_mode=False)
+        status = get_command(app).main(given, prog_name="metasim", standalone_mode=False)
     except typer.TyperException as error:
+        if not error.format_message():  # A group without a command has printed its help.
+            return 0
         return _failed(_usage(error), 2)
     except InputError as error:
         return _failed(str(error), 2)

@@ -7,7 +7,7 @@ import typer
 from trainer.cli import options
 from trainer.cli.tables import aligned, echo_json
 
-app = typer.Typer(help="Measure this machine.", rich_markup_mode="rich")
+app = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="rich")
 
 
 @app.callback()
@@ -24,8 +24,8 @@ def pool(
 ) -> None:
     """Measure the share of the workers' time that is lost to gRPC, (de)serialization and waiting.
 
+    \b
     [bold]Example[/bold]
-
     metasim bench pool --workers 2 --json
     """
     from trainer.bench_pool import bench_pool

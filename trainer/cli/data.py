@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Fetch or locate real datasets, and verify them.", rich_markup_mode="rich")
+app = typer.Typer(help="Fetch or locate real datasets, and verify them.", no_args_is_help=True, rich_markup_mode="rich")
 
 
 @app.callback()
@@ -26,10 +26,9 @@ def mnist(
 ) -> None:
     """Locate MNIST, or fetch it from its mirrors (11 MB); verify its checksums, and print where it is.
 
+    \b
     [bold]Examples[/bold]
-
     metasim data mnist
-
     metasim train mnist-rot --mnist "$(metasim data mnist --out data/mnist)"
     """
     from trainer.data.mnist import fetch_mnist, find_mnist, verify_mnist

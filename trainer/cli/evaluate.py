@@ -29,10 +29,9 @@ def evaluate(
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
     target images that training has never seen. The scores also go into RUN/summary.json and into the report.
 
+    \b
     [bold]Examples[/bold]
-
     metasim evaluate runs/mnist-rot
-
     metasim evaluate runs/mnist-rot --engine raster --json
     """
     from trainer.console import console_progress

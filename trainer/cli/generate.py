@@ -39,12 +39,10 @@ def generate(
 ) -> None:
     """Write a labelled dataset, from a run's learned model or from a grammar as it stands.
 
+    \b
     [bold]Examples[/bold]
-
     metasim generate runs/mnist-rot --count 10000 --out datasets/mnist-rot
-
     metasim generate runs/mnist-rot --count 60000 --format idx-gz --seed 1 --out datasets/turned
-
     metasim generate my-world.yaml --count 100 --engine raster --out datasets/preview
     """
     from trainer.console import console_progress

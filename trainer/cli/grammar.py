@@ -11,7 +11,7 @@ from trainer.errors import InputError
 if TYPE_CHECKING:
     from trainer.grammar import Grammar
 
-app = typer.Typer(help="Check, show and sample scene grammars.", no_args_is_help=False, rich_markup_mode="rich")
+app = typer.Typer(help="Check, show and sample scene grammars.", no_args_is_help=True, rich_markup_mode="rich")
 
 File = Annotated[
     str, typer.Argument(metavar="FILE", help="A YAML file, or the name of a grammar or experiment that ships.")
@@ -22,8 +22,8 @@ File = Annotated[
 def check(file: File, mnist: options.Mnist = None) -> None:
     """Say whether a grammar is right; if not, what is wrong in which line, and what would be right.
 
+    \b
     [bold]Example[/bold]
-
     metasim grammar check my-world.yaml
     """
     from trainer.grammar import load_experiment
@@ -36,8 +36,8 @@ def check(file: File, mnist: options.Mnist = None) -> None:
 def show(file: File, mnist: options.Mnist = None) -> None:
     """Print a grammar as a tree, with a table of its attributes and their distributions.
 
+    \b
     [bold]Example[/bold]
-
     metasim grammar show mnist-rot
     """
     from trainer.grammar import load_experiment
@@ -72,10 +72,9 @@ def sample(
 ) -> None:
     """Draw scenes of a grammar, and of its target if it has one, into one picture.
 
+    \b
     [bold]Examples[/bold]
-
     metasim grammar sample mnist-rot
-
     metasim grammar sample my-world.yaml --count 64 --seed 1 --out look.png
     """
     from trainer.grammar import load_experiment

@@ -11,8 +11,8 @@ def report(
 ) -> None:
     """Write RUN/report.html anew: pictures, learning curves, distributions, scores and how to reproduce them.
 
+    \b
     [bold]Example[/bold]
-
     metasim report runs/mnist-rot
     """
     from trainer.report import write_report

@@ -20,6 +20,7 @@ def train(
     experiment: Annotated[
         str | None,
         typer.Argument(
+            metavar="EXPERIMENT",
             help="An experiment that ships ([bold]mnist-rot[/bold], [bold]mnist-rot-trans[/bold]) or a YAML file of "
             "your own. A run that is resumed knows its own.",
             show_default=False,
@@ -28,9 +29,9 @@ def train(
     assignments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help="Settings that replace those of the experiment; values are YAML. training.epochs=4 changes the "
-            "training, 'digit.yaw={normal: [0, 20]}' the prior, 'target.overrides={digit.yaw: 45}' the target.",
+            "training, 'digit.yaw={normal: [0, 20]}' the prior, target.count=500 the target.",
             show_default=False,
         ),
     ] = None,
@@ -67,14 +68,11 @@ def train(
 
     Ctrl-C is safe: what has been learned up to the last finished epoch is kept, and --resume goes on from there.
 
+    \b
     [bold]Examples[/bold]
-
     metasim train mnist-rot
-
     metasim train mnist-rot-trans --engine raster --seed 1 --out runs/corner-1
-
     metasim train mnist-rot --renderer render-1:50051,render-2:50051 training.epochs=12
-
     metasim train --resume --out runs/mnist-rot
     """
     folder = out or _default_folder(experiment, resume)

@@ -1,0 +1,220 @@
+"""Mistakes: each gives one line that says what is wrong and what would be right, and exit status 2."""
+
+import gzip
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.data import shared_data
+from support.grammars import SPRITES, write_sprites
+from support.runs import shifting_run
+
+from trainer.cli import main
+from trainer.data.idx import write_idx
+from trainer.data.mnist import CHECKSUMS
+from trainer.grammar.loading import shipped_files
+
+RUN_EXAMPLE = "`metasim train mnist-rot`"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("trian mnist-rot", "No such command 'trian'. Did you mean 'train'?; see `metasim --help`"),
+        (
+            "train mnist-rot --rendrer local",
+            "No such option: --rendrer (Possible options: --renderer); see `metasim train --help`",
+        ),
+        (
+            "train mnist-rot --engine unreal",
+            "Invalid value for '--engine': 'unreal' is not one of 'blender', 'raster', 'fake'; "
+            "see `metasim train --help`",
+        ),
+        ("generate mnist-rot --out data", "Missing option '--count'; see `metasim generate --help`"),
+        ("train", f"EXPERIMENT is missing; write for example {RUN_EXAMPLE}"),
+        ("train --out here", f"EXPERIMENT is missing; write for example {RUN_EXAMPLE}"),
+        ("train --resume", "--out is missing; write for example `metasim train --resume --out runs/mnist-rot`"),
+        (
+            "train mnist-rto",
+            "there is no grammar or experiment 'mnist-rto'; did you mean 'mnist-rot'? "
+            f"Known: {', '.join(shipped_files())}; a file is named with its suffix, as in my-world.yaml",
+        ),
+        ("train mine.yaml", "mine.yaml: there is no such file"),
+        ("train world.yaml", "world.yaml has no target, so there is nothing to learn from it"),
+        ("train mnist-rot fast", "'fast' is no KEY=VALUE; settings are written like training.epochs=4"),
+        ("train mnist-rot a=", "'a=' is no KEY=VALUE; settings are written like training.epochs=4"),
+        ("train mnist-rot training.epochs=1 training.epochs=2", "training.epochs is set twice; set it once"),
+        (
+            "train mnist-rot digit.yaw={normal",
+            "digit.yaw={normal: the value is no YAML (expected ',' or '}', but got '<stream end>'); "
+            "write for example 'digit.yaw={normal: [90, 10]}'",
+        ),
+        ("train mnist-rot training.epochs=0", "training.epochs is 0: input should be greater than or equal to 1"),
+        (
+            "train mnist-rot --renderer localhost:1 --connect-timeout 0.2",
+            "cannot reach localhost:1 (tried for 0.2 s): start one with `metasim-render serve --port 1`, "
+            "or take --renderer local",
+        ),
+        (
+            "train mnist-rot --renderer localhost",
+            "renderer 'localhost' has no host or no port; write HOST:PORT, e.g. 127.0.0.1:50051, "
+            "or several of them separated by commas",
+        ),
+        (
+            "train mnist-rot --out taken",
+            "taken exists, and nothing is ever overwritten: "
+            "add --resume to go on with it, or choose another --out",
+        ),
+        ("train --resume --out taken", "taken is no run folder (it has no config.json); `metasim train` makes one"),
+        ("evaluate runs/none", "runs/none is no run folder (it has no config.json); `metasim train` makes one"),
+        ("report taken", "taken is no run folder (it has no config.json); `metasim train` makes one"),
+        (
+            "generate runs/none --count 1 --out data",
+            "runs/none: there is neither a run folder nor a grammar file of this name",
+        ),
+        (
+            "generate world.yaml --count 1 --out data --format coco",
+            "format 'coco' is unknown; allowed: idx, idx-gz, imagefolder",
+        ),
+        (
+            "generate world.yaml --count 1 --out taken",
+            "taken exists, and datasets are never overwritten; choose another folder",
+        ),
+        (
+            "grammar check mnist-rot --mnist taken",
+            f"{shipped_files()['mnist-rot']}:6: assets.digits.mnist is 'train'; taken lacks train-images-idx3-ubyte "
+            "(plain or .gz); it must hold MNIST's four idx files: `metasim data mnist` fetches them",
+        ),
+    ],
+)  # fmt: skip
+def test_one_line(metasim: Callable, tmp_path: Path, arguments: str, line: str) -> None:
+    write_sprites(tmp_path)
+    (tmp_path / "taken").mkdir()
+    done = metasim(*arguments.split())
+    assert done.err.splitlines()[-1] == f"metasim: {line}"
+    assert [text for text in done.err.splitlines()[:-1] if not text.startswith("note: ")] == []
+    assert (done.status, done.out) == (2, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shapes", "taken", "world.yaml"]
+    assert list((tmp_path / "taken").iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", ["train mnist-rot training.epoch=3", "train mnist-rot digit.yow=3"])
+def test_misspelt_settings_name_the_nearest(metasim: Callable, arguments: str) -> None:
+    done = metasim(*arguments.split())
+    nearest = {"training.epoch": "'epochs'", "digit.yow": "'yaw'"}[arguments.split()[-1].split("=")[0]]
+    assert f"did you mean {nearest}? Known: " in done.err
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "line"),
+    [
+        ("[0, 10]", "[0, -10]", "wrong.yaml:12: nodes.thing.yaw.normal[1] is -10; it must be above 0"),
+        ("[-4, 4]", "[-4, 40]", "wrong.yaml:13: nodes.thing.x.uniform[1] is 40; it must lie between -10 and 10"),
+        (
+            "    yaw:",
+            "    children: [thing]\n    yaw:",
+            "wrong.yaml:12: nodes.thing.children: the kinds thing > thing form a cycle",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["grammar check", "train"])
+def test_wrong_grammars(metasim: Callable, tmp_path: Path, command: str, good: str, bad: str, line: str) -> None:
+    write_sprites(tmp_path, SPRITES.replace(good, bad), "wrong.yaml")
+    done = metasim(*command.split(), "wrong.yaml")
+    assert (done.status, done.out, done.err) == (2, "", f"metasim: {line}\n")
+
+
+def mnist_like(folder: Path) -> Path:
+    """Four idx files under MNIST's names, with three digits each."""
+    folder.mkdir()
+    for name in CHECKSUMS:
+        shape = (3, 28, 28) if "images" in name else (3,)
+        write_idx(folder / name.removesuffix(".gz"), np.ones(shape, dtype=np.uint8))
+    return folder
+
+
+def test_swapped_files(metasim: Callable, tmp_path: Path) -> None:
+    folder = mnist_like(tmp_path / "digits")
+    images, labels = folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte"
+    images.rename(tmp_path / "images")
+    labels.rename(images)
+    (tmp_path / "images").rename(labels)
+    done = metasim("train", "mnist-rot", "--mnist", "digits")
+    assert done.err == (
+        f"metasim: {shipped_files()['mnist-rot']}:6: assets.digits.mnist is 'train'; digits/train-images-idx3-ubyte "
+        "holds 1 dimensions (labels) where 3 (images) are needed; were the files of images and labels swapped?\n"
+    )
+    assert (done.status, done.out) == (2, "")
+
+
+def test_no_idx_file(metasim: Callable, tmp_path: Path) -> None:
+    (mnist_like(tmp_path / "digits") / "train-images-idx3-ubyte").write_text("hello")
+    done = metasim("train", "mnist-rot", "--mnist", "digits")
+    assert done.err == (
+        f"metasim: {shipped_files()['mnist-rot']}:6: assets.digits.mnist is 'train'; digits/train-images-idx3-ubyte "
+        "is not an idx file: it begins with 68 65 6c 6c, not with 00 00\n"
+    )
+    assert (done.status, done.out) == (2, "")
+
+
+def test_truncated_files(metasim: Callable, tmp_path: Path, endpoint: str) -> None:
+    path = mnist_like(tmp_path / "digits") / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-5])
+    done = metasim("generate", "mnist-rot", "--mnist", "digits", *f"--count 1 --out d --renderer {endpoint}".split())
+    assert done.err.splitlines()[-1] == (
+        "metasim: digits/train-images-idx3-ubyte is truncated: it has 2347 bytes of data "
+        "where its header says 2352 (3 x 28 x 28)"
+    )
+    assert (done.status, done.out) == (2, "")
+    assert not list(tmp_path.glob("d.*"))
+
+
+def test_a_truncated_copy_of_mnist(metasim: Callable, tmp_path: Path) -> None:
+    shutil.copytree(shared_data("mnist"), tmp_path / "digits")
+    path = tmp_path / "digits/t10k-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\x27\x10"))
+    done = metasim("data", "mnist", "--out", "digits")
+    assert done.status == 2
+    assert done.err.startswith("metasim: digits/t10k-labels-idx1-ubyte.gz has the MD5 ")
+    assert done.err.endswith("; MNIST's is ec29112dd5afa0611ce80d1b7f02629c\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("--seed 1", "run was started with seed 0, which 1 cannot replace; "),
+        ("--engine fake", "run was started with engine raster, which fake cannot replace; "),
+        ("mnist-rot", "run is a run of {world}, not of mnist-rot; choose another --out"),
+        ("world.yaml training.epochs=9", "run was started with settings {{}}, which {{'training.epochs': 9}} cannot "),
+    ],
+)
+def test_a_run_goes_on_as_it_began(metasim: Callable, tmp_path: Path, arguments: str, line: str) -> None:
+    world = write_sprites(tmp_path)
+    shifting_run(tmp_path / "run", str(world), {})
+    done = metasim("train", *arguments.split(), "--resume", "--out", "run")
+    assert done.err.startswith(f"metasim: {line.format(world=world)}")
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
+
+
+def test_other_failures_have_status_1(metasim: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer import generate
+    from trainer.errors import RenderError
+
+    def lost(options: object, progress: object) -> None:  # noqa: ARG001
+        raise RenderError("7/3", "no worker is left")
+
+    write_sprites(tmp_path)
+    monkeypatch.setattr(generate, "generate", lost)
+    done = metasim("generate", "world.yaml", "--count", "1", "--out", "d")
+    assert (done.status, done.out, done.err) == (1, "", "metasim: task '7/3': no worker is left\n")
+
+
+def test_main_reads_the_arguments_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["metasim", "version"])
+    assert main() == 0
+    assert capsys.readouterr().out == "metasim 0.1.0\n"
