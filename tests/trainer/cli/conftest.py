@@ -1,5 +1,6 @@
 """The command line in this process: what it prints, and its exit status."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,12 @@ class Outcome:
 def metasim(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Outcome]:
-    """Runs a command in an empty folder."""
+    """Runs a command in an empty folder; its parts are joined and taken apart again as by a shell."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Outcome:
+    def run(*parts: str) -> Outcome:
         capsys.readouterr()
-        status = main(arguments)
+        status = main(shlex.split(" ".join(parts)))
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 

@@ -5,15 +5,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from support.data import shared_data
+from support.digits import write_digits
 from support.grammars import SPRITES, write_sprites
 from support.runs import shifting_run
 
 from trainer.cli import main
-from trainer.data.idx import write_idx
-from trainer.data.mnist import CHECKSUMS
 from trainer.grammar.loading import shipped_files
 
 RUN_EXAMPLE = "`metasim train mnist-rot`"
@@ -92,7 +90,7 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
 def test_one_line(metasim: Callable, tmp_path: Path, arguments: str, line: str) -> None:
     write_sprites(tmp_path)
     (tmp_path / "taken").mkdir()
-    done = metasim(*arguments.split())
+    done = metasim(arguments)
     assert done.err.splitlines()[-1] == f"metasim: {line}"
     assert [text for text in done.err.splitlines()[:-1] if not text.startswith("note: ")] == []
     assert (done.status, done.out) == (2, "")
@@ -102,7 +100,7 @@ def test_one_line(metasim: Callable, tmp_path: Path, arguments: str, line: str) 
 
 @pytest.mark.parametrize("arguments", ["train mnist-rot training.epoch=3", "train mnist-rot digit.yow=3"])
 def test_misspelt_settings_name_the_nearest(metasim: Callable, arguments: str) -> None:
-    done = metasim(*arguments.split())
+    done = metasim(arguments)
     nearest = {"training.epoch": "'epochs'", "digit.yow": "'yaw'"}[arguments.split()[-1].split("=")[0]]
     assert f"did you mean {nearest}? Known: " in done.err
     assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
@@ -123,26 +121,17 @@ def test_misspelt_settings_name_the_nearest(metasim: Callable, arguments: str) -
 @pytest.mark.parametrize("command", ["grammar check", "train"])
 def test_wrong_grammars(metasim: Callable, tmp_path: Path, command: str, good: str, bad: str, line: str) -> None:
     write_sprites(tmp_path, SPRITES.replace(good, bad), "wrong.yaml")
-    done = metasim(*command.split(), "wrong.yaml")
+    done = metasim(command, "wrong.yaml")
     assert (done.status, done.out, done.err) == (2, "", f"metasim: {line}\n")
 
 
-def mnist_like(folder: Path) -> Path:
-    """Four idx files under MNIST's names, with three digits each."""
-    folder.mkdir()
-    for name in CHECKSUMS:
-        shape = (3, 28, 28) if "images" in name else (3,)
-        write_idx(folder / name.removesuffix(".gz"), np.ones(shape, dtype=np.uint8))
-    return folder
-
-
 def test_swapped_files(metasim: Callable, tmp_path: Path) -> None:
-    folder = mnist_like(tmp_path / "digits")
+    folder = write_digits(tmp_path / "digits")
     images, labels = folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte"
     images.rename(tmp_path / "images")
     labels.rename(images)
     (tmp_path / "images").rename(labels)
-    done = metasim("train", "mnist-rot", "--mnist", "digits")
+    done = metasim("train mnist-rot --mnist digits")
     assert done.err == (
         f"metasim: {shipped_files()['mnist-rot']}:6: assets.digits.mnist is 'train'; digits/train-images-idx3-ubyte "
         "holds 1 dimensions (labels) where 3 (images) are needed; were the files of images and labels swapped?\n"
@@ -151,8 +140,8 @@ def test_swapped_files(metasim: Callable, tmp_path: Path) -> None:
 
 
 def test_no_idx_file(metasim: Callable, tmp_path: Path) -> None:
-    (mnist_like(tmp_path / "digits") / "train-images-idx3-ubyte").write_text("hello")
-    done = metasim("train", "mnist-rot", "--mnist", "digits")
+    (write_digits(tmp_path / "digits") / "train-images-idx3-ubyte").write_text("hello")
+    done = metasim("train mnist-rot --mnist digits")
     assert done.err == (
         f"metasim: {shipped_files()['mnist-rot']}:6: assets.digits.mnist is 'train'; digits/train-images-idx3-ubyte "
         "is not an idx file: it begins with 68 65 6c 6c, not with 00 00\n"
@@ -161,12 +150,12 @@ def test_no_idx_file(metasim: Callable, tmp_path: Path) -> None:
 
 
 def test_truncated_files(metasim: Callable, tmp_path: Path, endpoint: str) -> None:
-    path = mnist_like(tmp_path / "digits") / "train-images-idx3-ubyte"
+    path = write_digits(tmp_path / "digits") / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-5])
-    done = metasim("generate", "mnist-rot", "--mnist", "digits", *f"--count 1 --out d --renderer {endpoint}".split())
+    done = metasim(f"generate mnist-rot --mnist digits --count 1 --out d --renderer {endpoint}")
     assert done.err.splitlines()[-1] == (
-        "metasim: digits/train-images-idx3-ubyte is truncated: it has 2347 bytes of data "
-        "where its header says 2352 (3 x 28 x 28)"
+        "metasim: digits/train-images-idx3-ubyte is truncated: it has 47035 bytes of data "
+        "where its header says 47040 (60 x 28 x 28)"
     )
     assert (done.status, done.out) == (2, "")
     assert not list(tmp_path.glob("d.*"))
@@ -176,7 +165,7 @@ def test_a_truncated_copy_of_mnist(metasim: Callable, tmp_path: Path) -> None:
     shutil.copytree(shared_data("mnist"), tmp_path / "digits")
     path = tmp_path / "digits/t10k-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\x27\x10"))
-    done = metasim("data", "mnist", "--out", "digits")
+    done = metasim("data mnist --out digits")
     assert done.status == 2
     assert done.err.startswith("metasim: digits/t10k-labels-idx1-ubyte.gz has the MD5 ")
     assert done.err.endswith("; MNIST's is ec29112dd5afa0611ce80d1b7f02629c\n")
@@ -194,7 +183,7 @@ def test_a_truncated_copy_of_mnist(metasim: Callable, tmp_path: Path) -> None:
 def test_a_run_goes_on_as_it_began(metasim: Callable, tmp_path: Path, arguments: str, line: str) -> None:
     world = write_sprites(tmp_path)
     shifting_run(tmp_path / "run", str(world), {})
-    done = metasim("train", *arguments.split(), "--resume", "--out", "run")
+    done = metasim("train", arguments, "--resume --out run")
     assert done.err.startswith(f"metasim: {line.format(world=world)}")
     assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
 
@@ -208,7 +197,7 @@ def test_other_failures_have_status_1(metasim: Callable, tmp_path: Path, monkeyp
 
     write_sprites(tmp_path)
     monkeypatch.setattr(generate, "generate", lost)
-    done = metasim("generate", "world.yaml", "--count", "1", "--out", "d")
+    done = metasim("generate world.yaml --count 1 --out d")
     assert (done.status, done.out, done.err) == (1, "", "metasim: task '7/3': no worker is left\n")
 
 
