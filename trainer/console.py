@@ -1,13 +1,13 @@
 """Progress on the terminal: a bar for the running stage where there is a terminal, sparse plain lines elsewhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -18,13 +18,14 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 from rich.table import Column, Table
+from rich.text import Text
 
 from trainer.progress import Advance
 
 #: Between two lines within a stage where there is no terminal.
 EVERY_S = 10.0
 #: Width of the bar in characters.
-BAR = 14
+BAR = 20
 #: Shown on a terminal from the start, while torch is imported: that takes seconds.
 FIRST_STAGE = "get ready"
 
@@ -84,13 +85,24 @@ class _Stages:
         """The running stage did not come to its end."""
 
 
+class _Bar(Bars):
+    """A bar with the figures in a line below it."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """As rich's."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["figures"]:
+                yield Text(f"  {task.fields['figures']}", style="cyan", no_wrap=True, overflow="ellipsis")
+
+
 class BarProgress(_Stages):
     """A bar for the running stage, and a line for each that has ended."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(clock)
         self._console = console
-        self._bars: Bars | None = None
+        self._bars: _Bar | None = None
         self._task = TaskID(0)
 
     def note(self, text: str) -> None:
@@ -110,14 +122,13 @@ class BarProgress(_Stages):
         return self
 
     def _begin(self, name: str) -> None:
-        self._bars = Bars(
+        self._bars = _Bar(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=BAR, table_column=Column(min_width=BAR)),  # The figures give way on a narrow terminal.
+            BarColumn(bar_width=BAR, table_column=Column(min_width=BAR, no_wrap=True)),
             TextColumn("{task.fields[counts]}"),
-            TimeElapsedColumn(table_column=Column(min_width=7)),
+            TimeElapsedColumn(),
             TextColumn("{task.fields[eta]}"),
-            TextColumn("[cyan]{task.fields[figures]}[/cyan]"),
             console=self._console,
             transient=True,
         )
