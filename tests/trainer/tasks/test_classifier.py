@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from support.scenes import DATA
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.errors import InputError
 from trainer.tasks import Scores, TaskNetwork
@@ -17,7 +17,7 @@ from trainer.tasks.classifier import (
     DigitNet,
     grey,
     one_cycle,
-    shifted,
+    strained,
     varying_window,
 )
 
@@ -55,7 +55,7 @@ def test_learns_classes_that_can_be_told_apart(size: int, form: str) -> None:
 
 
 def test_learns_real_digits() -> None:
-    classifier = DigitClassifier(ClassifierSettings(epochs=3, batch_size=64))
+    classifier = DigitClassifier(ClassifierSettings(epochs=3))
     images = mnist("train-images-idx3-ubyte.gz", 6_000).reshape(-1, 1, 28, 28)
     labels = mnist("train-labels-idx1-ubyte.gz", 6_000)
     test_images = mnist("t10k-images-idx3-ubyte.gz", 2_000).reshape(-1, 1, 28, 28)
@@ -124,12 +124,50 @@ def test_grey_leaves_grey_images_as_they_are_and_takes_read_only_ones() -> None:
     assert np.array_equal(grey(ramp[:, None]).numpy(), ramp)
 
 
-def test_shift_moves_by_whole_pixels_and_fills_with_black() -> None:
-    image = torch.arange(1, 10, dtype=torch.uint8).reshape(1, 3, 3)
-    seen = {tuple(shifted(image, 1, torch.Generator().manual_seed(seed)).flatten().tolist()) for seed in range(60)}
-    assert len(seen) == 9
-    assert (0, 4, 5, 0, 7, 8, 0, 0, 0) in seen
-    assert (1, 2, 3, 4, 5, 6, 7, 8, 9) in seen
+def blob(height: int, width: int, sigma_x: float, sigma_y: float) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
+    return torch.exp(-((x / sigma_x) ** 2 + (y / sigma_y) ** 2) / 2)[None, None]
+
+
+def moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre [N, 2] and covariance [N, 2, 2] of each image, in pixels, x before y."""
+    height, width = images.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
+    where = torch.stack([x.flatten(), y.flatten()], dim=1)
+    pixels = images.double().flatten(1)
+    weights = pixels / pixels.sum(1, keepdim=True)
+    centre = weights @ where
+    offset = where - centre[:, None]
+    return centre, torch.einsum("np,npi,npj->nij", weights, offset, offset)
+
+
+def test_augmentation_moves_each_image_within_its_limit() -> None:
+    image = blob(40, 48, 3, 3)
+    moved = strained(image.expand(500, -1, -1, -1), 0, 2, torch.Generator().manual_seed(1))
+    offset = moments(moved)[0] - moments(image)[0]
+    assert float(offset.abs().max()) == pytest.approx(2, abs=0.05)
+    assert offset.std(dim=0).tolist() == pytest.approx([2 / 3**0.5] * 2, rel=0.08)
+
+
+def test_augmentation_stretches_but_does_not_turn() -> None:
+    # Round blobs show the matrix: the covariance is its inverse squared, whose elements have twice its deviation.
+    stretched = strained(blob(40, 60, 4, 4).expand(1000, -1, -1, -1), 0.05, 0, torch.Generator().manual_seed(1))
+    covariance = moments(stretched)[1] / 16
+    assert [float(covariance[:, i, j].std()) for i, j in ((0, 0), (0, 1), (1, 1))] == pytest.approx([0.1] * 3, rel=0.12)
+    # A long blob keeps its direction on average.
+    long = moments(strained(blob(60, 60, 8, 2).expand(1000, -1, -1, -1), 0.05, 0, torch.Generator().manual_seed(1)))[1]
+    turn = 0.5 * torch.atan2(2 * long[:, 0, 1], long[:, 0, 0] - long[:, 1, 1])
+    assert float(turn.mean()) == pytest.approx(0, abs=0.006)
+
+
+def test_augmentation_repeats_the_edges() -> None:
+    image = torch.full((4, 1, 20, 20), 0.25)
+    assert torch.allclose(strained(image, 0.1, 3, torch.Generator().manual_seed(1)), image)
+
+
+def test_augmentation_can_be_off() -> None:
+    image = torch.rand(2, 1, 20, 20, generator=torch.Generator().manual_seed(1))
+    assert strained(image, 0, 0, torch.Generator()) is image
 
 
 def test_window_holds_what_varies() -> None:
