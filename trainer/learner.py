@@ -6,11 +6,12 @@ Everything here is a function of the grammar, the settings, the target images an
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.encoding import Encoding, GraphBatch, with_values
@@ -23,15 +24,15 @@ from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer, torch_generator
 from trainer.rendering import Renderer
 from trainer.run import Json
-from trainer.search import find_shift
+from trainer.search import find_valleys
 from trainer.statistics import AttributeStatistics, attribute_statistics
 from trainer.training_settings import TrainingSettings
 from trainer.transformer import DistributionTransformer
 
 #: Fraction of all steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
 AVERAGED = 0.2
-#: How many times as many scenes decide between the valleys of the global stage as find them.
-CLOSER = 8
+#: By how much the search may have missed a valley's bottom, as a fraction of the features' window.
+MISSED = 0.4
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
 
@@ -83,55 +84,84 @@ class Learner:
         settings = self.settings
         if settings.search_first == 0:
             return
+        scenes = self._scenes(Purpose.SEARCH, settings.search_scenes)
+        batch = self.encoding.encode(scenes)
         pyramid = PixelPyramid()
         mmd = MMD(features_of(pyramid, self.target))
 
-        def score_with(scenes: list[SceneGraph]) -> Callable[[np.ndarray], float]:
-            batch = self.encoding.encode(scenes)
+        def score(shift: np.ndarray) -> float:
+            images = self.renderer.images(self._changed(scenes, batch, shift), integer(self.seed, Purpose.SEARCH))
+            return mmd(features_of(pyramid, images)).item()
 
-            def score(shift: np.ndarray) -> float:
-                images = self.renderer.images(self._changed(scenes, batch, shift), integer(self.seed, Purpose.SEARCH))
-                return mmd(features_of(pyramid, images)).item()
-
-            return score
-
-        shift, _ = find_shift(
+        valleys, _ = find_valleys(
             self.encoding,
-            score_with(self._scenes(Purpose.SEARCH, settings.search_scenes)),
+            score,
             generator(self.seed, Purpose.SEARCH, 1),
             first=settings.search_first,
             later=settings.search_later,
             generations=settings.search_generations,
-            closer=score_with(self._scenes(Purpose.SEARCH, CLOSER * settings.search_scenes, 2)),
             progress=self.progress.stage("search the start"),
         )
-        self.transformer.shift.copy_(torch.from_numpy(shift))
+        chosen = self._likeliest(valleys) if len(valleys) > 1 else 0
+        self.transformer.shift.copy_(torch.from_numpy(valleys[chosen]))
+
+    def _likeliest(self, valleys: list[np.ndarray]) -> int:
+        """Which valley the target's images come from.
+
+        The MMD of valleys that are not yet descended says more of how well they were hit than of which one is right.
+        So a network learns from renders scattered around each valley to tell them apart, and votes on the target's
+        images (model choice by a classifier, as in approximate Bayesian computation: Pudlo et al., 2016).
+        """
+        images, labels = [], []
+        for index, shift in enumerate(valleys):
+            scenes = self._scenes(Purpose.VALLEYS, self.settings.valley_images, index)
+            window = self._window(scenes, shift).narrowed(MISSED)
+            images.append(self._scattered(scenes, window, Purpose.VALLEYS, index, f"render valley {index + 1}")[0])
+            labels += [index] * len(scenes)
+        network = self._network(len(valleys), Purpose.VALLEYS)
+        network.fit(
+            np.concatenate(images),
+            np.array(labels, dtype=np.int64),
+            self.settings.feature_epochs,
+            torch_generator(self.seed, Purpose.VALLEYS, len(valleys)),
+            self.progress.stage("choose the valley"),
+            F.cross_entropy,
+        )
+        return int(features_of(network, self.target).softmax(1).mean(0).argmax())
 
     def learn_features(self) -> None:
         """Trains the simulator's feature space around the present scenes, unless another space was given."""
-        settings, encoding = self.settings, self.encoding
         if self.inception is not None:
             return
-        centre = self._changed(scenes := self._scenes(Purpose.FEATURES, 512), encoding.encode(scenes))
-        window = Window.around(encoding, centre)
-        rng = generator(self.seed, Purpose.FEATURES, 1)
-        wide = [
-            window.scatter(encoding, scene, rng) for scene in self._scenes(Purpose.FEATURES, settings.feature_images, 2)
-        ]
-        advance = self.progress.stage("render for the features")
-        parts = []
-        for first in range(0, len(wide), 256):
-            parts.append(self.renderer.images(wide[first : first + 256], integer(self.seed, Purpose.FEATURES, first)))
-            advance(min(first + 256, len(wide)), len(wide))
-        space = self._simulator_features()
+        scenes = self._scenes(Purpose.FEATURES, self.settings.feature_images)
+        images, targets = self._scattered(scenes, self._window(scenes), Purpose.FEATURES, 0, "render for the features")
+        space = self._network(len(self.encoding.mutable), Purpose.FEATURES)
         space.fit(
-            np.concatenate(parts),
-            np.stack([window.targets(encoding, scene) for scene in wide]),
-            settings.feature_epochs,
+            images,
+            targets,
+            self.settings.feature_epochs,
             torch_generator(self.seed, Purpose.FEATURES, 3),
             self.progress.stage("learn the features"),
         )
         self.space = space
+
+    def _window(self, scenes: Sequence[SceneGraph], shift: np.ndarray | None = None) -> Window:
+        """The window around what the transformer makes of scenes."""
+        return Window.around(self.encoding, self._changed(scenes, self.encoding.encode(scenes), shift))
+
+    def _scattered(
+        self, scenes: Sequence[SceneGraph], window: Window, purpose: Purpose, index: int, stage: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Images of scenes scattered over a window, and where in it they lie."""
+        rng = generator(self.seed, purpose, index, 1)
+        scattered = [window.scatter(self.encoding, scene, rng) for scene in scenes]
+        advance = self.progress.stage(stage)
+        images = []
+        for first in range(0, len(scattered), 256):
+            part = scattered[first : first + 256]
+            images.append(self.renderer.images(part, integer(self.seed, purpose, index, first)))
+            advance(first + len(part), len(scattered))
+        return np.concatenate(images), np.stack([window.targets(self.encoding, scene) for scene in scattered])
 
     def epochs(self) -> Iterator[Json]:
         """Descends the MMD; yields the metrics of each epoch, from the present one on."""
@@ -202,7 +232,7 @@ class Learner:
             entries.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({"state": entries, "param_groups": self.optimizer.state_dict()["param_groups"]})
         if "features" in tensors:
-            space = self._simulator_features()
+            space = self._network(len(self.encoding.mutable), Purpose.FEATURES)
             space.load_state_dict(tensors["features"])
             space.freeze()
             self.space = space
@@ -240,9 +270,9 @@ class Learner:
                 self.transformer.shift.copy_(torch.from_numpy(shift))
             return with_values(scenes, self.transformer(batch))
 
-    def _simulator_features(self) -> SimulatorFeatures:
+    def _network(self, outputs: int, purpose: Purpose) -> SimulatorFeatures:
         size = (self.renderer.settings.height_px, self.renderer.settings.width_px)
-        return SimulatorFeatures(len(self.encoding.mutable), size, torch_generator(self.seed, Purpose.FEATURES, 4))
+        return SimulatorFeatures(outputs, size, torch_generator(self.seed, purpose, 4))
 
     def _names(self) -> list[str]:
         return [f"{kind}.{spec.name}" for kind, spec in self.encoding.mutable]

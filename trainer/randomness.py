@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     GENERATION = 8
     EVALUATION = 9
     TASK_NETWORK = 10
+    VALLEYS = 11
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

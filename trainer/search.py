@@ -4,11 +4,13 @@ The MMD between images has local minima: digits that should turn by +90 degrees 
 any gradient is followed, one shift per mutable attribute, shared by all nodes of a kind, is searched for over the whole
 range. It starts with a scrambled Sobol sequence (Owen, 1997) and refines the best candidates of all generations with
 Gaussian steps that halve each time: an evolution strategy of the (μ + λ) kind (Beyer & Schwefel, 2002) whose parents
-must lie in different valleys (niching by clearing, Pétrowski, 1996). At the end the best of each valley are compared
-with a closer look. All candidates move the same scenes (common random numbers): they differ by their shifts alone.
+must lie in different valleys (niching by clearing, Pétrowski, 1996). Halfway every attribute of the best candidate is
+swept over its whole range, which finds the valleys beside it, the mirrored one for instance. All candidates move the
+same scenes (common random numbers): they differ by their shifts alone. Which of the valleys is the right one is then
+decided by `trainer.learner`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -21,11 +23,15 @@ from trainer.progress import Advance, ignore
 VALLEYS = 4
 #: Candidates that differ by less than this fraction of the range in every attribute lie in one valley.
 VALLEY_WIDTH = 0.15
+#: Valleys that stay in the running at the end lie within this fraction of the way from the best score to the median.
+CONTENDER = 0.25
+#: Values of each attribute in the sweep.
+SWEPT = 12
 
 Score = Callable[[np.ndarray], float]
 
 
-def find_shift(
+def find_valleys(
     encoding: Encoding,
     score: Score,
     rng: np.random.Generator,
@@ -33,46 +39,44 @@ def find_shift(
     first: int,
     later: int,
     generations: int,
-    closer: Score | None = None,
     progress: Advance = ignore,
-) -> tuple[np.ndarray, list[tuple[np.ndarray, float]]]:
-    """Searches the shift with the lowest score.
+) -> tuple[list[np.ndarray], list[tuple[np.ndarray, float]]]:
+    """Searches the shifts with the lowest scores.
 
     Args:
         score: the loss at a shift [len(encoding.mutable)], in the attributes' units. Lower is better.
         first: candidates of the Sobol sequence, in addition to no shift at all.
         later: candidates of each generation that follows.
         generations: how many of these.
-        closer: a more exact score that decides between the valleys; default: `score`.
 
     Returns:
-        The best shift, and every candidate with its `score`, in the order of evaluation.
+        The best shift of each valley, the best valley first (one shift at least, VALLEYS at most), and every candidate
+        with its score, in the order of evaluation.
     """
     box = _Box(encoding)
     if not len(box.low):
-        return np.zeros(0), []
+        return [np.zeros(0)], []
     sobol = torch.quasirandom.SobolEngine(len(box.low), scramble=True, seed=int(rng.integers(2**31)))
     candidates = [np.zeros(len(box.low)), *(box.low + box.width * sobol.draw(first).double().numpy())]
     # The distance between neighbours of the first generation, were they on a grid.
     sigma = box.width / max(first, 1) ** (1 / len(box.low))
-    total = len(candidates) + generations * later + VALLEYS
+    swept_after = generations // 2
+    total = len(candidates) + generations * later + (SWEPT * len(box.low) if swept_after else 0)
     tried: list[tuple[np.ndarray, float]] = []
-    for generation in range(generations + 1):
-        if generation > 0:
-            parents = box.valleys(tried)
-            candidates = [
-                box.inside(parents[i % len(parents)] + sigma * rng.standard_normal(len(box.low))) for i in range(later)
-            ]
-            sigma = sigma / 2
+
+    def try_all(candidates: Iterable[np.ndarray]) -> None:
         for candidate in candidates:
             tried.append((candidate, score(candidate)))
             progress(len(tried), total)
-    finalists = box.valleys(tried)
-    scores = []
-    for finalist in finalists:
-        scores.append((closer or score)(finalist))
-        progress(len(tried) + len(scores), total)
-    return finalists[int(np.argmin(scores))], tried
+
+    try_all(candidates)
+    for generation in range(1, generations + 1):
+        parents = box.valleys(tried)
+        try_all([box.child(parents[i % len(parents)], sigma, rng) for i in range(later)])
+        sigma = sigma / 2
+        if generation == swept_after:
+            try_all(box.sweep(box.valleys(tried)[0]))
+    return box.valleys(tried, CONTENDER), tried
 
 
 class _Box:
@@ -87,11 +91,31 @@ class _Box:
     def inside(self, shift: np.ndarray) -> np.ndarray:
         return np.where(self._wraps, (shift + 180) % 360 - 180, np.clip(shift, self.low, self.high))
 
-    def valleys(self, tried: list[tuple[np.ndarray, float]]) -> list[np.ndarray]:
-        """The best candidate of each of the best valleys, best first."""
+    def child(self, parent: np.ndarray, sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The parent with about half of its attributes moved, one at least."""
+        moved = rng.random(len(parent)) < 0.5
+        moved[rng.integers(len(parent))] = True
+        return self.inside(parent + moved * sigma * rng.standard_normal(len(parent)))
+
+    def sweep(self, centre: np.ndarray) -> Iterator[np.ndarray]:
+        """The centre with one attribute after the other moved evenly over its range."""
+        for place in range(len(centre)):
+            for fraction in (np.arange(SWEPT) + 0.5) / SWEPT:
+                candidate = centre.copy()
+                candidate[place] = self.low[place] + fraction * self.width[place]
+                yield candidate
+
+    def valleys(self, tried: list[tuple[np.ndarray, float]], contender: float = 1.0) -> list[np.ndarray]:
+        """The best candidate of each of the best valleys, best first.
+
+        Args:
+            contender: how far above the best score, in units of the median's distance from it, a valley may lie.
+        """
+        scores = [score for _, score in tried]
+        limit = min(scores) + contender * (float(np.median(scores)) - min(scores))
         found: list[np.ndarray] = []
-        for candidate, _ in sorted(tried, key=lambda pair: pair[1]):
-            if all(self._distance(candidate, other) >= VALLEY_WIDTH for other in found):
+        for candidate, score in sorted(tried, key=lambda pair: pair[1]):
+            if score <= limit and all(self._distance(candidate, other) >= VALLEY_WIDTH for other in found):
                 found.append(candidate)
                 if len(found) == VALLEYS:
                     break

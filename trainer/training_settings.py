@@ -29,9 +29,10 @@ class TrainingSettings(BaseModel):
         64, ge=0, description="Shifts that the global stage tries over the whole ranges; 0: none."
     )
     search_later: int = Field(32, ge=1, description="Shifts in each generation that refines them.")
-    search_generations: int = Field(4, ge=0, description="Generations of refinement.")
+    search_generations: int = Field(5, ge=0, description="Generations of refinement.")
     search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")
     threads: int = Field(1, ge=1, description="Threads of PyTorch; part of what the numbers depend on.")
+    valley_images: int = Field(1500, ge=64, description="Renders of each valley from which they are told apart.")
     monitor_scenes: int = Field(512, ge=2, description="Scenes whose attributes are recorded after each epoch.")
 
     @classmethod

@@ -5,7 +5,7 @@ from support.grammars import write_sprites
 
 from trainer.encoding import Encoding
 from trainer.grammar import load_grammar
-from trainer.search import find_shift
+from trainer.search import SWEPT, find_valleys
 
 
 def encoding_of(tmp_path: Path) -> Encoding:
@@ -22,15 +22,17 @@ def mirrored(shift: np.ndarray) -> float:
 def test_the_deeper_valley_is_found_from_every_seed(tmp_path: Path) -> None:
     encoding = encoding_of(tmp_path)
     for seed in range(20):
-        shift, tried = find_shift(encoding, mirrored, np.random.default_rng(seed), first=64, later=24, generations=4)
+        (shift, *_), tried = find_valleys(
+            encoding, mirrored, np.random.default_rng(seed), first=64, later=24, generations=5
+        )
 
-        assert len(tried) == 65 + 4 * 24
+        assert len(tried) == 65 + 5 * 24 + 2 * SWEPT
         assert abs(shift[0] - 6) < 1, seed
         assert abs(shift[1] - 90) < 10, seed
 
 
 def test_no_shift_at_all_is_a_candidate(tmp_path: Path) -> None:
-    shift, tried = find_shift(
+    (shift, *_), tried = find_valleys(
         encoding_of(tmp_path),
         lambda shift: float(np.abs(shift).sum()),
         np.random.default_rng(0),
@@ -44,7 +46,7 @@ def test_no_shift_at_all_is_a_candidate(tmp_path: Path) -> None:
 
 
 def test_candidates_keep_the_mean_inside_the_range(tmp_path: Path) -> None:
-    _, tried = find_shift(
+    _, tried = find_valleys(
         encoding_of(tmp_path), lambda shift: -shift[0], np.random.default_rng(0), first=32, later=16, generations=3
     )
 
@@ -58,7 +60,7 @@ def test_the_seed_decides_everything(tmp_path: Path) -> None:
     encoding = encoding_of(tmp_path)
 
     def run(seed: int) -> np.ndarray:
-        return find_shift(encoding, mirrored, np.random.default_rng(seed), first=16, later=8, generations=2)[0]
+        return find_valleys(encoding, mirrored, np.random.default_rng(seed), first=16, later=8, generations=2)[0][0]
 
     assert np.array_equal(run(1), run(1))
     assert not np.array_equal(run(1), run(2))

@@ -8,7 +8,7 @@ of the target is used. (Compare regressed summary statistics in approximate Baye
 2012.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -50,6 +50,10 @@ class Window:
             centres.append(centre)
             widths.append(min(width, WIDEST_ANGLE_DEG) if spec.is_angle else width)
         return cls(np.array(centres), np.array(widths))
+
+    def narrowed(self, factor: float) -> "Window":
+        """The same centre with half widths times `factor`."""
+        return Window(self.centre, self.half_width * factor)
 
     def scatter(self, encoding: Encoding, scene: SceneGraph, rng: np.random.Generator) -> SceneGraph:
         """The scene with its mutable attributes drawn uniformly from the window."""
@@ -108,8 +112,9 @@ class SimulatorFeatures(nn.Module):
         epochs: int,
         generator: torch.Generator,
         progress: Advance = ignore,
+        loss_of: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
     ) -> float:
-        """Learns to say `targets` [N, outputs] of 8-bit images [N, H, W, 3]; returns the last mean squared error.
+        """Learns to say `targets` [N, ...] of 8-bit images [N, H, W, 3]; returns the last epoch's mean loss.
 
         The parameters then stay as they are: they take no gradients.
         """
@@ -122,7 +127,7 @@ class SimulatorFeatures(nn.Module):
             order = torch.randperm(len(images), generator=generator)
             error = 0.0
             for chosen in torch.chunk(order, batches):
-                loss = F.mse_loss(self(to_tensor(images[chosen.numpy()])), wanted[chosen])
+                loss = loss_of(self(to_tensor(images[chosen.numpy()])), wanted[chosen])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
