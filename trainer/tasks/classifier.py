@@ -18,6 +18,9 @@ _LARGE_PX = 48  # Larger windows are halved once more, by the first convolution'
 _MIN_PX = 16
 _MARGIN_PX = 2
 
+#: Shifts (down, right) in pixels under which each image is classified.
+VIEWS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
+
 
 @dataclass(frozen=True)
 class ClassifierSettings:
@@ -143,10 +146,14 @@ class DigitClassifier:
         return Scores("accuracy", {"accuracy": float(np.mean(self.predict(model, images) == y))})
 
     def predict(self, model: DigitNet, images: np.ndarray) -> np.ndarray:
-        """The most likely class of each image, int64 [N]."""
+        """The most likely class of each image, int64 [N]: log-probabilities are averaged over `VIEWS`."""
+        found = []
         with torch.inference_mode():
-            logits = [model(_to_float(chunk).to(self.settings.device)) for chunk in grey(images).split(_CHUNK)]
-        return torch.cat(logits).argmax(dim=1).cpu().numpy()
+            for chunk in grey(images).split(_CHUNK):
+                pixels = _to_float(chunk).to(self.settings.device)
+                views = [model(pixels.roll(view, dims=(2, 3))).log_softmax(dim=1) for view in VIEWS]
+                found.append(torch.stack(views).sum(dim=0).argmax(dim=1))
+        return torch.cat(found).cpu().numpy()
 
     def _checked(self, images: np.ndarray, labels: np.ndarray) -> Tensor:
         classes = self.settings.classes

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainer.errors import InputError
 from trainer.tasks import Scores, TaskNetwork
 from trainer.tasks.classifier import (
+    VIEWS,
     ClassifierSettings,
     DigitClassifier,
     DigitNet,
@@ -109,6 +110,23 @@ def test_score_is_the_fraction_of_right_answers() -> None:
     predicted = QUICK.predict(model, images)
     wrong = np.where(np.arange(2_300) < 575, (predicted + 1) % 10, predicted)
     assert QUICK.score(model, images, wrong) == Scores("accuracy", {"accuracy": 0.75})
+
+
+def test_prediction_averages_over_nine_views() -> None:
+    class Spot(DigitNet):
+        """Says that class 1 is certain if pixel (5, 5) is white, else that class 0 is a little more likely."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            certain = torch.tensor([0.0, 20.0])
+            unsure = torch.tensor([0.5, 0.0])
+            return torch.where(images[:, 0, 5, 5, None] > 0.5, certain, unsure)
+
+    model = Spot((slice(0, 16), slice(0, 16)), 2, torch.Generator().manual_seed(0))
+    images = np.zeros((10, 1, 16, 16), np.uint8)
+    for index, (y, x) in enumerate(VIEWS):
+        images[index, 0, 5 + y, 5 + x] = 255
+    images[9, 0, 5, 7] = 255
+    assert QUICK.predict(model, images).tolist() == [1] * 9 + [0]
 
 
 def test_grey_agrees_with_pillow() -> None:
