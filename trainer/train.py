@@ -56,6 +56,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     run, options = _run_folder(options)
     experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist)
     settings = TrainingSettings.parse(experiment.training)
+    torch.set_num_threads(settings.threads)
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
     for note in experiment.notes:
@@ -158,10 +159,10 @@ def _inception(settings: TrainingSettings, weights: Path | None, progress: Progr
         from trainer.features.inception import InceptionFeatures
 
         return InceptionFeatures(weights=weights)
-    except InputError as error:
+    except InputError:
         if settings.features == "inception" or weights is not None:
             raise
-        progress.note(f"InceptionV3 is not at hand ({error}); features are learned from the simulator instead")
+        progress.note("InceptionV3 is not at hand, so features are learned from the simulator (metasim train --help)")
         return None
 
 
