@@ -7,7 +7,7 @@ import zstandard
 
 from metasim.v1 import tensor_pb2 as pb
 
-_DTYPES: dict[pb.DataType, np.dtype] = {
+_DTYPES: dict["pb.DataType.ValueType", np.dtype] = {
     pb.DATA_TYPE_UINT8: np.dtype("u1"),
     pb.DATA_TYPE_UINT16: np.dtype("<u2"),
     pb.DATA_TYPE_FLOAT16: np.dtype("<f2"),
