@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trainer.errors import InputError
 from trainer.grammar import Grammar, SceneGraph
@@ -55,6 +56,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         progress.note(note)
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
+    torch.set_num_threads(loaded.settings.threads)
     network = DigitClassifier(ClassifierSettings(classes=len(experiment.grammar.classes)))
     scores = {}
     with open_pool(

@@ -1,0 +1,157 @@
+"""A whole training on a small world, with the fake engine's blobs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.grammars import write_sprites
+
+from trainer.encoding import Encoding
+from trainer.errors import InputError
+from trainer.grammar import load_grammar
+from trainer.learner import reconstruction_error
+from trainer.loading import open_run
+from trainer.run import Run
+from trainer.train import TrainOptions, train
+from trainer.transformer import DistributionTransformer
+
+WORLD = """\
+unit: px
+render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
+assets:
+  shapes: {images: shapes}
+nodes:
+  camera: {camera: orthographic, fov: 32, z: 10}
+  thing:
+    class: thing
+    sprite: shapes
+    width: 16
+    height: 6
+    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
+scene: [camera, thing]
+target:
+  count: 200
+  overrides:
+    thing.x: {normal: [6, 1]}
+training:
+  pretraining_steps: 100
+  search_first: 8
+  search_later: 6
+  search_generations: 2
+  search_scenes: 32
+  valley_images: 64
+  feature_images: 384
+  feature_epochs: 4
+  monitor_scenes: 128
+  epochs: 4
+
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    return write_sprites(tmp_path, WORLD)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that has been trained to its end."""
+    return run_once(write_sprites(tmp_path_factory.mktemp("finished"), WORLD), "run", workers=1)
+
+
+def run_once(world: Path, out: str, **options: object) -> Run:
+    return train(TrainOptions(experiment=str(world), out=world.parent / out, engine="fake", **options))  # type: ignore[arg-type]
+
+
+def figures(run: Run) -> list[dict]:
+    timed = ("seconds", "renders_per_s", "waiting_share", "workers")
+    return [
+        {key: value for key, value in record.items() if key not in timed} for record in run.records("metrics.jsonl")
+    ]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    checkpoint = run.load_checkpoint()
+    assert checkpoint is not None
+    return {f"{group}/{name}": value for group, part in checkpoint[1].items() for name, value in part.items()}
+
+
+def test_mean_and_spread_reach_the_target(finished: Run) -> None:
+    summary = finished.summary
+    (prior,), (learned,), (target,) = (summary["attributes"][name] for name in ("prior", "learned", "target"))
+    assert prior["mean"] == pytest.approx(0, abs=0.2)
+    assert learned["mean"] == pytest.approx(target["mean"], abs=0.5)
+    assert learned["std"] == pytest.approx(target["std"], rel=0.3)
+    assert summary["mmd"][-1] < summary["mmd"][0]
+    assert summary["reconstruction_error"]["thing.x"] < 0.01
+    assert sorted(path.name for path in (finished.folder / "samples").iterdir()) == [
+        f"epoch-{i:03}.png" for i in range(5)
+    ]
+
+
+def test_the_number_of_workers_changes_nothing(world: Path) -> None:
+    one = run_once(world, "one", workers=1, overrides={"training.epochs": 1})
+    two = run_once(world, "two", workers=2, overrides={"training.epochs": 1})
+
+    assert figures(one) == figures(two)
+    assert all(torch.equal(value, weights(two)[name]) for name, value in weights(one).items())
+
+
+def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_once(world, "whole", workers=1, overrides={"training.epochs": 2})
+
+    write_records = Run.write_records
+
+    def killed_in_the_second_epoch(self: Run, name: str, records: list) -> None:
+        write_records(self, name, records)
+        if name == "metrics.jsonl" and len(records) == 2:  # Written, but not yet in a checkpoint
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write_records", killed_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            run_once(world, "part", workers=1, overrides={"training.epochs": 2})
+    resumed = run_once(world, "part", workers=1, resume=True)
+
+    assert figures(resumed) == figures(whole)
+    assert resumed.records("attributes.jsonl") == whole.records("attributes.jsonl")
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+def test_a_run_folder_is_never_overwritten(world: Path) -> None:
+    (world.parent / "taken").mkdir()
+
+    with pytest.raises(InputError, match="taken exists, and nothing is ever overwritten: add --resume"):
+        run_once(world, "taken")
+
+    assert list((world.parent / "taken").iterdir()) == []
+
+
+def test_what_a_run_has_learned_can_be_opened(finished: Run) -> None:
+    loaded = open_run(finished.folder)
+
+    average = {name: weights(finished)[f"average/{name}"] for name in loaded.transformer.state_dict()}
+    assert all(torch.equal(value, average[name]) for name, value in loaded.transformer.state_dict().items())
+    assert json.loads((finished.folder / "config.json").read_text())["seed"] == 0
+
+
+def test_an_unfinished_run_cannot_be_opened(finished: Run, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "begun", finished.config)
+
+    with pytest.raises(InputError, match=r"has no checkpoint yet: go on with `metasim train --resume --out"):
+        open_run(run.folder)
+
+
+def test_reconstruction_errors_are_fractions_of_the_range(world: Path) -> None:
+    grammar = load_grammar(world)
+    rng = np.random.default_rng(0)
+    transformer = DistributionTransformer(Encoding(grammar), torch.Generator().manual_seed(0))
+    torch.nn.init.zeros_(transformer.output.weight)
+    torch.nn.init.zeros_(transformer.output.bias)
+    transformer.shift.fill_(2.0)
+
+    error = reconstruction_error(transformer, [grammar.sample(rng) for _ in range(20)])
+
+    assert error == {"thing.x": pytest.approx(2.0 / 20, abs=1e-5)}
