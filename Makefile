@@ -1,6 +1,7 @@
 VENV := .venv
 VISION_VENV := .venv-vision
 PYTHON := $(VENV)/bin/python
+METASIM := $(VENV)/bin/metasim
 PROTOS := $(wildcard proto/metasim/v1/*.proto)
 
 .PHONY: help setup protos lint test test-vision demo clean
@@ -39,6 +40,16 @@ $(VISION_VENV)/.ready: pyproject.toml constraints.txt
 	python3.11 -m venv $(VISION_VENV)
 	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt 'torch===2.13.0' --editable '.[trainer,vision,dev]'
 	touch $@
+
+demo: setup ## Train mnist-rot with Blender workers of its own, evaluate it, write a dataset and a report
+	@$(METASIM) data mnist || echo 'MNIST is not to be had here: the digits of scikit-learn stand in for it.'
+	$(METASIM) train $$([ -e runs/demo ] && echo --resume || echo mnist-rot) --out runs/demo
+	$(METASIM) evaluate runs/demo
+	[ -e datasets/demo ] || $(METASIM) generate runs/demo --count 1000 --out datasets/demo
+	@echo
+	@echo 'Pictures  runs/demo/samples/'
+	@echo 'Dataset   datasets/demo/'
+	@echo 'Report    runs/demo/report.html'
 
 clean: ## Remove what make and the tools have created, except runs
 	rm -rf $(VENV) $(VISION_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -206,20 +206,15 @@ def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str
 
 
 def _parents_first(parents: Sequence[int]) -> tuple[int, ...]:
+    children: list[list[int]] = [[] for _ in parents]
     order: list[int] = []
-    placed = [False] * len(parents)
-    waiting = list(range(len(parents)))
-    while waiting:
-        rest = []
-        for index in waiting:
-            if parents[index] < 0 or placed[parents[index]]:
-                placed[index] = True
-                order.append(index)
-            else:
-                rest.append(index)
-        if len(rest) == len(waiting):
-            raise InvalidTask(f"scene.nodes[{rest[0]}].parent", "part of a cycle", "parents must lead to a root")
-        waiting = rest
+    for index, parent in enumerate(parents):
+        (order if parent < 0 else children[parent]).append(index)
+    for index in order:  # It grows on the way.
+        order.extend(children[index])
+    if len(order) < len(parents):
+        lost = min(set(range(len(parents))).difference(order))
+        raise InvalidTask(f"scene.nodes[{lost}].parent", "part of a cycle", "parents must lead to a root")
     return tuple(order)
 
 

@@ -61,6 +61,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
     for note in experiment.notes:
         progress.note(note)
+    _read_assets(experiment)
     inception = _inception(settings, options.inception_weights, progress)
     engine = options.engine or experiment.engine
     with open_pool(
@@ -149,6 +150,18 @@ def _config(options: TrainOptions, engine: str) -> RunConfig:
         inception_weights=str(options.inception_weights.resolve()) if options.inception_weights else None,
         versions={name: version(name) for name in ("metasim", "torch", "torch_geometric", "numpy")},
     )
+
+
+def _read_assets(experiment: Experiment) -> None:
+    """Opens every asset set, so that a damaged file is found before there is a run folder.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    target = experiment.target
+    for grammar in (experiment.grammar, *((target.grammar, target.evaluation) if target else ())):
+        for asset_set in grammar.asset_sets.values():
+            asset_set.data(0)
 
 
 def _inception(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:

@@ -19,7 +19,6 @@ from render_server.errors import RenderFailed
 
 #: The narrowest filter that Blender takes: samples fall on the pixel's centre.
 _CENTRE_FILTER_PX = 0.01
-_SHARED_MEMORY = Path("/dev/shm")
 
 
 class RenderScene:
@@ -132,8 +131,8 @@ def silent_stdout() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _file() -> Iterator[Path]:
-    folder = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
-    descriptor, name = tempfile.mkstemp(prefix="metasim-", suffix=".exr", dir=folder)
+    # An engine's process has its temporary folder in shared memory, and the worker removes it whatever happens.
+    descriptor, name = tempfile.mkstemp(prefix="metasim-", suffix=".exr")
     os.close(descriptor)
     try:
         yield Path(name)
