@@ -103,7 +103,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             log.checkpoint()
         else:
             learner.restore(*checkpoint)
-            log = _Log(run, learner, target_scenes, timer, checkpoint[0]["facts"])
+            log = _Log(run, learner, target_scenes, timer, checkpoint[0]["facts"], checkpoint[0]["renders"])
             progress.note(f"{run.folder}: going on after epoch {learner.epoch} of {settings.epochs}")
         # Distribution matching: θ descends MMD²(φ(R(G_θ(S))), φ(X_R)), section 3.2.2.
         for metrics in learner.epochs():
@@ -216,6 +216,8 @@ class _Log:
     timer: _Timer
     #: What the stages before the epochs have found out; goes into the checkpoint and the summary.
     facts: Json
+    #: Images rendered before the run was resumed.
+    renders: int = 0
 
     def __post_init__(self) -> None:
         self._target_statistics = attribute_statistics(self.learner.encoding, self.target_scenes)
@@ -243,13 +245,13 @@ class _Log:
         """From here the run can go on."""
         state, tensors = self.learner.state()
         self.run.write_records("attributes.jsonl", self._attributes)
-        self.run.save_checkpoint({**state, "seconds": self.timer.seconds, "facts": self.facts}, tensors)
+        facts: Json = {"seconds": self.timer.seconds, "renders": self._all_renders(), "facts": self.facts}
+        self.run.save_checkpoint({**state, **facts}, tensors)
 
     def summary(self) -> None:
         """The outcome."""
         learned, before, _ = self.learner.statistics()
         prior = attribute_statistics(self.learner.encoding, before)
-        pool = self.learner.renderer.pool.stats
         self.run.update_summary(
             {
                 "attributes": {
@@ -261,8 +263,8 @@ class _Log:
                 "mmd": [record["mmd"] for record in self._metrics],
                 "features": self.learner.space.name if self.learner.space else None,
                 "seconds": {"total": sum(self.timer.seconds.values()), **self.timer.seconds},
-                "renders": pool.renders,
-                "workers": pool.workers_up,
+                "renders": self._all_renders(),
+                "workers": self.learner.renderer.pool.stats.workers_up,
                 "threads": torch.get_num_threads(),
             }
         )
@@ -276,6 +278,9 @@ class _Log:
         sheet = contact_sheet([*rows, ("Target", self.learner.target[:PICTURED])])
         sheet.save(self.run.folder / "samples" / f"epoch-{epoch:03d}.png")
         return sheet
+
+    def _all_renders(self) -> int:
+        return self.renders + self.learner.renderer.pool.stats.renders
 
     def _up_to_now(self, name: str) -> list[Json]:
         """Records of the finished epochs; later ones were written by a run that then was killed."""
