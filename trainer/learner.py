@@ -77,6 +77,7 @@ class Learner:
             optimizer.step()
             schedule.step()
             advance(step + 1, steps)
+        self.average.load_state_dict(self.transformer.state_dict())
         return reconstruction_error(self.transformer, self._scenes(Purpose.PRETRAINING, 512, steps))
 
     def place(self) -> None:
@@ -104,6 +105,7 @@ class Learner:
         )
         chosen = self._likeliest(valleys) if len(valleys) > 1 else 0
         self.transformer.shift.copy_(torch.from_numpy(valleys[chosen]))
+        self.average.load_state_dict(self.transformer.state_dict())
 
     def _likeliest(self, valleys: list[np.ndarray]) -> int:
         """Which valley the target's images come from.

@@ -59,6 +59,8 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     torch.set_num_threads(settings.threads)
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
+    if not any(spec.mutable for _, spec in experiment.grammar.specs):
+        raise InputError(f"{experiment.path} has no mutable attribute: mark what may be learned with `mutable: true`")
     for note in experiment.notes:
         progress.note(note)
     _read_assets(experiment)

@@ -137,6 +137,13 @@ def test_what_a_run_has_learned_can_be_opened(finished: Run) -> None:
     assert json.loads((finished.folder / "config.json").read_text())["seed"] == 0
 
 
+def test_a_world_without_mutable_attributes_has_nothing_to_learn(world: Path) -> None:
+    with pytest.raises(InputError, match="has no mutable attribute: mark what may be learned with `mutable: true`"):
+        run_once(world, "run", overrides={"thing.x": {"normal": [0, 1], "mutable": False}})
+
+    assert not (world.parent / "run").exists()
+
+
 def test_an_unfinished_run_cannot_be_opened(finished: Run, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "begun", finished.config)
 
