@@ -86,7 +86,7 @@ def serve(
     from render_server.engines import ENGINES
     from render_server.errors import EngineUnavailable, RenderServerError
     from render_server.limits import Limits
-    from render_server.memory import keep_freed_memory
+    from metasim.memory import keep_freed_memory
     from render_server.server import AddressUnusable, ServerSettings, serve
 
     if engine not in ENGINES:

@@ -19,7 +19,7 @@ from metasim.v1 import scene_pb2
 from render_server.engines import Engine, create_engine
 from render_server.errors import EngineUnavailable, InvalidTask, RenderServerError
 from render_server.frames import Frame, Kind, receive, send
-from render_server.memory import keep_freed_memory
+from metasim.memory import keep_freed_memory
 from render_server.validation import required_assets
 
 _PR_SET_PDEATHSIG = 1

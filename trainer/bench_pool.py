@@ -22,7 +22,7 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 from PIL import Image
 
-from trainer.memory import keep_freed_memory
+from metasim.memory import keep_freed_memory
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers

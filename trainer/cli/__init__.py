@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from metasim.memory import keep_freed_memory
 from typer.main import get_command
 
 from trainer.cli import bench, data, evaluate, generate, grammar, report, train
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: as on the command line, without the program's name; default: those of this process.
     """
+    keep_freed_memory()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         status = get_command(app).main(given, prog_name="metasim", standalone_mode=False)
