@@ -83,10 +83,11 @@ def serve(
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # Its C core writes lines of its own beside our messages.
     # Only now, so that --help does not wait for gRPC.
+    from metasim.memory import keep_freed_memory
+
     from render_server.engines import ENGINES
     from render_server.errors import EngineUnavailable, RenderServerError
     from render_server.limits import Limits
-    from metasim.memory import keep_freed_memory
     from render_server.server import AddressUnusable, ServerSettings, serve
 
     if engine not in ENGINES:

@@ -13,13 +13,13 @@ import socket
 import tempfile
 from pathlib import Path
 
+from metasim.memory import keep_freed_memory
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from render_server.engines import Engine, create_engine
 from render_server.errors import EngineUnavailable, InvalidTask, RenderServerError
 from render_server.frames import Frame, Kind, receive, send
-from metasim.memory import keep_freed_memory
 from render_server.validation import required_assets
 
 _PR_SET_PDEATHSIG = 1

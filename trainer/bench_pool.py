@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from metasim.memory import keep_freed_memory
 from metasim.tensors import tensor_from_proto
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 from PIL import Image
 
-from metasim.memory import keep_freed_memory
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
