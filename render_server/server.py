@@ -134,7 +134,7 @@ def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Serve
         ]
     )
     server.add_generic_rpc_handlers((service.handler(),))
-    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # The stubs lack it.
+    checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, checks
