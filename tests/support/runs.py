@@ -1,24 +1,100 @@
-"""Finished runs whose transformer does something known, made without training."""
+"""Run folders made by hand: as a training run leaves them, with numbers chosen by the test."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+import numpy as np
 
-from trainer.encoding import Encoding
-from trainer.grammar import load_grammar
-from trainer.randomness import Purpose, torch_generator
-from trainer.run import Run, RunConfig
-from trainer.transformer import DistributionTransformer
+from trainer.pictures import contact_sheet
+from trainer.run import Json, Run, RunConfig
+from trainer.statistics import AttributeStatistics, summarise
+
+#: name, unit, is an angle, mean and standard deviation of prior and target
+ATTRIBUTES = (("yaw", "deg", True, 0.0, 10.0, 170.0, 10.0), ("x", "px", False, 0.0, 2.0, -16.0, 2.5))
+CONFIG = RunConfig(
+    experiment="mnist-rot-trans",
+    overrides={"training.epochs": 8, "digit.yaw": {"normal": [0, 10]}},
+    seed=3,
+    engine="raster",
+    versions={"metasim": "0.1.0"},
+)
+EVALUATION = {
+    "task": "digit classifier",
+    "metric": "accuracy",
+    "prior": 0.151,
+    "learned": 0.9934,
+    "train_images": 30_000,
+    "test_images": 5_000,
+    "seconds": 101.5,
+}
 
 
-def shifting_run(folder: Path, experiment: str, shift: dict[str, float], *, engine: str = "raster") -> Run:
-    """A run whose transformer adds `shift` ("kind.name": amount) to the attributes, and changes nothing else."""
-    encoding = Encoding(load_grammar(experiment))
-    transformer = DistributionTransformer(encoding, torch_generator(0, Purpose.WEIGHTS))
-    torch.nn.init.zeros_(transformer.output.weight)
-    torch.nn.init.zeros_(transformer.output.bias)
-    names = [f"{kind}.{spec.name}" for kind, spec in encoding.mutable]
-    transformer.shift.copy_(torch.tensor([shift.get(name, 0.0) for name in names]))
-    run = Run.create(folder, RunConfig(experiment=experiment, overrides={}, seed=0, engine=engine))
-    run.save_checkpoint({"epoch": 1}, {"average": transformer.state_dict()})
+def statistics(progress: float, seed: int, count: int = 200) -> list[AttributeStatistics]:
+    """Values part of the way (0 to 1) from the prior to the target."""
+    rng = np.random.default_rng(seed)
+    return [
+        summarise(
+            "digit", name, unit, angle,
+            rng.normal((1 - progress) * m + progress * target, (1 - progress) * s + progress * spread, count).tolist(),
+        )
+        for name, unit, angle, m, s, target, spread in ATTRIBUTES
+    ]  # fmt: skip
+
+
+def attributes(of: str, epoch: int | None, items: Sequence[AttributeStatistics]) -> Json:
+    """A record of attributes.jsonl."""
+    return {"of": of, "epoch": epoch, "attributes": [item.to_json() for item in items]}
+
+
+def metrics(epoch: int, mmd: float) -> Json:
+    """A record of metrics.jsonl."""
+    return {
+        "epoch": epoch,
+        "mmd": mmd,
+        "gradient_norms": {"digit.yaw": 0.01 / epoch, "digit.x": 0.2 / epoch},
+        "learning_rate": 0.003,
+        "seconds": 10.0,
+        "renders_per_s": 1500.0,
+        "waiting_share": 0.25,
+        "workers": 2,
+    }
+
+
+def new_run(folder: Path, config: RunConfig = CONFIG) -> Run:
+    """A run that has just been started."""
+    return Run.create(folder, config)
+
+
+def running(folder: Path, epochs: int = 3, of: int = 8, *, target: bool = True, config: RunConfig = CONFIG) -> Run:
+    """A run in the middle of its epochs."""
+    run = new_run(folder, config)
+    records = [attributes("prior", None, statistics(0, 0))]
+    if target:
+        records.append(attributes("target", None, statistics(1, 1)))
+    share = [1 - 0.5 * (1 - epoch / of) for epoch in range(1, epochs + 1)]
+    records += [attributes("learned", i + 1, statistics(part, 2 + i)) for i, part in enumerate(share)]
+    run.write_records("attributes.jsonl", records)
+    run.write_records("metrics.jsonl", [metrics(i + 1, 0.3 * (1 - part) + 0.002) for i, part in enumerate(share)])
+    images = np.random.default_rng(0).integers(0, 60, (4, 32, 32, 3), dtype=np.uint8)
+    for epoch in range(epochs + 1):
+        rows = [("Prior", images), ("Learned", images + np.uint8(20 * epoch)), ("Target", images + np.uint8(180))]
+        contact_sheet(rows[:: 2 if epoch == 0 else 1]).save(run.folder / "samples" / f"epoch-{epoch:03d}.png")
+    return run
+
+
+def finished(folder: Path, epochs: int = 8, *, evaluated: bool = True, target: bool = True) -> Run:
+    """A run that went to its end."""
+    run = running(folder, epochs, epochs, target=target)
+    run.update_summary(
+        {
+            "reconstruction_error": {"digit.yaw": 0.0021, "digit.x": 0.0034},
+            "search": {"shift": {"digit.yaw": 85.0, "digit.x": -8.25}},
+            "features": "simulator",
+            "seconds": {"total": 100.0, "target": 2.0, "pretraining": 8.0, "search": 10.0, "epochs": 80.0},
+            "renders": 123_456,
+            "workers": 2,
+        }
+    )
+    if evaluated:
+        run.update_summary({"evaluation": EVALUATION})
     return run

@@ -10,8 +10,8 @@ import pytest
 from metasim.v1 import render_pb2
 from PIL import Image
 from support.grammars import SPRITES, write_sprites
-from support.runs import shifting_run
 from support.servers import server
+from support.shifting_run import shifting_run
 
 import trainer.generate
 from trainer.data.idx import read_idx

@@ -9,7 +9,7 @@ import pytest
 from support.data import shared_data
 from support.digits import write_digits
 from support.grammars import SPRITES, write_sprites
-from support.runs import shifting_run
+from support.shifting_run import shifting_run
 
 from trainer.cli import main
 from trainer.grammar.loading import shipped_files
