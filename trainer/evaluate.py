@@ -37,7 +37,7 @@ class EvaluateOptions:
     workers: int | None = None
     mnist: Path | None = None
     #: Images that each task network is trained on, and images that both are tested on.
-    train_images: int = 30_000
+    train_images: int = 60_000
     test_images: int = 5_000
     pool: PoolSettings | None = None
 

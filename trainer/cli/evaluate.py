@@ -13,7 +13,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.")],
     train_images: Annotated[
         int, typer.Option(min=100, metavar="N", help="Images that each task network is trained on.")
-    ] = 30_000,
+    ] = 60_000,
     test_images: Annotated[
         int, typer.Option(min=10, metavar="N", help="Fresh target images that both are tested on.")
     ] = 5_000,

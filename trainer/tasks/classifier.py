@@ -24,7 +24,7 @@ VIEWS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """How the classifier is trained. The defaults are for 30,000 images."""
+    """How the classifier is trained. The defaults are for 30,000 to 60,000 images."""
 
     classes: int = 10
     epochs: int = 12
