@@ -26,19 +26,21 @@ from metasim.v1 import scene_pb2 as metasim_dot_v1_dot_scene__pb2
 from metasim.v1 import tensor_pb2 as metasim_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17metasim/v1/render.proto\x12\nmetasim.v1\x1a\x16metasim/v1/scene.proto\x1a\x17metasim/v1/tensor.proto\"u\n\rRenderRequest\x12&\n\x04task\x18\x01 \x01(\x0b\x32\x16.metasim.v1.RenderTaskH\x00\x12\"\n\x05\x61sset\x18\x02 \x01(\x0b\x32\x11.metasim.v1.AssetH\x00\x12\x10\n\x06\x63\x61ncel\x18\x03 \x01(\tH\x00\x42\x06\n\x04kind\"\xc0\x01\n\x0bRenderReply\x12\"\n\x05slots\x18\x01 \x01(\x0b\x32\x11.metasim.v1.SlotsH\x00\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x18.metasim.v1.RenderResultH\x00\x12&\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.metasim.v1.TaskErrorH\x00\x12\x31\n\rassets_wanted\x18\x04 \x01(\x0b\x32\x18.metasim.v1.AssetsWantedH\x00\x42\x06\n\x04kind\"\x16\n\x05Slots\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x1e\n\x0c\x41ssetsWanted\x12\x0e\n\x06hashes\x18\x01 \x03(\t\"#\n\x05\x41sset\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xd3\x01\n\nRenderTask\x12\n\n\x02id\x18\x01 \x01(\t\x12 \n\x05scene\x18\x02 \x01(\x0b\x32\x11.metasim.v1.Scene\x12,\n\x08settings\x18\x03 \x01(\x0b\x32\x1a.metasim.v1.RenderSettings\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12#\n\x07outputs\x18\x05 \x03(\x0e\x32\x12.metasim.v1.Output\x12#\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x12.metasim.v1.Column\x12\x11\n\ttimeout_s\x18\x07 \x01(\x01\"\xa7\x01\n\x0eRenderSettings\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x0f\n\x07samples\x18\x03 \x01(\r\x12\x17\n\x0f\x66ilter_width_px\x18\x04 \x01(\x01\x12\x31\n\x0eview_transform\x18\x05 \x01(\x0e\x32\x19.metasim.v1.ViewTransform\x12\x13\n\x0bmax_bounces\x18\x06 \x01(\r\"\x92\x01\n\x06\x43olumn\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\tattribute\x18\x02 \x01(\x0e\x32\x15.metasim.v1.Attribute\x12\x0c\n\x04step\x18\x03 \x01(\x01\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"\xac\x01\n\x0cRenderResult\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x06layers\x18\x02 \x03(\x0b\x32\x11.metasim.v1.Layer\x12\x1e\n\x05\x62oxes\x18\x03 \x03(\x0b\x32\x0f.metasim.v1.Box\x12)\n\x07\x63olumns\x18\x04 \x03(\x0b\x32\x18.metasim.v1.ColumnResult\x12\"\n\x06timing\x18\x05 \x01(\x0b\x32\x12.metasim.v1.Timing\"O\n\x05Layer\x12\"\n\x06output\x18\x01 \x01(\x0e\x32\x12.metasim.v1.Output\x12\"\n\x06tensor\x18\x02 \x01(\x0b\x32\x12.metasim.v1.Tensor\"L\n\tRectangle\x12\x0c\n\x04x_px\x18\x01 \x01(\x01\x12\x0c\n\x04y_px\x18\x02 \x01(\x01\x12\x10\n\x08width_px\x18\x03 \x01(\x01\x12\x11\n\theight_px\x18\x04 \x01(\x01\"\x8a\x01\n\x03\x42ox\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12&\n\x07visible\x18\x03 \x01(\x0b\x32\x15.metasim.v1.Rectangle\x12%\n\x06\x61modal\x18\x04 \x01(\x0b\x32\x15.metasim.v1.Rectangle\x12\x12\n\nvisible_px\x18\x05 \x01(\r\"k\n\x0c\x43olumnResult\x12%\n\x06region\x18\x01 \x01(\x0b\x32\x15.metasim.v1.Rectangle\x12&\n\ndifference\x18\x02 \x01(\x0b\x32\x12.metasim.v1.Tensor\x12\x0c\n\x04span\x18\x03 \x01(\x01\"_\n\x06Timing\x12\x0f\n\x07queue_s\x18\x01 \x01(\x01\x12\x0f\n\x07\x62uild_s\x18\x02 \x01(\x01\x12\x10\n\x08render_s\x18\x03 \x01(\x01\x12\x10\n\x08\x65ncode_s\x18\x04 \x01(\x01\x12\x0f\n\x07renders\x18\x05 \x01(\r\"H\n\tTaskError\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x10.metasim.v1.Code\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x11\n\x0f\x44\x65scribeRequest\"\xe4\x01\n\x10\x44\x65scribeResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x11\n\tprocesses\x18\x06 \x01(\r\x12\x10\n\x08uptime_s\x18\x07 \x01(\x01\x12\x12\n\ntasks_done\x18\x08 \x01(\x04\x12\x14\n\x0ctasks_failed\x18\t \x01(\x04\x12\x0f\n\x07renders\x18\n \x01(\x04\x12\x18\n\x10process_restarts\x18\x0b \x01(\x04*d\n\rViewTransform\x12\x1e\n\x1aVIEW_TRANSFORM_UNSPECIFIED\x10\x00\x12\x1b\n\x17VIEW_TRANSFORM_STANDARD\x10\x01\x12\x16\n\x12VIEW_TRANSFORM_RAW\x10\x02*\xb3\x01\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTPUT_IMAGE_U8\x10\x01\x12\x14\n\x10OUTPUT_IMAGE_F32\x10\x02\x12\x18\n\x14OUTPUT_INSTANCE_MASK\x10\x03\x12\x15\n\x11OUTPUT_CLASS_MASK\x10\x04\x12\x10\n\x0cOUTPUT_DEPTH\x10\x05\x12\x11\n\rOUTPUT_NORMAL\x10\x06\x12\x10\n\x0cOUTPUT_BOXES\x10\x07*\xad\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ODE_INVALID_ARGUMENT\x10\x01\x12\x1b\n\x17\x43ODE_RESOURCE_EXHAUSTED\x10\x02\x12\x12\n\x0e\x43ODE_CANCELLED\x10\x03\x12\x1a\n\x16\x43ODE_DEADLINE_EXCEEDED\x10\x04\x12\x11\n\rCODE_INTERNAL\x10\x05\x12\x14\n\x10\x43ODE_UNAVAILABLE\x10\x06\x32\x93\x01\n\x08Renderer\x12@\n\x06Render\x12\x19.metasim.v1.RenderRequest\x1a\x17.metasim.v1.RenderReply(\x01\x30\x01\x12\x45\n\x08\x44\x65scribe\x12\x1b.metasim.v1.DescribeRequest\x1a\x1c.metasim.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17metasim/v1/render.proto\x12\nmetasim.v1\x1a\x16metasim/v1/scene.proto\x1a\x17metasim/v1/tensor.proto\"u\n\rRenderRequest\x12&\n\x04task\x18\x01 \x01(\x0b\x32\x16.metasim.v1.RenderTaskH\x00\x12\"\n\x05\x61sset\x18\x02 \x01(\x0b\x32\x11.metasim.v1.AssetH\x00\x12\x10\n\x06\x63\x61ncel\x18\x03 \x01(\tH\x00\x42\x06\n\x04kind\"\xc0\x01\n\x0bRenderReply\x12\"\n\x05slots\x18\x01 \x01(\x0b\x32\x11.metasim.v1.SlotsH\x00\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x18.metasim.v1.RenderResultH\x00\x12&\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.metasim.v1.TaskErrorH\x00\x12\x31\n\rassets_wanted\x18\x04 \x01(\x0b\x32\x18.metasim.v1.AssetsWantedH\x00\x42\x06\n\x04kind\"\x16\n\x05Slots\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x1e\n\x0c\x41ssetsWanted\x12\x0e\n\x06hashes\x18\x01 \x03(\t\"#\n\x05\x41sset\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xaa\x02\n\nRenderTask\x12\n\n\x02id\x18\x01 \x01(\t\x12 \n\x05scene\x18\x02 \x01(\x0b\x32\x11.metasim.v1.Scene\x12,\n\x08settings\x18\x03 \x01(\x0b\x32\x1a.metasim.v1.RenderSettings\x12\x0c\n\x04seed\x18\x04 \x01(\r\x12#\n\x07outputs\x18\x05 \x03(\x0e\x32\x12.metasim.v1.Output\x12#\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\x12.metasim.v1.Column\x12\x11\n\ttimeout_s\x18\x07 \x01(\x01\x12)\n\x06probes\x18\x08 \x01(\x0b\x32\x19.metasim.v1.ProbeSettings\x12*\n\x0eimage_gradient\x18\t \x01(\x0b\x32\x12.metasim.v1.Tensor\"\xa7\x01\n\x0eRenderSettings\x12\x10\n\x08width_px\x18\x01 \x01(\r\x12\x11\n\theight_px\x18\x02 \x01(\r\x12\x0f\n\x07samples\x18\x03 \x01(\r\x12\x17\n\x0f\x66ilter_width_px\x18\x04 \x01(\x01\x12\x31\n\x0eview_transform\x18\x05 \x01(\x0e\x32\x19.metasim.v1.ViewTransform\x12\x13\n\x0bmax_bounces\x18\x06 \x01(\r\"`\n\rProbeSettings\x12*\n\ndifference\x18\x01 \x01(\x0e\x32\x16.metasim.v1.Difference\x12\x12\n\nfull_frame\x18\x02 \x01(\x08\x12\x0f\n\x07samples\x18\x03 \x01(\r\"\xb3\x01\n\x06\x43olumn\x12\x0c\n\x04node\x18\x01 \x01(\t\x12(\n\tattribute\x18\x02 \x01(\x0e\x32\x15.metasim.v1.Attribute\x12\x0c\n\x04step\x18\x03 \x01(\x01\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x61udit\x18\x06 \x01(\x08\x12\x10\n\x08\x62\x61\x63kward\x18\x07 \x01(\x08\x42\n\n\x08_minimumB\n\n\x08_maximum\"\xac\x01\n\x0cRenderResult\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x06layers\x18\x02 \x03(\x0b\x32\x11.metasim.v1.Layer\x12\x1e\n\x05\x62oxes\x18\x03 \x03(\x0b\x32\x0f.metasim.v1.Box\x12)\n\x07\x63olumns\x18\x04 \x03(\x0b\x32\x18.metasim.v1.ColumnResult\x12\"\n\x06timing\x18\x05 \x01(\x0b\x32\x12.metasim.v1.Timing\"O\n\x05Layer\x12\"\n\x06output\x18\x01 \x01(\x0e\x32\x12.metasim.v1.Output\x12\"\n\x06tensor\x18\x02 \x01(\x0b\x32\x12.metasim.v1.Tensor\"L\n\tRectangle\x12\x0c\n\x04x_px\x18\x01 \x01(\x01\x12\x0c\n\x04y_px\x18\x02 \x01(\x01\x12\x10\n\x08width_px\x18\x03 \x01(\x01\x12\x11\n\theight_px\x18\x04 \x01(\x01\"\x8a\x01\n\x03\x42ox\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nclass_name\x18\x02 \x01(\t\x12&\n\x07visible\x18\x03 \x01(\x0b\x32\x15.metasim.v1.Rectangle\x12%\n\x06\x61modal\x18\x04 \x01(\x0b\x32\x15.metasim.v1.Rectangle\x12\x12\n\nvisible_px\x18\x05 \x01(\r\"\xaf\x01\n\x0c\x43olumnResult\x12%\n\x06region\x18\x01 \x01(\x0b\x32\x15.metasim.v1.Rectangle\x12&\n\ndifference\x18\x02 \x01(\x0b\x32\x12.metasim.v1.Tensor\x12\x0c\n\x04span\x18\x03 \x01(\x01\x12\x0f\n\x07product\x18\x04 \x01(\x01\x12 \n\x05\x61udit\x18\x05 \x01(\x0b\x32\x11.metasim.v1.Audit\x12\x0f\n\x07samples\x18\x06 \x01(\x04\"A\n\x05\x41udit\x12\x13\n\x0bregion_norm\x18\x01 \x01(\x01\x12\x12\n\nframe_norm\x18\x02 \x01(\x01\x12\x0f\n\x07product\x18\x03 \x01(\x01\"_\n\x06Timing\x12\x0f\n\x07queue_s\x18\x01 \x01(\x01\x12\x0f\n\x07\x62uild_s\x18\x02 \x01(\x01\x12\x10\n\x08render_s\x18\x03 \x01(\x01\x12\x10\n\x08\x65ncode_s\x18\x04 \x01(\x01\x12\x0f\n\x07renders\x18\x05 \x01(\r\"H\n\tTaskError\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x10.metasim.v1.Code\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x11\n\x0f\x44\x65scribeRequest\"\xe4\x01\n\x10\x44\x65scribeResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x11\n\tprocesses\x18\x06 \x01(\r\x12\x10\n\x08uptime_s\x18\x07 \x01(\x01\x12\x12\n\ntasks_done\x18\x08 \x01(\x04\x12\x14\n\x0ctasks_failed\x18\t \x01(\x04\x12\x0f\n\x07renders\x18\n \x01(\x04\x12\x18\n\x10process_restarts\x18\x0b \x01(\x04*d\n\rViewTransform\x12\x1e\n\x1aVIEW_TRANSFORM_UNSPECIFIED\x10\x00\x12\x1b\n\x17VIEW_TRANSFORM_STANDARD\x10\x01\x12\x16\n\x12VIEW_TRANSFORM_RAW\x10\x02*\xb3\x01\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTPUT_IMAGE_U8\x10\x01\x12\x14\n\x10OUTPUT_IMAGE_F32\x10\x02\x12\x18\n\x14OUTPUT_INSTANCE_MASK\x10\x03\x12\x15\n\x11OUTPUT_CLASS_MASK\x10\x04\x12\x10\n\x0cOUTPUT_DEPTH\x10\x05\x12\x11\n\rOUTPUT_NORMAL\x10\x06\x12\x10\n\x0cOUTPUT_BOXES\x10\x07*u\n\nDifference\x12\x1a\n\x16\x44IFFERENCE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44IFFERENCE_CENTRAL\x10\x01\x12\x16\n\x12\x44IFFERENCE_FORWARD\x10\x02\x12\x1b\n\x17\x44IFFERENCE_SIMULTANEOUS\x10\x03*\xad\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ODE_INVALID_ARGUMENT\x10\x01\x12\x1b\n\x17\x43ODE_RESOURCE_EXHAUSTED\x10\x02\x12\x12\n\x0e\x43ODE_CANCELLED\x10\x03\x12\x1a\n\x16\x43ODE_DEADLINE_EXCEEDED\x10\x04\x12\x11\n\rCODE_INTERNAL\x10\x05\x12\x14\n\x10\x43ODE_UNAVAILABLE\x10\x06\x32\x93\x01\n\x08Renderer\x12@\n\x06Render\x12\x19.metasim.v1.RenderRequest\x1a\x17.metasim.v1.RenderReply(\x01\x30\x01\x12\x45\n\x08\x44\x65scribe\x12\x1b.metasim.v1.DescribeRequest\x1a\x1c.metasim.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'metasim.v1.render_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VIEWTRANSFORM']._serialized_start=2033
-  _globals['_VIEWTRANSFORM']._serialized_end=2133
-  _globals['_OUTPUT']._serialized_start=2136
-  _globals['_OUTPUT']._serialized_end=2315
-  _globals['_CODE']._serialized_start=2318
-  _globals['_CODE']._serialized_end=2491
+  _globals['_VIEWTRANSFORM']._serialized_start=2387
+  _globals['_VIEWTRANSFORM']._serialized_end=2487
+  _globals['_OUTPUT']._serialized_start=2490
+  _globals['_OUTPUT']._serialized_end=2669
+  _globals['_DIFFERENCE']._serialized_start=2671
+  _globals['_DIFFERENCE']._serialized_end=2788
+  _globals['_CODE']._serialized_start=2791
+  _globals['_CODE']._serialized_end=2964
   _globals['_RENDERREQUEST']._serialized_start=88
   _globals['_RENDERREQUEST']._serialized_end=205
   _globals['_RENDERREPLY']._serialized_start=208
@@ -50,29 +52,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSET']._serialized_start=458
   _globals['_ASSET']._serialized_end=493
   _globals['_RENDERTASK']._serialized_start=496
-  _globals['_RENDERTASK']._serialized_end=707
-  _globals['_RENDERSETTINGS']._serialized_start=710
-  _globals['_RENDERSETTINGS']._serialized_end=877
-  _globals['_COLUMN']._serialized_start=880
-  _globals['_COLUMN']._serialized_end=1026
-  _globals['_RENDERRESULT']._serialized_start=1029
-  _globals['_RENDERRESULT']._serialized_end=1201
-  _globals['_LAYER']._serialized_start=1203
-  _globals['_LAYER']._serialized_end=1282
-  _globals['_RECTANGLE']._serialized_start=1284
-  _globals['_RECTANGLE']._serialized_end=1360
-  _globals['_BOX']._serialized_start=1363
-  _globals['_BOX']._serialized_end=1501
-  _globals['_COLUMNRESULT']._serialized_start=1503
-  _globals['_COLUMNRESULT']._serialized_end=1610
-  _globals['_TIMING']._serialized_start=1612
-  _globals['_TIMING']._serialized_end=1707
-  _globals['_TASKERROR']._serialized_start=1709
-  _globals['_TASKERROR']._serialized_end=1781
-  _globals['_DESCRIBEREQUEST']._serialized_start=1783
-  _globals['_DESCRIBEREQUEST']._serialized_end=1800
-  _globals['_DESCRIBERESPONSE']._serialized_start=1803
-  _globals['_DESCRIBERESPONSE']._serialized_end=2031
-  _globals['_RENDERER']._serialized_start=2494
-  _globals['_RENDERER']._serialized_end=2641
+  _globals['_RENDERTASK']._serialized_end=794
+  _globals['_RENDERSETTINGS']._serialized_start=797
+  _globals['_RENDERSETTINGS']._serialized_end=964
+  _globals['_PROBESETTINGS']._serialized_start=966
+  _globals['_PROBESETTINGS']._serialized_end=1062
+  _globals['_COLUMN']._serialized_start=1065
+  _globals['_COLUMN']._serialized_end=1244
+  _globals['_RENDERRESULT']._serialized_start=1247
+  _globals['_RENDERRESULT']._serialized_end=1419
+  _globals['_LAYER']._serialized_start=1421
+  _globals['_LAYER']._serialized_end=1500
+  _globals['_RECTANGLE']._serialized_start=1502
+  _globals['_RECTANGLE']._serialized_end=1578
+  _globals['_BOX']._serialized_start=1581
+  _globals['_BOX']._serialized_end=1719
+  _globals['_COLUMNRESULT']._serialized_start=1722
+  _globals['_COLUMNRESULT']._serialized_end=1897
+  _globals['_AUDIT']._serialized_start=1899
+  _globals['_AUDIT']._serialized_end=1964
+  _globals['_TIMING']._serialized_start=1966
+  _globals['_TIMING']._serialized_end=2061
+  _globals['_TASKERROR']._serialized_start=2063
+  _globals['_TASKERROR']._serialized_end=2135
+  _globals['_DESCRIBEREQUEST']._serialized_start=2137
+  _globals['_DESCRIBEREQUEST']._serialized_end=2154
+  _globals['_DESCRIBERESPONSE']._serialized_start=2157
+  _globals['_DESCRIBERESPONSE']._serialized_end=2385
+  _globals['_RENDERER']._serialized_start=2967
+  _globals['_RENDERER']._serialized_end=3114
 # @@protoc_insertion_point(module_scope)

@@ -87,6 +87,37 @@ OUTPUT_BOXES: Output.ValueType  # 7
 """RenderResult.boxes"""
 Global___Output: _TypeAlias = Output  # noqa: Y015
 
+class _Difference:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DifferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Difference.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIFFERENCE_UNSPECIFIED: _Difference.ValueType  # 0
+    """As DIFFERENCE_CENTRAL."""
+    DIFFERENCE_CENTRAL: _Difference.ValueType  # 1
+    """From one step below to one step above: two renders a column."""
+    DIFFERENCE_FORWARD: _Difference.ValueType  # 2
+    """From the unperturbed scene to one step above, or, where that leaves the range, from one step below: one render."""
+    DIFFERENCE_SIMULTANEOUS: _Difference.ValueType  # 3
+    """All columns at once (SPSA, Spall 1992): from every column's step backwards to every column's step forwards, two
+    renders in all. A step that would leave its column's range is not taken. `Column.backward` holds the signs.
+    """
+
+class Difference(_Difference, metaclass=_DifferenceEnumTypeWrapper): ...
+
+DIFFERENCE_UNSPECIFIED: Difference.ValueType  # 0
+"""As DIFFERENCE_CENTRAL."""
+DIFFERENCE_CENTRAL: Difference.ValueType  # 1
+"""From one step below to one step above: two renders a column."""
+DIFFERENCE_FORWARD: Difference.ValueType  # 2
+"""From the unperturbed scene to one step above, or, where that leaves the range, from one step below: one render."""
+DIFFERENCE_SIMULTANEOUS: Difference.ValueType  # 3
+"""All columns at once (SPSA, Spall 1992): from every column's step backwards to every column's step forwards, two
+renders in all. A step that would leave its column's range is not taken. `Column.backward` holds the signs.
+"""
+Global___Difference: _TypeAlias = Difference  # noqa: Y015
+
 class _Code:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -271,6 +302,8 @@ class RenderTask(_message.Message):
     OUTPUTS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
+    IMAGE_GRADIENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique among the unanswered tasks of the stream, 1 to 256 characters. The answer carries it."""
     seed: _builtins.int
@@ -289,6 +322,16 @@ class RenderTask(_message.Message):
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]:
         """Columns of the Jacobian to probe. Each (node, attribute) at most once."""
 
+    @_builtins.property
+    def probes(self) -> Global___ProbeSettings:
+        """How the columns are probed. Default (absent): by central differences, each in the region that can change."""
+
+    @_builtins.property
+    def image_gradient(self) -> _tensor_pb2.Tensor:
+        """∂loss/∂image, [height, width, 3] float32 or float16, per display value. With it, columns return the derivative of the
+        loss, one number each, instead of the derivative of the image (vector-Jacobian product).
+        """
+
     def __init__(
         self,
         *,
@@ -299,10 +342,12 @@ class RenderTask(_message.Message):
         outputs: _abc.Iterable[Global___Output.ValueType] | None = ...,
         columns: _abc.Iterable[Global___Column] | None = ...,
         timeout_s: _builtins.float = ...,
+        probes: Global___ProbeSettings | None = ...,
+        image_gradient: _tensor_pb2.Tensor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["scene", b"scene", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image_gradient", b"image_gradient", "probes", b"probes", "scene", b"scene", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "id", b"id", "outputs", b"outputs", "scene", b"scene", "seed", b"seed", "settings", b"settings", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "id", b"id", "image_gradient", b"image_gradient", "outputs", b"outputs", "probes", b"probes", "scene", b"scene", "seed", b"seed", "settings", b"settings", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,8 +395,35 @@ class RenderSettings(_message.Message):
 Global___RenderSettings: _TypeAlias = RenderSettings  # noqa: Y015
 
 @_typing.final
+class ProbeSettings(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    FULL_FRAME_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    difference: Global___Difference.ValueType
+    full_frame: _builtins.bool
+    """Renders the whole frame for every column, instead of the region that can change."""
+    samples: _builtins.int
+    """Samples per pixel of the probes. Default (0): settings.samples."""
+    def __init__(
+        self,
+        *,
+        difference: Global___Difference.ValueType = ...,
+        full_frame: _builtins.bool = ...,
+        samples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "full_frame", b"full_frame", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeSettings: _TypeAlias = ProbeSettings  # noqa: Y015
+
+@_typing.final
 class Column(_message.Message):
-    """A column of the Jacobian: the derivative of the image with respect to one attribute, by central differences."""
+    """A column of the Jacobian: the derivative of the image with respect to one attribute, by finite differences."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -360,16 +432,25 @@ class Column(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     MINIMUM_FIELD_NUMBER: _builtins.int
     MAXIMUM_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
+    BACKWARD_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node.id"""
     attribute: _scene_pb2.Attribute.ValueType
     step: _builtins.float
-    """Step to each side, in the attribute's unit. > 0"""
+    """Step to each side, in the attribute's unit. >= 0. Default (0): the worker's choice, which moves the projection of
+    the node and of what hangs below it by about half a pixel at most.
+    """
     minimum: _builtins.float
     """Range of the attribute, inclusive. A step that would leave it is not taken: the difference is one-sided.
-    Default (absent): unbounded. The attribute's value must lie inside, and at least one step must fit.
+    Default (absent): unbounded. The attribute's value must lie inside, and at least one step must fit; a step of the
+    worker's choice is made to fit.
     """
     maximum: _builtins.float
+    audit: _builtins.bool
+    """Renders the column in the whole frame as well, and reports how well the region did."""
+    backward: _builtins.bool
+    """Steps downwards instead of upwards. Of a central difference it turns the signs of difference and span alone."""
     def __init__(
         self,
         *,
@@ -378,10 +459,12 @@ class Column(_message.Message):
         step: _builtins.float = ...,
         minimum: _builtins.float | None = ...,
         maximum: _builtins.float | None = ...,
+        audit: _builtins.bool = ...,
+        backward: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "attribute", b"attribute", "maximum", b"maximum", "minimum", b"minimum", "node", b"node", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "attribute", b"attribute", "audit", b"audit", "backward", b"backward", "maximum", b"maximum", "minimum", b"minimum", "node", b"node", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
@@ -537,15 +620,30 @@ class ColumnResult(_message.Message):
     REGION_FIELD_NUMBER: _builtins.int
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     SPAN_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
     span: _builtins.float
-    """Upper minus lower value of the attribute, in its unit. > 0. The derivative is difference / span."""
+    """Value of the attribute at the end of the step minus at its beginning, in its unit. Not 0; < 0 where the step went
+    downwards. The derivative is difference / span.
+    """
+    product: _builtins.float
+    """With an image gradient: Σ image_gradient · difference / span, the derivative of the loss."""
+    samples: _builtins.int
+    """Samples taken for this column: pixels of its renders times samples per pixel. Audits are not counted."""
     @_builtins.property
     def region(self) -> Global___Rectangle:
         """Where in the image `difference` lies, in whole pixels; zero elsewhere. Width and height 0: no pixel changes."""
 
     @_builtins.property
     def difference(self) -> _tensor_pb2.Tensor:
-        """[height, width, 3] float16: display values (not clipped to 8 bit) at the upper step minus at the lower step."""
+        """[height, width, 3] float16: display values (not clipped to 8 bit) at the end of the step minus at its beginning.
+        Absent with an image gradient. With DIFFERENCE_SIMULTANEOUS the first column holds it for all.
+        """
+
+    @_builtins.property
+    def audit(self) -> Global___Audit:
+        """Of a column that asks for it."""
 
     def __init__(
         self,
@@ -553,14 +651,47 @@ class ColumnResult(_message.Message):
         region: Global___Rectangle | None = ...,
         difference: _tensor_pb2.Tensor | None = ...,
         span: _builtins.float = ...,
+        product: _builtins.float = ...,
+        audit: Global___Audit | None = ...,
+        samples: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "region", b"region"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "difference", b"difference", "region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "region", b"region", "span", b"span"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "difference", b"difference", "product", b"product", "region", b"region", "samples", b"samples", "span", b"span"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ColumnResult: _TypeAlias = ColumnResult  # noqa: Y015
+
+@_typing.final
+class Audit(_message.Message):
+    """How a column's region compares with the whole frame, in single precision before it is packed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_NORM_FIELD_NUMBER: _builtins.int
+    FRAME_NORM_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    region_norm: _builtins.float
+    """Euclidean norm of the difference in the region"""
+    frame_norm: _builtins.float
+    """The same of the whole frame"""
+    product: _builtins.float
+    """Σ of their products: the cosine is product / (region_norm · frame_norm)"""
+    def __init__(
+        self,
+        *,
+        region_norm: _builtins.float = ...,
+        frame_norm: _builtins.float = ...,
+        product: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frame_norm", b"frame_norm", "product", b"product", "region_norm", b"region_norm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Audit: _TypeAlias = Audit  # noqa: Y015
 
 @_typing.final
 class Timing(_message.Message):
