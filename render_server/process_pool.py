@@ -48,6 +48,21 @@ class ProcessPool:
         self._processes: list[EngineProcess] = []
         self._keepers: list[asyncio.Task[None]] = []
 
+    @property
+    def busy(self) -> int:
+        """Processes that are rendering."""
+        return sum(bool(process.jobs) for process in self._processes)
+
+    @property
+    def queued(self) -> int:
+        """Jobs that wait for a process."""
+        return sum(not job.answered for job in self._queue)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids."""
+        return [process.pid for process in self._processes]
+
     async def start(self) -> None:
         """Starts the processes and returns when all of them have rendered an image.
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib.metadata
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 
@@ -12,6 +14,7 @@ from metasim.v1 import render_pb2 as pb
 from render_server.assets import AssetCache, AssetRefused
 from render_server.limits import Limits
 from render_server.process_pool import ProcessPool
+from render_server.resident import total_resident_bytes
 from render_server.stream import TaskStream
 
 #: Full name of the service, as health checks and reflection know it.
@@ -81,6 +84,11 @@ class RenderService:
             tasks_failed=self._pool.tasks_failed,
             renders=self._pool.renders,
             process_restarts=self._pool.restarts,
+            host=socket.gethostname(),
+            busy_processes=self._pool.busy,
+            queued_tasks=self._pool.queued,
+            streams=len(self._streams),
+            memory_bytes=total_resident_bytes([os.getpid(), *self._pool.pids]),
         )
         response.MergeFrom(self._pool.description)
         return response

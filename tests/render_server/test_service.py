@@ -1,5 +1,6 @@
 """The service over the wire, with the fake engine: every task is answered once, and nothing a client says ends it."""
 
+import socket
 from collections.abc import Iterator
 
 import grpc
@@ -218,3 +219,7 @@ def test_health_reflection_and_description(fake: Server) -> None:
         assert (description.slots, description.processes) == (4, 1)
         assert description.version == "0.1.0"
         assert description.uptime_s > 0
+        assert description.host == socket.gethostname()
+        assert (description.busy_processes, description.queued_tasks, description.streams) == (0, 0, 0)
+        assert description.memory_bytes > 20 << 20
+        assert (description.encrypted, description.authenticated) == (False, False)

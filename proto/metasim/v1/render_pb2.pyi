@@ -734,20 +734,24 @@ class TaskError(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_S_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     code: Global___Code.ValueType
     message: _builtins.str
     """One line: the field, its value, what is allowed."""
+    retry_after_s: _builtins.float
+    """With CODE_RESOURCE_EXHAUSTED: when to send the task here again, in seconds. 0: never, it exceeds this worker's limits."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         code: Global___Code.ValueType = ...,
         message: _builtins.str = ...,
+        retry_after_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "id", b"id", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "id", b"id", "message", b"message", "retry_after_s", b"retry_after_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -783,6 +787,14 @@ class DescribeResponse(_message.Message):
     TASKS_FAILED_FIELD_NUMBER: _builtins.int
     RENDERS_FIELD_NUMBER: _builtins.int
     PROCESS_RESTARTS_FIELD_NUMBER: _builtins.int
+    PROCESS_RECYCLES_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    BUSY_PROCESSES_FIELD_NUMBER: _builtins.int
+    QUEUED_TASKS_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    ENCRYPTED_FIELD_NUMBER: _builtins.int
+    AUTHENTICATED_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Of the worker's software, e.g. "0.1.0" """
     engine: _builtins.str
@@ -792,12 +804,34 @@ class DescribeResponse(_message.Message):
     device: _builtins.str
     """e.g. "cpu" """
     slots: _builtins.int
+    """Of each stream. 0: the worker is starting or draining."""
     processes: _builtins.int
+    """Engine processes that it is to have"""
     uptime_s: _builtins.float
     tasks_done: _builtins.int
+    """Answered with a result"""
     tasks_failed: _builtins.int
+    """Refused or failed"""
     renders: _builtins.int
+    """Images rendered, probes included"""
     process_restarts: _builtins.int
+    """Processes replaced because they crashed or hung"""
+    process_recycles: _builtins.int
+    """Processes replaced between tasks because of their memory or their number of tasks"""
+    host: _builtins.str
+    """Name of the worker's machine or container"""
+    busy_processes: _builtins.int
+    """That are rendering now"""
+    queued_tasks: _builtins.int
+    """Of all streams: accepted and not begun"""
+    streams: _builtins.int
+    """Clients that are connected"""
+    memory_bytes: _builtins.int
+    """Resident set of the worker and its processes"""
+    encrypted: _builtins.bool
+    """Listens with TLS"""
+    authenticated: _builtins.bool
+    """Requires a token or a client's certificate"""
     def __init__(
         self,
         *,
@@ -812,10 +846,18 @@ class DescribeResponse(_message.Message):
         tasks_failed: _builtins.int = ...,
         renders: _builtins.int = ...,
         process_restarts: _builtins.int = ...,
+        process_recycles: _builtins.int = ...,
+        host: _builtins.str = ...,
+        busy_processes: _builtins.int = ...,
+        queued_tasks: _builtins.int = ...,
+        streams: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        encrypted: _builtins.bool = ...,
+        authenticated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "engine", b"engine", "engine_version", b"engine_version", "process_restarts", b"process_restarts", "processes", b"processes", "renders", b"renders", "slots", b"slots", "tasks_done", b"tasks_done", "tasks_failed", b"tasks_failed", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "busy_processes", b"busy_processes", "device", b"device", "encrypted", b"encrypted", "engine", b"engine", "engine_version", b"engine_version", "host", b"host", "memory_bytes", b"memory_bytes", "process_recycles", b"process_recycles", "process_restarts", b"process_restarts", "processes", b"processes", "queued_tasks", b"queued_tasks", "renders", b"renders", "slots", b"slots", "streams", b"streams", "tasks_done", b"tasks_done", "tasks_failed", b"tasks_failed", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
