@@ -1,21 +1,18 @@
 """Files that tasks refer to, by content hash, in a folder of bounded size."""
 
+import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
 from metasim.hashing import content_hash, is_content_hash
 
-from render_server.errors import RenderServerError
+from render_server.decoded_size import AssetRefused, AssetTooLarge, check_decoded_size
 from render_server.limits import Limits
 
 
-class AssetRefused(RenderServerError):  # noqa: N818
-    """What was sent is not what it is called, or does not fit."""
-
-
-class AssetTooLarge(AssetRefused):
-    """One asset, or those that are in use together, exceed the worker's limits."""
+class AssetNotKept(AssetTooLarge):
+    """The worker's disk did not take it."""
 
 
 class AssetCache:
@@ -61,6 +58,7 @@ class AssetCache:
         Raises:
             AssetRefused: `name` is not the content hash of `data`.
             AssetTooLarge: it exceeds a limit.
+            AssetNotKept: it could not be written.
         """
         if not is_content_hash(name):
             raise AssetRefused(f"asset.hash is {name[:80]!r}; it must be 64 lower-case hexadecimal digits (SHA-256)")
@@ -71,10 +69,18 @@ class AssetCache:
         found = content_hash(data)
         if found != name:
             raise AssetRefused(f"asset.hash is {name}, but the hash of its {len(data)} bytes is {found}")
+        check_decoded_size(name, data, self._limits)
         self._make_room(name, len(data))
         part = self._folder / f"{name}.part"
-        part.write_bytes(data)
-        part.rename(self._folder / name)
+        try:
+            part.write_bytes(data)
+            part.rename(self._folder / name)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise AssetNotKept(
+                f"asset {name} of {len(data)} bytes could not be kept on the worker's disk: {error.strerror}"
+            ) from error
         self._sizes[name] = len(data)
         self._total += len(data)
 

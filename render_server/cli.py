@@ -3,9 +3,9 @@
 import asyncio
 import importlib.metadata
 import json
-import logging
 import os
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -43,60 +43,176 @@ def _options(
 def serve(
     host: Annotated[
         str,
-        typer.Option(help="Address to listen on. 127.0.0.1: this machine alone; 0.0.0.0: every network it is in."),
+        typer.Option(
+            envvar="METASIM_RENDER_HOST",
+            help="Address to listen on. 127.0.0.1: this machine alone; 0.0.0.0: every network it is in.",
+        ),
     ] = "127.0.0.1",
+    # Without a variable: Kubernetes sets METASIM_RENDER_PORT to a URL where a service is called metasim-render.
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on. 0: a free one.")] = 50051,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Engine processes. Default: one per CPU that this process may use.")
+        int | None,
+        typer.Option(
+            min=1,
+            envvar="METASIM_RENDER_WORKERS",
+            help="Engine processes. Default: one per CPU that this process may use.",
+        ),
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="blender; raster (sprite scenes, no Blender needed); fake (blobs, for tests).")
+        str,
+        typer.Option(
+            envvar="METASIM_RENDER_ENGINE",
+            help="blender; raster (sprite scenes, no Blender needed); fake (blobs, for tests).",
+        ),
     ] = "blender",
     queue: Annotated[
         int | None,
         typer.Option(
             min=0,
+            envvar="METASIM_RENDER_QUEUE",
             help="Tasks that a client may send beyond one per process. Default: 2 per process.",
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="METASIM_RENDER_TLS_CERT", metavar="FILE", help="Encrypt: the server's certificate chain, PEM."
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(envvar="METASIM_RENDER_TLS_KEY", metavar="FILE", help="The certificate's private key, PEM."),
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="METASIM_RENDER_TLS_CLIENT_CA",
+            metavar="FILE",
+            help="Mutual TLS: take only clients with a certificate of these authorities, PEM.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="METASIM_RENDER_TOKEN_FILE",
+            metavar="FILE",
+            help="Take only calls with the metadata 'authorization: Bearer TOKEN', TOKEN being what stands in this "
+            "file. Health checks need none.",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            envvar="METASIM_RENDER_INSECURE",
+            help="Listen to other machines without TLS and token. For networks in which every machine is trusted.",
+        ),
+    ] = False,
+    metrics_port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            envvar="METASIM_RENDER_METRICS_PORT",
+            help="Serve metrics for Prometheus on this port of --host, without TLS or token. 0: none.",
+        ),
+    ] = 0,
+    log_level: Annotated[
+        str,
+        typer.Option(envvar="METASIM_RENDER_LOG_LEVEL", help="Least level to log: debug, info, warning or error."),
+    ] = "info",
+    log_format: Annotated[
+        str,
+        typer.Option(envvar="METASIM_RENDER_LOG_FORMAT", help="text, or json: one JSON object per line."),
+    ] = "text",
+    max_memory: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            envvar="METASIM_RENDER_MAX_MEMORY",
+            metavar="MB",
+            help="Memory that one engine process may hold, in MB: beyond it the process is ended at once, from three "
+            "quarters of it on it is replaced after its task. 0: unbounded. Default: its share of 80 % of the memory "
+            "of this machine or container.",
+        ),
+    ] = None,
+    recycle_after: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            envvar="METASIM_RENDER_RECYCLE_AFTER",
+            metavar="N",
+            help="Replace each engine process after N tasks. 0: never.",
+        ),
+    ] = 0,
     task_timeout_s: Annotated[
         float, typer.Option(min=0.001, help="A process that takes longer for one task is taken to hang and replaced.")
     ] = 300.0,
     max_nodes: Annotated[int, typer.Option(min=1, max=65534, help="Nodes that a scene may have.")] = 10_000,
     max_pixels: Annotated[int, typer.Option(min=1, help="Pixels that an image may have.")] = 4096 * 4096,
     max_samples: Annotated[int, typer.Option(min=1, help="Samples per pixel that a task may ask for.")] = 65_536,
+    max_total_samples: Annotated[
+        float, typer.Option(min=1, help="Samples that a task may ask for, of all pixels of all its renders.")
+    ] = 1e12,
+    max_texture_pixels: Annotated[int, typer.Option(min=1, help="Pixels that a texture may have.")] = 4096 * 4096,
+    max_vertices: Annotated[int, typer.Option(min=1, help="Vertices that a mesh may have.")] = 20_000_000,
     max_asset_mib: Annotated[int, typer.Option(min=1, help="Size that one texture or mesh may have.")] = 64,
-    cache_mib: Annotated[int, typer.Option(min=1, help="Disk space for textures and meshes.")] = 1024,
+    cache_mib: Annotated[
+        int, typer.Option(min=1, envvar="METASIM_RENDER_CACHE_MIB", help="Disk space for textures and meshes.")
+    ] = 1024,
     max_message_mib: Annotated[int, typer.Option(min=1, max=2047, help="Size that one gRPC message may have.")] = 256,
+    max_clients: Annotated[int, typer.Option(min=1, help="Clients that may be connected.")] = 64,
+    max_held_tasks: Annotated[
+        int, typer.Option(min=1, help="Unanswered tasks of all clients; more are told to come again later.")
+    ] = 1024,
+    max_held_mib: Annotated[
+        int, typer.Option(min=1, help="Size of these and of unread answers; the same happens beyond it.")
+    ] = 1024,
+    gpu_locks: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="METASIM_RENDER_GPU_LOCKS",
+            metavar="FOLDER",
+            help="Folder that all workers of this machine share, to agree on a GPU for each. Containers need a common "
+            "volume there. Default: a folder for temporary files.",
+        ),
+    ] = None,
     stop_with_stdin: Annotated[
         bool, typer.Option("--stop-with-stdin", help="End at once when standard input is closed.")
     ] = False,
     fake_service_ms: Annotated[
         float, typer.Option(min=0, help="With --engine fake: time that a task takes at least, in milliseconds.")
     ] = 0.0,
-    log_level: Annotated[str, typer.Option(help="Least level to log: debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the rendering service until SIGTERM or Ctrl-C.
 
     Prints one line on standard output when it is ready: a JSON object whose "address" is what to give to a trainer's
     --renderer. On SIGTERM or Ctrl-C it finishes what is being rendered, gives back the rest and exits with 0.
+
+    A worker that listens to other machines needs TLS, a token or --insecure.
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # Its C core writes lines of its own beside our messages.
     # Only now, so that --help does not wait for gRPC.
     from metasim.memory import keep_freed_memory
 
     from render_server.engines import ENGINES
-    from render_server.errors import EngineUnavailable, RenderServerError
+    from render_server.errors import RenderServerError
     from render_server.limits import Limits
-    from render_server.server import AddressUnusable, ServerSettings, serve
+    from render_server.log_format import LOG_FORMATS, LOG_LEVELS, configure_logging
+    from render_server.security import SecurityUnusable, load_security, refuse_exposure
+    from render_server.server import UNUSABLE, ServerSettings, serve
+    from render_server.wear import WearLimits, memory_share
 
-    if engine not in ENGINES:
-        _fail(f"--engine {engine!r} is unknown; allowed: {', '.join(ENGINES)}", 2)
-    levels = {"debug", "info", "warning", "error"}
-    if log_level not in levels:
-        _fail(f"--log-level {log_level!r} is unknown; allowed: debug, info, warning, error", 2)
+    _require("--engine", engine, ENGINES)
+    _require("--log-level", log_level, LOG_LEVELS)
+    _require("--log-format", log_format, LOG_FORMATS)
+    configure_logging(log_level, log_format)
+    try:
+        security = load_security(tls_cert, tls_key, tls_client_ca, token_file)
+        refuse_exposure(host, security, insecure=insecure)
+    except SecurityUnusable as error:
+        _fail(str(error), 2)
     keep_freed_memory()
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     count = workers if workers is not None else len(os.sched_getaffinity(0))
     settings = ServerSettings(
         engine=engine,
@@ -108,13 +224,24 @@ def serve(
             nodes=max_nodes,
             pixels=max_pixels,
             samples=max_samples,
+            total_samples=int(max_total_samples),
             asset_bytes=max_asset_mib << 20,
+            texture_pixels=max_texture_pixels,
+            vertices=max_vertices,
             cache_bytes=cache_mib << 20,
             message_bytes=max_message_mib << 20,
+            held_tasks=max_held_tasks,
+            held_bytes=max_held_mib << 20,
+            streams=max_clients,
             task_timeout_s=task_timeout_s,
         ),
         service_time_s=fake_service_ms / 1000,
         stop_with_stdin=stop_with_stdin,
+        security=security,
+        wear=WearLimits(recycle_after, memory_share(count) if max_memory is None else max_memory << 20),
+        metrics_port=metrics_port,
+        log_format=log_format,
+        gpu_locks=gpu_locks,
     )
 
     def announce(address: str) -> None:
@@ -122,13 +249,18 @@ def serve(
 
     try:
         asyncio.run(serve(settings, announce))
-    except (AddressUnusable, EngineUnavailable) as error:
+    except UNUSABLE as error:
         _fail(str(error), 2)
     except RenderServerError as error:
         _fail(str(error), 1)
 
 
-def _fail(message: str, status: int) -> None:
+def _require(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        _fail(f"{option} {value!r} is unknown; allowed: {', '.join(allowed)}", 2)
+
+
+def _fail(message: str, status: int) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(status)
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import enum
+import math
 import socket
 import struct
 from dataclasses import dataclass
 
-_HEADER = struct.Struct("<BdIQ")
+_HEADER = struct.Struct("<BQ5dIQ")
 
 
 class Kind(enum.IntEnum):
@@ -19,6 +20,8 @@ class Kind(enum.IntEnum):
     FAILED = 4  # Process: the renderer broke down; `body` is the error's line.
     TOO_LARGE = 5  # Process: the reply exceeds the message limit; `body` is the error's line.
     UNUSABLE = 6  # Process, instead of READY: this machine cannot run the engine; `body` is the error's line.
+    CANCEL = 7  # Front: the task of that number is not wanted any more; without effect once it has begun.
+    SKIPPED = 8  # Process: the task was cancelled, or its deadline passed, before it began.
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,27 @@ class Frame:
     Attributes:
         kind: what it says.
         body: its content.
-        queue_s: with TASK: how long the task waited at the front.
+        number: with TASK: counts the tasks of the process; with CANCEL: the number of the task.
+        queue_s: with TASK and RESULT: how long the task waited at the front.
+        deadline_s: with TASK: when it must have begun, by the machine's monotonic clock.
+        build_s, render_s, encode_s: with RESULT: where the time went.
         renders: with RESULT: images rendered for the task.
     """
 
     kind: Kind
     body: bytes = b""
+    number: int = 0
     queue_s: float = 0.0
+    deadline_s: float = math.inf
+    build_s: float = 0.0
+    render_s: float = 0.0
+    encode_s: float = 0.0
     renders: int = 0
 
     def header(self) -> bytes:
         """What precedes `body` on the socket."""
-        return _HEADER.pack(self.kind, self.queue_s, self.renders, len(self.body))
+        times = self.queue_s, self.deadline_s, self.build_s, self.render_s, self.encode_s
+        return _HEADER.pack(self.kind, self.number, *times, self.renders, len(self.body))
 
     def text(self) -> str:
         """`body` of the kinds that carry an error's line."""
@@ -60,9 +72,9 @@ def receive(connection: socket.socket) -> Frame | None:
     header = _receive_exactly(connection, _HEADER.size)
     if header is None:
         return None
-    kind, queue_s, renders, length = _HEADER.unpack(header)
+    kind, *fields, length = _HEADER.unpack(header)
     body = _receive_exactly(connection, length)
-    return None if body is None else Frame(Kind(kind), bytes(body), queue_s, renders)
+    return None if body is None else Frame(Kind(kind), bytes(body), *fields)
 
 
 async def read(reader: asyncio.StreamReader) -> Frame:
@@ -71,8 +83,8 @@ async def read(reader: asyncio.StreamReader) -> Frame:
     Raises:
         asyncio.IncompleteReadError: the process has gone.
     """
-    kind, queue_s, renders, length = _HEADER.unpack(await reader.readexactly(_HEADER.size))
-    return Frame(Kind(kind), await reader.readexactly(length), queue_s, renders)
+    kind, *fields, length = _HEADER.unpack(await reader.readexactly(_HEADER.size))
+    return Frame(Kind(kind), await reader.readexactly(length), *fields)
 
 
 def _receive_exactly(connection: socket.socket, length: int) -> bytearray | None:

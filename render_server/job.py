@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from metasim.v1 import render_pb2 as pb
 
-#: Sends the answer to a job, a serialized RenderReply, to the client that asked.
-Answer = Callable[["Job", bytes], None]
+#: Sends the answer to a job, a serialized RenderReply, to the client that asked. With the code of an error.
+Answer = Callable[["Job", bytes, pb.Code.ValueType | None], None]
 
 
 @dataclass(eq=False)
@@ -21,9 +21,10 @@ class Job:
         received_s: when it arrived.
         deadline_s: when the client no longer wants it.
         attempts: how often a process has failed at it.
-        begun: whether a process has it.
+        begun: whether a process is rendering it, as far as the front knows.
         answered: whether its answer is on the way.
         timer: gives it up at its deadline if it has not begun.
+        withdraw: while a process holds it for later: keeps the process from beginning it.
     """
 
     id: str
@@ -36,21 +37,24 @@ class Job:
     begun: bool = False
     answered: bool = False
     timer: asyncio.TimerHandle | None = None
+    withdraw: Callable[[], None] | None = None
 
-    def finish(self, reply: bytes) -> None:
+    def finish(self, reply: bytes, code: pb.Code.ValueType | None = None) -> None:
         """Answers with a serialized reply, unless the job has been answered."""
         if not self.answered:
             self.answered = True
             if self.timer is not None:
                 self.timer.cancel()
-            self.answer(self, reply)
+            self.answer(self, reply, code)
 
-    def fail(self, code: pb.Code.ValueType, message: str) -> None:
-        """Answers with an error, unless the job has been answered."""
-        self.finish(error_reply(self.id, code, message))
+    def fail(self, code: pb.Code.ValueType, message: str, retry_after_s: float = 0.0) -> None:
+        """Answers with an error, unless the job has been answered. A process that has not begun it never will."""
+        if not self.answered and self.withdraw is not None:
+            self.withdraw()
+        self.finish(error_reply(self.id, code, message, retry_after_s), code)
 
 
-def error_reply(task_id: str, code: pb.Code.ValueType, message: str) -> bytes:
+def error_reply(task_id: str, code: pb.Code.ValueType, message: str, retry_after_s: float = 0.0) -> bytes:
     """A serialized RenderReply with an error of one line."""
-    error = pb.TaskError(id=task_id, code=code, message=" ".join(message.split()))
+    error = pb.TaskError(id=task_id, code=code, message=" ".join(message.split()), retry_after_s=retry_after_s)
     return pb.RenderReply(error=error).SerializeToString()

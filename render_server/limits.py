@@ -15,16 +15,28 @@ class Limits:
     pixels: int = 4096 * 4096
     #: Samples per pixel.
     samples: int = 65_536
+    #: Samples in total: of all pixels of all renders of a task, as if every probe took the whole frame.
+    total_samples: int = 10**12
     #: Bounces of light between surfaces.
     bounces: int = 64
     #: Columns of the Jacobian in one task.
     columns: int = 10_000
     #: Size of one asset.
     asset_bytes: int = 64 << 20
+    #: Size of one texture once it is decoded, in pixels.
+    texture_pixels: int = 4096 * 4096
+    #: Vertices of one mesh once it is loaded, and as many faces.
+    vertices: int = 20_000_000
     #: Size of all assets that the worker keeps on its disk.
     cache_bytes: int = 1 << 30
     #: Size of one message on the wire, either way. gRPC's own default of 4 MiB is too small for large images.
     message_bytes: int = 256 << 20
+    #: Unanswered tasks of all clients together.
+    held_tasks: int = 1024
+    #: Size of these, and of the answers that their clients have not taken yet.
+    held_bytes: int = 1 << 30
+    #: Clients that may be connected.
+    streams: int = 64
     #: Longest time in a process that a task may take before it counts as hanging.
     task_timeout_s: float = 300.0
 

@@ -8,9 +8,12 @@ import argparse
 import ctypes
 import logging
 import os
+import select
 import signal
 import socket
 import tempfile
+import time
+from collections import deque
 from pathlib import Path
 
 from metasim.memory import keep_freed_memory
@@ -20,6 +23,7 @@ from metasim.v1 import scene_pb2
 from render_server.engines import Engine, create_engine
 from render_server.errors import EngineUnavailable, InvalidTask, RenderServerError
 from render_server.frames import Frame, Kind, receive, send
+from render_server.log_format import LOG_FORMATS, configure_logging
 from render_server.validation import required_assets
 
 _PR_SET_PDEATHSIG = 1
@@ -41,8 +45,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--assets", type=Path, required=True, help="folder of the assets, each named by its hash")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for temporary files")
     parser.add_argument("--message-bytes", type=int, required=True, help="largest reply")
+    parser.add_argument("--log-format", choices=LOG_FORMATS, default="text")
+    parser.add_argument("--log-level", default="warning")
     options = parser.parse_args(arguments)
     _die_with(options.front)
+    configure_logging(options.log_level, options.log_format)
     keep_freed_memory()
     tempfile.tempdir = str(options.scratch)
     with socket.socket(fileno=options.descriptor) as connection:
@@ -54,8 +61,39 @@ def main(arguments: list[str] | None = None) -> None:
             send(connection, Frame(Kind.UNUSABLE, str(error).encode()))
             return
         send(connection, Frame(Kind.READY, _description(engine).SerializeToString()))
-        while (frame := receive(connection)) is not None:
-            send(connection, _answer(engine, frame, options.assets, options.message_bytes))
+        inbox = _Inbox(connection)
+        while (frame := inbox.next()) is not None:
+            if inbox.unwanted(frame):
+                send(connection, Frame(Kind.SKIPPED))
+            else:
+                send(connection, _answer(engine, frame, options.assets, options.message_bytes))
+
+
+class _Inbox:
+    """The tasks that have come, and which of them are not wanted any more."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._tasks: deque[Frame] = deque()
+        self._cancelled: set[int] = set()
+
+    def next(self) -> Frame | None:
+        """The next task; None once the front has gone. Takes in all that the front has said until now."""
+        while not self._tasks or select.select((self._connection,), (), (), 0)[0]:
+            frame = receive(self._connection)
+            if frame is None:
+                return None
+            if frame.kind == Kind.CANCEL:
+                self._cancelled.add(frame.number)
+            else:
+                self._tasks.append(frame)
+        return self._tasks.popleft()
+
+    def unwanted(self, task: Frame) -> bool:
+        """Whether it was cancelled, or its deadline has passed."""
+        cancelled = task.number in self._cancelled
+        self._cancelled = {number for number in self._cancelled if number > task.number}
+        return cancelled or time.monotonic() >= task.deadline_s
 
 
 def _answer(engine: Engine, frame: Frame, assets: Path, message_bytes: int) -> Frame:
@@ -67,14 +105,23 @@ def _answer(engine: Engine, frame: Frame, assets: Path, message_bytes: int) -> F
     except RenderServerError as error:
         return Frame(Kind.FAILED, str(error).encode())
     except Exception as error:  # Whatever a task does to the engine, the client is told and the process goes on.
-        _log.exception("task %r broke the engine", task.id)
+        _log.exception("task %r broke the engine", task.id, extra={"fields": {"task": task.id}})
         return Frame(Kind.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}".encode())
     result.id = task.id
-    result.timing.queue_s = frame.queue_s
+    timing = result.timing
+    timing.queue_s = frame.queue_s
     body = pb.RenderReply(result=result).SerializeToString()
     if len(body) > message_bytes:
         return Frame(Kind.TOO_LARGE, f"the answer has {len(body)} bytes; this worker sends {message_bytes}".encode())
-    return Frame(Kind.RESULT, body, renders=result.timing.renders)
+    return Frame(
+        Kind.RESULT,
+        body,
+        queue_s=frame.queue_s,
+        build_s=timing.build_s,
+        render_s=timing.render_s,
+        encode_s=timing.encode_s,
+        renders=timing.renders,
+    )
 
 
 def _description(engine: Engine) -> pb.DescribeResponse:

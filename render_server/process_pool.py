@@ -1,4 +1,4 @@
-"""N engine processes behind one queue; those that crash or hang are replaced."""
+"""N engine processes behind one queue; those that crash, hang or wear out are replaced."""
 
 import asyncio
 import logging
@@ -10,6 +10,8 @@ from render_server.engine_process import EngineProcess, EngineSettings, ProcessL
 from render_server.errors import EngineUnavailable, RenderServerError
 from render_server.frames import Frame, Kind
 from render_server.job import Job
+from render_server.tally import Tally
+from render_server.wear import WearLimits
 
 #: How often a task may bring a process down, or fail in it, before the client is told.
 MAX_ATTEMPTS = 2
@@ -21,6 +23,18 @@ MAX_FAILED_STARTS = 3
 #: need not wait for the front, which matters for short tasks only; long ones would wait behind each other for nothing.
 READ_AHEAD_BELOW_S = 0.25
 
+#: How often the memory of the processes is looked at.
+_MEMORY_EVERY_S = 0.5
+
+#: How long after a failed start a worn process, which still works, is relieved again.
+_RELIEF_EVERY_S = 60.0
+
+#: How long a process may take to skip a task whose deadline passed before it began.
+_SKIP_WITHIN_S = 1.0
+
+#: Bounds of what a client is told to wait before it sends a task again.
+_LEAST_WAIT_S, _LONGEST_WAIT_S = 0.05, 10.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,23 +44,27 @@ class ProcessPool:
     Args:
         settings: what the processes run.
         count: how many processes.
+        wear: when a process is replaced although it works.
+        tally: counts what happens.
 
     Attributes:
         description: engine, version and device; known once a process is warm.
-        tasks_done, tasks_failed, renders, restarts: counts since the start.
+        tally: the counts.
     """
 
-    def __init__(self, settings: EngineSettings, count: int) -> None:
+    def __init__(
+        self, settings: EngineSettings, count: int, *, wear: WearLimits | None = None, tally: Tally | None = None
+    ) -> None:
         self.count = count
         self.description = pb.DescribeResponse(engine=settings.engine)
-        self.tasks_done = 0
-        self.tasks_failed = 0
-        self.renders = 0
-        self.restarts = 0
+        self.tally = tally or Tally()
         self._settings = settings
+        self._wear = wear or WearLimits()
         self._queue: deque[Job] = deque()
         self._processes: list[EngineProcess] = []
         self._keepers: list[asyncio.Task[None]] = []
+        self._one_relief = asyncio.Semaphore(1)  # So that there is one process too many at most.
+        self._mean_task_s = 0.0
 
     @property
     def busy(self) -> int:
@@ -56,12 +74,18 @@ class ProcessPool:
     @property
     def queued(self) -> int:
         """Jobs that wait for a process."""
-        return sum(not job.answered for job in self._queue)
+        return sum(not job.answered for job in list(self._queue))
 
     @property
-    def pids(self) -> list[int]:
-        """Process ids."""
-        return [process.pid for process in self._processes]
+    def resident_bytes(self) -> dict[int, int]:
+        """What each process holds in memory, by its process id."""
+        return {process.pid: process.resident_bytes() for process in list(self._processes)}
+
+    @property
+    def wait_s(self) -> float:
+        """How long a task that came now would wait, roughly."""
+        expected = self._mean_task_s * (len(self._queue) + 1) / self.count
+        return min(max(expected, _LEAST_WAIT_S), _LONGEST_WAIT_S)
 
     async def start(self) -> None:
         """Starts the processes and returns when all of them have rendered an image.
@@ -82,6 +106,7 @@ class ProcessPool:
             raise
         self.description = processes[0].description
         self._keepers = [asyncio.create_task(self._keep(process)) for process in processes]
+        self._keepers.append(asyncio.create_task(self._watch_memory()))
         await asyncio.sleep(0)  # Lets each keeper enlist its process.
 
     async def run(self) -> None:
@@ -106,24 +131,52 @@ class ProcessPool:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
-    async def _keep(self, first: EngineProcess) -> None:
-        process: EngineProcess | None = first
+    async def _keep(self, process: EngineProcess) -> None:
+        """Serves with a process, then with the one that takes its place, and so on."""
+        relief = asyncio.create_task(self._relieve(process))
         try:
             while True:
-                if process is None:
-                    process = await self._replace()
                 self._processes.append(process)
                 try:
                     await self._serve(process)
+                    loss = ""
                 except ProcessLost as error:
-                    self._processes.remove(process)
-                    self.restarts += 1
-                    await process.close()
-                    self._recover(process, str(error))
-                    process = None
-        finally:
-            if process is not None:
+                    loss = str(error)
+                self._processes.remove(process)
                 await process.close()
+                if loss and not (process.retiring and not process.jobs):
+                    self.tally.restarts[process.doomed or "crashed"] += 1
+                    self._recover(process, loss)
+                process = await self._next(process, relief)
+                relief = asyncio.create_task(self._relieve(process))
+        finally:
+            relief.cancel()
+            (outcome,) = await asyncio.gather(relief, return_exceptions=True)
+            if isinstance(outcome, EngineProcess):
+                await outcome.close()
+            await process.close()
+
+    async def _next(self, gone: EngineProcess, relief: asyncio.Task[EngineProcess]) -> EngineProcess:
+        if not gone.retiring:
+            relief.cancel()
+        (outcome,) = await asyncio.gather(relief, return_exceptions=True)
+        return outcome if isinstance(outcome, EngineProcess) else await self._replace()
+
+    async def _relieve(self, worn: EngineProcess) -> EngineProcess:
+        """Waits until a process is worn, warms another one up meanwhile, and lets the first end after its last job."""
+        await worn.worn.wait()
+        while True:
+            async with self._one_relief:
+                try:
+                    fresh = await EngineProcess.start(self._settings)
+                    break
+                except (ProcessLost, EngineUnavailable) as error:
+                    _log.error("process %d is not replaced yet: %s", worn.pid, error)
+            await asyncio.sleep(_RELIEF_EVERY_S)
+        worn.retiring = True
+        if not worn.jobs:
+            worn.kill("retired")
+        return fresh
 
     async def _replace(self) -> EngineProcess:
         for remaining in reversed(range(MAX_FAILED_STARTS)):
@@ -140,14 +193,38 @@ class ProcessPool:
             frame = await process.receive()
             job = process.jobs.popleft()
             process.last_task_s = loop.time() - process.head_since_s
+            process.finished += 1
             self._watch_head(process)
             self._dispatch()  # Before the answer: the process must not wait for it.
             self._finish(job, frame)
+            if process.retiring and not process.jobs:
+                return
+            if self._wear.tasks and process.finished >= self._wear.tasks:
+                self._wear_out(process, "tasks")
+
+    async def _watch_memory(self) -> None:
+        while self._wear.memory_bytes:
+            await asyncio.sleep(_MEMORY_EVERY_S)
+            for process in list(self._processes):
+                resident, warm = process.resident_bytes(), process.resident_when_warm
+                if self._wear.exceeded(resident, warm):
+                    process.kill("memory")
+                elif self._wear.worn(process.finished, resident, warm) == "memory":
+                    self._wear_out(process, "memory")
+
+    def _wear_out(self, process: EngineProcess, reason: str) -> None:
+        if not process.worn.is_set():
+            process.worn.set()
+            self.tally.recycles[reason] += 1
+            fields = {"process": process.pid, "tasks": process.finished, "reason": reason}
+            text = "process %d is replaced after %d tasks because of its %s"
+            _log.info(text, process.pid, process.finished, reason, extra={"fields": fields})
 
     def _dispatch(self) -> None:
         now_s = asyncio.get_running_loop().time()
         while self._queue:
-            process = min(self._processes, key=lambda each: len(each.jobs), default=None)
+            able = (process for process in self._processes if not process.retiring)
+            process = min(able, key=lambda each: len(each.jobs), default=None)
             if process is None or not _has_room(process):
                 return
             job = self._queue.popleft()
@@ -165,22 +242,39 @@ class ProcessPool:
             process.timer.cancel()
             process.timer = None
         if process.jobs:
+            head = process.jobs[0]
+            head.begun, head.withdraw = True, None
             loop = asyncio.get_running_loop()
-            process.head_since_s = loop.time()
-            due_s = min(process.jobs[0].deadline_s, process.head_since_s + self._settings.limits.task_timeout_s)
-            process.timer = loop.call_at(due_s, process.kill)
+            now_s = process.head_since_s = loop.time()
+            due_s, reason = now_s + self._settings.limits.task_timeout_s, "hung"
+            # One that was answered while it waited here is skipped, or takes its time because it had begun.
+            if not head.answered:
+                late_s = head.deadline_s if head.deadline_s > now_s else now_s + _SKIP_WITHIN_S
+                due_s, reason = min((due_s, reason), (late_s, "deadline"))
+            process.timer = loop.call_at(due_s, process.kill, reason)
 
     def _finish(self, job: Job, frame: Frame) -> None:
         if frame.kind == Kind.RESULT:
-            self.tasks_done += 1
-            self.renders += frame.renders
+            self._observe(frame)
+            self.tally.renders += frame.renders
             job.finish(frame.body)
         elif frame.kind == Kind.FAILED:
             self._try_again(job, frame.text())
+        elif frame.kind == Kind.SKIPPED:
+            job.fail(pb.CODE_DEADLINE_EXCEEDED, "its time ran out before it began")
+        elif frame.kind == Kind.INVALID:
+            job.fail(pb.CODE_INVALID_ARGUMENT, frame.text())
         else:
-            self.tasks_failed += 1
-            invalid = frame.kind == Kind.INVALID
-            job.fail(pb.CODE_INVALID_ARGUMENT if invalid else pb.CODE_RESOURCE_EXHAUSTED, frame.text())
+            job.fail(pb.CODE_RESOURCE_EXHAUSTED, frame.text())
+
+    def _observe(self, frame: Frame) -> None:
+        task_s = frame.build_s + frame.render_s + frame.encode_s
+        self._mean_task_s += 0.1 * (task_s - self._mean_task_s)
+        observe = self.tally.observe
+        observe("queue", frame.queue_s)
+        observe("build", frame.build_s)
+        observe("render", frame.render_s)
+        observe("encode", frame.encode_s)
 
     def _recover(self, process: EngineProcess, reason: str) -> None:
         """Decides about the jobs of a process that has gone: the first was to blame, the others had not begun."""
@@ -190,28 +284,33 @@ class ProcessPool:
         jobs = list(process.jobs)
         process.jobs.clear()
         for job in reversed(jobs[1:]):
+            job.withdraw = None
             self._queue.appendleft(job)
+        fields: dict[str, object] = {"process": process.pid, "reason": process.doomed or "crashed"}
         if jobs:
             ran_s = now_s - process.head_since_s
-            _log.warning("task %r: %s after %.3g s", jobs[0].id, reason, ran_s)
+            fields |= {"task": jobs[0].id, "ran_s": round(ran_s, 3)}
+            _log.warning("task %r: %s after %.3g s", jobs[0].id, reason, ran_s, extra={"fields": fields})
             if now_s >= jobs[0].deadline_s:
-                self.tasks_failed += 1
                 jobs[0].fail(pb.CODE_DEADLINE_EXCEEDED, f"it was given up after {ran_s:.3g} s of rendering")
+            elif process.doomed == "memory":
+                self._try_again(jobs[0], "its process outgrew --max-memory", pb.CODE_RESOURCE_EXHAUSTED)
+            elif process.doomed == "hung":
+                self._try_again(jobs[0], f"it hung for {ran_s:.3g} s and was ended")
             else:
-                hung = ran_s >= self._settings.limits.task_timeout_s
-                self._try_again(jobs[0], f"it hung for {ran_s:.3g} s and was ended" if hung else reason)
+                self._try_again(jobs[0], reason)
         else:
-            _log.warning("%s while it was idle", reason)
+            _log.warning("%s while it was idle", reason, extra={"fields": fields})
         self._dispatch()
 
-    def _try_again(self, job: Job, reason: str) -> None:
+    def _try_again(self, job: Job, reason: str, code: pb.Code.ValueType = pb.CODE_INTERNAL) -> None:
         job.attempts += 1
         if job.attempts < MAX_ATTEMPTS and not job.answered:
+            job.begun = False
             self._queue.appendleft(job)
             self._dispatch()
             return
-        self.tasks_failed += 1
-        job.fail(pb.CODE_INTERNAL, f"task {job.id!r} failed {job.attempts} times on this worker, at last: {reason}")
+        job.fail(code, f"task {job.id!r} failed {job.attempts} times on this worker, at last: {reason}")
 
 
 def _has_room(process: EngineProcess) -> bool:

@@ -1,8 +1,7 @@
-"""How much memory processes hold."""
+"""How much memory a process holds."""
 
 import contextlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -13,8 +12,3 @@ def resident_bytes(pid: int) -> int:
     with contextlib.suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE_BYTES
     return 0
-
-
-def total_resident_bytes(pids: Iterable[int]) -> int:
-    """Sum over processes."""
-    return sum(map(resident_bytes, pids))

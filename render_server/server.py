@@ -1,12 +1,14 @@
 """A render worker from its start to its end."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -15,14 +17,21 @@ from grpc_reflection.v1alpha import reflection
 
 from render_server.assets import AssetCache
 from render_server.engine_process import EngineSettings
-from render_server.errors import RenderServerError
+from render_server.errors import EngineUnavailable, RenderServerError
+from render_server.gpu_claim import GpuClaim, claim_gpu, lock_folder, visible_gpus
 from render_server.limits import Limits
 from render_server.process_pool import ProcessPool
+from render_server.security import Security, TokenCheck
 from render_server.service import SERVICE, RenderService
+from render_server.tally import Tally
+from render_server.wear import WearLimits
 from render_server.work_folder import WorkFolder
 
 #: How long a client has to take the last answers when the worker ends.
 _LAST_ANSWERS_S = 2.0
+
+#: Health checks, descriptions and the like that may run beside the streams.
+_OTHER_CALLS = 256
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -30,6 +39,14 @@ _log = logging.getLogger(__name__)
 
 class AddressUnusable(RenderServerError):  # noqa: N818
     """The worker cannot listen where it was told to."""
+
+
+class MetricsUnusable(RenderServerError):  # noqa: N818
+    """Metrics cannot be served."""
+
+
+#: What whoever starts a worker can mend.
+UNUSABLE = (AddressUnusable, MetricsUnusable, EngineUnavailable)
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,16 @@ class ServerSettings:
     service_time_s: float = 0.0
     #: End at once when standard input is closed, as it is when the program that started the worker has gone.
     stop_with_stdin: bool = False
+    #: Who may connect.
+    security: Security = field(default_factory=Security)
+    #: When a process is replaced although it works.
+    wear: WearLimits = field(default_factory=WearLimits)
+    #: Port of the metrics; 0: none.
+    metrics_port: int = 0
+    #: Format of the log, for the processes.
+    log_format: str = "text"
+    #: Where workers of this machine agree on their GPUs; None: the place that all of them know.
+    gpu_locks: Path | None = None
 
 
 class _Interrupted(Exception):  # noqa: N818
@@ -70,17 +97,24 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
         RenderServerError: the engine cannot run here, or its processes break down for good.
     """
     stop, kill = _listen_for_the_end(settings)
-    with WorkFolder() as folder:
-        pool = ProcessPool(
-            EngineSettings(
-                settings.engine, folder.assets, folder.scratch, settings.limits, service_time_s=settings.service_time_s
-            ),
-            settings.workers,
+    with contextlib.ExitStack() as held:
+        folder = held.enter_context(WorkFolder())
+        claim = claim_gpu(settings.gpu_locks or lock_folder(), visible_gpus() if settings.engine == "blender" else [])
+        held.callback(claim.release)
+        pool = ProcessPool(_engine_settings(settings, folder, claim), settings.workers, wear=settings.wear)
+        service = RenderService(
+            pool,
+            AssetCache(folder.assets, settings.limits),
+            settings.limits,
+            slots=settings.workers + settings.queue,
+            encrypted=settings.security.encrypted,
+            authenticated=settings.security.authenticated,
         )
-        cache = AssetCache(folder.assets, settings.limits)
-        service = RenderService(pool, cache, settings.limits, slots=settings.workers + settings.queue)
-        server, checks = _make_server(service, settings.limits)
+        server, checks = _make_server(service, settings, pool.tally)
+        await _report(checks, health_pb2.HealthCheckResponse.NOT_SERVING)
         address = _bind(server, settings)
+        if settings.metrics_port:
+            held.callback(_serve_metrics(pool, service, settings))
         await server.start()
         try:
             await _unless(stop, pool.start())
@@ -98,6 +132,31 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
         finally:
             await server.stop(_LAST_ANSWERS_S if not kill.is_set() else 0)
             await pool.close()
+
+
+def _engine_settings(settings: ServerSettings, folder: WorkFolder, claim: GpuClaim) -> EngineSettings:
+    return EngineSettings(
+        settings.engine,
+        folder.assets,
+        folder.scratch,
+        settings.limits,
+        service_time_s=settings.service_time_s,
+        environment=claim.environment,
+        log_format=settings.log_format,
+    )
+
+
+def _serve_metrics(pool: ProcessPool, service: RenderService, settings: ServerSettings) -> Callable[[], None]:
+    # Only where it is asked for: everything else works without the package.
+    try:
+        from render_server.metrics import Metrics, serve_metrics
+    except ImportError as error:
+        raise MetricsUnusable("--metrics-port needs the package prometheus-client: install metasim[render]") from error
+    try:
+        return serve_metrics(Metrics(pool, service, os.getpid()), settings.host, settings.metrics_port)
+    except OSError as error:
+        where = f"{settings.host}:{settings.metrics_port}"
+        raise MetricsUnusable(f"cannot serve metrics on {where}: {error.strerror}; choose another port") from error
 
 
 def _listen_for_the_end(settings: ServerSettings) -> tuple[asyncio.Event, asyncio.Event]:
@@ -122,8 +181,11 @@ def _listen_for_the_end(settings: ServerSettings) -> tuple[asyncio.Event, asynci
     return stop, kill
 
 
-def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Server, Any]:
+def _make_server(service: RenderService, settings: ServerSettings, tally: Tally) -> tuple[grpc.aio.Server, Any]:
+    limits, token = settings.limits, settings.security.token
     server = grpc.aio.server(
+        interceptors=[TokenCheck(token, tally)] if token else [],
+        maximum_concurrent_rpcs=limits.streams + _OTHER_CALLS,
         options=[
             ("grpc.max_receive_message_length", limits.message_bytes),
             ("grpc.max_send_message_length", limits.message_bytes),
@@ -131,7 +193,7 @@ def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Serve
             # Clients ping to notice a connection that has gone silent.
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
-        ]
+        ],
     )
     server.add_generic_rpc_handlers((service.handler(),))
     checks = health.aio.HealthServicer()
@@ -142,8 +204,12 @@ def _make_server(service: RenderService, limits: Limits) -> tuple[grpc.aio.Serve
 
 def _bind(server: grpc.aio.Server, settings: ServerSettings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    credentials = settings.security.credentials()
     try:
-        port = server.add_insecure_port(f"{host}:{settings.port}")
+        if credentials is None:
+            port = server.add_insecure_port(f"{host}:{settings.port}")
+        else:
+            port = server.add_secure_port(f"{host}:{settings.port}", credentials)
     except RuntimeError as error:
         raise AddressUnusable(
             f"cannot listen on {host}:{settings.port}: it is in use or not an address of this machine; "

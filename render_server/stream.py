@@ -1,16 +1,27 @@
 """One client's stream of tasks: what it has sent, what it still waits for."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 
 from metasim.v1 import render_pb2 as pb
 
-from render_server.assets import AssetCache, AssetRefused, AssetTooLarge
+from render_server.admission import Admission, WorkerFull
+from render_server.assets import AssetCache, AssetNotKept, AssetRefused, AssetTooLarge
 from render_server.errors import InvalidTask
+from render_server.field_checks import shown
 from render_server.job import Job, error_reply
 from render_server.limits import LimitExceeded, Limits
+from render_server.outbox import Outbox
 from render_server.process_pool import ProcessPool
+from render_server.total_samples import check_total_samples
 from render_server.validation import required_assets, validate
+from render_server.wire_counts import TaskTooLong, check_counts
+
+#: When a task may come again whose assets found the disk full.
+_DISK_RETRY_S = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 class TaskStream:
@@ -20,18 +31,21 @@ class TaskStream:
         pool: renders the tasks.
         cache: the worker's assets.
         limits: the worker's bounds.
+        admission: what all streams hold together.
 
     Attributes:
-        replies: serialized RenderReply messages to send, in order; None after the last.
+        outbox: the replies to send.
         closed: set once the call has ended.
     """
 
-    def __init__(self, pool: ProcessPool, cache: AssetCache, limits: Limits) -> None:
-        self.replies: asyncio.Queue[bytes | None] = asyncio.Queue()
+    def __init__(self, pool: ProcessPool, cache: AssetCache, limits: Limits, admission: Admission) -> None:
+        self.outbox = Outbox(admission)
         self.closed = asyncio.Event()
         self._pool = pool
+        self._tally = pool.tally
         self._cache = cache
         self._limits = limits
+        self._admission = admission
         self._slots = -1
         self._most_slots = 0
         self._draining = False
@@ -40,19 +54,31 @@ class TaskStream:
         self._answered = asyncio.Event()
         self._answered.set()
 
+    @property
+    def waiting(self) -> int:
+        """Tasks that wait for assets."""
+        return len({id(job) for jobs in list(self._waiting.values()) for job in jobs})
+
     def set_slots(self, count: int) -> None:
         """Tells the client how many tasks it may have unanswered, first of all and whenever that changes."""
         if count != self._slots:
             self._slots = count
             self._most_slots = max(self._most_slots, count)
-            self.replies.put_nowait(pb.RenderReply(slots=pb.Slots(count=count)).SerializeToString())
+            self.outbox.put(pb.RenderReply(slots=pb.Slots(count=count)).SerializeToString())
 
-    def take(self, request: pb.RenderRequest) -> None:
-        """Acts on a request.
+    def take(self, data: bytes) -> None:
+        """Acts on a serialized RenderRequest.
 
         Raises:
-            AssetRefused: an asset came that cannot be what any task asked for; the stream is beyond repair.
+            DecodeError: the bytes are no request; the stream is beyond repair.
+            AssetRefused: an asset came that cannot be what any task asked for; likewise.
         """
+        try:
+            check_counts(data, self._limits)
+        except TaskTooLong as error:
+            self._refuse(error.task_id, pb.CODE_RESOURCE_EXHAUSTED, str(error))
+            return
+        request = pb.RenderRequest.FromString(data)
         kind = request.WhichOneof("kind")
         if kind == "task":
             self._take_task(request.task)
@@ -72,38 +98,38 @@ class TaskStream:
                 job.fail(pb.CODE_UNAVAILABLE, "given back unstarted: the worker is shutting down")
 
     async def finished(self) -> None:
-        """Returns when every task that was taken has its answer in `replies`."""
+        """Returns when every task that was taken has its answer in `outbox`."""
         await self._answered.wait()
 
     def abandon(self) -> None:
         """Forgets all tasks: the client has gone."""
         for job in list(self._jobs.values()):
             job.fail(pb.CODE_CANCELLED, "the client has gone")
+        self.outbox.discard()
 
     def _take_task(self, task: pb.RenderTask) -> None:
         if task.id in self._jobs:
-            self._refuse(task.id, pb.CODE_INVALID_ARGUMENT, f"id is {task.id!r}; a task of that id is unanswered still")
+            self._refuse(task.id, pb.CODE_INVALID_ARGUMENT, f"id is {shown(task.id)}; a task of that id is unanswered")
         elif self._draining:
             self._refuse(task.id, pb.CODE_UNAVAILABLE, "given back unstarted: the worker is shutting down")
         elif len(self._jobs) >= self._most_slots:
-            self._refuse(
-                task.id,
-                pb.CODE_RESOURCE_EXHAUSTED,
-                f"{len(self._jobs)} tasks are unanswered; keep to the slots",
-            )
+            text = f"{len(self._jobs)} tasks are unanswered; keep to the slots"
+            self._refuse(task.id, pb.CODE_RESOURCE_EXHAUSTED, text, self._pool.wait_s)
         else:
             try:
                 validate(task, self._limits)
+                check_total_samples(task, self._limits)
+                self._accept(task)
+            except WorkerFull as error:
+                self._refuse(task.id, pb.CODE_RESOURCE_EXHAUSTED, str(error), self._pool.wait_s)
             except LimitExceeded as error:
                 self._refuse(task.id, pb.CODE_RESOURCE_EXHAUSTED, str(error))
             except InvalidTask as error:
                 self._refuse(task.id, pb.CODE_INVALID_ARGUMENT, str(error))
-            else:
-                self._accept(task)
 
-    def _refuse(self, task_id: str, code: pb.Code.ValueType, message: str) -> None:
-        self._pool.tasks_failed += 1
-        self.replies.put_nowait(error_reply(task_id[:256], code, message))
+    def _refuse(self, task_id: str, code: pb.Code.ValueType, message: str, retry_after_s: float = 0.0) -> None:
+        self._tally.errors[code] += 1
+        self.outbox.put(error_reply(task_id[:256], code, message, retry_after_s))
 
     def _accept(self, task: pb.RenderTask) -> None:
         loop = asyncio.get_running_loop()
@@ -112,6 +138,7 @@ class TaskStream:
         timeout_s = task.timeout_s or 2 * self._limits.task_timeout_s + 60
         assets = tuple(required_assets(task))
         job = Job(task.id, task.SerializeToString(), assets, now_s, now_s + timeout_s, self._on_answer)
+        self._admission.admit(len(job.body))
         job.timer = loop.call_at(job.deadline_s, _expire, job)
         self._jobs[job.id] = job
         self._answered.clear()
@@ -124,10 +151,13 @@ class TaskStream:
         for name in missing:
             self._waiting.setdefault(name, []).append(job)
         if unasked:
-            wanted = pb.RenderReply(assets_wanted=pb.AssetsWanted(hashes=unasked))
-            self.replies.put_nowait(wanted.SerializeToString())
+            self.outbox.put(pb.RenderReply(assets_wanted=pb.AssetsWanted(hashes=unasked)).SerializeToString())
 
-    def _on_answer(self, job: Job, reply: bytes) -> None:
+    def _on_answer(self, job: Job, reply: bytes, code: pb.Code.ValueType | None) -> None:
+        if code is None:
+            self._tally.tasks_done += 1
+        else:
+            self._tally.errors[code] += 1
         self._cache.unpin(job.assets)
         for name in job.assets:  # So that an asset which never came is asked for again by the next task.
             waiting = self._waiting.get(name, [])
@@ -136,7 +166,8 @@ class TaskStream:
                 if not waiting:
                     del self._waiting[name]
         del self._jobs[job.id]
-        self.replies.put_nowait(reply)
+        self._admission.release(len(job.body))
+        self.outbox.put(reply)
         if not self._jobs:
             self._answered.set()
 
@@ -144,6 +175,9 @@ class TaskStream:
         waiting = self._waiting.pop(asset.hash, [])
         try:
             self._cache.put(asset.hash, asset.data)
+        except AssetNotKept as error:
+            _log.warning("%s", error)
+            _fail(waiting, pb.CODE_RESOURCE_EXHAUSTED, str(error), _DISK_RETRY_S)
         except AssetTooLarge as error:
             _fail(waiting, pb.CODE_RESOURCE_EXHAUSTED, str(error))
         except AssetRefused as error:
@@ -160,6 +194,6 @@ def _expire(job: Job) -> None:
         job.fail(pb.CODE_DEADLINE_EXCEEDED, "its time ran out before it began")
 
 
-def _fail(jobs: Iterable[Job], code: pb.Code.ValueType, message: str) -> None:
+def _fail(jobs: Iterable[Job], code: pb.Code.ValueType, message: str, retry_after_s: float = 0.0) -> None:
     for job in jobs:
-        job.fail(code, message)
+        job.fail(code, message, retry_after_s)

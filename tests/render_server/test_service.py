@@ -108,7 +108,7 @@ def test_an_id_can_be_used_again_only_after_its_answer(talk: Conversation) -> No
     talk.send(task=missing)
     talk.send(task=missing)
     error = talk.answer()
-    assert error.message == "id is 'twin'; a task of that id is unanswered still"  # type: ignore[union-attr]
+    assert error.message == "id is 'twin'; a task of that id is unanswered"  # type: ignore[union-attr]
     talk.send(cancel="twin")
     assert talk.answer().code == pb.CODE_CANCELLED  # type: ignore[union-attr]
     give_assets(talk)

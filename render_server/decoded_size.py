@@ -1,0 +1,151 @@
+"""How large an asset becomes once it is decoded, told from its headers alone.
+
+A few bytes may claim gigabytes. What a file claims is checked when it arrives; whether it keeps its word, and whether
+it can be read at all, is left to the engine that reads it.
+"""
+
+import base64
+import json
+import math
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from render_server.errors import RenderServerError
+from render_server.limits import Limits
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_SIZE = struct.Struct(">II")
+_GLB_HEADER = struct.Struct("<4sIIII")
+_GLB_JSON, _GLB_BINARY = 0x4E4F534A, 0x004E4942
+#: The description of a GLB file is parsed, and takes twenty times its size then.
+_MAX_GLB_JSON_BYTES = 8 << 20
+_PLY_ELEMENT = re.compile(rb"^\s*element\s+\S+\s+(\S+)", re.MULTILINE)
+
+
+class AssetRefused(RenderServerError):  # noqa: N818
+    """What was sent is not what it is called, or does not fit."""
+
+
+class AssetTooLarge(AssetRefused):
+    """One asset, or those that are in use together, exceed the worker's limits."""
+
+
+def check_decoded_size(name: str, data: bytes, limits: Limits) -> None:
+    """Checks what a PNG, GLB or PLY file claims to hold. Other files are taken as they are.
+
+    Args:
+        name: content hash, for errors.
+
+    Raises:
+        AssetTooLarge: an image has more than `limits.texture_pixels`, or a mesh more than `limits.vertices`.
+    """
+    if data.startswith(_PNG):
+        _check_pixels(name, data, limits)
+    elif data.startswith(b"glTF"):
+        _check_glb(name, data, limits)
+    elif data.startswith(b"ply"):
+        header = data[: max(data.find(b"end_header"), 0) or 65536]
+        for match in _PLY_ELEMENT.finditer(header):
+            _check_count(name, "elements of one kind", match[1].decode("ascii", "replace"), limits)
+
+
+def _check_pixels(name: str, image: bytes, limits: Limits) -> None:
+    if len(image) < 24:
+        return
+    width, height = _PNG_SIZE.unpack_from(image, 16)
+    if width * height > limits.texture_pixels:
+        raise AssetTooLarge(
+            f"asset {name} holds a PNG of {width} x {height} pixels; this worker takes {limits.texture_pixels} pixels"
+        )
+
+
+def _check_count(name: str, what: str, count: Any, limits: Limits) -> None:
+    try:
+        number = float(count)
+    except (TypeError, ValueError, OverflowError):
+        return
+    if not number <= limits.vertices:
+        shown = f"{number:.6g}" if math.isfinite(number) else "unboundedly many"
+        raise AssetTooLarge(f"asset {name} claims {shown} {what}; this worker takes {limits.vertices}")
+
+
+def _check_glb(name: str, data: bytes, limits: Limits) -> None:
+    if len(data) < _GLB_HEADER.size:
+        return
+    _, _, _, length, kind = _GLB_HEADER.unpack_from(data)
+    if kind != _GLB_JSON:
+        return
+    if length > _MAX_GLB_JSON_BYTES:
+        raise AssetTooLarge(f"asset {name} has a GLB header of {length} bytes; this worker takes {_MAX_GLB_JSON_BYTES}")
+    try:
+        content = json.loads(data[_GLB_HEADER.size : _GLB_HEADER.size + length])
+        if not isinstance(content, dict):
+            return
+        _check_meshes(name, content, limits)
+        for image in _images(content, _binary_chunk(data, _GLB_HEADER.size + length)):
+            if image.startswith(_PNG):
+                _check_pixels(name, image, limits)
+            elif image.startswith(b"\xff\xd8"):
+                _check_jpeg(name, image, limits)
+    except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError, struct.error, OverflowError):
+        return  # Damaged: the engine says where.
+
+
+def _check_meshes(name: str, content: dict[str, Any], limits: Limits) -> None:
+    """Bounds what all nodes draw together: a mesh that is placed a million times is joined a million times."""
+    accessors = [accessor.get("count", 0) for accessor in content.get("accessors", [])]
+    for count in accessors:
+        _check_count(name, "values in an accessor", count, limits)
+    sizes = []
+    for mesh in content.get("meshes", []):
+        used = [index for primitive in mesh.get("primitives", []) for index in _accessors(primitive)]
+        sizes.append(sum(float(accessors[index]) for index in used))
+    total = sum(sizes[node["mesh"]] for node in content.get("nodes", []) if "mesh" in node)
+    _check_count(name, "vertices and corners in all its nodes", max(total, sum(sizes)), limits)
+
+
+def _accessors(primitive: dict[str, Any]) -> Iterator[int]:
+    position = primitive.get("attributes", {}).get("POSITION")
+    yield from (index for index in (position, primitive.get("indices")) if index is not None)
+
+
+def _binary_chunk(data: bytes, at: int) -> memoryview:
+    if len(data) < at + 8:
+        return memoryview(b"")
+    length, kind = struct.unpack_from("<II", data, at)
+    return memoryview(data)[at + 8 : at + 8 + length] if kind == _GLB_BINARY else memoryview(b"")
+
+
+def _images(content: dict[str, Any], binary: memoryview) -> Iterator[bytes]:
+    """The beginning of each embedded image."""
+    views = content.get("bufferViews", [])
+    for image in content.get("images", []):
+        uri = image.get("uri")
+        if isinstance(uri, str):
+            encoded = uri.partition(",")[2][:_HEAD]
+            yield base64.b64decode(encoded[: len(encoded) // 4 * 4])
+        else:
+            view = views[image["bufferView"]]
+            start = int(view.get("byteOffset", 0))
+            yield bytes(binary[start : start + int(view["byteLength"])][:_HEAD])
+
+
+#: An image says its size within this many bytes, but for JPEGs with long comments, whose size is then not known here.
+_HEAD = 1 << 20
+
+
+def _check_jpeg(name: str, image: bytes, limits: Limits) -> None:
+    at = 2
+    while at + 9 < len(image):
+        marker, length = image[at + 1], int.from_bytes(image[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = int.from_bytes(image[at + 5 : at + 7], "big"), int.from_bytes(image[at + 7 : at + 9], "big")
+            if width * height > limits.texture_pixels:
+                raise AssetTooLarge(
+                    f"asset {name} holds a JPEG of {width} x {height} pixels; "
+                    f"this worker takes {limits.texture_pixels} pixels"
+                )
+            return
+        at += 2 + length

@@ -1,0 +1,30 @@
+"""How much rendering a task asks for."""
+
+from metasim.v1 import render_pb2 as pb
+
+from render_server.limits import LimitExceeded, Limits
+
+
+def check_total_samples(task: pb.RenderTask, limits: Limits) -> None:
+    """Bounds the samples that a task asks for in total.
+
+    Raises:
+        LimitExceeded: pixels times samples times renders are more than `limits.total_samples`, counted as if every
+            probe took the whole frame. Probes of a region take a small part of that.
+    """
+    settings, probes = task.settings, task.probes
+    pixels = settings.width_px * settings.height_px
+    if probes.difference == pb.DIFFERENCE_SIMULTANEOUS:
+        renders = 2
+    else:
+        renders = len(task.columns) * (1 if probes.difference == pb.DIFFERENCE_FORWARD else 2)
+        renders += 2 * sum(column.audit for column in task.columns)
+    if not task.columns:
+        renders = 0
+    samples = pixels * (settings.samples + renders * (probes.samples or settings.samples))
+    if samples > limits.total_samples:
+        raise LimitExceeded(
+            "settings.samples",
+            f"{settings.samples} ({samples:.3g} in total, of {1 + renders} renders of {pixels} pixels)",
+            f"this worker takes at most {limits.total_samples:.3g} in total; ask for fewer columns, pixels or samples",
+        )
