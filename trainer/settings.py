@@ -16,20 +16,35 @@ class Settings:
     mnist: Path | None = None
     #: XDG_CACHE_HOME/metasim, or ~/.cache/metasim: where fetched data goes.
     cache: Path = Path("~/.cache/metasim")
+    #: METASIM_TLS_CA: a file of certificates to trust workers by, or "system"; turns TLS on.
+    tls_ca: str | None = None
+    #: METASIM_TLS_CERT: the file of the trainer's own certificate.
+    tls_cert: Path | None = None
+    #: METASIM_TLS_KEY: the file of that certificate's key.
+    tls_key: Path | None = None
+    #: METASIM_TOKEN_FILE: a file that holds the token of the workers.
+    token_file: Path | None = None
+    #: METASIM_TOKEN: the token itself.
+    token: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
         """Reads the variables; empty ones count as unset."""
         variables = os.environ if environment is None else environment
 
-        def folder(name: str) -> Path | None:
+        def path(name: str) -> Path | None:
             return Path(variables[name]).expanduser() if variables.get(name) else None
 
-        cache = folder("XDG_CACHE_HOME")
+        cache = path("XDG_CACHE_HOME")
         return cls(
-            data=folder("METASIM_DATA"),
-            mnist=folder("METASIM_MNIST"),
+            data=path("METASIM_DATA"),
+            mnist=path("METASIM_MNIST"),
             cache=cache / "metasim" if cache else cls.cache.expanduser(),
+            tls_ca=variables.get("METASIM_TLS_CA") or None,
+            tls_cert=path("METASIM_TLS_CERT"),
+            tls_key=path("METASIM_TLS_KEY"),
+            token_file=path("METASIM_TOKEN_FILE"),
+            token=variables.get("METASIM_TOKEN") or None,
         )
 
 

@@ -17,8 +17,10 @@ from trainer.pool.assets import AssetSource
 from trainer.pool.dispatcher import Dispatcher
 from trainer.pool.loop import shared_loop
 from trainer.pool.resolver import parse_endpoints
+from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
-from trainer.pool.stream import Ticket
+from trainer.pool.ticket import Ticket
+from trainer.settings import Settings
 
 #: How long closing a pool may take.
 _END_S = 10.0
@@ -36,6 +38,8 @@ class PoolStats:
     renders: int
     #: Tasks that had to be sent once more.
     tasks_resent: int
+    #: Tasks that were sent to a second worker because the first was slow.
+    tasks_copied: int
     #: Time that callers of `RenderPool.render` have spent in it.
     waited_s: float
     #: Workers that take tasks now.
@@ -53,10 +57,11 @@ class RenderPool:
         assets: where the bytes of assets come from.
         settings: patience and limits.
         on_close: called once the pool is closed.
+        gone: why no worker can ever come back, or None while one can.
 
     Raises:
-        InputError: the endpoint is malformed.
-        PoolUnreachable: no worker was ready within `settings.connect_timeout_s`.
+        InputError: the endpoint, or a file of certificates, is wrong.
+        PoolUnreachable: no worker was ready within `settings.connect_timeout_s`, or they refuse us.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class RenderPool:
         assets: AssetSource,
         settings: PoolSettings | None = None,
         on_close: Callable[[], None] = lambda: None,
+        gone: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._endpoints = parse_endpoints(endpoint)
         self._settings = settings or PoolSettings()
@@ -76,7 +82,8 @@ class RenderPool:
         self._lock = threading.Lock()
         self._closed = False
         self._loop = shared_loop()
-        self._dispatcher = Dispatcher(self._endpoints, self._assets, self._settings)
+        security = self._settings.security or Security.from_settings(Settings.from_environment())
+        self._dispatcher = Dispatcher(self._endpoints, self._assets, self._settings, security, gone)
         self._running = asyncio.run_coroutine_threadsafe(self._dispatcher.run(), self._loop)
         try:
             self._await_first_worker()
@@ -129,8 +136,9 @@ class RenderPool:
             tasks_done=dispatcher.tasks_done,
             renders=dispatcher.renders,
             tasks_resent=dispatcher.tasks_resent,
+            tasks_copied=dispatcher.tasks_copied,
             waited_s=self._waited_s,
-            workers_up=dispatcher.workers_up,
+            workers_up=dispatcher.members.workers_up,
         )
 
     def close(self) -> None:
@@ -156,7 +164,13 @@ class RenderPool:
 
     def _submit(self, tasks: Iterable[pb.RenderTask]) -> list[Ticket]:
         tickets = [
-            Ticket(task.id, pb.RenderRequest(task=task).SerializeToString(), Future(), self._in_flight)
+            Ticket(
+                task.id,
+                pb.RenderRequest(task=task).SerializeToString(),
+                Future(),
+                self._in_flight,
+                self._settings.answer_timeout_s + task.timeout_s,
+            )
             for task in tasks
         ]
         with self._lock:
@@ -174,14 +188,19 @@ class RenderPool:
             self._loop.call_soon_threadsafe(self._dispatcher.abandon, tickets)
 
     def _await_first_worker(self) -> None:
-        if not self._dispatcher.first_worker.wait(self._settings.connect_timeout_s):
-            names = ", ".join(map(str, self._endpoints))
-            tried = f"tried for {self._settings.connect_timeout_s:g} s"
-            _log.debug("no worker: %s", self._dispatcher.problems())
-            if self._dispatcher.answers:
-                raise PoolUnreachable(f"{names} answers but takes no tasks ({tried}): wait until it is ready")
-            port = self._endpoints[0].port
-            raise PoolUnreachable(
-                f"cannot reach {names} ({tried}): start one with `metasim-render serve --port {port}`, "
-                "or take --renderer local"
-            )
+        dispatcher, timeout_s = self._dispatcher, self._settings.connect_timeout_s
+        dispatcher.settled.wait(timeout_s)
+        if dispatcher.ready:
+            return
+        names = ", ".join(map(str, self._endpoints))
+        if dispatcher.members.refused:
+            raise PoolUnreachable(f"cannot render at {names}: {dispatcher.members.problems()}")
+        tried = f"tried for {timeout_s:g} s"
+        _log.debug("no worker: %s", dispatcher.members.problems())
+        if dispatcher.members.answers:
+            raise PoolUnreachable(f"{names} answers but takes no tasks ({tried}): wait until it is ready")
+        port = self._endpoints[0].port
+        raise PoolUnreachable(
+            f"cannot reach {names} ({tried}): start one with `metasim-render serve --port {port}`, "
+            "or take --renderer local"
+        )

@@ -3,26 +3,29 @@
 import asyncio
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import PoolLost, RenderError, TaskRefused
 from trainer.pool.assets import AssetSource
+from trainer.pool.failed_tasks import keep_task
+from trainer.pool.hedging import plan_copies, typical_interval_s
+from trainer.pool.membership import Membership
 from trainer.pool.resolver import Endpoint
+from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
-from trainer.pool.stream import Ticket, WorkerStream
+from trainer.pool.stream import WorkerStream
+from trainer.pool.ticket import Ticket
+from trainer.settings import Settings
 
-#: Pause before a task goes back to the queue that a worker had no room for.
-_PUSHBACK_S = 0.2
-
-_FINAL = {
-    pb.CODE_INVALID_ARGUMENT: TaskRefused,
-    pb.CODE_CANCELLED: RenderError,
-    pb.CODE_DEADLINE_EXCEEDED: RenderError,
-}
+#: How often the pool looks whether somebody is overdue or has gone for good.
+_WATCH_S = 1.0
+#: How soon after a lost connection it looks whether the worker's program has ended.
+_POST_MORTEM_S = 0.1
+#: Least and longest pause between two looks for tasks of slow workers.
+_HEDGE_S = 0.01, 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -30,52 +33,62 @@ _log = logging.getLogger(__name__)
 class Dispatcher:
     """Keeps one stream per worker and every stream busy.
 
+    Args:
+        endpoints: where the workers are.
+        assets: where the bytes of assets come from.
+        settings: times and counts.
+        security: certificates and token.
+        gone: why no worker can ever come back, or None while one can.
+
     Attributes:
-        tasks_done, renders, tasks_resent: counts since the start.
-        first_worker: set once a worker has offered to take tasks.
+        tasks_done, renders, tasks_resent, tasks_copied: counts since the start.
+        settled: set once a worker has offered to take tasks, or it is clear that none will.
+        ready: whether a worker has ever offered to take tasks.
+        members: the workers.
         ended: set once `run` has ended.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], assets: AssetSource, settings: PoolSettings) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        assets: AssetSource,
+        settings: PoolSettings,
+        security: Security,
+        gone: Callable[[], str | None],
+    ) -> None:
         self.tasks_done = 0
         self.renders = 0
         self.tasks_resent = 0
-        self.first_worker = threading.Event()
+        self.tasks_copied = 0
+        self.settled = threading.Event()
+        self.ready = False
         self.ended = threading.Event()
-        self._endpoints = endpoints
+        self.members = Membership(
+            endpoints, lambda target, name: WorkerStream(target, name, self, assets, settings, security)
+        )
         self._assets = assets
         self._settings = settings
+        self._gone = gone
         self._pending: deque[Ticket] = deque()
-        self._streams: dict[str, WorkerStream] = {}
-        self._retired: set[asyncio.Task[None]] = set()
-        self._unresolved: dict[Endpoint, str] = {}
+        #: Workers that may have room; the others need not be looked at.
+        self._open: dict[WorkerStream, None] = {}
+        self._hedging: asyncio.TimerHandle | None = None
         self._alone_since_s: float | None = None
-
-    @property
-    def workers_up(self) -> int:
-        """Workers that take tasks."""
-        return sum(stream.slots > 0 for stream in self._streams.values())
-
-    @property
-    def answers(self) -> bool:
-        """Whether a worker is there, ready or not."""
-        return any(stream.connected for stream in self._streams.values())
-
-    def problems(self) -> str:
-        """Why no worker takes tasks, in a few words."""
-        reasons = [f"{endpoint.host}: {reason}" for endpoint, reason in self._unresolved.items()]
-        reasons += [f"{stream.address}: {stream.problem}" for stream in self._streams.values() if stream.problem]
-        return "; ".join(" ".join(reason.split()) for reason in reasons[:3])
+        self._loop: asyncio.AbstractEventLoop
 
     async def run(self) -> None:
         """Looks after the set of workers until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        watching = asyncio.create_task(self._watch())
         try:
             while True:
-                await self._resolve()
-                self._check_health()
+                await self.members.resolve()
                 await asyncio.sleep(self._settings.resolve_every_s)
         finally:
-            await asyncio.gather(*(stream.close() for stream in self._streams.values()), *self._retired)
+            watching.cancel()
+            if self._hedging is not None:
+                self._hedging.cancel()
+            await asyncio.gather(self.members.close(), watching, return_exceptions=True)
             self.ended.set()
 
     def submit(self, tickets: Iterable[Ticket]) -> None:
@@ -85,121 +98,200 @@ class Dispatcher:
 
     def abandon(self, tickets: Iterable[Ticket]) -> None:
         """Takes tasks back that nobody waits for any more."""
-        unwanted = set(tickets)
-        for ticket in unwanted:
+        for ticket in tickets:
             ticket.abandon()
-        self._pending = deque(ticket for ticket in self._pending if not ticket.abandoned)
-        for stream in self._streams.values():
-            for ticket in stream.outstanding.values():
-                if ticket in unwanted:
-                    stream.cancel(ticket)
+            for stream in ticket.holders:
+                stream.cancel(ticket)
+        self._pending = deque(ticket for ticket in self._pending if not ticket.done)
 
-    def on_credit(self) -> None:
+    def on_slots(self, stream: WorkerStream) -> None:
         """See `Owner`."""
-        if self.workers_up:
-            self.first_worker.set()
+        if stream.slots:
+            self.ready = True
+            self.settled.set()
             if self._alone_since_s is not None:
-                _log.warning("a render worker is back")
+                _log.warning("a render worker is back: going on")
             self._alone_since_s = None
-        self._dispatch()
+        self._offer(stream)
 
-    def on_result(self, ticket: Ticket, result: pb.RenderResult) -> None:
+    def on_result(self, stream: WorkerStream, ticket: Ticket, result: pb.RenderResult) -> None:
         """See `Owner`."""
-        self._dispatch()
+        stream.standing.succeeded()
+        self._offer(stream)
+        if ticket.done:  # Another worker was faster, or nobody waits.
+            return
         self.tasks_done += 1
         self.renders += result.timing.renders
         ticket.succeed(result)
+        for other in ticket.holders:
+            other.cancel(ticket)
 
-    def on_error(self, ticket: Ticket, error: pb.TaskError, address: str) -> None:
+    def on_error(self, stream: WorkerStream, ticket: Ticket, error: pb.TaskError) -> None:
         """See `Owner`."""
-        if not ticket.abandoned:
-            final = _FINAL.get(error.code)
-            if final is not None:
-                ticket.fail(final(ticket.id, f"{error.message} (worker {address})"))
-            elif error.code == pb.CODE_UNAVAILABLE:  # Never begun, so not the task's fault.
-                self._pending.appendleft(ticket)
-            else:
-                pause_s = _PUSHBACK_S if error.code == pb.CODE_RESOURCE_EXHAUSTED else 0.0
-                self._try_again(ticket, address, error.message, pause_s)
-        self._dispatch()
+        if not ticket.done:
+            self._judge(stream, ticket, error)
+        self._offer(stream)
 
-    def on_lost(self, tickets: list[Ticket], address: str, reason: str) -> None:
+    def on_lost(self, stream: WorkerStream, tickets: list[Ticket], culprit: Ticket | None) -> None:
         """See `Owner`."""
+        if self.members.refused:
+            self.settled.set()
+        if tickets:
+            self._loop.call_later(_POST_MORTEM_S, self._post_mortem)
+            self._blame(stream, f"loss {id(tickets)}", stream.problem)
+        reason = f"the connection broke: {stream.problem}"
         for ticket in reversed(tickets):
-            if not ticket.abandoned:
-                self._try_again(ticket, address, f"the connection broke: {reason}", 0.0)
+            if ticket.done:
+                continue
+            if ticket is culprit:
+                self._failed(ticket, stream, reason)
+                continue
+            ticket.losses += 1
+            if ticket.losses < self._settings.max_losses:
+                self._send_again(ticket)
+            elif not ticket.holders:
+                self._give_up(ticket, f"lost {ticket.losses} times with its worker, last {stream.address}: {reason}")
+        self._offer(stream)
+
+    def _judge(self, stream: WorkerStream, ticket: Ticket, error: pb.TaskError) -> None:
+        """What the worker's word about a task means for both."""
+        code, message = error.code, error.message
+        if code == pb.CODE_INVALID_ARGUMENT:
+            ticket.fail(TaskRefused(ticket.id, f"{message} (worker {stream.address})"))
+        elif code == pb.CODE_UNAVAILABLE:  # Never begun, so nobody's fault.
+            self._send_again(ticket, counted=False)
+        elif code == pb.CODE_RESOURCE_EXHAUSTED and error.retry_after_s > 0:  # Too many clients for it just now.
+            stream.busy_until_s = self._loop.time() + error.retry_after_s
+            self._loop.call_at(stream.busy_until_s + 0.001, self._offer, stream)
+            self._send_again(ticket, counted=False)
+        elif code in (pb.CODE_CANCELLED, pb.CODE_DEADLINE_EXCEEDED):
+            if not ticket.holders:
+                self._give_up(ticket, f"{message} (worker {stream.address})")
+        else:
+            if code != pb.CODE_RESOURCE_EXHAUSTED:  # It may be smaller than others, but nothing is wrong with it.
+                self._blame(stream, ticket.id, message)
+            self._failed(ticket, stream, message)
+
+    def _blame(self, stream: WorkerStream, what: str, reason: str) -> None:
+        now_s = self._loop.time()
+        if stream.standing.failed(what, now_s):
+            pause_s = stream.standing.until_s - now_s
+            _log.warning("render worker %s fails and is left alone for %g s: %s", stream.address, pause_s, reason)
+            self._loop.call_at(stream.standing.until_s + 0.001, self._offer, stream)
+
+    def _failed(self, ticket: Ticket, stream: WorkerStream, reason: str) -> None:
+        ticket.failures += 1
+        ticket.avoid.add(stream.address)
+        if ticket.failures < self._settings.max_attempts:
+            self._send_again(ticket)
+        elif not ticket.holders:
+            where = f"on {len(ticket.avoid)} workers" if len(ticket.avoid) > 1 else "on the only worker"
+            self._give_up(ticket, f"failed {ticket.failures} times {where}, last {stream.address}: {reason}")
+
+    def _send_again(self, ticket: Ticket, *, counted: bool = True) -> None:
+        if not ticket.holders:
+            self.tasks_resent += counted
+            self._pending.appendleft(ticket)
+
+    def _give_up(self, ticket: Ticket, message: str) -> None:
+        folder = self._settings.failed_tasks or Settings.from_environment().cache / "failed"
+        try:
+            path = keep_task(folder, ticket.request, self._assets)
+            message += f"; `metasim pool render {path}` tries it again"
+        except OSError as error:
+            message += f"; it could not be kept in {folder}: {error.strerror}"
+        ticket.fail(RenderError(ticket.id, message))
+
+    def _offer(self, stream: WorkerStream) -> None:
+        """Gives the worker what it has room for."""
+        if stream.free(self._loop.time()) > 0:
+            self._open[stream] = None
+        else:
+            self._open.pop(stream, None)
         self._dispatch()
-
-    async def _resolve(self) -> None:
-        targets: set[str] = set()
-        for endpoint in self._endpoints:
-            try:
-                targets |= await endpoint.resolve()
-                self._unresolved.pop(endpoint, None)
-            except OSError as error:
-                self._unresolved[endpoint] = error.strerror or str(error)
-        if self._unresolved:  # A name service that fails for a moment takes nobody's work away.
-            targets |= self._streams.keys()
-        for address in targets - self._streams.keys():
-            self._streams[address] = WorkerStream(address, self, self._assets, self._settings)
-        for address in self._streams.keys() - targets:
-            stream = self._streams[address]
-            if not stream.slots and not stream.outstanding:
-                del self._streams[address]
-                closing = asyncio.create_task(stream.close())
-                self._retired.add(closing)
-                closing.add_done_callback(self._retired.discard)
-
-    def _check_health(self) -> None:
-        now_s = time.monotonic()
-        loop_s = asyncio.get_running_loop().time()
-        for stream in self._streams.values():
-            oldest = next(iter(stream.outstanding.values()), None)
-            if oldest is not None and loop_s - oldest.sent_s > self._settings.answer_timeout_s:
-                stream.reset(f"no answer for {self._settings.answer_timeout_s:g} s")
-        if self.workers_up or not self.first_worker.is_set():
-            return
-        if self._alone_since_s is None:
-            self._alone_since_s = now_s
-            _log.warning(
-                "no render worker is left (%s); waiting up to %g s for one", self.problems(), self._settings.patience_s
-            )
-        elif now_s - self._alone_since_s > self._settings.patience_s:
-            pending, self._pending = self._pending, deque()
-            for ticket in pending:
-                message = f"no render worker was left for {self._settings.patience_s:g} s ({self.problems()})"
-                ticket.fail(PoolLost(ticket.id, message))
 
     def _dispatch(self) -> None:
         held: list[Ticket] = []
-        while self._pending:
-            streams = [stream for stream in self._streams.values() if len(stream.outstanding) < stream.slots]
-            if not streams:
-                break
+        now_s = self._loop.time()
+        while self._pending and self._open and not self._only_doubtful(now_s):
             ticket = self._pending.popleft()
-            if ticket.avoid:
-                streams = [stream for stream in streams if self._may_take(stream, ticket)]
-            if not streams:
+            if ticket.done:
+                continue
+            stream = self._choose(ticket, now_s)
+            if stream is None:
                 held.append(ticket)
             elif ticket.begin():
-                min(streams, key=lambda stream: stream.load).send(ticket)
+                self._send(ticket, stream, now_s)
         self._pending.extendleft(reversed(held))
+        if not self._pending and self._hedging is None and self._settings.hedge and len(self.members.streams) > 1:
+            self._hedge_later()
 
-    def _may_take(self, stream: WorkerStream, ticket: Ticket) -> bool:
-        """A task goes to workers that have not failed at it, for as long as there is one."""
-        if stream.address not in ticket.avoid:
-            return True
-        return not any(other.slots and other.address not in ticket.avoid for other in self._streams.values())
+    def _only_doubtful(self, now_s: float) -> bool:
+        """Whether there is room only at workers that are set aside, while others are up, who are waited for."""
+        if any(not stream.standing.aside(now_s) for stream in self._open):
+            return False
+        return any(stream.slots and not stream.standing.aside(now_s) for stream in self.members.streams.values())
 
-    def _try_again(self, ticket: Ticket, address: str, reason: str, pause_s: float) -> None:
-        ticket.attempts += 1
-        ticket.avoid.add(address)
-        if ticket.attempts >= self._settings.max_attempts:
-            message = f"given up after {ticket.attempts} attempts, the last on worker {address}: {reason}"
-            ticket.fail(RenderError(ticket.id, message))
+    def _choose(self, ticket: Ticket, now_s: float) -> WorkerStream | None:
+        """The one with the fewest tasks for its slots, of those that have not failed lately, nor at this task."""
+        able = [stream for stream in self._open if ticket.id not in stream.outstanding]
+        able = [stream for stream in able if not stream.standing.aside(now_s)] or able
+        if ticket.avoid:
+            fresh = [stream for stream in able if stream.address not in ticket.avoid]
+            if not fresh and any(s.slots and s.address not in ticket.avoid for s in self.members.streams.values()):
+                return None  # Such a worker is full, and waited for.
+            able = fresh or able
+        return min(able, key=lambda stream: stream.load, default=None)
+
+    def _send(self, ticket: Ticket, stream: WorkerStream, now_s: float) -> None:
+        stream.send(ticket)
+        if stream.free(now_s) <= 0:
+            self._open.pop(stream, None)
+
+    def _hedge_later(self) -> None:
+        streams = list(self.members.streams.values())
+        if any(stream.outstanding for stream in streams):
+            least_s, longest_s = _HEDGE_S
+            pause_s = min(max(typical_interval_s(streams) / 4, least_s), longest_s)
+            self._hedging = self._loop.call_later(pause_s, self._hedge)
+
+    def _hedge(self) -> None:
+        self._hedging = None
+        if self._pending:
             return
-        self.tasks_resent += 1
-        if pause_s:
-            asyncio.get_running_loop().call_later(pause_s, self.submit, [ticket])
-        else:
-            self._pending.appendleft(ticket)
+        now_s = self._loop.time()
+        for ticket, stream in plan_copies(now_s, self.members.streams.values()):
+            self.tasks_copied += 1
+            self._send(ticket, stream, now_s)
+        self._hedge_later()
+
+    async def _watch(self) -> None:
+        while True:
+            for stream in self.members.streams.values():
+                stream.give_up_overdue()
+            self._look_for_workers()
+            await asyncio.sleep(min(_WATCH_S, self._settings.resolve_every_s))
+
+    def _post_mortem(self) -> None:
+        if not self.members.workers_up and (reason := self._gone()) is not None:
+            self._give_all_up(reason)
+
+    def _look_for_workers(self) -> None:
+        """Says once that no worker is left, and gives up after a time."""
+        if self.members.workers_up or not self.ready:
+            return
+        self._post_mortem()
+        patience_s = self._settings.patience_s
+        now_s = self._loop.time()
+        if self._alone_since_s is None:
+            self._alone_since_s = now_s
+            _log.warning(
+                "no render worker is left (%s); waiting up to %g s for one", self.members.problems(), patience_s
+            )
+        elif now_s - self._alone_since_s > patience_s:
+            self._give_all_up(f"no render worker was left for {patience_s:g} s ({self.members.problems()})")
+
+    def _give_all_up(self, reason: str) -> None:
+        pending, self._pending = self._pending, deque()
+        for ticket in pending:
+            ticket.fail(PoolLost(ticket.id, reason))

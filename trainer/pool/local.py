@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,7 @@ class LocalWorkers:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env={name: value for name, value in os.environ.items() if not name.startswith("METASIM_RENDER_")},
             start_new_session=True,  # Ctrl-C is for the trainer, which then ends the server.
         )
         try:
@@ -61,6 +63,14 @@ class LocalWorkers:
     def pid(self) -> int:
         """Process id of the server."""
         return self._server.pid
+
+    def what_ended_it(self) -> str | None:
+        """Why the server does not run any more; None: it does."""
+        status = self._server.poll()
+        if status is None or self._errors.closed:
+            return None
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return f"the local render server {how}: {self._last_words()}"
 
     def close(self) -> None:
         """Ends the server and its processes. May be called again."""
@@ -81,10 +91,12 @@ class LocalWorkers:
         if line:
             return str(json.loads(line)["address"])
         self._server.wait()
+        raise InputError(f"the local render workers (engine {engine!r}) did not start: {self._last_words()}")
+
+    def _last_words(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        reason = lines[-1].removeprefix("error: ")
-        raise InputError(f"the local render workers (engine {engine!r}) did not start: {reason}")
+        return lines[-1].removeprefix("error: ")
 
 
 def _require(engine: str) -> None:

@@ -1,8 +1,11 @@
 """From the value of `--renderer` to a pool."""
 
+from dataclasses import replace
+
 from trainer.pool.assets import AssetSource
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
+from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
 
 #: The renderer that starts its own workers.
@@ -32,8 +35,12 @@ def open_pool(
     if renderer != LOCAL:
         return RenderPool(renderer, assets=assets, settings=settings)
     local = LocalWorkers(engine=engine, workers=workers)
+    # They listen on the loopback interface alone, whatever protects the connections to others.
+    settings = replace(settings or PoolSettings(), security=Security())
     try:
-        return RenderPool(local.address, assets=assets, settings=settings, on_close=local.close)
+        return RenderPool(
+            local.address, assets=assets, settings=settings, on_close=local.close, gone=local.what_ended_it
+        )
     except BaseException:
         local.close()
         raise

@@ -5,6 +5,8 @@ again and again.
 """
 
 import asyncio
+import contextlib
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -32,6 +34,11 @@ class Endpoint:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def server_name(self) -> str:
+        """What a certificate of its workers must be made out to."""
+        return self.host or "localhost"
+
     async def resolve(self) -> set[str]:
         """gRPC targets of all workers behind the name; those of IPv6 only if there is none of IPv4.
 
@@ -40,6 +47,9 @@ class Endpoint:
         """
         if self.path:
             return {str(self)}
+        with contextlib.suppress(ValueError):
+            version = ipaddress.ip_address(self.host).version
+            return {f"ipv4:{self.host}:{self.port}" if version == 4 else f"ipv6:[{self.host}]:{self.port}"}
         found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         # A name like localhost has both, and two streams to one worker would count it twice.
         for family, form in ((socket.AF_INET, "ipv4:{}:{}"), (socket.AF_INET6, "ipv6:[{}]:{}")):

@@ -1,6 +1,9 @@
-"""How patient a pool is."""
+"""How patient a pool is, and how it proves who it is."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.pool.security import Security
 
 
 @dataclass(frozen=True)
@@ -10,12 +13,24 @@ class PoolSettings:
     #: How long to try to reach a first worker.
     connect_timeout_s: float = 30.0
     #: How long to wait for a worker to come back when all have gone.
-    patience_s: float = 120.0
+    patience_s: float = 300.0
     #: How often names are resolved again, so that workers that were added get work.
     resolve_every_s: float = 3.0
-    #: How often a task is tried on workers that fail or vanish.
+    #: On how many workers a task may fail before it is given up and kept as a file.
     max_attempts: int = 3
-    #: How long a worker may keep a task before its connection is given up.
+    #: How often a task may go down with the connection to its worker, which mostly is not the task's fault.
+    max_losses: int = 10
+    #: How long a worker may keep a task before its connection is given up; a task's own timeout comes on top.
     answer_timeout_s: float = 900.0
+    #: How many different tasks in a row a worker may fail before the others take its work.
+    max_worker_failures: int = 3
+    #: How long it then is left alone before it is tried with one task; doubled each time that it fails again.
+    set_aside_s: float = 30.0
+    #: Whether tasks of slow workers are sent once more, to others that have nothing else to do.
+    hedge: bool = True
+    #: Where tasks are kept that were given up; default: the folder `failed` of the cache.
+    failed_tasks: Path | None = None
+    #: Certificates and token; default: what the environment says.
+    security: Security | None = None
     #: Largest message, either way. gRPC's own default of 4 MiB is too small for large images.
     message_bytes: int = 256 << 20

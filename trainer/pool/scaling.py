@@ -1,0 +1,158 @@
+"""More or fewer render workers under Docker: those of a Compose project, or a service of a Swarm.
+
+Compose makes its containers from compose.yaml; here they are made like one that runs, labels included, so Compose
+counts them as its own and takes them down with the others.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+from docker.errors import DockerException
+from docker.models.containers import Container
+
+from trainer.errors import InputError
+
+#: Marks the containers and services of compose.yaml that render; its value is "render".
+ROLE = "org.metasim.role"
+
+_PROJECT = "com.docker.compose.project"
+_NUMBER = "com.docker.compose.container-number"
+_STACK = "com.docker.stack.namespace"
+_START = "start them with `docker compose up --detach`"
+_PORT = 50051
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What has been changed."""
+
+    #: Compose project or Swarm stack.
+    project: str
+    before: int
+    after: int
+
+
+def scale(count: int, *, project: str | None = None) -> Scaled:
+    """Starts or stops render workers until there are `count`. Those that are stopped finish what they have begun.
+
+    Args:
+        count: how many there shall be; at least 1.
+        project: Compose project or Swarm stack; default: the only one there is.
+
+    Raises:
+        InputError: Docker does not answer, there is no such project or more than one, or Docker cannot do it.
+    """
+    try:
+        with closing(docker.from_env()) as client:
+            services = _services(client, project)
+            if services:
+                (service,) = services.values()
+                before = service.attrs["Spec"]["Mode"]["Replicated"]["Replicas"]
+                service.scale(count)
+                return Scaled(next(iter(services)), before, count)
+            return _scale_containers(client, _workers(client, project), count)
+    except DockerException as error:
+        raise _refusal(error) from error
+
+
+def running_workers(project: str | None = None) -> list[str]:
+    """Addresses of the render workers that run under Docker on this machine; empty without Docker or workers."""
+    try:
+        with closing(docker.from_env()) as client:
+            networks = [
+                container.attrs["NetworkSettings"]["Networks"]
+                for container in client.containers.list(filters={"label": _labels(project)})
+            ]
+    except DockerException:
+        return []
+    found = [next((network["IPAddress"] for network in own.values() if network["IPAddress"]), "") for own in networks]
+    return [f"{address}:{_PORT}" for address in sorted(found) if address]
+
+
+def _labels(project: str | None) -> list[str]:
+    return [f"{ROLE}=render", *([f"{_PROJECT}={project}"] if project else [])]
+
+
+def _services(client: docker.DockerClient, project: str | None) -> Mapping[str, Any]:
+    """The Swarm services that render, by stack; empty where there is no Swarm."""
+    if client.info()["Swarm"].get("ControlAvailable") is not True:
+        return {}
+    services = {}
+    for service in client.services.list(filters={"label": f"{ROLE}=render"}):
+        stack = service.attrs["Spec"]["Labels"].get(_STACK, service.name)
+        if project in (None, stack):
+            services[stack] = service
+    _one_of(services)
+    return services
+
+
+def _workers(client: docker.DockerClient, project: str | None) -> list[Container]:
+    """Containers of one project, running or not, the first one first."""
+    found = client.containers.list(all=True, filters={"label": _labels(project)})
+    found = [container for container in found if _PROJECT in container.labels]
+    if not found:
+        where = f" in the Compose project {project!r}" if project else ""
+        raise InputError(f"there is no render worker{where}: {_START}")
+    _one_of({container.labels[_PROJECT]: None for container in found})
+    return sorted(found, key=_number)
+
+
+def _one_of(projects: Mapping[str, object]) -> None:
+    if len(projects) > 1:
+        raise InputError(
+            f"render workers run in several projects ({', '.join(sorted(projects))}): choose one by --project"
+        )
+
+
+def _number(container: Container) -> int:
+    return int(container.labels.get(_NUMBER, "0"))
+
+
+def _scale_containers(client: docker.DockerClient, workers: list[Container], count: int) -> Scaled:
+    running = [worker for worker in workers if worker.status == "running"]
+    stopped = [worker for worker in workers if worker.status in {"exited", "created"}]
+    before = len(running)
+    model = (running or workers)[0]
+    while len(running) < count and stopped:
+        stopped[0].start()
+        running.append(stopped.pop(0))
+    highest = max(map(_number, workers))
+    while len(running) < count:
+        highest += 1
+        running.append(_start_another(client, model, highest))
+    surplus = running[count:]
+    for worker in surplus:  # All of them are told first, since each may take its time to finish.
+        worker.kill(signal="SIGTERM")
+    for worker in surplus:
+        worker.stop()  # Waits for as long as compose.yaml grants it.
+        worker.remove()
+    return Scaled(model.labels[_PROJECT], before, count)
+
+
+def _start_another(client: docker.DockerClient, model: Container, number: int) -> Container:
+    attributes = client.api.inspect_container(str(model.id))
+    own = str(model.id)[:12]
+    config: dict[str, Any] = dict(attributes["Config"])
+    config.pop("Hostname", None)
+    config["Labels"] = {**config["Labels"], _NUMBER: str(number)}
+    config["HostConfig"] = attributes["HostConfig"]
+    config["NetworkingConfig"] = {
+        "EndpointsConfig": {
+            name: {"Aliases": [alias for alias in network["Aliases"] or () if alias not in (own, model.name)]}
+            for name, network in attributes["NetworkSettings"]["Networks"].items()
+        }
+    }
+    name = re.sub(r"\d+$", "", str(model.name)) + str(number)
+    made = client.api.create_container_from_config(config, name)
+    container = client.containers.get(made["Id"])
+    container.start()
+    return container
+
+
+def _refusal(error: DockerException) -> InputError:
+    reason = " ".join(str(getattr(error, "explanation", None) or error).split())
+    return InputError(f"Docker cannot do it ({reason}): is it running, and does DOCKER_HOST name it?")
