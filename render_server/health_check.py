@@ -1,9 +1,9 @@
 """Asks a worker whether it takes tasks: `python -m render_server.health_check [HOST:PORT]`.
 
 For container engines, so that an image needs no further program. Exit status 0: it does; 1: it does not, and one line
-on standard error says why. Without an address it asks the worker of the same container, whose METASIM_RENDER_PORT,
-METASIM_RENDER_TLS_CERT and METASIM_RENDER_TLS_KEY it reads. With mutual TLS it shows METASIM_TLS_CERT and
-METASIM_TLS_KEY, or else the worker's own certificate, which then must be good for clients too.
+on standard error says why. Without an address it asks the worker of the same container at the usual port. It encrypts as
+METASIM_RENDER_TLS_CERT and METASIM_RENDER_TLS_KEY say; with mutual TLS it shows METASIM_TLS_CERT and METASIM_TLS_KEY, or
+else the worker's own certificate, which then must be good for clients too.
 """
 
 import os
@@ -75,8 +75,7 @@ def _name(address: str, certificate: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """The exit status."""
-    port = os.environ.get("METASIM_RENDER_PORT") or "50051"
-    found = problem(arguments[0] if arguments else f"127.0.0.1:{port}", os.environ)
+    found = problem(arguments[0] if arguments else "127.0.0.1:50051", os.environ)
     if found is not None:
         sys.stderr.write(" ".join(found.split()) + "\n")
     return 0 if found is None else 1
