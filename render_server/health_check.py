@@ -1,9 +1,9 @@
 """Asks a worker whether it takes tasks: `python -m render_server.health_check [HOST:PORT]`.
 
 For container engines, so that an image needs no further program. Exit status 0: it does; 1: it does not, and one line
-on standard error says why. Without an address it asks the worker of the same container at the usual port. It encrypts as
-METASIM_RENDER_TLS_CERT and METASIM_RENDER_TLS_KEY say; with mutual TLS it shows METASIM_TLS_CERT and METASIM_TLS_KEY, or
-else the worker's own certificate, which then must be good for clients too.
+on standard error says why. Without an address it asks the worker of the same container at the usual port. It encrypts
+as METASIM_RENDER_TLS_CERT and METASIM_RENDER_TLS_KEY say; with mutual TLS it shows METASIM_TLS_CERT and
+METASIM_TLS_KEY, or else the worker's own certificate, which then must be good for clients too.
 """
 
 import os
