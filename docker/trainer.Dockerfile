@@ -10,9 +10,9 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /src
 # The packages first: they stay as they are while the project changes.
 COPY pyproject.toml constraints.txt docker/requirements.py ./
+RUN pip install --no-deps --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 RUN python requirements.py trainer > requirements.txt \
-    && pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
-        --constraint constraints.txt --requirement requirements.txt
+    && pip install --constraint constraints.txt --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY grammars grammars
 COPY proto proto

@@ -22,6 +22,8 @@ class PoolSettings:
     max_losses: int = 10
     #: How long a worker may keep a task before its connection is given up; a task's own timeout comes on top.
     answer_timeout_s: float = 900.0
+    #: How long a worker may be silent, even to pings, before its connection is given up. At least 8.
+    silence_s: float = 15.0
     #: How many different tasks in a row a worker may fail before the others take its work.
     max_worker_failures: int = 3
     #: How long it then is left alone before it is tried with one task; doubled each time that it fails again.

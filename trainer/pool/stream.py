@@ -181,8 +181,10 @@ class WorkerStream:
             ("grpc.max_receive_message_length", self._settings.message_bytes),
             ("grpc.max_send_message_length", self._settings.message_bytes),
             # A worker that vanished without a word (its machine lost power) is noticed by its silence.
-            ("grpc.keepalive_time_ms", 10_000),
-            ("grpc.keepalive_timeout_ms", 5_000),
+            ("grpc.keepalive_time_ms", round(self._settings.silence_s * 2000 / 3)),
+            ("grpc.keepalive_timeout_ms", round(self._settings.silence_s * 1000 / 3)),
+            # The same for gRPC's pings of its own, of which one may be under way when the worker vanishes.
+            ("grpc.http2.ping_timeout_ms", round(self._settings.silence_s * 1000 / 3)),
             ("grpc.http2.max_pings_without_data", 0),
             # Else a new channel waits out the back-off of its predecessor.
             ("grpc.use_local_subchannel_pool", 1),
