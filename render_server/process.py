@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
             if inbox.unwanted(frame):
                 send(connection, Frame(Kind.SKIPPED))
             else:
-                send(connection, _answer(engine, frame, options.assets, options.message_bytes))
+                send(connection, answer_task(engine, frame, options.assets, options.message_bytes))
 
 
 class _Inbox:
@@ -96,7 +96,8 @@ class _Inbox:
         return cancelled or time.monotonic() >= task.deadline_s
 
 
-def _answer(engine: Engine, frame: Frame, assets: Path, message_bytes: int) -> Frame:
+def answer_task(engine: Engine, frame: Frame, assets: Path, message_bytes: int) -> Frame:
+    """Renders the task in a frame; its answer as a frame, whatever happens."""
     task = pb.RenderTask.FromString(frame.body)
     try:
         result = engine.render(task, {name: assets / name for name in required_assets(task)})

@@ -3,60 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from metasim.v1 import render_pb2 as pb
-from support.tasks import sprite_task
+from support.pools import Answers, run_pool
 
 from render_server.engine_process import EngineProcess, EngineSettings, ProcessLost
 from render_server.errors import EngineUnavailable
-from render_server.job import Job
 from render_server.limits import Limits
 from render_server.process_pool import ProcessPool
-
-Scenario = Callable[[ProcessPool], Awaitable[None]]
-
-
-class Answers:
-    """Collects what jobs are answered with."""
-
-    def __init__(self) -> None:
-        self.replies: dict[str, list[pb.RenderReply]] = {}
-        self._changed = asyncio.Event()
-
-    def job(self, task_id: str, *, timeout_s: float = 60.0) -> Job:
-        now_s = asyncio.get_running_loop().time()
-        body = sprite_task(task_id).SerializeToString()
-        return Job(task_id, body, (), now_s, now_s + timeout_s, self._take)
-
-    async def all(self, count: int) -> dict[str, pb.RenderReply]:
-        """The replies once there are as many; fails if a job has two."""
-        while len(self.replies) < count:
-            await asyncio.wait_for(self._changed.wait(), 60)
-            self._changed.clear()
-        assert {len(replies) for replies in self.replies.values()} == {1}
-        return {name: replies[0] for name, replies in self.replies.items()}
-
-    def _take(self, job: Job, reply: bytes, code: pb.Code.ValueType | None) -> None:  # noqa: ARG002
-        self.replies.setdefault(job.id, []).append(pb.RenderReply.FromString(reply))
-        self._changed.set()
-
-
-def run(tmp_path: Path, scenario: Scenario, *, count: int = 1, service_time_s: float = 0.3) -> None:
-    """Runs a scenario on a pool of the fake engine."""
-
-    async def main() -> None:
-        settings = EngineSettings("fake", tmp_path, tmp_path, Limits(task_timeout_s=30), service_time_s=service_time_s)
-        pool = ProcessPool(settings, count)
-        await pool.start()
-        try:
-            await scenario(pool)
-        finally:
-            await pool.close()
-
-    asyncio.run(main())
 
 
 def holders(pool: ProcessPool, task_id: str) -> list[EngineProcess]:
@@ -88,7 +44,7 @@ def test_a_task_that_crashes_twice_is_reported_by_name(tmp_path: Path) -> None:
         assert replies["innocent"].result.id == "innocent"
         assert pool.tally.restarts == {"crashed": 2}
 
-    run(tmp_path, scenario)
+    run_pool(tmp_path, scenario)
 
 
 def test_a_task_that_crashed_once_goes_to_another_process(tmp_path: Path) -> None:
@@ -101,7 +57,7 @@ def test_a_task_that_crashed_once_goes_to_another_process(tmp_path: Path) -> Non
         assert all(reply.HasField("result") for reply in replies.values())
         assert pool.tally.restarts == {"crashed": 1}
 
-    run(tmp_path, scenario, count=2)
+    run_pool(tmp_path, scenario, count=2)
 
 
 def test_an_idle_process_that_dies_is_replaced(tmp_path: Path) -> None:
@@ -113,7 +69,7 @@ def test_an_idle_process_that_dies_is_replaced(tmp_path: Path) -> None:
         pool.submit(answers.job("next"))
         assert (await answers.all(1))["next"].HasField("result")
 
-    run(tmp_path, scenario, service_time_s=0.0)
+    run_pool(tmp_path, scenario, service_time_s=0.0)
 
 
 def test_short_tasks_wait_in_the_process_and_long_ones_do_not(tmp_path: Path) -> None:
@@ -133,8 +89,44 @@ def test_short_tasks_wait_in_the_process_and_long_ones_do_not(tmp_path: Path) ->
     async def long(pool: ProcessPool) -> None:
         assert await most_held(pool) == 1
 
-    run(tmp_path, short, service_time_s=0.02)
-    run(tmp_path, long, service_time_s=0.3)
+    run_pool(tmp_path, short, service_time_s=0.02)
+    run_pool(tmp_path, long, service_time_s=0.3)
+
+
+def test_what_waits_in_the_process_can_still_be_cancelled(tmp_path: Path) -> None:
+    async def scenario(pool: ProcessPool) -> None:
+        answers = Answers()
+        pool.submit(answers.job("short"))
+        await answers.all(1)
+        jobs = [answers.job(name) for name in ("running", "ahead", "after")]
+        for job in jobs:
+            pool.submit(job)
+        assert [job.begun for job in jobs] == [True, False, False]
+        assert [job.id for job in pool._processes[0].jobs] == ["running", "ahead"]
+        jobs[1].fail(pb.CODE_CANCELLED, "cancelled before it began")
+        replies = await answers.all(4)
+        assert replies["ahead"].error.code == pb.CODE_CANCELLED
+        assert replies["after"].HasField("result")
+        assert pool.tally.renders == 3 * 13
+
+    run_pool(tmp_path, scenario, service_time_s=0.1)
+
+
+def test_what_expires_in_the_process_is_never_rendered(tmp_path: Path) -> None:
+    async def scenario(pool: ProcessPool) -> None:
+        answers = Answers()
+        pool.submit(answers.job("short"))
+        await answers.all(1)
+        for name, timeout_s in (("running", 60), ("ahead", 0.05), ("after", 60)):
+            pool.submit(answers.job(name, timeout_s=timeout_s))
+        replies = await answers.all(4)
+        assert replies["ahead"].error.code == pb.CODE_DEADLINE_EXCEEDED
+        assert replies["ahead"].error.message == "its time ran out before it began"
+        assert replies["after"].HasField("result")
+        assert pool.tally.renders == 3 * 13
+        assert not pool.tally.restarts
+
+    run_pool(tmp_path, scenario, service_time_s=0.2)
 
 
 def test_an_engine_that_cannot_run_here(tmp_path: Path) -> None:

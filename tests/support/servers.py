@@ -24,7 +24,10 @@ class Server:
     Attributes:
         address: where it listens.
         process: its process.
+        errors: what it logged, once it has been stopped.
     """
+
+    errors = ""
 
     def __init__(self, *options: str) -> None:
         command = [
@@ -52,8 +55,14 @@ class Server:
         """Ends it with SIGTERM; its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.communicate(timeout=PATIENCE_S)
+        self.errors = self.process.communicate(timeout=PATIENCE_S)[1].decode()
         return self.process.returncode
+
+
+def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs `metasim-render` to its end."""
+    command = [sys.executable, "-m", "render_server.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 @contextlib.contextmanager
