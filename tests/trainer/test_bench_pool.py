@@ -5,6 +5,7 @@ import json
 import pytest
 
 from trainer.bench_pool import Load, bench_pool
+from trainer.bench_simulated import Crowd, bench_crowds
 
 
 def test_figures_are_ratios_of_one_run() -> None:
@@ -18,3 +19,15 @@ def test_figures_are_ratios_of_one_run() -> None:
         assert run["overhead"] == pytest.approx(1 - run["tasks_per_s"] / run["ideal_tasks_per_s"])
         assert 0 < run["overhead"] < 0.5  # A busy machine may be slow, but not half of the time.
         assert run["columns"] == 6
+
+
+def test_simulated_workers_are_kept_busy() -> None:
+    crowd = Crowd(8, 50.0, slow=1, slowness=4.0, tasks_per_worker=20)
+    report = json.loads(json.dumps(bench_crowds([crowd], repeats=1)))
+    assert set(report["crowds"]) == {"8x50ms-1-slow"}
+    (run,) = report["runs"]["8x50ms-1-slow"]
+    assert run["tasks"] == 160
+    assert run["ideal_s"] == pytest.approx(160 / (7 * 20 + 5))
+    assert run["throughput_share"] == pytest.approx(run["ideal_s"] / run["makespan_s"])
+    assert 0.5 < run["throughput_share"] <= 1.02
+    assert run["client_cores"] < 1

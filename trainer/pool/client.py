@@ -5,7 +5,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,6 +24,9 @@ from trainer.settings import Settings
 
 #: How long closing a pool may take.
 _END_S = 10.0
+
+#: Tasks that are handed to the event loop at once.
+_CHUNK = 64
 
 _log = logging.getLogger(__name__)
 
@@ -162,25 +165,27 @@ class RenderPool:
     ) -> None:
         self.close()
 
-    def _submit(self, tasks: Iterable[pb.RenderTask]) -> list[Ticket]:
-        tickets = [
-            Ticket(
-                task.id,
-                pb.RenderRequest(task=task).SerializeToString(),
-                Future(),
-                self._in_flight,
-                self._settings.answer_timeout_s + task.timeout_s,
-            )
-            for task in tasks
-        ]
+    def _submit(self, tasks: Sequence[pb.RenderTask]) -> list[Ticket]:
+        ids = {task.id for task in tasks}
         with self._lock:
             if self._closed:
                 raise ValueError("the render pool is closed")
-            ids = {ticket.id for ticket in tickets}
-            if len(ids) < len(tickets) or "" in ids or not ids.isdisjoint(self._in_flight):
+            if len(ids) < len(tasks) or "" in ids or not ids.isdisjoint(self._in_flight):
                 raise ValueError("every task that is being rendered needs an id of its own, which is not empty")
+            tickets = [
+                Ticket(task.id, b"", Future(), self._in_flight, self._settings.answer_timeout_s + task.timeout_s)
+                for task in tasks
+            ]
             self._in_flight.update((ticket.id, ticket) for ticket in tickets)
-        self._loop.call_soon_threadsafe(self._dispatcher.submit, tickets)
+        try:
+            for first in range(0, len(tickets), _CHUNK):  # The workers begin while the later ones are serialized.
+                chunk = tickets[first : first + _CHUNK]
+                for ticket, task in zip(chunk, tasks[first : first + _CHUNK], strict=True):
+                    ticket.request = pb.RenderRequest(task=task).SerializeToString()
+                self._loop.call_soon_threadsafe(self._dispatcher.submit, chunk)
+        except BaseException:
+            self._abandon(tickets)
+            raise
         return tickets
 
     def _abandon(self, tickets: Sequence[Ticket]) -> None:

@@ -1,6 +1,7 @@
 """Which worker gets which task, and what happens to tasks that fail. Lives in the event loop of the pool's thread."""
 
 import asyncio
+import heapq
 import logging
 import threading
 from collections import deque
@@ -211,18 +212,9 @@ class Dispatcher:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        held: list[Ticket] = []
         now_s = self._loop.time()
-        while self._pending and self._open and not self._only_doubtful(now_s):
-            ticket = self._pending.popleft()
-            if ticket.done:
-                continue
-            stream = self._choose(ticket, now_s)
-            if stream is None:
-                held.append(ticket)
-            elif ticket.begin():
-                self._send(ticket, stream, now_s)
-        self._pending.extendleft(reversed(held))
+        if self._pending and self._open and not self._only_doubtful(now_s):
+            self._assign(now_s)
         if not self._pending and self._hedging is None and self._settings.hedge and len(self.members.streams) > 1:
             self._hedge_later()
 
@@ -232,16 +224,39 @@ class Dispatcher:
             return False
         return any(stream.slots and not stream.standing.aside(now_s) for stream in self.members.streams.values())
 
-    def _choose(self, ticket: Ticket, now_s: float) -> WorkerStream | None:
-        """The one with the fewest tasks for its slots, of those that have not failed lately, nor at this task."""
-        able = [stream for stream in self._open if ticket.id not in stream.outstanding]
-        able = [stream for stream in able if not stream.standing.aside(now_s)] or able
-        if ticket.avoid:
-            fresh = [stream for stream in able if stream.address not in ticket.avoid]
-            if not fresh and any(s.slots and s.address not in ticket.avoid for s in self.members.streams.values()):
-                return None  # Such a worker is full, and waited for.
-            able = fresh or able
-        return min(able, key=lambda stream: stream.load, default=None)
+    def _assign(self, now_s: float) -> None:
+        """Gives each task to the worker with the fewest tasks for its slots, until there is no more room."""
+        liked = [stream for stream in self._open if not stream.standing.aside(now_s)]
+        able = [(stream.load, order, stream) for order, stream in enumerate(liked or self._open)]
+        heapq.heapify(able)
+        held: list[Ticket] = []
+        while self._pending and able:
+            ticket = self._pending.popleft()
+            if ticket.done:
+                continue
+            avoid = self._avoided(ticket)
+            passed_over = []
+            while able and (able[0][2].address in avoid or ticket.id in able[0][2].outstanding):
+                passed_over.append(heapq.heappop(able))
+            if not able:
+                held.append(ticket)
+            elif ticket.begin():
+                _, order, stream = able[0]
+                self._send(ticket, stream, now_s)
+                if stream in self._open:
+                    heapq.heapreplace(able, (stream.load, order, stream))
+                else:
+                    heapq.heappop(able)
+            for item in passed_over:
+                heapq.heappush(able, item)
+        self._pending.extendleft(reversed(held))
+
+    def _avoided(self, ticket: Ticket) -> set[str]:
+        """A task goes to workers that have not failed at it, and waits for them, for as long as there is one."""
+        if not ticket.avoid:
+            return ticket.avoid
+        others = any(s.slots and s.address not in ticket.avoid for s in self.members.streams.values())
+        return ticket.avoid if others else set()
 
     def _send(self, ticket: Ticket, stream: WorkerStream, now_s: float) -> None:
         stream.send(ticket)
