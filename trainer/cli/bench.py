@@ -28,7 +28,7 @@ def pool(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure what the pool costs: time lost to the wire, and how busy it keeps many workers.
+    """Measure the share of the workers' time that is lost to the wire, and how busy a crowd of workers is kept.
 
     \b
     [bold]Example[/bold]
