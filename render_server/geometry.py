@@ -37,6 +37,10 @@ class CameraView:
         """World points [n, 3] in the camera frame [n, 3]."""
         return points @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
 
+    def depths(self, points: np.ndarray) -> np.ndarray:
+        """Depths [n] of world points [n, 3]."""
+        return -(points @ self.camera_from_world[2, :3] + self.camera_from_world[2, 3])
+
     def project(self, camera_points: np.ndarray) -> np.ndarray:
         """Points of the camera frame [n, 3] to pixels [n, 2]. In perspective their depth must be > 0."""
         scale = self.focal_px / -camera_points[:, 2] if self.perspective else self.focal_px
@@ -81,7 +85,7 @@ class Outline:
 
 
 def projected_box(view: CameraView, outline: Outline) -> tuple[float, float, float, float] | None:
-    """(left, top, right, bottom) in pixels around an object, clipped to the image; None if it lies outside."""
+    """(left, top, right, bottom) in pixels around an object, also outside of the image; None if all is behind it."""
     points = view.to_camera(outline.points)
     front = -points[:, 2] >= view.near_m
     kept = [points[front]]
@@ -95,8 +99,19 @@ def projected_box(view: CameraView, outline: Outline) -> tuple[float, float, flo
     if len(visible) == 0:
         return None
     pixels = view.project(visible)
-    left, top = np.maximum(pixels.min(axis=0), 0.0)
-    right, bottom = np.minimum(pixels.max(axis=0), (view.width_px, view.height_px))
-    if left >= right or top >= bottom:
+    (left, top), (right, bottom) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def clipped_box(view: CameraView, outline: Outline) -> tuple[float, float, float, float] | None:
+    """The part of `projected_box` inside the image; None if it lies outside."""
+    box = projected_box(view, outline)
+    if box is None:
         return None
-    return float(left), float(top), float(right), float(bottom)
+    left, top, right, bottom = (
+        max(box[0], 0.0),
+        max(box[1], 0.0),
+        min(box[2], view.width_px),
+        min(box[3], view.height_px),
+    )
+    return (left, top, right, bottom) if left < right and top < bottom else None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from metasim.v1 import render_pb2 as pb
 
-from render_server.geometry import CameraView, Outline, projected_box
+from render_server.geometry import CameraView, Outline, clipped_box
 from render_server.scene_graph import SceneGraph
 
 
@@ -45,7 +45,7 @@ def boxes(
             columns = mask.any(axis=0).nonzero()[0]
             box.visible.CopyFrom(_rectangle(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
             box.visible_px = int(np.count_nonzero(mask))
-        around = projected_box(view, outlines[index])
+        around = clipped_box(view, outlines[index])
         if around is not None:
             box.amodal.CopyFrom(_rectangle(*around))
         result.append(box)

@@ -1,116 +1,114 @@
-"""Columns of the Jacobian: which scenes to render for them, and how their difference travels."""
+"""Columns of the Jacobian: which scenes to render for them."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from metasim.tensors import tensor_to_proto
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
+from render_server.attribute_range import Room, room
 from render_server.errors import InvalidTask
-from render_server.scene_graph import ANGLES, SceneGraph, missing_attribute, natural_range
+from render_server.scene_graph import SceneGraph
+
+#: Chooses the step of a column that states none, in the attribute's unit, > 0; see `steps.py`.
+StepRule = Callable[[int, scene_pb2.Attribute.ValueType], float]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Two renders whose difference over `span` is a column. None stands for the unperturbed scene."""
+    """Two renders whose difference answers one column, or all of a simultaneous perturbation.
 
-    node: int
-    attribute: scene_pb2.Attribute.ValueType
-    lower: float | None
-    upper: float | None
-    span: float  # Upper minus lower value, in the attribute's unit, > 0
+    Attributes:
+        columns: indices of the columns that it answers.
+        begin, end: the scenes at the beginning and the end of the step; None stands for the unperturbed one.
+        spans: per column, the attribute's value at the end minus at the beginning. Not 0.
+    """
 
-    def lower_graph(self, graph: SceneGraph) -> SceneGraph | None:
-        """The scene at the lower value; None for the unperturbed one."""
-        return None if self.lower is None else graph.with_value(self.node, self.attribute, self.lower)
+    columns: tuple[int, ...]
+    begin: SceneGraph | None
+    end: SceneGraph | None
+    spans: tuple[float, ...]
 
-    def upper_graph(self, graph: SceneGraph) -> SceneGraph | None:
-        """The scene at the upper value; None for the unperturbed one."""
-        return None if self.upper is None else graph.with_value(self.node, self.attribute, self.upper)
+    @property
+    def sides(self) -> tuple[SceneGraph | None, SceneGraph | None]:
+        """(begin, end)"""
+        return self.begin, self.end
 
 
-def plan_probes(graph: SceneGraph, columns: Sequence[pb.Column]) -> list[Probe]:
-    """One probe per column: central differences, one-sided where a step would leave the attribute's range.
+def plan_probes(graph: SceneGraph, task: pb.RenderTask, step_rule: StepRule) -> list[Probe]:
+    """What to render for the task's columns: one probe each, or one for all if they are perturbed simultaneously.
 
     Raises:
         InvalidTask: unknown node, an attribute that it lacks, a value outside the range, or no step that fits.
     """
-    return [_plan(graph, column, f"columns[{index}]") for index, column in enumerate(columns)]
+    difference = task.probes.difference
+    forward = difference == pb.DIFFERENCE_FORWARD
+    steps = [_ends(graph, index, column, step_rule, forward=forward) for index, column in enumerate(task.columns)]
+    if difference == pb.DIFFERENCE_SIMULTANEOUS and steps:
+        return [_simultaneous(graph, steps)]
+    return [
+        Probe((index,), _at(graph, [(step, step.begin)]), _at(graph, [(step, step.end)]), (step.span,))
+        for index, step in enumerate(steps)
+    ]
 
 
-def _plan(graph: SceneGraph, column: pb.Column, field: str) -> Probe:
-    node = graph.index(column.node)
-    if node is None:
-        raise InvalidTask(f"{field}.node", repr(column.node), "it must be the id of a node of the scene")
-    value = graph.value(node, column.attribute)
-    if value is None:
-        raise missing_attribute(f"{field}.attribute", graph.nodes[node], column.attribute)
-    step = column.step
-    if not (step > 0 and math.isfinite(step)):
-        raise InvalidTask(f"{field}.step", step, "it must be finite and > 0")
+def check_columns(graph: SceneGraph, columns: Sequence[pb.Column]) -> None:
+    """Raises what `plan_probes` would raise, without choosing steps.
 
-    low = column.minimum if column.HasField("minimum") else -math.inf
-    high = column.maximum if column.HasField("maximum") else math.inf
-    at = value
-    if column.attribute in ANGLES:
-        if high - low >= 360.0:
-            low, high = -math.inf, math.inf
-        elif math.isfinite(low):
-            at = low + (value - low) % 360.0
-        elif math.isfinite(high):
-            at = high - (high - value) % 360.0
-    if not low <= at <= high:
-        name = f"{_name(column)} of node {column.node!r}"
-        raise InvalidTask(f"{field}: {name}", f"{value:g}", f"it must lie in the column's range [{low:g}, {high:g}]")
-
-    natural_low, natural_high, open_ended = natural_range(graph.nodes[node], column.attribute)
-
-    def fits(candidate: float) -> bool:
-        inside = natural_low < candidate < natural_high if open_ended else natural_low <= candidate <= natural_high
-        return inside and low <= candidate <= high
-
-    lower = value - step if fits(at - step) else None
-    upper = value + step if fits(at + step) else None
-    if lower is None and upper is None:
-        low, high = max(low, natural_low), min(high, natural_high)
-        raise InvalidTask(
-            f"{field}.step", f"{step:g}", f"a step from {value:g} to one side at least must stay in [{low:g}, {high:g}]"
-        )
-    span = (value if upper is None else upper) - (value if lower is None else lower)
-    if span <= 0:
-        raise InvalidTask(f"{field}.step", f"{step:g}", f"it must be large enough to change the value {value:g}")
-    return Probe(node=node, attribute=column.attribute, lower=lower, upper=upper, span=span)
-
-
-def _name(column: pb.Column) -> str:
-    """The attribute's name for error texts, e.g. `yaw`."""
-    return scene_pb2.Attribute.Name(column.attribute).removeprefix("ATTRIBUTE_").lower()
-
-
-def column_result(difference: np.ndarray, span: float, *, left_px: int = 0, top_px: int = 0) -> pb.ColumnResult:
-    """Packs a difference image, trimmed to the bounding box of its non-zero pixels.
-
-    Args:
-        difference: [height, width, 3] float32, display values at the upper minus at the lower value; one channel
-            instead of three if all are the same.
-        span: upper minus lower value.
-        left_px, top_px: where the array lies in the image.
+    Raises:
+        InvalidTask: see `plan_probes`.
     """
-    half = difference.astype(np.float16)
-    height, width, channels = half.shape
-    rows = half.reshape(height, width * channels).any(axis=1).nonzero()[0]
-    if len(rows) == 0:
-        return pb.ColumnResult(
-            region=pb.Rectangle(), difference=tensor_to_proto(np.zeros((0, 0, 3), np.float16), compress=True), span=span
-        )
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = half[top:bottom].reshape(bottom - top, width * channels).any(axis=0).nonzero()[0] // channels
-    left, right = int(columns[0]), int(columns[-1]) + 1
-    region = pb.Rectangle(x_px=left_px + left, y_px=top_px + top, width_px=right - left, height_px=bottom - top)
-    part = half[top:bottom, left:right]
-    if channels == 1:
-        part = np.repeat(part, 3, axis=2)
-    return pb.ColumnResult(region=region, difference=tensor_to_proto(part, compress=True), span=span)
+    for index, column in enumerate(columns):
+        _ends(graph, index, column, lambda *_: 0.0, forward=False)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One attribute's way: values at its beginning and its end; None: where it stands."""
+
+    node: int
+    attribute: scene_pb2.Attribute.ValueType
+    begin: float | None
+    end: float | None
+    span: float
+
+
+def _ends(graph: SceneGraph, index: int, column: pb.Column, step_rule: StepRule, *, forward: bool) -> _Step:
+    field = f"columns[{index}]"
+    place = room(graph, column, field)
+    step = column.step or place.fitted(step_rule(place.node, column.attribute))
+    value = place.value
+    lower = value - step if place.below >= step else None
+    upper = value + step if place.above >= step else None
+    if lower is None and upper is None:
+        raise _no_step_fits(place, step, field)
+    begin, end = (upper, lower) if column.backward else (lower, upper)
+    if forward:
+        begin, end = (None, begin if end is None else end)
+    span = (value if end is None else end) - (value if begin is None else begin)
+    if span == 0 and step > 0:
+        raise InvalidTask(f"{field}.step", f"{step:g}", f"it must be large enough to change the value {value:g}")
+    return _Step(place.node, column.attribute, begin, end, span)
+
+
+def _simultaneous(graph: SceneGraph, steps: Sequence[_Step]) -> Probe:
+    return Probe(
+        columns=tuple(range(len(steps))),
+        begin=_at(graph, [(step, step.begin) for step in steps]),
+        end=_at(graph, [(step, step.end) for step in steps]),
+        spans=tuple(step.span for step in steps),
+    )
+
+
+def _at(graph: SceneGraph, values: Sequence[tuple[_Step, float | None]]) -> SceneGraph | None:
+    changes = [(step.node, step.attribute, value) for step, value in values if value is not None]
+    return graph.with_values(changes) if changes else None
+
+
+def _no_step_fits(place: Room, step: float, field: str) -> InvalidTask:
+    low, high = place.value - place.below, place.value + place.above
+    return InvalidTask(
+        f"{field}.step",
+        f"{step:g}",
+        f"a step from {place.value:g} to one side at least must stay in [{low:g}, {high:g}]",
+    )

@@ -31,21 +31,23 @@ DEFAULT_BASE_COLOR = 0.8
 
 
 class SceneGraph:
-    """A scene with its tree resolved. Not changed after construction: `with_value` makes another one.
+    """A scene with its tree resolved. Not changed after construction: `with_values` makes another one.
 
     Attributes:
         nodes: the wire nodes, in the order of `Scene.nodes`.
         parents: index of each node's parent; -1 for a root.
         world: each node's 4x4 matrix to the world frame, float64; p_world = world[i] @ (x, y, z, 1).
         camera: index of the camera's node.
-        changed: the nodes whose matrix or content differs from the graph that `with_value` was called on.
+        changed: the nodes whose matrix or content differs from the graph that `with_values` was called on.
     """
 
     def __init__(self, scene: pb.Scene) -> None:
         self.nodes: list[pb.Node] = list(scene.nodes)
         self._indices = {node.id: index for index, node in enumerate(self.nodes)}
         self.parents = [self._parent(index) for index in range(len(self.nodes))]
-        self._order = _parents_first(self.parents)
+        self._children: list[list[int]] = [[] for _ in self.nodes]
+        self._order = _parents_first(self.parents, self._children)
+        self._rank = {index: rank for rank, index in enumerate(self._order)}
         self.world: list[np.ndarray] = [_IDENTITY] * len(self.nodes)
         self._place(self._order)
         cameras = [index for index, node in enumerate(self.nodes) if node.HasField("camera")]
@@ -60,11 +62,10 @@ class SceneGraph:
 
     def subtree(self, index: int) -> tuple[int, ...]:
         """The node and everything below it, parents first."""
-        inside = {index}
-        for candidate in self._order:
-            if self.parents[candidate] in inside:
-                inside.add(candidate)
-        return tuple(candidate for candidate in self._order if candidate in inside)
+        found = [index]
+        for each in found:  # It grows on the way.
+            found.extend(self._children[each])
+        return tuple(found)
 
     def value(self, index: int, attribute: pb.Attribute.ValueType) -> float | None:
         """The attribute's value, defaults filled in; None if the node has no such attribute."""
@@ -81,37 +82,35 @@ class SceneGraph:
             return default
         return getattr(message, field)
 
-    def with_value(self, index: int, attribute: pb.Attribute.ValueType, value: float) -> "SceneGraph":
-        """The same graph with one attribute changed; what hangs below the node moves with it.
+    def with_values(self, changes: Sequence[tuple[int, pb.Attribute.ValueType, float]]) -> "SceneGraph":
+        """The same graph with attributes changed; what hangs below their nodes moves with them.
+
+        Args:
+            changes: (index of the node, attribute, new value)
 
         Raises:
-            InvalidTask: the node has no such attribute.
+            InvalidTask: a node has no such attribute.
         """
-        place = _locate(self.nodes[index], attribute)
-        if place is None:
-            raise missing_attribute(f"scene.nodes[{index}]", self.nodes[index], attribute)
-        path, field, default = place
-        node = pb.Node()
-        node.CopyFrom(self.nodes[index])
-        message: Any = node
-        for name in path:
-            if not message.HasField(name) and name in ("tint", "base_color", "color"):
-                getattr(message, name).CopyFrom(pb.Color(red=default, green=default, blue=default))
-            message = getattr(message, name)
-        setattr(message, field, value)
-
         graph = SceneGraph.__new__(SceneGraph)
-        graph.nodes = list(self.nodes)
-        graph.nodes[index] = node
-        graph._indices, graph.parents, graph._order = self._indices, self.parents, self._order
+        graph.nodes, graph.world = list(self.nodes), list(self.world)
+        graph._indices, graph.parents, graph._children = self._indices, self.parents, self._children
+        graph._order, graph._rank = self._order, self._rank
         graph.camera = self.camera
-        graph.world = list(self.world)
-        if attribute in _TRANSFORM_FIELDS:
-            graph.changed = self.subtree(index)
-            graph._place(graph.changed)
-        else:
-            graph.changed = (index,)
+        moved: set[int] = set()
+        for index, attribute, value in changes:
+            if graph.nodes[index] is self.nodes[index]:
+                graph.nodes[index] = _copied(self.nodes[index])
+            _set(graph.nodes[index], f"scene.nodes[{index}]", attribute, value)
+            if attribute in _TRANSFORM_FIELDS and index not in moved:
+                moved.update(self.subtree(index))
+        if moved:
+            graph._place(sorted(moved, key=self._rank.__getitem__))
+        graph.changed = tuple(sorted(moved.union(index for index, _, _ in changes)))
         return graph
+
+    def with_value(self, index: int, attribute: pb.Attribute.ValueType, value: float) -> "SceneGraph":
+        """`with_values` of a single change."""
+        return self.with_values([(index, attribute, value)])
 
     def _parent(self, index: int) -> int:
         parent = self.nodes[index].parent
@@ -172,6 +171,25 @@ def missing_attribute(field: str, node: pb.Node, attribute: pb.Attribute.ValueTy
     return InvalidTask(field, name, f"node {node.id!r} has {', '.join(has)}")
 
 
+def _copied(node: pb.Node) -> pb.Node:
+    copy = pb.Node()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _set(node: pb.Node, field: str, attribute: pb.Attribute.ValueType, value: float) -> None:
+    place = _locate(node, attribute)
+    if place is None:
+        raise missing_attribute(field, node, attribute)
+    path, name, default = place
+    message: Any = node
+    for step in path:
+        if not message.HasField(step) and step in ("tint", "base_color", "color"):
+            getattr(message, step).CopyFrom(pb.Color(red=default, green=default, blue=default))
+        message = getattr(message, step)
+    setattr(message, name, value)
+
+
 def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str, ...], str, float] | None:
     """(path of messages below the node, field, default when absent) of an attribute."""
     if attribute in _TRANSFORM_FIELDS:
@@ -205,8 +223,8 @@ def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str
     return None
 
 
-def _parents_first(parents: Sequence[int]) -> tuple[int, ...]:
-    children: list[list[int]] = [[] for _ in parents]
+def _parents_first(parents: Sequence[int], children: list[list[int]]) -> tuple[int, ...]:
+    """All indices, parents before their children; fills in the children of each."""
     order: list[int] = []
     for index, parent in enumerate(parents):
         (order if parent < 0 else children[parent]).append(index)

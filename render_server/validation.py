@@ -8,7 +8,7 @@ from metasim.v1 import scene_pb2
 from render_server import field_checks as check
 from render_server.errors import InvalidTask
 from render_server.limits import LimitExceeded, Limits
-from render_server.probes import plan_probes
+from render_server.probes import check_columns
 from render_server.scene_graph import SceneGraph
 from render_server.scene_validation import ancestry, validate_scene
 
@@ -31,6 +31,12 @@ def validate(task: pb.RenderTask, limits: Limits) -> None:
     index = validate_scene(task.scene, limits)
     if task.settings.view_transform == pb.VIEW_TRANSFORM_RAW:
         _require_sprites_alone(task.scene)
+    if task.probes.difference:
+        check.known("probes.difference", task.probes.difference, pb.Difference.DESCRIPTOR)
+    if task.probes.samples > limits.samples:
+        raise LimitExceeded("probes.samples", task.probes.samples, f"this worker takes at most {limits.samples}")
+    if task.HasField("image_gradient"):
+        _validate_gradient(task)
     if task.columns:
         _validate_columns(task, index, limits)
 
@@ -94,9 +100,17 @@ def _validate_columns(task: pb.RenderTask, index: Mapping[str, int], limits: Lim
             raise InvalidTask(f"{path}.attribute", name, f"columns[{before}] probes it on this node already")
         if column.attribute == scene_pb2.ATTRIBUTE_SCALE and column.node in above_camera:
             raise InvalidTask(f"{path}.attribute", name, "the scale of a camera and of its ancestors must stay 1")
-        check.positive(column, path, "step")
+        check.not_negative(column, path, "step")
         check.finite(column, path, "minimum", "maximum")
-    plan_probes(graph, task.columns)
+    check_columns(graph, task.columns)
+
+
+def _validate_gradient(task: pb.RenderTask) -> None:
+    if not task.columns:
+        raise InvalidTask("image_gradient", "present", "without columns there is nothing to multiply it with")
+    shape, expected = list(task.image_gradient.shape), [task.settings.height_px, task.settings.width_px, 3]
+    if shape != expected:
+        raise InvalidTask("image_gradient.shape", shape, f"it must be {expected}: height, width, 3")
 
 
 def _require_sprites_alone(scene: scene_pb2.Scene) -> None:

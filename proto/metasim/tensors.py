@@ -1,6 +1,7 @@
 """NumPy arrays to and from `metasim.v1.Tensor`."""
 
 import math
+import threading
 
 import numpy as np
 import zstandard
@@ -18,6 +19,8 @@ _DATA_TYPES = {dtype: data_type for data_type, dtype in _DTYPES.items()}
 #: Largest tensor that is decoded, in bytes: what a message may claim is bounded before it is allocated.
 MAX_BYTES = 1 << 30
 
+_of_thread = threading.local()
+
 
 def tensor_to_proto(array: np.ndarray, *, compress: bool = False) -> pb.Tensor:
     """Packs an array of uint8, uint16, float16 or float32, with zstd level 1 if `compress`.
@@ -31,7 +34,7 @@ def tensor_to_proto(array: np.ndarray, *, compress: bool = False) -> pb.Tensor:
     data = np.ascontiguousarray(array, dtype=_DTYPES[data_type]).tobytes()
     compression = pb.COMPRESSION_NONE
     if compress:
-        data = zstandard.ZstdCompressor(level=1).compress(data)
+        data = _compressor().compress(data)
         compression = pb.COMPRESSION_ZSTD
     return pb.Tensor(shape=array.shape, dtype=data_type, compression=compression, data=data)
 
@@ -58,6 +61,14 @@ def tensor_from_proto(tensor: pb.Tensor, *, max_bytes: int = MAX_BYTES) -> np.nd
     if len(data) != size:
         raise ValueError(f"Tensor.data holds {len(data)} bytes; shape {shape} of {dtype} needs {size}")
     return np.frombuffer(data, dtype=dtype).reshape(shape)
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """This thread's own: making one costs as much as compressing a small tensor."""
+    compressor: zstandard.ZstdCompressor | None = getattr(_of_thread, "compressor", None)
+    if compressor is None:
+        compressor = _of_thread.compressor = zstandard.ZstdCompressor(level=1)
+    return compressor
 
 
 def _decompress(data: bytes, size: int) -> bytes:

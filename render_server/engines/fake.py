@@ -27,10 +27,13 @@ import numpy as np
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
+from render_server.column_results import ColumnResults
 from render_server.engines.frame import SurfaceLayers, pack, wants_labels
+from render_server.extent import content_extent
 from render_server.geometry import CameraView, Outline, camera_view
-from render_server.probes import column_result, plan_probes
+from render_server.probes import plan_probes
 from render_server.scene_graph import SceneGraph
+from render_server.steps import half_pixel_steps
 
 _CORNERS = np.array([(x, y, 0.0, 1.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
 
@@ -53,18 +56,18 @@ class FakeEngine:
         """See `Engine.render`."""
         started = time.perf_counter()
         graph = SceneGraph(task.scene)
-        probes = plan_probes(graph, task.columns)
+        view = camera_view(graph, task.settings.width_px, task.settings.height_px)
+        columns = ColumnResults(task)
         base = self._image(task, graph)
         renders = 1
-        columns = []
-        for probe in probes:
-            sides = [probe.lower_graph(graph), probe.upper_graph(graph)]
-            lower, upper = (base if side is None else self._image(task, side) for side in sides)
-            renders += sum(side is not None for side in sides)
-            columns.append(column_result((upper - lower).astype(np.float32), probe.span))
-        view = camera_view(graph, task.settings.width_px, task.settings.height_px)
+        for probe in plan_probes(graph, task, half_pixel_steps(graph, view, content_extent)):
+            begin, end = (base if side is None else self._image(task, side) for side in probe.sides)
+            rendered = sum(side is not None for side in probe.sides)
+            difference = (end - begin).astype(np.float32)
+            columns.add(probe, difference, samples=rendered * base[..., 0].size, frame=difference)
+            renders += rendered
         surface = self._surface(graph, view) if wants_labels(task.outputs) else None
-        result = pack(task, graph, view, base.clip(0.0, 1.0).astype(np.float32), surface, columns)
+        result = pack(task, graph, view, base.clip(0.0, 1.0).astype(np.float32), surface, columns.in_order())
         time.sleep(max(0.0, self._service_time_s - (time.perf_counter() - started)))
         result.timing.render_s = time.perf_counter() - started
         result.timing.renders = renders

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.frame import SurfaceLayers
 from render_server.engines.textures import Texture, TextureCache
@@ -148,20 +147,23 @@ def painters_order(sprites: Mapping[int, FlatSprite]) -> list[FlatSprite]:
     return sorted(sprites.values(), key=lambda sprite: (-sprite.depth_m, sprite.node))
 
 
-def sample_offsets(settings: pb.RenderSettings) -> list[tuple[float, float]]:
+def sample_offsets(samples: int, width: float) -> list[tuple[float, float]]:
     """Where the samples of a pixel lie from its centre, in pixels: a grid of cells of equal area over the filter's box.
+
+    Args:
+        samples: per pixel.
+        width: of the filter, in pixels. 0: one sample at the centre stands for all.
 
     The cells' rows need not hold the same number of them, so that any number of samples can be spread.
     """
-    width = settings.filter_width_px
     if width == 0.0:
         return [(0.0, 0.0)]
-    rows = max(1, round(math.sqrt(settings.samples)))
-    counts = [settings.samples // rows + (row < settings.samples % rows) for row in range(rows)]
+    rows = max(1, round(math.sqrt(samples)))
+    counts = [samples // rows + (row < samples % rows) for row in range(rows)]
     offsets = []
     above = 0
     for count in counts:
-        y = (above + count / 2) / settings.samples - 0.5
+        y = (above + count / 2) / samples - 0.5
         offsets += [(width * ((cell + 0.5) / count - 0.5), width * y) for cell in range(count)]
         above += count
     return offsets

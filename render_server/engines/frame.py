@@ -43,14 +43,14 @@ def pack(
     task: pb.RenderTask,
     graph: SceneGraph,
     view: CameraView,
-    image: np.ndarray,
+    image: np.ndarray | None,
     surface: SurfaceLayers | None,
     columns: Sequence[pb.ColumnResult],
 ) -> pb.RenderResult:
     """The result without its timing.
 
     Args:
-        image: [h, w, 3] float32, display values, 0 to 1.
+        image: [h, w, 3] float32, display values, 0 to 1; not None if the task's outputs hold an image.
         surface: not None if the task's outputs want labels.
 
     Raises:
@@ -59,9 +59,9 @@ def pack(
     result = pb.RenderResult(id=task.id, columns=columns)
     instances = None if surface is None else labels.hide_unclassed(graph, surface.node)
     for index, output in enumerate(task.outputs):
-        if output == pb.OUTPUT_IMAGE_U8:
+        if output == pb.OUTPUT_IMAGE_U8 and image is not None:
             tensor = tensor_to_proto(quantise(image))
-        elif output == pb.OUTPUT_IMAGE_F32:
+        elif output == pb.OUTPUT_IMAGE_F32 and image is not None:
             tensor = tensor_to_proto(image)
         elif surface is None or instances is None or output not in LABELS:
             raise InvalidTask(f"outputs[{index}]", output, "it must be one of the outputs of render.proto")

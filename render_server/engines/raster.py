@@ -10,6 +10,7 @@ import numpy as np
 from metasim.v1 import render_pb2 as pb
 from PIL import Image
 
+from render_server.column_results import ColumnResults
 from render_server.engines.display import linear_to_srgb, srgb_to_linear
 from render_server.engines.flat import (
     FlatSprite,
@@ -22,9 +23,11 @@ from render_server.engines.flat import (
 )
 from render_server.engines.frame import pack, wants_labels
 from render_server.engines.textures import TextureCache
+from render_server.extent import content_extent
 from render_server.geometry import camera_view
-from render_server.probes import Probe, column_result, plan_probes
+from render_server.probes import Probe, plan_probes
 from render_server.scene_graph import SceneGraph
+from render_server.steps import half_pixel_steps
 
 _AFFINE = Image.Transform.AFFINE
 _BILINEAR = Image.Resampling.BILINEAR
@@ -58,8 +61,9 @@ class RasterEngine:
         """See `Engine.render`."""
         started = time.perf_counter()
         graph = _flat(SceneGraph(task.scene))
-        probes = plan_probes(graph, task.columns)
         frame = _Frame(task, graph, self._textures, assets)
+        columns = ColumnResults(task)
+        probes = plan_probes(graph, task, half_pixel_steps(graph, frame.view, content_extent))
         built = time.perf_counter()
         image = frame.base_image()
         differences = [(probe, *frame.difference(probe)) for probe in probes]
@@ -67,18 +71,16 @@ class RasterEngine:
         if wants_labels(task.outputs):
             surface = surface_layers(graph, frame.view, frame.sprites, frame.node_mask())
         rendered = time.perf_counter()
-        columns = [
-            column_result(difference, probe.span, left_px=left, top_px=top)
-            for probe, left, top, difference in differences
-        ]
-        result = pack(task, graph, frame.view, image, surface, columns)
+        for probe, left, top, difference in differences:
+            columns.add(probe, difference, left_px=left, top_px=top, samples=0)
+        result = pack(task, graph, frame.view, image, surface, columns.in_order())
         timing = result.timing
         timing.build_s, timing.render_s, timing.encode_s = (
             built - started,
             rendered - built,
             time.perf_counter() - rendered,
         )
-        timing.renders = 1 + sum((probe.lower is not None) + (probe.upper is not None) for probe in probes)
+        timing.renders = 1 + sum(side is not None for probe in probes for side in probe.sides)
         return result
 
 
@@ -94,7 +96,7 @@ class _Frame:
         self._background = np.array((background.red, background.green, background.blue), np.float32)
         self._black = not self._background.any()
         self._grey = bool((self._background == self._background[0]).all())
-        self._offsets = sample_offsets(settings)
+        self._offsets = sample_offsets(settings.samples, settings.filter_width_px)
         self.view = camera_view(graph, settings.width_px, settings.height_px)
         self.sprites = flat_sprites(graph, self.view, textures, assets)
         self._order = [sprite.node for sprite in painters_order(self.sprites)]
@@ -107,10 +109,7 @@ class _Frame:
 
     def difference(self, probe: Probe) -> tuple[int, int, np.ndarray]:
         """(left, top, [h, w, 3 or 1] float32): the upper minus the lower image, in the rectangle that can change."""
-        sides = [
-            (self._order, self._layers) if graph is None else self._perturbed(graph)
-            for graph in (probe.lower_graph(self._graph), probe.upper_graph(self._graph))
-        ]
+        sides = [(self._order, self._layers) if graph is None else self._perturbed(graph) for graph in probe.sides]
         (_, lower), (_, upper) = sides
         changed = [
             layer

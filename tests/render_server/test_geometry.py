@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from metasim.v1 import scene_pb2 as pb
 
-from render_server.geometry import CameraView, Outline, camera_view, projected_box
+from render_server.geometry import CameraView, Outline, camera_view, clipped_box
 from render_server.scene_graph import SceneGraph
 
 
@@ -46,16 +46,16 @@ def test_near_and_far_have_defaults() -> None:
 def test_boxes_are_clipped_to_the_image_and_the_near_plane() -> None:
     camera = view(PERSPECTIVE)
     behind = Outline(np.array([[0.0, 0.0, 1.0]]))
-    assert projected_box(camera, behind) is None
+    assert clipped_box(camera, behind) is None
     beside = Outline(np.array([[9.0, 0.0, -1.0], [10.0, 1.0, -1.0]]))
-    assert projected_box(camera, beside) is None
+    assert clipped_box(camera, beside) is None
     half_out = Outline(np.array([[-9.0, -0.5, -1.0], [0.0, 0.5, -1.0]]))
-    assert projected_box(camera, half_out) == pytest.approx((0, 25, 100, 75))
+    assert clipped_box(camera, half_out) == pytest.approx((0, 25, 100, 75))
     # A pole from 1 m before the camera to 1 m behind it, 0.05 m below the axis.
     pole = np.array([[0.1, -0.05, -1.0], [0.1, -0.05, 1.0]])
-    crossing = projected_box(camera, Outline(pole, np.array([[0, 1]])))
+    crossing = clipped_box(camera, Outline(pole, np.array([[0, 1]])))
     assert crossing == pytest.approx((105, 52.5, 100 + 50 * 0.1 / 0.1, 50 + 50 * 0.05 / 0.1))
-    assert projected_box(camera, Outline(np.zeros((0, 3)))) is None
+    assert clipped_box(camera, Outline(np.zeros((0, 3)))) is None
 
 
 def test_the_scale_of_a_cameras_node_has_no_effect() -> None:

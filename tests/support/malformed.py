@@ -165,7 +165,7 @@ MALFORMED: list[Malformed] = [
     Malformed("column-attribute", _set("columns[0].attribute", 77), "columns[0].attribute is 77", "1 (ATTRIBUTE_X)"),
     Malformed("column-foreign", _set("columns[0].attribute", 15), "columns[0].attribute is ATTRIBUTE_FOV", "'digit'"),
     Malformed("column-twice", _set("columns[1].attribute", 1), "columns[1].attribute is ATTRIBUTE_X", "columns[0]"),
-    Malformed("column-step", _set("columns[0].step", 0), "columns[0].step is 0.0", "> 0"),
+    Malformed("column-step", _set("columns[0].step", -1), "columns[0].step is -1.0", ">= 0"),
     Malformed("column-nan", _set("columns[0].step", math.nan), "columns[0].step is nan", _FINITE),
     Malformed("column-range", _set("columns[3].minimum", 2), "columns[3]", "range"),
     Malformed(

@@ -12,11 +12,12 @@ import numpy as np
 from metasim.v1 import scene_pb2
 
 from render_server.engines.blender.light import lamp, set_lamp
-from render_server.engines.blender.material import Surface, own_surface
-from render_server.engines.blender.mesh import MeshLibrary
+from render_server.engines.blender.material import show_material
+from render_server.engines.blender.mesh import LibraryMesh, MeshLibrary
 from render_server.engines.blender.sprite import SpriteMaterials, fill_faces
 from render_server.engines.flat import sprite_outline
-from render_server.engines.textures import TextureCache
+from render_server.engines.textures import Texture, TextureCache
+from render_server.extent import Extent, extent_of_points, mesh_size
 from render_server.geometry import Outline
 from render_server.scene_graph import DEFAULT_TINT, SceneGraph
 
@@ -45,6 +46,9 @@ class Builder(Protocol):
 
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> Outline | None:
         """What the node's amodal box goes around; None if it draws nothing."""
+
+    def extent(self, graph: SceneGraph, index: int) -> Extent | None:
+        """Where the node's content lies in the world; None if it draws nothing."""
 
     def remove(self) -> None:
         """Takes what the builder made out of Blender; the objects are gone already."""
@@ -78,10 +82,7 @@ class SpriteBuilder:
             return
         self._shown[index] = wire
         texture = self._textures[wire.asset]
-        # The face covers the texture's padding too.
-        width = wire.width_m * (1 + 2 / texture.width)
-        height = wire.height_m * (1 + 2 / texture.height)
-        points = np.concatenate(((_UNIT_SQUARE - 0.5) * (width, height), np.zeros((4, 1))), axis=1)
+        points = _face(wire, texture)
         tint = wire.tint if wire.HasField("tint") else _WHITE
         tints = np.array([(tint.red, tint.green, tint.blue)] * 4)
         fill_faces(item.data, points, _UNIT_SQUARE, tints, np.array([4]), self._materials[wire.asset])
@@ -90,6 +91,11 @@ class SpriteBuilder:
         """See `Builder.outline`."""
         return sprite_outline(graph, index, self._textures[graph.nodes[index].sprite.asset])
 
+    def extent(self, graph: SceneGraph, index: int) -> Extent:
+        """See `Builder.extent`."""
+        wire = graph.nodes[index].sprite
+        return extent_of_points(_face(wire, self._textures[wire.asset])).placed(graph.world[index])
+
     def remove(self) -> None:
         """See `Builder.remove`."""
         for mesh in self._meshes:
@@ -97,38 +103,32 @@ class SpriteBuilder:
 
 
 class MeshBuilder:
-    """Meshes of the library, with surfaces of their own where the node gives one."""
+    """Meshes of the library."""
 
-    def __init__(self, sources: Sources, graph: SceneGraph) -> None:  # noqa: ARG002
+    def __init__(self, sources: Sources, graph: SceneGraph) -> None:
         self._sources = sources
-        self._surfaces: dict[int, Surface] = {}
-        self._own: list[bpy.types.Material] = []
+        self._shown: dict[int, scene_pb2.Mesh] = {}
+        # Where no surface reflects, what glows need not be sampled as a lamp.
+        self._lamps = any(node.HasField("mesh") and not node.mesh.material.emission > 0 for node in graph.nodes)
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:
         """See `Builder.create`."""
-        mesh = self._sources.meshes.get(graph.nodes[index].mesh, self._sources.assets, f"scene.nodes[{index}].mesh")
-        item = bpy.data.objects.new("mesh", mesh)
-        wire = graph.nodes[index].mesh
-        if wire.HasField("material") or wire.HasField("primitive"):
-            made = Surface(wire.material.texture, self._sources.assets, f"scene.nodes[{index}].mesh.material")
-            self._surfaces[index] = made
-            material = made.material
-        elif any(mesh.materials):
-            return item
-        else:
-            material = own_surface(mesh)
-            self._own.append(material)
-        for slot in item.material_slots:
-            slot.link = "OBJECT"
-            slot.material = material
-        return item
+        return bpy.data.objects.new("mesh", self._mesh(graph, index).mesh)
 
     def update(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:
         """See `Builder.update`."""
         wire = graph.nodes[index].mesh
-        item.matrix_world = matrix(graph.world[index] @ np.diag((*_size(wire), 1.0)))
-        if index in self._surfaces:
-            self._surfaces[index].update(wire.material)
+        item.matrix_world = matrix(graph.world[index] @ np.diag((*mesh_size(wire), 1.0)))
+        if self._shown.get(index) == wire:
+            return
+        self._shown[index] = wire
+        shown = self._mesh(graph, index)
+        if item.data is not shown.mesh:
+            item.data = shown.mesh
+        if shown.glows:
+            for material in shown.mesh.materials:
+                material.cycles.emission_sampling = "AUTO" if self._lamps else "NONE"
+        show_material(item, wire.material)
 
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> Outline:
         """See `Builder.outline`."""
@@ -137,15 +137,19 @@ class MeshBuilder:
         mesh.vertices.foreach_get("co", points)
         edges = np.empty(len(mesh.edges) * 2, np.int32)
         mesh.edges.foreach_get("vertices", edges)
-        scaled = points.reshape(-1, 3) * np.array(_size(graph.nodes[index].mesh))
+        scaled = points.reshape(-1, 3) * np.array(mesh_size(graph.nodes[index].mesh))
         return Outline(points=scaled @ world[:3, :3].T + world[:3, 3], edges=edges.reshape(-1, 2))
+
+    def extent(self, graph: SceneGraph, index: int) -> Extent:
+        """See `Builder.extent`."""
+        size = mesh_size(graph.nodes[index].mesh)
+        return self._mesh(graph, index).extent.placed(graph.world[index] @ np.diag((*size, 1.0)))
 
     def remove(self) -> None:
         """See `Builder.remove`."""
-        for made in self._surfaces.values():
-            made.remove()
-        for material in self._own:
-            bpy.data.materials.remove(material)
+
+    def _mesh(self, graph: SceneGraph, index: int) -> LibraryMesh:
+        return self._sources.meshes.get(graph.nodes[index].mesh, self._sources.assets, f"scene.nodes[{index}].mesh")
 
 
 class LightBuilder:
@@ -166,6 +170,10 @@ class LightBuilder:
 
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:  # noqa: ARG002
         """See `Builder.outline`."""
+        return
+
+    def extent(self, graph: SceneGraph, index: int) -> None:  # noqa: ARG002
+        """See `Builder.extent`."""
         return
 
     def remove(self) -> None:
@@ -189,9 +197,8 @@ def matrix(array: np.ndarray) -> mathutils.Matrix:
     return mathutils.Matrix(array.tolist())
 
 
-def _size(wire: scene_pb2.Mesh) -> tuple[float, float, float]:
-    return (
-        wire.size_x if wire.HasField("size_x") else 1.0,
-        wire.size_y if wire.HasField("size_y") else 1.0,
-        wire.size_z if wire.HasField("size_z") else 1.0,
-    )
+def _face(wire: scene_pb2.Sprite, texture: Texture) -> np.ndarray:
+    """[4, 3] corners of the face that shows a texture and its padding, in the node's frame."""
+    width = wire.width_m * (1 + 2 / texture.width)
+    height = wire.height_m * (1 + 2 / texture.height)
+    return np.concatenate(((_UNIT_SQUARE - 0.5) * (width, height), np.zeros((4, 1))), axis=1)

@@ -13,14 +13,17 @@ from render_server.engines.textures import decode
 from render_server.errors import AssetMissing, InvalidTask
 from render_server.scene_graph import DEFAULT_BASE_COLOR
 
+#: Properties of objects that their materials read.
+_COLOUR, _ROUGHNESS, _EMISSION = "metasim_colour", "metasim_roughness", "metasim_emission"
+
 _DEFAULT_ROUGHNESS = 0.5
 _GREY = scene_pb2.Color(red=DEFAULT_BASE_COLOR, green=DEFAULT_BASE_COLOR, blue=DEFAULT_BASE_COLOR)
 
 
-class Surface:
-    """A node's material: a Principled BSDF, or an emission alone where the wire's emission is above 0.
+def surface(texture: str, assets: Mapping[str, Path], field: str, *, glows: bool) -> bpy.types.Material:
+    """A material that takes its colour, and roughness or emission, from the object that shows it; see `show_material`.
 
-    One tree serves both and changes in place, so that a probe of a colour leaves the mesh as it is.
+    It is a Principled BSDF, or an emission alone if it glows: a surface that might do either would be a lamp to Cycles.
 
     Args:
         texture: content hash of its texture; empty: none.
@@ -30,38 +33,30 @@ class Surface:
         AssetMissing: the texture is not among the assets.
         InvalidTask: the texture is no PNG.
     """
+    image = _image(texture, assets, f"{field}.texture") if texture else None
+    material = bpy.data.materials.new("surface")
+    tree = NodeTree(material)
+    colour = tree.object_attribute(_COLOUR, "Color")
+    if image is not None:
+        node = tree.add("ShaderNodeTexImage")
+        node.image = image
+        colour = tree.vector("MULTIPLY", node.outputs["Color"], colour)
+    if glows:
+        shader = tree.add("ShaderNodeEmission", Color=colour, Strength=tree.object_attribute(_EMISSION, "Fac"))
+    else:
+        roughness = tree.object_attribute(_ROUGHNESS, "Fac")
+        shader = tree.add("ShaderNodeBsdfPrincipled", Base_Color=colour, Roughness=roughness)
+    tree.output(shader.outputs[0])
+    return material
 
-    def __init__(self, texture: str, assets: Mapping[str, Path], field: str) -> None:
-        self._image = _image(texture, assets, f"{field}.texture") if texture else None
-        self.material = bpy.data.materials.new("surface")
-        tree = NodeTree(self.material)
-        self._colour = tree.add("ShaderNodeRGB").outputs[0]
-        colour = self._colour
-        if self._image is not None:
-            node = tree.add("ShaderNodeTexImage")
-            node.image = self._image
-            colour = tree.vector("MULTIPLY", node.outputs["Color"], colour)
-        self._principled = tree.add("ShaderNodeBsdfPrincipled", Base_Color=colour)
-        self._emission = tree.add("ShaderNodeEmission", Color=colour)
-        self._choice = tree.add("ShaderNodeMixShader")
-        tree.link(self._principled.outputs[0], self._choice.inputs[1])
-        tree.link(self._emission.outputs[0], self._choice.inputs[2])
-        tree.output(self._choice.outputs[0])
 
-    def update(self, wire: scene_pb2.Material) -> None:
-        """Takes over colour, roughness and emission."""
-        colour = wire.base_color if wire.HasField("base_color") else _GREY
-        self._colour.default_value = (colour.red, colour.green, colour.blue, 1.0)
-        roughness = wire.roughness if wire.HasField("roughness") else _DEFAULT_ROUGHNESS
-        self._principled.inputs["Roughness"].default_value = roughness
-        self._emission.inputs["Strength"].default_value = wire.emission
-        self._choice.inputs[0].default_value = float(wire.emission > 0)
-
-    def remove(self) -> None:
-        """Takes the material and its image out of Blender."""
-        bpy.data.materials.remove(self.material)
-        if self._image is not None:
-            bpy.data.images.remove(self._image)
+def show_material(item: bpy.types.Object, wire: scene_pb2.Material) -> None:
+    """Gives an object what its `surface` takes from it."""
+    colour = wire.base_color if wire.HasField("base_color") else _GREY
+    item[_COLOUR] = (colour.red, colour.green, colour.blue)
+    item[_ROUGHNESS] = wire.roughness if wire.HasField("roughness") else _DEFAULT_ROUGHNESS
+    item[_EMISSION] = wire.emission
+    item.update_tag()
 
 
 def own_surface(mesh: bpy.types.Mesh) -> bpy.types.Material:

@@ -6,14 +6,18 @@ import struct
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
+import numpy as np
 from metasim.v1 import scene_pb2
 
+from render_server.engines.blender.material import own_surface, surface
 from render_server.engines.blender.primitive import primitive_mesh
 from render_server.engines.blender.session import silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
+from render_server.extent import Extent, extent_of_points
 
 #: Asset files kept for later tasks.
 _MAX_KEPT = 64
@@ -21,42 +25,76 @@ _GLB_HEADER = struct.Struct("<4sIIII")
 _GLB_JSON = 0x4E4F534A
 
 
+@dataclass(frozen=True)
+class LibraryMesh:
+    """A mesh data block and where its vertices lie, in its own frame.
+
+    Attributes:
+        glows: whether its material is an emission.
+    """
+
+    mesh: bpy.types.Mesh
+    extent: Extent
+    glows: bool
+
+
 class MeshLibrary:
-    """Mesh data blocks by what they show. They belong to the library; objects may share them."""
+    """Mesh data blocks by what they show. They belong to the library; objects share them.
+
+    The material belongs to the mesh and takes colours from the object. Cycles instances such meshes, so that an object
+    that moves costs nothing; objects with materials of their own would be copied, and all sorted again by each move.
+    """
 
     def __init__(self) -> None:
-        self._meshes: OrderedDict[str, bpy.types.Mesh] = OrderedDict()
+        self._meshes: OrderedDict[tuple[str, str | None, bool], LibraryMesh] = OrderedDict()
 
-    def get(self, mesh: scene_pb2.Mesh, assets: Mapping[str, Path], field: str) -> bpy.types.Mesh:
-        """The mesh of a node, without the node's size and material.
+    def get(self, mesh: scene_pb2.Mesh, assets: Mapping[str, Path], field: str) -> LibraryMesh:
+        """The mesh of a node, without the node's size and colours.
 
         Args:
             field: path of the mesh in the task, for errors.
 
         Raises:
-            AssetMissing: its file is not among the assets.
-            InvalidTask: the file cannot be read, is empty or refers to other files.
+            AssetMissing: a file is not among the assets.
+            InvalidTask: a file cannot be read, is empty or refers to other files.
         """
-        if mesh.HasField("primitive"):
-            key = scene_pb2.Primitive.Name(mesh.primitive)
-        else:
-            key = f"{mesh.asset.format}:{mesh.asset.hash}"
+        own = not mesh.HasField("material") and mesh.HasField("asset")
+        glows = mesh.material.emission > 0
+        shape = f"{mesh.asset.format}:{mesh.asset.hash}" if mesh.HasField("asset") else f"primitive:{mesh.primitive}"
+        key = (shape, None if own else mesh.material.texture, glows)
         if key not in self._meshes:
-            loaded = primitive_mesh(mesh.primitive) if mesh.HasField("primitive") else _load(mesh.asset, assets, field)
-            if len(loaded.materials) == 0:
-                # A slot to put a node's surface into.
-                loaded.materials.append(None)
-            self._meshes[key] = loaded
+            loaded = _load(mesh.asset, assets, field) if mesh.HasField("asset") else primitive_mesh(mesh.primitive)
+            if not own:
+                _cover(loaded, surface(mesh.material.texture, assets, f"{field}.material", glows=glows))
+            elif not any(loaded.materials):
+                _cover(loaded, own_surface(loaded))
+            self._meshes[key] = LibraryMesh(loaded, extent_of_points(_vertices(loaded)), glows)
         self._meshes.move_to_end(key)
         return self._meshes[key]
 
     def trim(self) -> None:
         """Drops the meshes that were not used for longest. Called between tasks."""
         while len(self._meshes) > _MAX_KEPT:
-            _, mesh = self._meshes.popitem(last=False)
-            materials = [material for material in mesh.materials if material is not None]
-            bpy.data.meshes.remove(mesh)
+            _, kept = self._meshes.popitem(last=False)
+            materials = [material for material in kept.mesh.materials if material is not None]
+            bpy.data.meshes.remove(kept.mesh)
             _remove_unused(materials)
+
+
+def _cover(mesh: bpy.types.Mesh, material: bpy.types.Material) -> None:
+    """Puts one material on all faces."""
+    replaced = [each for each in mesh.materials if each is not None]
+    slots = max(1, len(mesh.materials))
+    mesh.materials.clear()
+    for _ in range(slots):
+        mesh.materials.append(material)
+    _remove_unused(replaced)
+
+
+def _vertices(mesh: bpy.types.Mesh) -> np.ndarray:
+    points = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.vertices.foreach_get("co", points)
+    return points.reshape(-1, 3)
 
 
 def _load(asset: scene_pb2.MeshAsset, assets: Mapping[str, Path], field: str) -> bpy.types.Mesh:

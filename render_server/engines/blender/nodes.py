@@ -32,6 +32,12 @@ class NodeTree:
         node.attribute_name = name
         return node.outputs["Vector"]
 
+    def object_attribute(self, name: str, output: str) -> bpy.types.NodeSocket:
+        """A property of the object that shows the material; its output as `Color` or `Fac`."""
+        node = self._tree.nodes.new("ShaderNodeAttribute")
+        node.attribute_type, node.attribute_name = "OBJECT", name
+        return node.outputs[output]
+
     def math(self, operation: str, *operands: Value) -> bpy.types.NodeSocket:
         """Arithmetic on numbers."""
         return self._operate("ShaderNodeMath", operation, operands)

@@ -16,9 +16,13 @@ import numpy as np
 import OpenEXR
 
 from render_server.errors import RenderFailed
+from render_server.regions import Window
 
 #: The narrowest filter that Blender takes: samples fall on the pixel's centre.
 _CENTRE_FILTER_PX = 0.01
+
+#: Where in a pixel a border lies, so that single precision cannot move it to another one.
+_INSIDE = 0.25
 
 
 class RenderScene:
@@ -38,7 +42,6 @@ class RenderScene:
         render.use_persistent_data = True
         render.use_compositing = False
         render.use_sequencer = False
-        render.use_border = False
         render.film_transparent = False
         render.use_motion_blur = False
         render.use_simplify = False
@@ -82,14 +85,26 @@ class RenderScene:
         self.scene.cycles.transparent_max_bounces = min(1024, surfaces + 1)
         self.scene.cycles.min_transparent_bounces = min(1024, surfaces + 1)
 
-    def render(self, width_px: int, height_px: int) -> dict[str, np.ndarray]:
+    def render(self, width_px: int, height_px: int, window: Window | None = None) -> dict[str, np.ndarray]:
         """Renders one frame: each pass by its name (Combined, IndexOB, Depth, Normal), [h, w] or [h, w, c] float32.
+
+        Args:
+            width_px, height_px: of the frame.
+            window: the part of it to render. Its pixels are those of the whole frame, bit for bit.
 
         Raises:
             RenderFailed: Blender wrote no image, or one of another size.
         """
         render = self.scene.render
         render.resolution_x, render.resolution_y = width_px, height_px
+        render.use_border = render.use_crop_to_border = window is not None
+        if window is not None:
+            # Blender cuts fractions off, and its borders go upwards.
+            render.border_min_x = (window.left + _INSIDE) / width_px
+            render.border_max_x = (window.right + _INSIDE) / width_px
+            render.border_min_y = (height_px - window.bottom + _INSIDE) / height_px
+            render.border_max_y = (height_px - window.top + _INSIDE) / height_px
+            width_px, height_px = window.width, window.height
         with _file() as path:
             render.filepath = str(path)
             with silent_stdout():

@@ -1,6 +1,7 @@
 # mypy: disable-error-code="misc, union-attr"
 """Scenes with depth: perspective, meshes, lights. Built once per task; probes change the objects that are there."""
 
+import collections
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,15 @@ from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import sample_offsets
 from render_server.engines.frame import SurfaceLayers
 from render_server.errors import InvalidTask
+from render_server.extent import Extent
 from render_server.geometry import CameraView, camera_view
+from render_server.regions import Window
 from render_server.scene_graph import SceneGraph
 
 #: Depths beyond are Cycles' way to say that nothing is there.
 _BACKGROUND_DEPTH = 1e9
+#: Meshes with fewer are sorted again faster than they are found.
+_MANY_POLYGONS = 100
 _LABEL_PASSES = ("use_pass_object_index", "use_pass_z", "use_pass_normal")
 
 
@@ -54,26 +59,35 @@ class SpatialScene:
             elif index in self._objects:
                 self._builder(index).update(graph, index, self._objects[index])
 
-    def image(self) -> np.ndarray:
-        """[h, w, 3] float32 display values, 0 to 1, of the scene as it stands."""
+    def image(self, window: Window, samples: int) -> np.ndarray:
+        """[h, w, 3] float32 display values, 0 to 1, of a part of the scene as it stands.
+
+        Args:
+            window: the part; its pixels are those of the whole frame, bit for bit.
+            samples: per pixel.
+        """
         width, height, box = self._settings.width_px, self._settings.height_px, self._settings.filter_width_px
         if box in (0.0, 1.0):
-            self._target.sample(samples=self._settings.samples, seed=self._task.seed, box_px=box)
-            light = self._target.render(width, height)["Combined"][..., :3]
+            self._target.sample(samples=samples, seed=self._task.seed, box_px=box)
+            light = self._target.render(width, height, window)["Combined"][..., :3]
         else:
             # Blender's box filter is one pixel wide: other widths are made of shifted frames with one sample each.
-            light = np.zeros((height, width, 3), np.float32)
-            offsets = sample_offsets(self._settings)
+            light = np.zeros((window.height, window.width, 3), np.float32)
+            offsets = sample_offsets(samples, box)
             camera = self._target.camera.data
             with _kept(camera, "shift_x", "shift_y"):
                 for number, (dx, dy) in enumerate(offsets):
                     camera.shift_x, camera.shift_y = dx / max(width, height), -dy / max(width, height)
                     self._target.sample(samples=1, seed=self._task.seed + number, box_px=0.0)
-                    light += self._target.render(width, height)["Combined"][..., :3]
+                    light += self._target.render(width, height, window)["Combined"][..., :3]
             light /= np.float32(len(offsets))
         if self._sources.standard:
             light = linear_to_srgb(light)
         return np.clip(light, np.float32(0), np.float32(1))
+
+    def extent(self, graph: SceneGraph, index: int) -> Extent | None:
+        """See `ExtentOf`."""
+        return self._builder(index).extent(graph, index) if index in self._objects else None
 
     def surface_layers(self, view: CameraView) -> SurfaceLayers:
         """What lies at the pixels' centres, from a frame of one sample each."""
@@ -118,11 +132,27 @@ class SpatialScene:
             undo.callback(bpy.data.objects.remove, item)
             item.pass_index = index + 1
             self._target.scene.collection.objects.link(item)
+        self._share_meshes(undo)
         cycles = self._target.scene.cycles
         cycles.max_bounces = cycles.diffuse_bounces = cycles.glossy_bounces = self._settings.max_bounces
         cycles.transmission_bounces = self._settings.max_bounces
         self._target.transparency(sum(node.HasField("sprite") for node in graph.nodes))
         self.apply(graph, range(len(graph.nodes)))
+
+    def _share_meshes(self, undo: contextlib.ExitStack) -> None:
+        """Gives every mesh a second, unseen user.
+
+        Cycles merges a mesh that a single object shows into the world's geometry, and then sorts all of that again
+        whenever one of these objects moves. A mesh with two users is instanced, and moves for nothing.
+        """
+        users = collections.Counter(item.data for item in self._objects.values() if item.type == "MESH")
+        for mesh, count in users.items():
+            if count == 1 and len(mesh.polygons) >= _MANY_POLYGONS:
+                twin = bpy.data.objects.new("twin", mesh)
+                undo.callback(bpy.data.objects.remove, twin)
+                for ray in ("camera", "diffuse", "glossy", "transmission", "shadow"):
+                    setattr(twin, f"visible_{ray}", False)
+                self._target.scene.collection.objects.link(twin)
 
     def _set_world(self, undo: contextlib.ExitStack) -> None:
         background = self._task.scene.background

@@ -1,0 +1,108 @@
+"""Tasks with depth: a scene built once, and regions of it rendered for the probes."""
+
+import time
+
+import numpy as np
+from metasim.v1 import render_pb2 as pb
+
+from render_server.column_results import ColumnResults
+from render_server.engines.blender.content import Sources
+from render_server.engines.blender.spatial import SpatialScene
+from render_server.engines.frame import pack, wants_labels
+from render_server.geometry import CameraView
+from render_server.probes import Probe, plan_probes
+from render_server.regions import ChangedRegions, Window
+from render_server.scene_graph import SceneGraph
+from render_server.steps import half_pixel_steps
+
+_IMAGES = frozenset({pb.OUTPUT_IMAGE_U8, pb.OUTPUT_IMAGE_F32})
+
+
+def render_spatial(task: pb.RenderTask, graph: SceneGraph, view: CameraView, sources: Sources) -> pb.RenderResult:
+    """Renders a task; see `Engine.render`."""
+    started = time.perf_counter()
+    columns = ColumnResults(task)
+    with SpatialScene(task, graph, sources) as scene:
+        probes = plan_probes(graph, task, half_pixel_steps(graph, view, scene.extent))
+        built = time.perf_counter()
+        prober = _Prober(task, graph, view, scene)
+        image = prober.image() if _IMAGES.intersection(task.outputs) else None
+        for probe in probes:
+            prober.add(probe, columns)
+        surface = scene.surface_layers(view) if wants_labels(task.outputs) else None
+    rendered = time.perf_counter()
+    result = pack(task, graph, view, image, surface, columns.in_order())
+    result.timing.build_s = built - started
+    result.timing.render_s = rendered - built
+    result.timing.encode_s = time.perf_counter() - rendered
+    result.timing.renders = prober.renders
+    return result
+
+
+class _Prober:
+    """Renders the unperturbed scene and the probes' sides.
+
+    Attributes:
+        renders: so far.
+    """
+
+    def __init__(self, task: pb.RenderTask, graph: SceneGraph, view: CameraView, scene: SpatialScene) -> None:
+        self._graph, self._scene = graph, scene
+        self._image_samples = task.settings.samples
+        self._samples = task.probes.samples or task.settings.samples
+        background = task.scene.background
+        self._regions = ChangedRegions(
+            graph,
+            view,
+            scene.extent,
+            reach_px=max(0.0, (task.settings.filter_width_px - 1) / 2),
+            sky=max(background.red, background.green, background.blue) > 0,
+        )
+        self._full_frame = task.probes.full_frame
+        self._audits = [column.audit for column in task.columns]
+        self._base: np.ndarray | None = None  # The unperturbed frame at the probes' samples
+        self.renders = 0
+
+    def image(self) -> np.ndarray:
+        """[height, width, 3] float32: the unperturbed frame."""
+        image = self._render(None, self._regions.frame, self._image_samples)
+        if self._samples == self._image_samples:
+            self._base = image
+        return image
+
+    def add(self, probe: Probe, columns: ColumnResults) -> None:
+        """Renders a probe and hands it to the columns."""
+        frame = self._regions.frame
+        window = frame if self._full_frame else self._regions.of(probe)
+        difference = self._difference(probe, window)
+        sides = sum(side is not None or self._base is None for side in probe.sides)
+        audited = any(self._audits[index] for index in probe.columns)
+        columns.add(
+            probe,
+            difference,
+            left_px=window.left,
+            top_px=window.top,
+            samples=sides * window.pixels * self._samples,
+            frame=(difference if window == frame else self._difference(probe, frame)) if audited else None,
+        )
+
+    def _difference(self, probe: Probe, window: Window) -> np.ndarray:
+        if not window.pixels:
+            return np.zeros((0, 0, 3), np.float32)
+        begin, end = (self._side(side, window) for side in probe.sides)
+        return end - begin
+
+    def _side(self, side: SceneGraph | None, window: Window) -> np.ndarray:
+        if side is None and self._base is not None:
+            return self._base[window.slices]
+        return self._render(side, window, self._samples)
+
+    def _render(self, side: SceneGraph | None, window: Window, samples: int) -> np.ndarray:
+        self.renders += 1
+        if side is None:
+            return self._scene.image(window, samples)
+        try:
+            self._scene.apply(side, side.changed)
+            return self._scene.image(window, samples)
+        finally:
+            self._scene.apply(self._graph, side.changed)
