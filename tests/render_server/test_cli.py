@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from support.servers import server
 
+import render_server.cli
 import render_server.engines
 
 
@@ -78,6 +80,34 @@ def test_help_is_complete() -> None:
     for option in ("--host", "--port", "--workers", "--engine", "--queue", "--task-timeout-s", "--cache-mib"):
         assert option in done.stdout
     assert all(name in done.stdout for name in render_server.engines.ENGINES)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "tls-cert",
+        "tls-key",
+        "tls-client-ca",
+        "token-file",
+        "insecure",
+        "metrics-port",
+        "log-format",
+        "max-memory",
+        "recycle-after",
+        "host",
+        "workers",
+        "engine",
+        "queue",
+        "gpu-locks",
+        "cache-mib",
+        "log-level",
+    ],
+)
+def test_options_have_variables(option: str) -> None:
+    command = typer.main.get_command(render_server.cli.app).commands["serve"]  # type: ignore[attr-defined]
+    (found,) = [each for each in command.params if f"--{option}" in each.opts]
+    assert found.envvar == f"METASIM_RENDER_{option.upper().replace('-', '_')}"
+    assert found.help
 
 
 def test_version() -> None:
