@@ -9,7 +9,7 @@ import typer
 from trainer.cli import options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.tables import aligned, echo_json
-from trainer.errors import InputError
+from trainer.errors import InputError, RenderError
 
 if TYPE_CHECKING:
     from trainer.run import Run
@@ -103,15 +103,18 @@ def train(
                     mnist=mnist,
                     inception_weights=inception_weights,
                     overrides=overrides,
-                    pool=PoolSettings(connect_timeout_s=connect_timeout),
+                    pool=PoolSettings(connect_timeout_s=connect_timeout, failed_tasks=folder / "failed"),
                 ),
                 progress,
             )
             progress.stage("write the report")
             page = write_report(run)
     except KeyboardInterrupt:
-        typer.echo(f"metasim: {_interrupted(folder, context)}", err=True)
+        typer.echo(f"metasim: interrupted{_saved(folder, context)}", err=True)
         raise typer.Exit(130) from None
+    except RenderError as error:
+        typer.echo(f"metasim: {error}{_saved(folder, context)}", err=True)
+        raise typer.Exit(1) from None
 
     if json:
         echo_json({"run": str(run.folder), "report": str(page), **run.summary})
@@ -151,12 +154,12 @@ def _refuse_changes(
             )
 
 
-def _interrupted(folder: Path, context: typer.Context) -> str:
+def _saved(folder: Path, context: typer.Context) -> str:
     """What is saved, and the exact command that goes on with it."""
     from trainer.run import Run
 
     if not (folder / "config.json").is_file():
-        return "interrupted before the run began; nothing was written"
+        return " before the run began; nothing was written"
     checkpoint = Run.open(folder).load_checkpoint()
     epoch = checkpoint[0]["epoch"] if checkpoint else None
     saved = {None: "nothing is learned yet", 0: "the stages before the first epoch are saved"}.get(
@@ -167,7 +170,7 @@ def _interrupted(folder: Path, context: typer.Context) -> str:
         value = context.params[name]
         if value not in (None, "local", options.CONNECT_TIMEOUT_S):
             command += [f"--{name.replace('_', '-')}", str(value)]
-    return f"interrupted; {saved} in {folder}. Go on with: {shlex.join(command)}"
+    return f"; {saved} in {folder}. Go on with: {shlex.join(command)}"
 
 
 def _outcome(run: "Run", page: Path) -> str:

@@ -8,8 +8,10 @@ import pytest
 from metasim.v1 import render_pb2 as pb
 from support.tasks import ASSETS, sprite_task
 
+from trainer.errors import PoolLost
 from trainer.pool import scaling
 from trainer.pool.failed_tasks import keep_task
+from trainer.run import Run, RunConfig
 
 
 def test_the_table_says_how_the_workers_are(metasim: Callable, endpoint: str) -> None:
@@ -58,4 +60,20 @@ def test_a_task_that_was_kept_is_rendered_again(metasim: Callable, endpoint: str
     assert done.out.startswith("task 'scene/1' renders: 13 images in ")
     assert (
         metasim("pool render missing.task").err == "metasim: missing.task cannot be read: No such file or directory\n"
+    )
+
+
+def test_a_training_that_loses_its_workers_says_how_to_go_on(
+    metasim: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_luck(*_: object) -> None:
+        Run.create(Path("lost"), RunConfig(experiment="mnist-rot", overrides={}, seed=0, engine="fake"))
+        raise PoolLost("3/1", "no render worker was left for 300 s")
+
+    monkeypatch.setattr("trainer.train.train", no_luck)
+    done = metasim("train mnist-rot --out lost --renderer render:50051")
+    assert done.status == 1
+    assert done.err.splitlines()[-1] == (
+        "metasim: task '3/1': no render worker was left for 300 s; nothing is learned yet in lost. "
+        "Go on with: metasim train --resume --out lost --renderer render:50051"
     )
