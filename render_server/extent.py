@@ -9,10 +9,10 @@ from metasim.v1 import scene_pb2
 from render_server.scene_graph import SceneGraph
 
 #: Directions in which the outermost vertices of a mesh are looked for.
-_DIRECTIONS = 512
+_DIRECTIONS = 256
 
-#: What such a choice may miss of a smooth object, as a fraction of its size: two directions are 0.16 rad apart, so that
-#: a sphere of diameter 1 lacks (1 - cos(0.08)) / 2.
+#: What such a choice may miss of a smooth object, as a fraction of its size: two directions are 0.22 rad apart, so that
+#: a sphere of diameter 1 lacks (1 - cos(0.11)) / 2 and more where three are farther apart.
 _SHORTFALL = 0.005
 
 

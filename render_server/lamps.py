@@ -26,12 +26,12 @@ class LightSource:
         points = self.directions if self.positions is None else self.positions
         return 0 if points is None else len(points)
 
-    def rays(self, points: np.ndarray, number: int) -> np.ndarray:
-        """Unit vectors [n, 3] of the light that comes from a point of the outline through points [n, 3]."""
+    def rays(self, points: np.ndarray) -> np.ndarray:
+        """Unit vectors [k, n, 3] of the light from each point of the outline through points [n, 3]."""
         if self.positions is None:
-            return np.broadcast_to(np.asarray(self.directions)[number], points.shape)
-        away = points - self.positions[number]
-        return away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)
+            return np.broadcast_to(np.asarray(self.directions)[:, None], (self.count, *points.shape))
+        away = points - self.positions[:, None]
+        return away / np.maximum(np.linalg.norm(away, axis=2, keepdims=True), 1e-12)
 
     def touches(self, corners: np.ndarray) -> bool:
         """Whether the lamp reaches into the upright box around those corners, so that its shadow can go anywhere."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from metasim.v1 import scene_pb2
 
-from render_server.extent import ExtentOf
+from render_server.extent import Extent, ExtentOf
 from render_server.geometry import CameraView, Outline, projected_box
-from render_server.lamps import LightSource, light_source
+from render_server.lamps import light_source
 from render_server.probes import Probe
 from render_server.scene_graph import SceneGraph
 
@@ -21,7 +21,6 @@ _TOUCHING = 1e-6
 
 #: Edges of a box, as pairs of corners; see `Extent.corners`.
 _BITS = np.array([[bool(number >> axis & 1) for axis in range(3)] for number in range(8)])
-_SIDE_EDGES = np.stack((np.arange(8), np.arange(8)), axis=1)
 _BOX_EDGES = np.array([(low, low | 1 << axis) for axis in range(3) for low in range(8) if not low >> axis & 1])
 
 
@@ -75,7 +74,7 @@ class ChangedRegions:
     after the step. Cameras and lamps, and what glows, change the whole frame.
 
     Neglected is what the object does to the light that reaches its surroundings from elsewhere: reflections, and the
-    dimming of the sky beside it. The latter is 0.4 % of the gradient's norm on a street in the sun; where the sky is the
+    dimming of the sky beside it. That is 0.4 % of the norm of the gradient on a street in the sun; where the sky is the
     only light it is 1 to 2 %, and half of that is caught by a margin. Audits measure it.
 
     Args:
@@ -131,38 +130,31 @@ class ChangedRegions:
         extent = self._extent_of(graph, index)
         if extent is None:
             return NOWHERE
-        clouds, boxes, edges = [extent.points], [extent.corners], [_BOX_EDGES]
-        if self._receivers is not None:
-            if self._halo:
-                clouds.append(_inflated(extent.corners, *self._receivers))
-                boxes.append(clouds[-1])
-                edges.append(_BOX_EDGES + 8)
-            for lamp in self._lamps:
-                if lamp.touches(extent.corners):
-                    return self.frame
-                for number in range(lamp.count):
-                    clouds.append(_thrown(extent.points, lamp, number, *self._receivers))
-                    edges += [_BOX_EDGES + 8 * len(boxes), _SIDE_EDGES + np.array((0, 8 * len(boxes)))]
-                    boxes.append(_thrown(extent.corners, lamp, number, *self._receivers))
-        return self._window(extent.shortfall, clouds, boxes, edges)
-
-    def _window(
-        self, shortfall: float, clouds: list[np.ndarray], boxes: list[np.ndarray], edges: list[np.ndarray]
-    ) -> Window:
-        view = self._view
-        points = np.concatenate(clouds)
-        if (view.depths(points) >= view.near_m).all():
-            outline = Outline(points)
-        else:
-            outline = Outline(np.concatenate(boxes), np.concatenate(edges))
-        box = projected_box(view, outline)
+        if any(lamp.touches(extent.corners) for lamp in self._lamps):
+            return self.frame
+        outline = Outline(self._with_shadows(extent.points, extent))
+        if (self._view.depths(outline.points) < self._view.near_m).any():
+            # Only edges tell where something is cut by the near plane.
+            outline = _prisms(self._with_shadows(extent.corners, extent))
+        box = projected_box(self._view, outline)
         if box is None:
             return NOWHERE
         left, top, right, bottom = box
-        grow = self._reach_px + shortfall * max(right - left, bottom - top)
+        grow = self._reach_px + extent.shortfall * max(right - left, bottom - top)
         left, top = max(0, math.floor(left - grow)), max(0, math.floor(top - grow))
-        right, bottom = min(view.width_px, math.ceil(right + grow)), min(view.height_px, math.ceil(bottom + grow))
+        right = min(self._view.width_px, math.ceil(right + grow))
+        bottom = min(self._view.height_px, math.ceil(bottom + grow))
         return Window(left, top, right, bottom) if left < right and top < bottom else NOWHERE
+
+    def _with_shadows(self, points: np.ndarray, extent: Extent) -> np.ndarray:
+        """The points [n, 3], then the ends of their shadows by each lamp, then the corners of the halo, if any."""
+        if self._receivers is None:
+            return points
+        parts = [points]
+        parts += [_thrown(points, lamp.rays(points), *self._receivers).reshape(-1, 3) for lamp in self._lamps]
+        if self._halo:
+            parts.append(_inflated(extent.corners, *self._receivers))
+        return np.concatenate(parts)
 
 
 def _reflects(node: scene_pb2.Node) -> bool:
@@ -179,18 +171,25 @@ def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     )
 
 
-def _thrown(points: np.ndarray, lamp: LightSource, number: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Where the light rays through the points leave the box around all that is lit, [n, 3]."""
-    rays = lamp.rays(points, number)
+def _thrown(points: np.ndarray, rays: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Where rays [k, n, 3] through the points [n, 3] leave the box around all that is lit, [k, n, 3]."""
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (low - points) / rays, (high - points) / rays
     still = rays == 0
-    entry = np.where(still, -np.inf, np.minimum(first, second)).max(axis=1)
+    entry = np.where(still, -np.inf, np.minimum(first, second)).max(axis=2)
     ways = np.where(still, np.inf, np.maximum(first, second))
-    way, side = ways.min(axis=1), ways.argmin(axis=1)
+    way, side = ways.min(axis=2), ways.argmin(axis=2)
     meets = way >= np.maximum(entry, -_TOUCHING)
     way = np.where(meets, np.maximum(way, 0.0), 0.0)
-    if not (meets.all() and (side == side[0]).all()):
-        # Rays that leave by different sides pass around a corner of the box: all go on as far as the farthest.
-        way = np.full_like(way, way.max())
-    return points + way[:, None] * rays
+    # Rays that leave by different sides pass around a corner of the box: all of them go on as far as the farthest.
+    by_one_side = meets.all(axis=1) & (side == side[:, :1]).all(axis=1)
+    way = np.where(by_one_side[:, None], way, way.max(axis=1, keepdims=True))
+    return points + way[..., None] * rays
+
+
+def _prisms(corners: np.ndarray) -> Outline:
+    """The box of the first eight corners, and the prisms between it and each further eight of them, [8 k, 3]."""
+    edges = [_BOX_EDGES]
+    for first in range(8, len(corners), 8):
+        edges += [_BOX_EDGES + first, np.stack((np.arange(8), np.arange(first, first + 8)), axis=1)]
+    return Outline(corners, np.concatenate(edges))

@@ -1,6 +1,8 @@
 """Engines: what turns a task into pixels. Each kind is a module; all pass the same contract tests."""
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -65,11 +67,31 @@ def create_engine(name: str, *, service_time_s: float = 0.0) -> Engine:
         return RasterEngine()
     if name == "blender":
         try:
-            from render_server.engines.blender import BlenderEngine
+            with _one_cpu():
+                from render_server.engines.blender import BlenderEngine
+
+                return BlenderEngine()
         except ImportError as error:
             raise EngineUnavailable(
                 f"engine 'blender' cannot be imported ({error}); install metasim[render] with Python 3.11, "
                 "or use the engine 'raster' for sprite scenes"
             ) from error
-        return BlenderEngine()
     raise EngineUnavailable(f"engine {name!r} is unknown; allowed: {', '.join(ENGINES)}")
+
+
+@contextlib.contextmanager
+def _one_cpu() -> Iterator[None]:
+    """Keeps this process on one CPU meanwhile.
+
+    Blender starts as many threads as it sees CPUs. A process renders on one, and the others would do nothing but spin,
+    at the cost of the processes beside it.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # Not on Linux.
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
