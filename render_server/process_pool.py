@@ -7,17 +7,14 @@ from collections import deque
 from metasim.v1 import render_pb2 as pb
 
 from render_server.engine_process import EngineProcess, EngineSettings, ProcessLost
-from render_server.errors import EngineUnavailable, RenderServerError
 from render_server.frames import Frame, Kind
 from render_server.job import Job
+from render_server.succession import Succession
 from render_server.tally import Tally
 from render_server.wear import WearLimits
 
 #: How often a task may bring a process down, or fail in it, before the client is told.
 MAX_ATTEMPTS = 2
-
-#: Starts in a row that may fail before the worker gives itself up.
-MAX_FAILED_STARTS = 3
 
 #: A process whose last task was shorter than this gets its next task before it has finished the current one. Then it
 #: need not wait for the front, which matters for short tasks only; long ones would wait behind each other for nothing.
@@ -25,9 +22,6 @@ READ_AHEAD_BELOW_S = 0.25
 
 #: How often the memory of the processes is looked at.
 _MEMORY_EVERY_S = 0.5
-
-#: How long after a failed start a worn process, which still works, is relieved again.
-_RELIEF_EVERY_S = 60.0
 
 #: How long a process may take to skip a task whose deadline passed before it began.
 _SKIP_WITHIN_S = 1.0
@@ -63,7 +57,7 @@ class ProcessPool:
         self._queue: deque[Job] = deque()
         self._processes: list[EngineProcess] = []
         self._keepers: list[asyncio.Task[None]] = []
-        self._one_relief = asyncio.Semaphore(1)  # So that there is one process too many at most.
+        self._succession = Succession(settings)
         self._mean_task_s = 0.0
 
     @property
@@ -133,7 +127,7 @@ class ProcessPool:
 
     async def _keep(self, process: EngineProcess) -> None:
         """Serves with a process, then with the one that takes its place, and so on."""
-        relief = asyncio.create_task(self._relieve(process))
+        relief = asyncio.create_task(self._succession.relieve(process))
         try:
             while True:
                 self._processes.append(process)
@@ -147,44 +141,14 @@ class ProcessPool:
                 if loss and not (process.retiring and not process.jobs):
                     self.tally.restarts[process.doomed or "crashed"] += 1
                     self._recover(process, loss)
-                process = await self._next(process, relief)
-                relief = asyncio.create_task(self._relieve(process))
+                process = await self._succession.follow(process, relief)
+                relief = asyncio.create_task(self._succession.relieve(process))
         finally:
             relief.cancel()
             (outcome,) = await asyncio.gather(relief, return_exceptions=True)
             if isinstance(outcome, EngineProcess):
                 await outcome.close()
             await process.close()
-
-    async def _next(self, gone: EngineProcess, relief: asyncio.Task[EngineProcess]) -> EngineProcess:
-        if not gone.retiring:
-            relief.cancel()
-        (outcome,) = await asyncio.gather(relief, return_exceptions=True)
-        return outcome if isinstance(outcome, EngineProcess) else await self._replace()
-
-    async def _relieve(self, worn: EngineProcess) -> EngineProcess:
-        """Waits until a process is worn, warms another one up meanwhile, and lets the first end after its last job."""
-        await worn.worn.wait()
-        while True:
-            async with self._one_relief:
-                try:
-                    fresh = await EngineProcess.start(self._settings)
-                    break
-                except (ProcessLost, EngineUnavailable) as error:
-                    _log.error("process %d is not replaced yet: %s", worn.pid, error)
-            await asyncio.sleep(_RELIEF_EVERY_S)
-        worn.retiring = True
-        if not worn.jobs:
-            worn.kill("retired")
-        return fresh
-
-    async def _replace(self) -> EngineProcess:
-        for remaining in reversed(range(MAX_FAILED_STARTS)):
-            try:
-                return await EngineProcess.start(self._settings)
-            except (ProcessLost, EngineUnavailable) as error:
-                _log.error("%s; %d more tries", error, remaining)
-        raise RenderServerError(f"engine {self._settings.engine!r} did not start {MAX_FAILED_STARTS} times in a row")
 
     async def _serve(self, process: EngineProcess) -> None:
         loop = asyncio.get_running_loop()
