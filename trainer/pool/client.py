@@ -26,7 +26,7 @@ from trainer.settings import Settings
 _END_S = 10.0
 
 #: Tasks that are handed to the event loop at once.
-_CHUNK = 64
+_CHUNK = 16
 
 _log = logging.getLogger(__name__)
 
@@ -167,26 +167,27 @@ class RenderPool:
 
     def _submit(self, tasks: Sequence[pb.RenderTask]) -> list[Ticket]:
         ids = {task.id for task in tasks}
+        tickets: list[Ticket] = []
         with self._lock:
             if self._closed:
                 raise ValueError("the render pool is closed")
             if len(ids) < len(tasks) or "" in ids or not ids.isdisjoint(self._in_flight):
                 raise ValueError("every task that is being rendered needs an id of its own, which is not empty")
-            tickets = [
-                Ticket(task.id, b"", Future(), self._in_flight, self._settings.answer_timeout_s + task.timeout_s)
-                for task in tasks
-            ]
-            self._in_flight.update((ticket.id, ticket) for ticket in tickets)
-        try:
-            for first in range(0, len(tickets), _CHUNK):  # The workers begin while the later ones are serialized.
-                chunk = tickets[first : first + _CHUNK]
-                for ticket, task in zip(chunk, tasks[first : first + _CHUNK], strict=True):
-                    ticket.request = pb.RenderRequest(task=task).SerializeToString()
-                self._loop.call_soon_threadsafe(self._dispatcher.submit, chunk)
-        except BaseException:
-            self._abandon(tickets)
-            raise
+            try:
+                for first in range(0, len(tasks), _CHUNK):
+                    chunk = [self._ticket(task) for task in tasks[first : first + _CHUNK]]
+                    tickets += chunk
+                    self._in_flight.update((ticket.id, ticket) for ticket in chunk)
+                    self._loop.call_soon_threadsafe(self._dispatcher.submit, chunk)
+                    time.sleep(0)  # Lets the event loop send them while we go on.
+            except BaseException:
+                self._abandon(tickets)
+                raise
         return tickets
+
+    def _ticket(self, task: pb.RenderTask) -> Ticket:
+        request = pb.RenderRequest(task=task).SerializeToString()
+        return Ticket(task.id, request, Future(), self._in_flight, self._settings.answer_timeout_s + task.timeout_s)
 
     def _abandon(self, tickets: Sequence[Ticket]) -> None:
         if not self._closed:
