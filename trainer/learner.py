@@ -59,6 +59,7 @@ class Learner:
         self.optimizer = torch.optim.Adam(self.transformer.parameters(), lr=self.settings.learning_rate)
         self.space: FeatureSpace | None = self.inception
         self.epoch = 0
+        self._warned = False
 
     def pretrain(self) -> dict[str, float]:
         """G_θ learns the identity by cross-entropy and L1; returns each attribute's reconstruction error.
@@ -193,6 +194,7 @@ class Learner:
                 "renders_per_s": (after.renders - stats.renders) / seconds,
                 "waiting_share": (after.waited_s - stats.waited_s) / seconds,
                 "workers": after.workers_up,
+                **self._audit(),
             }
             self.progress.figures(
                 mmd=metrics["mmd"], renders_per_s=metrics["renders_per_s"], workers=metrics["workers"]
@@ -246,7 +248,8 @@ class Learner:
         batch = self.encoding.encode(scenes)
         values = self.transformer(batch)
         values.retain_grad()
-        images = self.renderer.differentiable(values, scenes, integer(self.seed, Purpose.STEP, step))
+        seed = integer(self.seed, Purpose.STEP, step)
+        images = self.renderer.differentiable(values, scenes, seed, self.settings.probing)
         loss = mmd(self.space(images))  # type: ignore[misc]  # epochs() has checked it
         self.optimizer.zero_grad()
         loss.backward()
@@ -275,6 +278,20 @@ class Learner:
     def _network(self, outputs: int, purpose: Purpose) -> SimulatorFeatures:
         size = (self.renderer.settings.height_px, self.renderer.settings.width_px)
         return SimulatorFeatures(outputs, size, torch_generator(self.seed, purpose, 4))
+
+    def _audit(self) -> Json:
+        """What the audits of an epoch have found; nothing if there were none. Warns once."""
+        found = self.renderer.audits.take()
+        if found is None:
+            return {}
+        if found.warning is not None and not self._warned:
+            self._warned = True
+            self.progress.note(found.warning)
+        total = found.total
+        return {
+            "audit": {"cosine": total.cosine, "norm_ratio": total.norm_ratio, "columns": total.columns},
+            "audit_worst": found.worst,
+        }
 
     def _names(self) -> list[str]:
         return [f"{kind}.{spec.name}" for kind, spec in self.encoding.mutable]

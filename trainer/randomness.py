@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     EVALUATION = 9
     TASK_NETWORK = 10
     VALLEYS = 11
+    PROBES = 12
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import InputError
 from trainer.grammar.document import nearest
+from trainer.rendering.probing import Probing
 
 
 class TrainingSettings(BaseModel):
@@ -35,6 +36,8 @@ class TrainingSettings(BaseModel):
     valley_images: int = Field(1500, ge=64, description="Renders of each valley from which they are told apart.")
     monitor_scenes: int = Field(512, ge=2, description="Scenes whose attributes are recorded after each epoch.")
 
+    probing: Probing = Field(Probing(), description="How the renderer's derivative is estimated; see `Probing`.")
+
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> "TrainingSettings":
         """Checks the `training` section of an experiment.
@@ -45,8 +48,11 @@ class TrainingSettings(BaseModel):
         for key in values:
             if key not in cls.model_fields:
                 raise InputError(f"training.{key}: unknown key; {nearest(key, cls.model_fields)}")
+        given = dict(values)
+        if "probing" in given:
+            given["probing"] = Probing.parse(given["probing"], "training.probing")
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
             raise InputError(f"training.{first['loc'][0]} is {first['input']!r}: {first['msg'].lower()}") from None

@@ -27,7 +27,7 @@ class AttributeSpec:
     unit: str
     is_angle: bool
     mutable: bool
-    step: float | None  # Of the probe, to each side, in `unit`; None: the trainer's default
+    step: float | None  # Of the probe, to each side, in `unit`; None: half a pixel of motion
     distribution: Distribution
 
     @property

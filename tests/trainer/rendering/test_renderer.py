@@ -11,7 +11,7 @@ from support.grammars import write_sprites
 from trainer.encoding import with_values
 from trainer.grammar import Grammar, load_grammar
 from trainer.pool import open_pool
-from trainer.rendering import Renderer, probe_step
+from trainer.rendering import Renderer
 
 #: An elongated blob on a canvas of 32 x 32, with white colour: turning and moving it changes the image.
 WORLD = """\
@@ -130,13 +130,6 @@ def test_no_empty_batch_is_rendered_when_the_count_divides(grammar: Grammar, ren
     Renderer(renderer.pool, grammar, chunk=3).images(scenes_of(grammar, 6), 0)
 
     assert renderer.pool.stats.tasks_done == before + 6
-
-
-def test_the_step_is_the_grammars_or_a_hundredth_of_the_range(grammar: Grammar, tmp_path: Path) -> None:
-    other = load_grammar(write_sprites(tmp_path, WORLD.replace(", step: 0.05", "")))
-
-    assert probe_step(grammar.kinds["thing"].mutable_specs[0]) == 0.05
-    assert probe_step(other.kinds["thing"].mutable_specs[0]) == pytest.approx(0.2)
 
 
 def test_values_that_float32_rounds_out_of_their_range_are_kept_inside(grammar: Grammar) -> None:

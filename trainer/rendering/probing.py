@@ -1,0 +1,134 @@
+"""How the derivative of the renderer is estimated: the options of the one differentiable render operation."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from metasim.v1 import render_pb2 as pb
+
+from trainer.errors import InputError
+from trainer.grammar.document import nearest, shown
+
+Mode = Literal["auto", "jacobian", "vjp"]
+Difference = Literal["central", "forward", "spsa"]
+
+_DIFFERENCES: Mapping[str, "pb.Difference.ValueType"] = {
+    "central": pb.DIFFERENCE_CENTRAL,
+    "forward": pb.DIFFERENCE_FORWARD,
+    "spsa": pb.DIFFERENCE_SIMULTANEOUS,
+}
+
+#: Largest size of all differences of a batch, were every pixel to change, for which `auto` takes them home.
+MOST_BYTES = 64 << 20
+
+#: Bytes of a pixel of a difference: three channels in half precision.
+_PIXEL_BYTES = 6
+
+
+@dataclass(frozen=True)
+class Probing:
+    """How columns of the Jacobian are probed.
+
+    None of it changes what is estimated, only cost and error; `docs/jacobian.md` has the figures.
+
+    Attributes:
+        mode: "jacobian": workers return the differences of the images, in the same task as the image, and the trainer
+            multiplies them with ∂loss/∂image. "vjp": the trainer sends ∂loss/∂image in a second task, and a worker
+            returns a number per column, at most 100 bytes; it builds each scene twice. "auto": see `keeps_differences`.
+        difference: "central": two renders a column. "forward": one render a column, and an error of first order in the
+            step. "spsa": two renders a scene, by a random step of all its attributes at once (Spall, 1992); unbiased up
+            to the difference's own error, with a variance that grows with the number of attributes.
+        columns: fraction of the columns of a batch that are probed, drawn anew for each step; at least one is. The
+            others' derivatives are 0 and those found are scaled up, so the gradient is right on average.
+        samples: per pixel of the probes; None: as the image.
+        audit: fraction of the probed columns that are rendered in full as well, to measure what regions neglect. Of
+            "spsa" it is the fraction of scenes.
+        shards: tasks that the columns of a scene are split over; "auto": as many as workers are idle without. Results
+            are the same for any number. Each task builds its scene anew, and with "forward" renders it once more.
+            Columns of "spsa" are one probe and stay together.
+        full_frame: renders the whole frame for every column instead of the region that can change. Slow; for checks.
+    """
+
+    mode: Mode = "auto"
+    difference: Difference = "central"
+    columns: float = 1.0
+    samples: int | None = None
+    audit: float = 0.0
+    shards: int | Literal["auto"] = "auto"
+    full_frame: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("mode", get_args(Mode)), ("difference", get_args(Difference))):
+            if getattr(self, name) not in allowed:
+                raise self._error(name, f"allowed: {', '.join(allowed)}")
+        for name, zero in (("columns", False), ("audit", True)):
+            value = getattr(self, name)
+            if not _is_number(value) or not (0 <= value <= 1 and (zero or value > 0)):
+                raise self._error(name, f"it must lie {'from' if zero else 'above'} 0 {'to 1' if zero else 'up to 1'}")
+        if self.samples is not None and not (_is_whole(self.samples) and self.samples >= 1):
+            raise self._error("samples", "it must be a whole number from 1, or left out for those of the image")
+        if self.shards != "auto" and not (_is_whole(self.shards) and self.shards >= 1):
+            raise self._error("shards", "it must be a whole number from 1, or auto")
+        if not isinstance(self.full_frame, bool):
+            raise self._error("full_frame", "it must be true or false")
+
+    @classmethod
+    def parse(cls, values: object, section: str) -> "Probing":
+        """Probing from a mapping of a file or of the command line.
+
+        Args:
+            section: name of the mapping, for errors.
+
+        Raises:
+            InputError: a key is unknown or a value is wrong; one line.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError(f"{section} is {shown(values)}; write for example {section}.mode=vjp")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                raise InputError(f"{section}.{key}: unknown key; {nearest(key, known)}")
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise InputError(f"{section}.{error}") from None
+
+    def wire(self) -> pb.ProbeSettings:
+        """The settings that go with each task."""
+        return pb.ProbeSettings(
+            difference=_DIFFERENCES[self.difference], full_frame=self.full_frame, samples=self.samples or 0
+        )
+
+    def keeps_differences(self, settings: pb.RenderSettings, columns: Sequence[int]) -> bool:
+        """Whether a batch's differences are taken home, instead of ∂loss/∂image being sent to the workers.
+
+        `auto` decides by their size, were every pixel to change, which is no matter of timing: 2.6 MiB for 64 digits of
+        32 x 32 with 7 columns each, but 1.9 GiB for 16 streets of 620 x 188 with 180 columns each. There, even if 1.3 %
+        of the pixels change, 25 MiB come home, while 16 gradients of the image are 11 MiB and the answers 0.3 MiB.
+
+        Args:
+            columns: how many each scene has.
+        """
+        if self.mode != "auto":
+            return self.mode == "jacobian"
+        differences = sum(min(count, 1) if self.difference == "spsa" else count for count in columns)
+        return differences * settings.width_px * settings.height_px * _PIXEL_BYTES <= MOST_BYTES
+
+    def shards_of(self, columns: int, *, scenes: int, workers: int) -> int:
+        """Tasks for a scene with so many columns, of a batch of so many scenes. At least 1."""
+        if self.difference == "spsa":
+            return 1
+        wanted = -(-workers // max(1, scenes)) if self.shards == "auto" else self.shards
+        return max(1, min(wanted, columns))
+
+    def _error(self, name: str, allowed: str) -> ValueError:
+        return ValueError(f"{name} is {shown(getattr(self, name))}; {allowed}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

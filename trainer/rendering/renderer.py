@@ -1,0 +1,271 @@
+"""The renderer R as one differentiable operation: values of mutable attributes in, images out.
+
+Forward renders the scenes; what backward needs comes along with them (the columns of the Jacobian) or is asked for then
+(products of the loss's gradient with the columns). See `Probing`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from metasim.tensors import tensor_from_proto
+from metasim.v1 import render_pb2 as pb
+from metasim.v1 import tensor_pb2
+from torch import Tensor
+
+from trainer.encoding import with_values
+from trainer.grammar import AssetRef, Grammar, SceneGraph
+from trainer.pool import RenderPool
+from trainer.rendering.audits import EVERY_ATTRIBUTE, Audits
+from trainer.rendering.columns import Column, Plan, column_from_wire, pack_gradient, plan_columns
+from trainer.rendering.probing import Probing
+
+_DEFAULT = Probing()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rendered scene: layers by `Output`, and the boxes of its objects."""
+
+    layers: Mapping[int, np.ndarray]
+    boxes: tuple[pb.Box, ...] = ()
+
+    @property
+    def image(self) -> np.ndarray:
+        """[H, W, 3], uint8 or float32 in [0, 1], whichever was asked for."""
+        return next(
+            self.layers[output] for output in (pb.OUTPUT_IMAGE_U8, pb.OUTPUT_IMAGE_F32) if output in self.layers
+        )
+
+
+class Renderer:
+    """Renders scenes of one grammar (or of others with the same render settings) on a pool.
+
+    Args:
+        asset_hash: names the assets of scenes; default: the grammar's own.
+        chunk: scenes in flight at once, so that memory stays bounded however many are asked for.
+
+    Attributes:
+        audits: what audited columns have shown.
+    """
+
+    def __init__(
+        self,
+        pool: RenderPool,
+        grammar: Grammar,
+        *,
+        asset_hash: Callable[[AssetRef], str] | None = None,
+        chunk: int = 512,
+    ) -> None:
+        self.pool = pool
+        self.settings = grammar.render_settings()
+        self.audits = Audits()
+        self._asset_hash = asset_hash or grammar.assets.hash_of
+        self._chunk = chunk
+
+    def render(
+        self, scenes: Sequence[SceneGraph], seed: int, outputs: Sequence[int] = (pb.OUTPUT_IMAGE_U8,)
+    ) -> list[Frame]:
+        """One frame per scene. Scene i has the sampling noise of seed + i."""
+        frames = []
+        for first in range(0, len(scenes), self._chunk):
+            tasks = [
+                self._task(scene, f"{seed}/{first + i}", seed + first + i, outputs)
+                for i, scene in enumerate(scenes[first : first + self._chunk])
+            ]
+            frames += [_frame(result) for result in self.pool.render(tasks)]
+        return frames
+
+    def images(self, scenes: Sequence[SceneGraph], seed: int) -> np.ndarray:
+        """8-bit images [N, H, W, 3]."""
+        frames = self.render(scenes, seed)
+        return np.stack([frame.image for frame in frames]) if frames else np.zeros((0, *self._size), dtype=np.uint8)
+
+    def float_images(self, scenes: Sequence[SceneGraph], seed: int) -> np.ndarray:
+        """Images [N, H, W, 3] float32, as `differentiable` returns them."""
+        frames = self.render(scenes, seed, (pb.OUTPUT_IMAGE_F32,))
+        return np.stack([frame.image for frame in frames]) if frames else np.zeros((0, *self._size), dtype=np.float32)
+
+    def probe(
+        self, scenes: Sequence[SceneGraph], seed: int, probing: Probing = _DEFAULT
+    ) -> tuple[np.ndarray, list[list[Column]]]:
+        """Float images [N, H, W, 3] and, per scene, its columns: those that `plan_columns` chooses, in its order."""
+        return self._probe(scenes, seed, probing, plan_columns(scenes, probing, seed))
+
+    def products(
+        self, scenes: Sequence[SceneGraph], seed: int, gradient: np.ndarray, probing: Probing = _DEFAULT
+    ) -> list[list[float]]:
+        """Σ gradient · ∂image/∂attribute, computed by the workers, for the columns that `plan_columns` chooses.
+
+        Args:
+            gradient: [N, H, W, 3]. Scenes whose part is zero everywhere cost nothing.
+        """
+        return self._products(scenes, seed, gradient, probing, plan_columns(scenes, probing, seed))
+
+    def differentiable(
+        self, values: Tensor, scenes: Sequence[SceneGraph], seed: int, probing: Probing = _DEFAULT
+    ) -> Tensor:
+        """Images, float32 [N, 3, H, W], of scenes whose mutable attributes take `values`.
+
+        Nothing is probed where no gradient is needed.
+
+        Args:
+            values: [M], scene after scene in the order of `scene.mutable`; the gradient flows back to them.
+            probing: how the gradient is estimated.
+        """
+        if not (values.requires_grad and torch.is_grad_enabled()):
+            return _to_torch(self.float_images(with_values(scenes, values), seed), values.device)
+        images: Tensor = _Render.apply(values, self, scenes, seed, probing)
+        return images
+
+    def _probe(
+        self, scenes: Sequence[SceneGraph], seed: int, probing: Probing, plan: Plan
+    ) -> tuple[np.ndarray, list[list[Column]]]:
+        frames: list[np.ndarray] = []
+        jacobians: list[list[Column]] = []
+        answers = self._probed(scenes, seed, probing, plan, outputs=(pb.OUTPUT_IMAGE_F32,))
+        for scene, planned, results in zip(scenes, plan.scenes, answers, strict=True):
+            frames.append(_frame(results[0]).image)
+            columns = self._audited(scene, planned.places, results, probing)
+            shared = None
+            if probing.difference == "spsa" and columns:
+                shared = tensor_from_proto(columns[0].difference)
+            jacobians.append([column_from_wire(column, shared) for column in columns])
+        images = np.stack(frames) if frames else np.zeros((0, *self._size), dtype=np.float32)
+        return images, jacobians
+
+    def _products(
+        self, scenes: Sequence[SceneGraph], seed: int, gradient: np.ndarray, probing: Probing, plan: Plan
+    ) -> list[list[float]]:
+        products = [
+            [0.0 if np.isfinite(part).all() else np.nan] * len(columns)
+            for part, columns in zip(gradient, plan.scenes, strict=True)
+        ]
+        wanted = [
+            index
+            for index, part in enumerate(gradient)
+            if len(plan.scenes[index]) and np.isfinite(part).all() and part.any()
+        ]
+        packed = {index: pack_gradient(gradient[index]) for index in wanted}
+        answers = self._probed(
+            [scenes[index] for index in wanted],
+            seed,
+            probing,
+            Plan(tuple(plan.scenes[index] for index in wanted), plan.weight),
+            numbers=wanted,
+            gradients=[packed[index][0] for index in wanted],
+        )
+        for index, results in zip(wanted, answers, strict=True):
+            columns = self._audited(scenes[index], plan.scenes[index].places, results, probing)
+            products[index] = [column.product / packed[index][1] for column in columns]
+        return products
+
+    def _probed(
+        self,
+        scenes: Sequence[SceneGraph],
+        seed: int,
+        probing: Probing,
+        plan: Plan,
+        *,
+        outputs: Sequence[int] = (),
+        numbers: Sequence[int] | None = None,
+        gradients: Sequence[tensor_pb2.Tensor] | None = None,
+    ) -> list[list[pb.RenderResult]]:
+        """The results of each scene's shards.
+
+        Args:
+            outputs: of the first shard.
+            numbers: place of each scene in the batch, which its seed follows from; default: as they come.
+        """
+        workers = self.pool.stats.workers_up
+        tasks: list[pb.RenderTask] = []
+        counts = []
+        for place, (scene, columns) in enumerate(zip(scenes, plan.scenes, strict=True)):
+            number = place if numbers is None else numbers[place]
+            shards = probing.shards_of(len(columns), scenes=len(scenes), workers=workers)
+            counts.append(shards)
+            for shard in range(shards):
+                task = self._task(scene, f"{seed}/{number}.{shard}", seed + number, outputs if shard == 0 else ())
+                first, last = (len(columns) * end // shards for end in (shard, shard + 1))
+                task.columns.extend(columns.wire[first:last])
+                if len(columns):
+                    task.probes.CopyFrom(probing.wire())
+                if gradients is not None:
+                    task.image_gradient.CopyFrom(gradients[place])
+                tasks.append(task)
+        results = iter(self.pool.render(tasks))
+        return [[next(results) for _ in range(count)] for count in counts]
+
+    def _audited(
+        self, scene: SceneGraph, places: Sequence[int], results: Sequence[pb.RenderResult], probing: Probing
+    ) -> list[pb.ColumnResult]:
+        """The columns of all shards; their audits are counted."""
+        columns = [column for result in results for column in result.columns]
+        for place, column in zip(places, columns, strict=True):
+            if column.HasField("audit"):
+                item = scene.mutable[place]
+                name = f"{scene.nodes[item.node].kind}.{item.name}"
+                self.audits.add(EVERY_ATTRIBUTE if probing.difference == "spsa" else name, column.audit)
+        return columns
+
+    @property
+    def _size(self) -> tuple[int, int, int]:
+        return self.settings.height_px, self.settings.width_px, 3
+
+    def _task(self, scene: SceneGraph, task_id: str, seed: int, outputs: Sequence[int]) -> pb.RenderTask:
+        return pb.RenderTask(
+            id=task_id,
+            scene=scene.to_wire(self._asset_hash),
+            settings=self.settings,
+            seed=seed % 2**32,
+            outputs=outputs,  # type: ignore[arg-type]
+        )
+
+
+class _Render(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        values: Tensor,
+        renderer: Renderer,
+        scenes: Sequence[SceneGraph],
+        seed: int,
+        probing: Probing,
+    ) -> Tensor:
+        changed = with_values(scenes, values)
+        plan = plan_columns(changed, probing, seed)
+        jacobians = None
+        if probing.keeps_differences(renderer.settings, [len(columns) for columns in plan.scenes]):
+            images, jacobians = renderer._probe(changed, seed, probing, plan)
+        else:
+            images = renderer.float_images(changed, seed)
+        ctx.needed = renderer, changed, seed, probing, plan, jacobians  # type: ignore[attr-defined]
+        return _to_torch(images, values.device)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        renderer, scenes, seed, probing, plan, jacobians = ctx.needed  # type: ignore[attr-defined]
+        pixels = grad.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        if jacobians is None:
+            products = renderer._products(scenes, seed, pixels, probing, plan)
+        else:
+            products = [
+                [column.dot(image) for column in columns] for image, columns in zip(pixels, jacobians, strict=True)
+            ]
+        gradient = torch.zeros(sum(len(scene.mutable) for scene in scenes), dtype=torch.float64)
+        first = 0
+        for scene, columns, numbers in zip(scenes, plan.scenes, products, strict=True):
+            places = torch.tensor(columns.places, dtype=torch.int64) + first
+            gradient[places] = plan.weight * torch.tensor(numbers, dtype=torch.float64)
+            first += len(scene.mutable)
+        return gradient.to(grad), None, None, None, None
+
+
+def _to_torch(images: np.ndarray, device: torch.device) -> Tensor:
+    """[N, H, W, 3] as [N, 3, H, W]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
+
+
+def _frame(result: pb.RenderResult) -> Frame:
+    return Frame({layer.output: tensor_from_proto(layer.tensor) for layer in result.layers}, tuple(result.boxes))
