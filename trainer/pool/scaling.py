@@ -50,10 +50,8 @@ def scale(count: int, *, project: str | None = None) -> Scaled:
         with closing(docker.from_env()) as client:
             services = _services(client, project)
             if services:
-                (service,) = services.values()
-                before = service.attrs["Spec"]["Mode"]["Replicated"]["Replicas"]
-                service.scale(count)
-                return Scaled(next(iter(services)), before, count)
+                ((stack, service),) = services.items()
+                return _scale_service(client, stack, service, count)
             return _scale_containers(client, _workers(client, project), count)
     except DockerException as error:
         raise _refusal(error) from error
@@ -88,6 +86,22 @@ def _services(client: docker.DockerClient, project: str | None) -> Mapping[str, 
             services[stack] = service
     _one_of(services)
     return services
+
+
+def _scale_service(client: docker.DockerClient, stack: str, service: Any, count: int) -> Scaled:
+    specification = service.attrs["Spec"]
+    replicated = specification["Mode"]["Replicated"]
+    before, replicated["Replicas"] = int(replicated["Replicas"]), count
+    # `Service.scale` would send a specification that differs in more than the number, and so replace every worker.
+    response = client.api.post(
+        f"{client.api.base_url}/v{client.api.api_version}/services/{service.id}/update",
+        params={"version": service.version},
+        json=specification,
+        timeout=client.api.timeout,
+    )
+    if not response.ok:
+        raise DockerException(response.text)
+    return Scaled(stack, before, count)
 
 
 def _workers(client: docker.DockerClient, project: str | None) -> list[Container]:
