@@ -4,7 +4,7 @@ Both engines draw such scenes from what is here: the raster engine directly, Ble
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from render_server.engines.frame import SurfaceLayers
 from render_server.engines.textures import Texture, TextureCache
 from render_server.errors import InvalidTask
 from render_server.geometry import CameraView, Outline, camera_view
+from render_server.regions import NOWHERE, Window
 from render_server.scene_graph import DEFAULT_TINT, SceneGraph
 
 #: Largest sine of the angle between a sprite and the image plane that counts as none.
@@ -28,6 +29,7 @@ class FlatSprite:
         texel_from_pixel: (a, b, c, d, e, f): the point (x, y) in pixels shows the padded texture at
             (a x + b y + c, d x + e y + f), in texels from its top left corner.
         corners_px: the four corners of the padded texture in pixels, in turn.
+        bounds_px: (left, top, right, bottom) around what is not wholly transparent, in pixels.
         depth_m: along the camera's axis.
         tint: red, green, blue.
     """
@@ -37,6 +39,7 @@ class FlatSprite:
     texture_hash: str
     texel_from_pixel: tuple[float, float, float, float, float, float]
     corners_px: tuple[tuple[float, float], ...]
+    bounds_px: tuple[float, float, float, float]
     depth_m: float
     tint: tuple[float, float, float]
 
@@ -99,6 +102,7 @@ def flat_sprites(
         rx, ry = m00 * across, -m10 * across
         dx, dy = -m01 * down, m11 * down
         columns, rows = texture.width + 2, texture.height + 2
+        u0, v0, u1, v1 = texture.support
         x0 = view.width_px / 2 + view.focal_px * m03 - (rx * columns + dx * rows) / 2
         y0 = view.height_px / 2 - view.focal_px * m13 - (ry * columns + dy * rows) / 2
         determinant = rx * dy - ry * dx
@@ -114,6 +118,12 @@ def flat_sprites(
                 (x0 + rx * columns + dx * rows, y0 + ry * columns + dy * rows),
                 (x0 + dx * rows, y0 + dy * rows),
             ),
+            bounds_px=(
+                x0 + min(rx * u0, rx * u1) + min(dx * v0, dx * v1),
+                y0 + min(ry * u0, ry * u1) + min(dy * v0, dy * v1),
+                x0 + max(rx * u0, rx * u1) + max(dx * v0, dx * v1),
+                y0 + max(ry * u0, ry * u1) + max(dy * v0, dy * v1),
+            ),
             depth_m=-m23,
             tint=(sprite.tint.red, sprite.tint.green, sprite.tint.blue)
             if sprite.HasField("tint")
@@ -122,24 +132,36 @@ def flat_sprites(
     return found
 
 
-def perturbed_sprites(
-    graph: SceneGraph,
-    base: Mapping[int, FlatSprite],
-    view: CameraView,
-    textures: TextureCache,
-    assets: Mapping[str, Path],
-) -> dict[int, FlatSprite]:
-    """The sprites of a graph that `with_value` made; those that did not change are the very objects of `base`.
+def changed_sprites(
+    graph: SceneGraph, view: CameraView, textures: TextureCache, assets: Mapping[str, Path]
+) -> dict[int, FlatSprite | None]:
+    """What stands in place of the unperturbed graph's sprites in a graph that `with_values` made, by index of the node.
+
+    None: nothing, since it lies before the near or beyond the far plane now.
 
     Args:
-        base: sprites of the unperturbed graph.
         view: of the unperturbed graph.
     """
+    indices: Sequence[int] = graph.changed
     if graph.camera in graph.changed:
-        return flat_sprites(graph, camera_view(graph, view.width_px, view.height_px), textures, assets)
-    sprites = {index: sprite for index, sprite in base.items() if index not in graph.changed}
-    sprites.update(flat_sprites(graph, view, textures, assets, graph.changed))
-    return sprites
+        indices, view = range(len(graph.nodes)), camera_view(graph, view.width_px, view.height_px)
+    found = flat_sprites(graph, view, textures, assets, indices)
+    return {index: found.get(index) for index in indices if graph.nodes[index].HasField("sprite")}
+
+
+def covered(
+    sprites: Iterable[FlatSprite], width_px: int, height_px: int, offsets: Sequence[tuple[float, float]]
+) -> Window:
+    """The pixels of an image that some of the sprites show in, where samples lie at these offsets from their centres."""
+    bounds = [sprite.bounds_px for sprite in sprites]
+    if not bounds:
+        return NOWHERE
+    xs, ys = [dx for dx, _ in offsets], [dy for _, dy in offsets]
+    left = max(0, math.ceil(min(bound[0] for bound in bounds) - 0.5 - max(xs)))
+    top = max(0, math.ceil(min(bound[1] for bound in bounds) - 0.5 - max(ys)))
+    right = min(width_px, math.floor(max(bound[2] for bound in bounds) + 0.5 - min(xs)))
+    bottom = min(height_px, math.floor(max(bound[3] for bound in bounds) + 0.5 - min(ys)))
+    return Window(left, top, right, bottom) if left < right and top < bottom else NOWHERE
 
 
 def painters_order(sprites: Mapping[int, FlatSprite]) -> list[FlatSprite]:

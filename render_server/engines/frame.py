@@ -34,6 +34,11 @@ class SurfaceLayers:
     outlines: Mapping[int, Outline]  # Of every drawn node, for amodal boxes
 
 
+def wants_image(outputs: Sequence[pb.Output.ValueType]) -> bool:
+    """Whether any of the outputs is an image."""
+    return pb.OUTPUT_IMAGE_F32 in outputs or pb.OUTPUT_IMAGE_U8 in outputs
+
+
 def wants_labels(outputs: Sequence[pb.Output.ValueType]) -> bool:
     """Whether any of the outputs needs `SurfaceLayers`."""
     return any(output in LABELS for output in outputs)

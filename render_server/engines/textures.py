@@ -50,6 +50,16 @@ class Texture:
         return float(first[0]), float(first[1]), float(first[2])
 
     @cached_property
+    def support(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) in padded texels: where it is not wholly transparent. Interpolation included."""
+        seen = self.padded[..., 3] > 0
+        if not seen.any():
+            return 0.0, 0.0, 0.0, 0.0
+        rows, columns = seen.any(axis=1).nonzero()[0], seen.any(axis=0).nonzero()[0]
+        # A texel fades out towards the centres of its neighbours.
+        return float(columns[0]) - 0.5, float(rows[0]) - 0.5, float(columns[-1]) + 1.5, float(rows[-1]) + 1.5
+
+    @cached_property
     def planes(self) -> tuple[Image.Image, ...]:
         """The four channels of `padded` as Pillow images of mode F."""
         return tuple(Image.fromarray(np.ascontiguousarray(self.padded[..., channel])) for channel in range(4))

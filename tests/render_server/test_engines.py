@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from metasim.v1 import render_pb2 as pb
 from support.scenes import Assets, png, sprite, sprite_scene, task
 
 from render_server.engines import create_engine
@@ -72,7 +71,7 @@ def test_the_display_curve_has_its_known_points() -> None:
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 4, 7, 16, 50])
 def test_samples_fill_the_filters_box_evenly(samples: int) -> None:
-    offsets = np.array(sample_offsets(pb.RenderSettings(samples=samples, filter_width_px=2)))
+    offsets = np.array(sample_offsets(samples, 2.0))
     assert len(offsets) == samples
     assert np.abs(offsets).max() < 1
     np.testing.assert_allclose(offsets.mean(axis=0), 0, atol=1e-12)
@@ -81,13 +80,13 @@ def test_samples_fill_the_filters_box_evenly(samples: int) -> None:
 
 
 def test_sixteen_samples_are_a_square_grid() -> None:
-    offsets = sample_offsets(pb.RenderSettings(samples=16, filter_width_px=1))
+    offsets = sample_offsets(16, 1.0)
     assert sorted({x for x, _ in offsets}) == pytest.approx([-0.375, -0.125, 0.125, 0.375])
     assert sorted({y for _, y in offsets}) == pytest.approx([-0.375, -0.125, 0.125, 0.375])
 
 
 def test_without_a_filter_every_sample_is_the_pixels_centre() -> None:
-    assert sample_offsets(pb.RenderSettings(samples=9)) == [(0.0, 0.0)]
+    assert sample_offsets(9, 0.0) == [(0.0, 0.0)]
 
 
 def test_textures_are_kept_up_to_a_size(tmp_path: Path) -> None:

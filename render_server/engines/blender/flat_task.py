@@ -11,7 +11,7 @@ from metasim.v1 import render_pb2 as pb
 from render_server.column_results import ColumnResults
 from render_server.engines.blender.atlas import Atlas
 from render_server.engines.display import linear_to_srgb
-from render_server.engines.flat import FlatSprite, flat_sprites, perturbed_sprites, sample_offsets, surface_layers
+from render_server.engines.flat import FlatSprite, changed_sprites, flat_sprites, sample_offsets, surface_layers
 from render_server.engines.frame import pack, wants_labels
 from render_server.engines.textures import TextureCache
 from render_server.geometry import CameraView
@@ -44,7 +44,8 @@ def render_flat(
         for side in probe.sides:
             place.append(0 if side is None else len(tiles))
             if side is not None:
-                tiles.append(perturbed_sprites(side, base, view, textures, assets))
+                changed = base | changed_sprites(side, view, textures, assets)
+                tiles.append({node: sprite for node, sprite in changed.items() if sprite is not None})
         places.append(place)
     built = time.perf_counter()
     wanted = wants_labels(task.outputs)
