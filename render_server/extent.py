@@ -54,12 +54,13 @@ def extent_of_points(points: np.ndarray) -> Extent:
 
 
 def content_extent(graph: SceneGraph, index: int) -> Extent | None:
-    """The extent of a sprite's rectangle, or of a mesh's unit cube: what can be told without its asset."""
+    """The extent of a sprite's rectangle, or of the box around a primitive; a mesh asset counts as a unit cube."""
     node = graph.nodes[index]
     if node.HasField("sprite"):
         size = (node.sprite.width_m, node.sprite.height_m, 0.0)
     elif node.HasField("mesh"):
-        size = mesh_size(node.mesh)
+        x, y, z = mesh_size(node.mesh)
+        size = (x, y, 0.0 if node.mesh.primitive == scene_pb2.PRIMITIVE_PLANE else z)
     else:
         return None
     return _UNIT_CUBE.placed(graph.world[index] @ np.diag((*size, 1.0)))

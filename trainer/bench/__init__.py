@@ -1,0 +1,1 @@
+"""What `metasim bench` measures."""

@@ -1,0 +1,233 @@
+"""What the Jacobian through the renderer costs: the figures of `metasim bench jacobian`.
+
+All times but `batch_seconds` are the workers' own (build, render, encode). The floor of a batch is what its samples
+cost: their number times the cost of one more sample, which is the slope between probes with the usual number of samples
+per pixel and with twice as many, in the same regions and the same run.
+"""
+
+import dataclasses
+import importlib.util
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from metasim.memory import keep_freed_memory
+from metasim.tensors import tensor_from_proto, tensor_to_proto
+from metasim.v1 import render_pb2 as pb
+from metasim.v1 import scene_pb2
+
+from trainer.bench.digits import digit_tasks
+from trainer.bench.street import HEIGHT_PX, SAMPLES, WIDTH_PX, street_task
+from trainer.pool.assets import AssetStore
+from trainer.pool.client import RenderPool
+from trainer.pool.local import LocalWorkers
+
+_DIGIT_STEPS = {scene_pb2.ATTRIBUTE_X: 0.5, scene_pb2.ATTRIBUTE_Y: 0.5, scene_pb2.ATTRIBUTE_YAW: 2.0}
+_DIGIT_SIZE_PX = 32
+_DIGITS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class StreetCost:
+    """Of a batch of streets; see `trainer.bench.street`."""
+
+    scenes: int
+    columns: int
+    workers: int
+    #: Wall time of images and all columns, by central and by forward differences.
+    batch_seconds: dict[str, float]
+    #: Mean part of the frame that a column renders.
+    region_fraction: float
+    seconds_per_column: float
+    full_frame_seconds_per_column: float
+    #: How many times faster regions are than full frames.
+    speedup: float
+    #: Time divided by the floor; the cost of a sample that the floor is made of.
+    floor_ratio: float
+    seconds_per_sample: float
+    #: Of all differences together, regions against full frames at the same seeds.
+    cosine: float
+    norm_ratio: float
+    bytes_per_column: dict[str, float]
+    #: Largest difference between the two modes' products with a random gradient, relative to the largest product.
+    modes_differ_by: float
+    #: How many times faster two workers are than one.
+    two_workers: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitCost:
+    """Of a batch of digits on one engine."""
+
+    scenes: int
+    columns: int
+    renders: int
+    #: The workers' time for all of it, summed.
+    worker_seconds: float
+    seconds_per_render: float
+    batch_seconds: float
+    bytes_per_column: dict[str, float]
+
+
+def bench_jacobian(*, scenes: int = 16, audited: int = 24, workers: int = 2) -> dict[str, object]:
+    """Measures streets with Blender, where it is installed, and digits with each engine.
+
+    Args:
+        scenes: streets in the batch.
+        audited: columns that are rendered as full frames too.
+        workers: processes.
+
+    Raises:
+        InputError: an engine cannot run here.
+    """
+    keep_freed_memory()
+    blender = importlib.util.find_spec("bpy") is not None
+    result: dict[str, object] = {}
+    if blender:
+        result["street"] = dataclasses.asdict(_street(scenes, audited, workers))
+    engines = ("blender", "raster") if blender else ("raster",)
+    result["digits"] = {engine: dataclasses.asdict(_digits(engine, workers)) for engine in engines}
+    return result
+
+
+def _street(scenes: int, audited: int, workers: int) -> StreetCost:
+    assets = AssetStore()
+    tasks = [street_task(seed, assets) for seed in range(scenes)]
+    columns = sum(len(task.columns) for task in tasks)
+    few = tasks[: min(scenes, 2 * workers)]
+    with _pool("blender", workers, assets) as pool:
+        pool.render([_variant(task, f"warm-{i}", columns=task.columns[:2]) for i, task in enumerate(tasks)])
+        central, central_s = _timed(pool, tasks)
+        forward = [_variant(task, "f", difference=pb.DIFFERENCE_FORWARD) for task in tasks]
+        _, forward_s = _timed(pool, forward)
+        # Columns alone, so that the images do not count.
+        usual, _ = _timed(pool, [_variant(task, "r", outputs=()) for task in few])
+        doubled, _ = _timed(pool, [_variant(task, "s", outputs=(), samples=2 * SAMPLES) for task in few])
+        picked = _picked(tasks, audited)
+        frames, _ = _timed(pool, [_variant(t, "a", outputs=(), columns=c, full_frame=True) for t, c in picked])
+        regions, _ = _timed(pool, [_variant(t, "b", outputs=(), columns=c) for t, c in picked])
+        gradient = np.random.default_rng(0).normal(size=(HEIGHT_PX, WIDTH_PX, 3)).astype(np.float32)
+        products, _ = _timed(pool, [_variant(tasks[0], "v", outputs=(), gradient=gradient)])
+        _, several_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
+    with _pool("blender", 1, assets) as pool:
+        pool.render([_variant(task, f"warm-{i}", columns=task.columns[:2]) for i, task in enumerate(few)])
+        _, single_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
+
+    per_column = _seconds(usual) / sum(len(result.columns) for result in usual)
+    full_frame = _seconds(frames) / sum(len(result.columns) for result in frames)
+    per_sample = (_seconds(doubled) - _seconds(usual)) / (_samples(doubled) - _samples(usual))
+    renders = [column.samples for result in usual for column in result.columns]
+    by_region = np.concatenate([_difference(column).ravel() for result in regions for column in result.columns])
+    by_frame = np.concatenate([_difference(column).ravel() for result in frames for column in result.columns])
+    expected = np.array([np.vdot(gradient, _difference(column)) / column.span for column in central[0].columns])
+    found = np.array([column.product for column in products[0].columns])
+    return StreetCost(
+        scenes=scenes,
+        columns=columns,
+        workers=workers,
+        batch_seconds={"central": central_s, "forward": forward_s},
+        region_fraction=float(np.mean(renders)) / (2 * SAMPLES * WIDTH_PX * HEIGHT_PX),
+        seconds_per_column=per_column,
+        full_frame_seconds_per_column=full_frame,
+        speedup=full_frame / per_column,
+        floor_ratio=_seconds(usual) / (_samples(usual) * per_sample),
+        seconds_per_sample=per_sample,
+        cosine=float(by_region @ by_frame / (np.linalg.norm(by_region) * np.linalg.norm(by_frame))),
+        norm_ratio=float(np.linalg.norm(by_region) / np.linalg.norm(by_frame)),
+        bytes_per_column={"jacobian": _bytes_per_column(central), "vjp": _bytes_per_column(products)},
+        modes_differ_by=float(np.abs(found - expected).max() / np.abs(expected).max()),
+        two_workers=single_s / several_s,
+    )
+
+
+def _digits(engine: str, workers: int) -> DigitCost:
+    assets = AssetStore()
+    tasks = digit_tasks(_DIGITS, _DIGIT_SIZE_PX, _DIGIT_STEPS, assets)
+    with _pool(engine, workers, assets) as pool:
+        pool.render(tasks)
+        results, seconds = min((_timed(pool, tasks) for _ in range(5)), key=lambda run: _seconds(run[0]))
+        gradient = np.ones((_DIGIT_SIZE_PX, _DIGIT_SIZE_PX, 3), np.float32)
+        products, _ = _timed(pool, [_variant(task, "v", outputs=(), gradient=gradient) for task in tasks])
+    renders = sum(result.timing.renders for result in results)
+    return DigitCost(
+        scenes=len(tasks),
+        columns=sum(len(task.columns) for task in tasks),
+        renders=renders,
+        worker_seconds=_seconds(results),
+        seconds_per_render=_seconds(results) / renders,
+        batch_seconds=seconds,
+        bytes_per_column={"jacobian": _bytes_per_column(results), "vjp": _bytes_per_column(products)},
+    )
+
+
+def _pool(engine: str, workers: int, assets: AssetStore) -> RenderPool:
+    local = LocalWorkers(engine=engine, workers=workers)
+    return RenderPool(local.address, assets=assets, on_close=local.close)
+
+
+def _variant(
+    task: pb.RenderTask,
+    suffix: str,
+    *,
+    columns: Sequence[pb.Column] | None = None,
+    outputs: Sequence[pb.Output.ValueType] | None = None,
+    difference: pb.Difference.ValueType = pb.DIFFERENCE_CENTRAL,
+    full_frame: bool = False,
+    samples: int = 0,
+    gradient: np.ndarray | None = None,
+) -> pb.RenderTask:
+    """The task with another id, and what else is given."""
+    chosen = list(task.columns if columns is None else columns)
+    asked = list(task.outputs if outputs is None else outputs)
+    variant = pb.RenderTask()
+    variant.CopyFrom(task)
+    variant.id = f"{task.id}/{suffix}"
+    del variant.columns[:], variant.outputs[:]
+    variant.columns.extend(chosen)
+    variant.outputs.extend(asked)
+    variant.probes.CopyFrom(pb.ProbeSettings(difference=difference, full_frame=full_frame, samples=samples))
+    if gradient is not None:
+        variant.image_gradient.CopyFrom(tensor_to_proto(gradient, compress=True))
+    return variant
+
+
+def _timed(pool: RenderPool, tasks: Sequence[pb.RenderTask]) -> tuple[list[pb.RenderResult], float]:
+    began_s = time.perf_counter()
+    results = pool.render(tasks)
+    return results, time.perf_counter() - began_s
+
+
+def _picked(tasks: Sequence[pb.RenderTask], count: int) -> list[tuple[pb.RenderTask, list[pb.Column]]]:
+    """`count` columns, evenly spread over the objects, attributes and a few of the scenes."""
+    scenes = tasks[: max(1, min(4, len(tasks)))]
+    share = math.ceil(count / len(scenes))
+    rng = np.random.default_rng(0)
+    picked = []
+    for task in scenes:
+        places = np.sort(rng.choice(len(task.columns), share, replace=False))
+        picked.append((task, [task.columns[place] for place in places]))
+    return picked
+
+
+def _seconds(results: Sequence[pb.RenderResult]) -> float:
+    timings = [result.timing for result in results]
+    return sum(timing.build_s + timing.render_s + timing.encode_s for timing in timings)
+
+
+def _samples(results: Sequence[pb.RenderResult]) -> int:
+    return sum(column.samples for result in results for column in result.columns)
+
+
+def _bytes_per_column(results: Sequence[pb.RenderResult]) -> float:
+    sizes = [column.ByteSize() for result in results for column in result.columns]
+    return float(np.mean(sizes))
+
+
+def _difference(column: pb.ColumnResult) -> np.ndarray:
+    """[HEIGHT_PX, WIDTH_PX, 3] float32, zero outside the region."""
+    frame = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.float32)
+    part = tensor_from_proto(column.difference)
+    top, left = round(column.region.y_px), round(column.region.x_px)
+    frame[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return frame
