@@ -8,7 +8,8 @@ Each sprite or mesh is a Gaussian blob, whatever its texture or shape:
 with p a pixel's centre, c the projection of the node's origin, a_x and a_y the pixel vectors of a unit step along the
 node's x and y axis, w and h its size (mesh: size_x, size_y), colour its tint or base colour. So a blob has a standard
 deviation of a quarter of the node's size. Blobs add up; the returned image is clipped to 0..1,
-columns are not. The view transform has no effect.
+columns are not. The view transform and the number of samples have no effect. Columns hold the blobs' pixels up to 7
+standard deviations from their centres, where exp(-q/2) is 2e-11.
 
 For a root node under an orthographic camera in the identity pose with f pixels per metre, and d = p - c:
 
@@ -20,20 +21,25 @@ For a root node under an orthographic camera in the identity pose with f pixels 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from render_server.column_results import ColumnResults
-from render_server.engines.frame import SurfaceLayers, pack, wants_labels
+from render_server.engines.frame import SurfaceLayers, pack, wants_image, wants_labels
 from render_server.extent import content_extent
 from render_server.geometry import CameraView, Outline, camera_view
-from render_server.probes import plan_probes
+from render_server.probes import Probe, plan_probes
+from render_server.regions import NOWHERE, Window, union
 from render_server.scene_graph import SceneGraph
 from render_server.steps import half_pixel_steps
+
+#: How far blobs reach in columns, in standard deviations.
+_REACH = 7.0
 
 _CORNERS = np.array([(x, y, 0.0, 1.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
 
@@ -57,34 +63,35 @@ class FakeEngine:
         started = time.perf_counter()
         graph = SceneGraph(task.scene)
         view = camera_view(graph, task.settings.width_px, task.settings.height_px)
+        frame = Window(0, 0, view.width_px, view.height_px)
         columns = ColumnResults(task)
-        base = self._image(task, graph)
-        renders = 1
+        image = _image(graph, view, task.scene.background) if wants_image(task.outputs) else None
+        renders = int(image is not None)
         for probe in plan_probes(graph, task, half_pixel_steps(graph, view, content_extent)):
-            begin, end = (base if side is None else self._image(task, side) for side in probe.sides)
-            rendered = sum(side is not None for side in probe.sides)
-            difference = (end - begin).astype(np.float32)
-            columns.add(probe, difference, samples=rendered * base[..., 0].size, frame=difference)
+            changes = _changes(graph, view, probe)
+            window = frame if task.probes.full_frame else union(_window(*blob) for _, blob in changes)
+            rendered = sum(side is not None or image is None for side in probe.sides) if window.pixels else 0
+            columns.add(
+                probe,
+                _difference(changes, window),
+                left_px=window.left,
+                top_px=window.top,
+                samples=rendered * window.pixels * (task.probes.samples or task.settings.samples),
+                frame=_difference(changes, frame)
+                if any(task.columns[index].audit for index in probe.columns)
+                else None,
+            )
             renders += rendered
         surface = self._surface(graph, view) if wants_labels(task.outputs) else None
-        result = pack(task, graph, view, base.clip(0.0, 1.0).astype(np.float32), surface, columns.in_order())
+        result = pack(task, graph, view, image, surface, columns.in_order())
         time.sleep(max(0.0, self._service_time_s - (time.perf_counter() - started)))
         result.timing.render_s = time.perf_counter() - started
         result.timing.renders = renders
         return result
 
-    def _image(self, task: pb.RenderTask, graph: SceneGraph) -> np.ndarray:
-        view = camera_view(graph, task.settings.width_px, task.settings.height_px)
-        background = task.scene.background
-        image = np.empty((view.height_px, view.width_px, 3))
-        image[:] = background.red, background.green, background.blue
-        for index, node in enumerate(graph.nodes):
-            if _draws(node):
-                image += np.exp(-_squared_distance(graph, view, index) / 2)[..., None] * _colour(graph, index)
-        return image
-
     def _surface(self, graph: SceneGraph, view: CameraView) -> SurfaceLayers:
         """Blobs are opaque where they exceed one half; they face the camera at their origin's depth."""
+        frame = Window(0, 0, view.width_px, view.height_px)
         node_mask = np.zeros((view.height_px, view.width_px), np.uint16)
         depth = np.full(node_mask.shape, np.inf, np.float32)
         normal = np.zeros((*node_mask.shape, 3), np.float32)
@@ -93,13 +100,52 @@ class FakeEngine:
             if not _draws(node):
                 continue
             nearer = -view.to_camera(graph.world[index][None, :3, 3])[0, 2]
-            inside = (_squared_distance(graph, view, index) <= 2 * np.log(2)) & (nearer < depth)
+            inside = (_squared_distance(graph, view, index, frame) <= 2 * np.log(2)) & (nearer < depth)
             node_mask[inside] = index + 1
             depth[inside] = nearer
             normal[inside] = view.camera_from_world[2, :3]
             scaled = _CORNERS * (*_size(graph, index), 0.0, 1.0)
             outlines[index] = Outline(points=(scaled @ graph.world[index].T)[:, :3])
         return SurfaceLayers(node=node_mask, depth=depth, normal=normal, outlines=outlines)
+
+
+def _image(graph: SceneGraph, view: CameraView, background: scene_pb2.Color) -> np.ndarray:
+    """[h, w, 3] float32"""
+    image = np.empty((view.height_px, view.width_px, 3))
+    image[:] = background.red, background.green, background.blue
+    frame = Window(0, 0, view.width_px, view.height_px)
+    for index, node in enumerate(graph.nodes):
+        if _draws(node):
+            image += _pixels(graph, view, index, frame)
+    return image.clip(0.0, 1.0).astype(np.float32)
+
+
+class _Blob(NamedTuple):
+    """A node as a scene shows it."""
+
+    graph: SceneGraph
+    view: CameraView
+    index: int
+
+
+def _changes(graph: SceneGraph, view: CameraView, probe: Probe) -> list[tuple[int, _Blob]]:
+    """The blobs that a probe takes away (-1) and puts there (1)."""
+    changed = sorted({index for side in probe.sides if side is not None for index in side.changed})
+    indices = range(len(graph.nodes)) if graph.camera in changed else changed
+    changes: list[tuple[int, _Blob]] = []
+    for sign, side in zip((-1, 1), probe.sides, strict=True):
+        scene = graph if side is None else side
+        seen = camera_view(scene, view.width_px, view.height_px) if graph.camera in scene.changed else view
+        changes += [(sign, _Blob(scene, seen, index)) for index in indices if _draws(graph.nodes[index])]
+    return changes
+
+
+def _difference(changes: Sequence[tuple[int, _Blob]], window: Window) -> np.ndarray:
+    """[h, w, 3] float32"""
+    total = np.zeros((window.height, window.width, 3))
+    for sign, blob in changes:
+        total += sign * _pixels(*blob, window)
+    return total.astype(np.float32)
 
 
 def _draws(node: scene_pb2.Node) -> bool:
@@ -117,17 +163,37 @@ def _colour(graph: SceneGraph, index: int) -> np.ndarray:
     return np.array([0.8 if value is None else value for value in values])
 
 
-def _squared_distance(graph: SceneGraph, view: CameraView, index: int) -> np.ndarray:
-    """[h, w] float64: q of the module's formula at every pixel's centre."""
+def _pixels(graph: SceneGraph, view: CameraView, index: int, window: Window) -> np.ndarray:
+    """[h, w, 3] float64: a node's share of the pixels in the window."""
+    return np.exp(-_squared_distance(graph, view, index, window) / 2)[..., None] * _colour(graph, index)
+
+
+def _squared_distance(graph: SceneGraph, view: CameraView, index: int, window: Window) -> np.ndarray:
+    """[h, w] float64: q of the module's formula at the centres of the window's pixels."""
+    centre, axes = _ellipse(graph, view, index)
+    inverse = np.linalg.inv(axes)
+    x = np.arange(window.left, window.right) + 0.5 - centre[0]
+    y = (np.arange(window.top, window.bottom) + 0.5 - centre[1])[:, None]
+    u = inverse[0, 0] * x + inverse[0, 1] * y
+    v = inverse[1, 0] * x + inverse[1, 1] * y
+    return u * u + v * v
+
+
+def _ellipse(graph: SceneGraph, view: CameraView, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """c [2] and A [2, 2] of the module's formula, float64."""
     world = graph.world[index]
     width, height = _size(graph, index)
     origin = world[:3, 3]
     points = view.to_camera(np.stack((origin, origin + world[:3, 0] * width / 4, origin + world[:3, 1] * height / 4)))
     centre, *tips = view.project(points)
-    axes = np.stack([tip - centre for tip in tips], axis=1)
-    inverse = np.linalg.inv(axes)
-    x = np.arange(view.width_px) + 0.5 - centre[0]
-    y = (np.arange(view.height_px) + 0.5 - centre[1])[:, None]
-    u = inverse[0, 0] * x + inverse[0, 1] * y
-    v = inverse[1, 0] * x + inverse[1, 1] * y
-    return u * u + v * v
+    return centre, np.stack([tip - centre for tip in tips], axis=1)
+
+
+def _window(graph: SceneGraph, view: CameraView, index: int) -> Window:
+    """The pixels up to 7 standard deviations from a blob's centre."""
+    centre, axes = _ellipse(graph, view, index)
+    reach = _REACH * np.linalg.norm(axes, axis=1)
+    size = view.width_px, view.height_px
+    left, top = np.clip(np.floor(centre - reach), 0, size).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(centre + reach), 0, size).astype(int).tolist()
+    return Window(left, top, right, bottom) if left < right and top < bottom else NOWHERE

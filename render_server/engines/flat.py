@@ -44,6 +44,11 @@ class FlatSprite:
     tint: tuple[float, float, float]
 
 
+#: What stands in place of a scene's sprites, by index of the node. None: nothing, since it is too near or too far to be
+#: seen.
+Change = Mapping[int, FlatSprite | None]
+
+
 def flat_obstacle(graph: SceneGraph) -> InvalidTask | None:
     """Why the scene is not flat; None if it is. Of a perturbed graph, what did not change is taken to be flat."""
     camera = graph.camera
@@ -132,12 +137,8 @@ def flat_sprites(
     return found
 
 
-def changed_sprites(
-    graph: SceneGraph, view: CameraView, textures: TextureCache, assets: Mapping[str, Path]
-) -> dict[int, FlatSprite | None]:
-    """What stands in place of the unperturbed graph's sprites in a graph that `with_values` made, by index of the node.
-
-    None: nothing, since it lies before the near or beyond the far plane now.
+def changed_sprites(graph: SceneGraph, view: CameraView, textures: TextureCache, assets: Mapping[str, Path]) -> Change:
+    """How the sprites of a graph that `with_values` made differ from those of the unperturbed one.
 
     Args:
         view: of the unperturbed graph.
@@ -149,18 +150,29 @@ def changed_sprites(
     return {index: found.get(index) for index in indices if graph.nodes[index].HasField("sprite")}
 
 
-def covered(
-    sprites: Iterable[FlatSprite], width_px: int, height_px: int, offsets: Sequence[tuple[float, float]]
+def changed_window(
+    sprites: Mapping[int, FlatSprite],
+    changes: Iterable[Change],
+    view: CameraView,
+    offsets: Sequence[tuple[float, float]],
 ) -> Window:
-    """The pixels of an image that some of the sprites show in, where samples lie at these offsets from their centres."""
-    bounds = [sprite.bounds_px for sprite in sprites]
+    """The pixels that changes of a scene's sprites can change: where what they replace and what they put there shows.
+
+    Args:
+        sprites: the scene's.
+        offsets: where samples lie from the pixels' centres, right and down, in pixels.
+    """
+    bounds = []
+    for change in changes:
+        bounds += [sprite.bounds_px for sprite in change.values() if sprite is not None]
+        bounds += [sprites[index].bounds_px for index in change if index in sprites]
     if not bounds:
         return NOWHERE
-    xs, ys = [dx for dx, _ in offsets], [dy for _, dy in offsets]
-    left = max(0, math.ceil(min(bound[0] for bound in bounds) - 0.5 - max(xs)))
-    top = max(0, math.ceil(min(bound[1] for bound in bounds) - 0.5 - max(ys)))
-    right = min(width_px, math.floor(max(bound[2] for bound in bounds) + 0.5 - min(xs)))
-    bottom = min(height_px, math.floor(max(bound[3] for bound in bounds) + 0.5 - min(ys)))
+    lefts, tops, rights, bottoms = zip(*bounds, strict=True)
+    xs, ys = zip(*offsets, strict=True)
+    left, top = max(0, math.ceil(min(lefts) - 0.5 - max(xs))), max(0, math.ceil(min(tops) - 0.5 - max(ys)))
+    right = min(view.width_px, math.floor(max(rights) + 0.5 - min(xs)))
+    bottom = min(view.height_px, math.floor(max(bottoms) + 0.5 - min(ys)))
     return Window(left, top, right, bottom) if left < right and top < bottom else NOWHERE
 
 

@@ -52,7 +52,7 @@ def sampled_layers(
         offset: where samples lie from the pixels' centres, right and down, in pixels.
         standard: whether light is linear.
     """
-    layers = []
+    layers: list[Layer] = []
     by_texture: dict[str, list[_Box]] = {}
     for sprite in sprites:
         box = _box(sprite, width_px, height_px, offset)

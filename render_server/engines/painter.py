@@ -7,12 +7,9 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from render_server.engines.display import linear_to_srgb
-from render_server.engines.flat import FlatSprite
+from render_server.engines.flat import Change, FlatSprite
 from render_server.engines.layers import Layer, sampled_layers
 from render_server.regions import Window
-
-#: What is drawn in place of a scene's sprites, by index of the node; None: nothing.
-Change = Mapping[int, FlatSprite | None]
 
 #: Samples of the scene's sprites that are kept between calls; of larger scenes they are taken again.
 _KEPT_SAMPLES = 1 << 24

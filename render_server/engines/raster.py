@@ -9,15 +9,16 @@ from metasim.v1 import render_pb2 as pb
 
 from render_server.column_results import ColumnResults
 from render_server.engines.flat import (
+    Change,
     changed_sprites,
-    covered,
+    changed_window,
     flat_obstacle,
     flat_sprites,
     sample_offsets,
     surface_layers,
 )
 from render_server.engines.frame import pack, wants_image, wants_labels
-from render_server.engines.painter import Change, Painter
+from render_server.engines.painter import Painter
 from render_server.engines.textures import TextureCache
 from render_server.extent import content_extent
 from render_server.geometry import camera_view
@@ -132,9 +133,7 @@ class _Frame:
 
     def _changed_window(self, sides: Sequence[Change | None]) -> Window:
         changes = [change for change in sides if change is not None]
-        shown = [sprite for change in changes for sprite in change.values() if sprite is not None]
-        shown += [self.sprites[index] for index in set().union(*changes) if index in self.sprites]
-        return covered(shown, self._window.width, self._window.height, self._probe_offsets)
+        return changed_window(self.sprites, changes, self.view, self._probe_offsets)
 
     def _whole_difference(self, sides: Sequence[Change | None]) -> np.ndarray:
         """[height, width, 3]"""
@@ -155,10 +154,10 @@ class _Frame:
     def _paint(
         self, changes: Sequence[Change], window: Window, offsets: Sequence[tuple[float, float]]
     ) -> Sequence[np.ndarray]:
-        self.renders += len(changes)
         if not window.pixels:
             return [np.zeros((0, 0, 1), np.float32)] * len(changes)
-        return self.painter.paint(changes, window, offsets)
+        self.renders += len(changes)
+        return list(self.painter.paint(changes, window, offsets))
 
 
 def _batches(windows: Sequence[Window]) -> Iterator[range]:

@@ -2,7 +2,7 @@
 """Flat scenes: the scene and all its probes as tiles of one render, copies of the sprites side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -11,6 +11,7 @@ import numpy as np
 from render_server.engines.blender.session import RenderScene
 from render_server.engines.blender.sprite import SpriteMaterials, fill_faces
 from render_server.engines.flat import FlatSprite, painters_order
+from render_server.regions import Window
 
 #: Largest edge of one render, unless a single tile is larger.
 MAX_EDGE_PX = 1024
@@ -19,26 +20,30 @@ _Polygon = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """Tiles in rows from the top left. A margin around each takes samples that lie beyond its edge."""
+class Tile:
+    """A part of a flat scene's image.
 
+    Attributes:
+        sprites: the scene's, by index of the node.
+        window: which pixels.
+    """
+
+    sprites: Mapping[int, FlatSprite]
+    window: Window
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """One render. A margin around each tile takes samples that lie beyond its edge.
+
+    Attributes:
+        windows: where each tile lies in it, margin excluded.
+    """
+
+    tiles: Sequence[Tile]
+    windows: Sequence[Window]
     width_px: int
     height_px: int
-    margin_px: int
-    columns: int
-
-    def origin(self, tile: int) -> tuple[int, int]:
-        """Top left pixel of a tile, margin excluded."""
-        row, column = divmod(tile, self.columns)
-        margin = self.margin_px
-        return column * (self.width_px + 2 * margin) + margin, row * (self.height_px + 2 * margin) + margin
-
-    def size(self, tiles: int) -> tuple[int, int]:
-        """Width and height of the render that holds that many tiles."""
-        rows = math.ceil(tiles / self.columns)
-        return min(tiles, self.columns) * (self.width_px + 2 * self.margin_px), rows * (
-            self.height_px + 2 * self.margin_px
-        )
 
 
 class Atlas:
@@ -56,61 +61,44 @@ class Atlas:
         self._objects: list[bpy.types.Object] = []
 
     def render(
-        self,
-        tiles: Sequence[Mapping[int, FlatSprite]],
-        width_px: int,
-        height_px: int,
-        offsets: Sequence[tuple[float, float]],
-        *,
-        standard: bool,
-        index: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Renders each tile's sprites.
+        self, tiles: Iterable[Tile], offsets: Sequence[tuple[float, float]], *, standard: bool, index: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Renders tiles, many at a time.
 
         Args:
-            tiles: sprites by index of the node.
-            width_px, height_px: of a tile.
+            tiles: none of them empty.
             offsets: where samples lie from the pixel's centre, right and down, in pixels; each has the same weight.
             standard: see `SpriteMaterials`.
-            index: whether to read the nearest opaque node at each pixel's first sample.
+            index: whether to read the nearest opaque node at the first sample of each pixel of the first tile.
 
-        Returns:
-            ([tiles, h, w, 4] float32 premultiplied light and opacity,
-            [tiles, h, w] uint16 index of the node + 1, or None)
+        Yields:
+            For each tile: ([h, w, 4] float32 premultiplied light and opacity, [h, w] uint16 index of the node + 1).
         """
-        reach = max(max(abs(dx), abs(dy)) for dx, dy in offsets)
-        margin = math.floor(reach + 0.5)
-        across, down = width_px + 2 * margin, height_px + 2 * margin
-        grid = _Grid(width_px, height_px, margin, max(1, MAX_EDGE_PX // across))
-        per_render = grid.columns * max(1, MAX_EDGE_PX // down)
-        light = np.zeros((len(tiles), height_px, width_px, 4), np.float32)
-        nodes = np.zeros(light.shape[:3], np.uint16) if index else None
-        for first in range(0, len(tiles), per_render):
-            part = tiles[first : first + per_render]
-            size = grid.size(len(part))
-            self._build(part, grid, size, standard)
+        margin = math.floor(max(max(abs(dx), abs(dy)) for dx, dy in offsets) + 0.5)
+        for sheet in _sheets(tiles, margin):
+            self._build(sheet, margin, standard)
+            light = [np.zeros((tile.window.height, tile.window.width, 4), np.float32) for tile in sheet.tiles]
+            nodes: list[np.ndarray | None] = [None] * len(light)
             for number, offset in enumerate(offsets):
                 self._target.layer.use_pass_object_index = index and number == 0
-                self._aim(size, offset)
-                passes = self._target.render(*size)
-                for tile in range(len(part)):
-                    x, y = grid.origin(tile)
-                    window = (slice(y, y + height_px), slice(x, x + width_px))
-                    light[first + tile] += passes["Combined"][window]
-                    if nodes is not None and number == 0:
-                        nodes[first + tile] = passes["IndexOB"][window]
-        if len(offsets) > 1:
-            light /= np.float32(len(offsets))
-        return light, nodes
+                self._aim(sheet, offset)
+                passes = self._target.render(sheet.width_px, sheet.height_px)
+                for total, window in zip(light, sheet.windows, strict=True):
+                    total += passes["Combined"][window.slices]
+                if index and number == 0:
+                    nodes[0] = passes["IndexOB"][sheet.windows[0].slices].astype(np.uint16)
+            index = False
+            for total in light:
+                total /= np.float32(len(offsets))
+            yield from zip(light, nodes, strict=True)
 
-    def _aim(self, size: tuple[int, int], offset: tuple[float, float]) -> None:
+    def _aim(self, sheet: _Sheet, offset: tuple[float, float]) -> None:
         camera = self._target.camera
-        camera.data.ortho_scale = max(size)
+        camera.data.ortho_scale = max(sheet.width_px, sheet.height_px)
         camera.location[0], camera.location[1] = offset[0], -offset[1]
 
-    def _build(
-        self, tiles: Sequence[Mapping[int, FlatSprite]], grid: _Grid, size: tuple[int, int], standard: bool
-    ) -> None:
+    def _build(self, sheet: _Sheet, margin: int, standard: bool) -> None:
+        tiles = [tile.sprites for tile in sheet.tiles]
         # Sprites are stacked by rank: equal depths must not flicker, and far ones not lose precision.
         ranks = [{sprite.node: rank for rank, sprite in enumerate(painters_order(tile))} for tile in tiles]
         shown = sorted({node for tile in tiles for node in tile})
@@ -122,7 +110,7 @@ class Atlas:
                 face
                 for number, tile in enumerate(tiles)
                 if node in tile
-                for face in (_face(tile[node], grid, number, ranks[number][node], size),)
+                for face in (_face(tile[node], sheet, number, ranks[number][node], margin),)
                 if len(face) > 0
             ]
             corners = np.concatenate(faces) if faces else np.zeros((0, 8))
@@ -147,25 +135,48 @@ class Atlas:
             bpy.data.meshes.remove(mesh)
 
 
-def _face(sprite: FlatSprite, grid: _Grid, tile: int, rank: int, size: tuple[int, int]) -> np.ndarray:
+def _sheets(tiles: Iterable[Tile], margin: int) -> Iterator[_Sheet]:
+    """Tiles side by side on shelves, in their order."""
+    part: list[Tile] = []
+    windows: list[Window] = []
+    right = top = bottom = width = 0
+    for tile in tiles:
+        across, down = tile.window.width + 2 * margin, tile.window.height + 2 * margin
+        if right + across > MAX_EDGE_PX:
+            right, top = 0, bottom
+        if part and top + down > MAX_EDGE_PX:
+            yield _Sheet(part, windows, width, bottom)
+            part, windows = [], []
+            right = top = bottom = width = 0
+        part.append(tile)
+        windows.append(Window(right + margin, top + margin, right + across - margin, top + down - margin))
+        right += across
+        width, bottom = max(width, right), max(bottom, top + down)
+    if part:
+        yield _Sheet(part, windows, width, bottom)
+
+
+def _face(sprite: FlatSprite, sheet: _Sheet, number: int, rank: int, margin: int) -> np.ndarray:
     """[corners, 8] float64: x, y, z, u, v, red, green, blue of the sprite's part inside a tile; may have no corners."""
+    window = sheet.tiles[number].window
     polygon = _clipped(
         list(sprite.corners_px),
-        -grid.margin_px,
-        -grid.margin_px,
-        grid.width_px + grid.margin_px,
-        grid.height_px + grid.margin_px,
+        window.left - margin,
+        window.top - margin,
+        window.right + margin,
+        window.bottom + margin,
     )
     if len(polygon) < 3:
         return np.zeros((0, 8))
-    left, top = grid.origin(tile)
+    place = sheet.windows[number]
+    x0, y0 = place.left - window.left - sheet.width_px / 2, sheet.height_px / 2 - place.top + window.top
     a, b, c, d, e, f = sprite.texel_from_pixel
     rows, columns, _ = sprite.texture.padded.shape
     return np.array(
         [
             (
-                left + x - size[0] / 2,
-                size[1] / 2 - top - y,
+                x0 + x,
+                y0 - y,
                 float(rank),
                 (a * x + b * y + c) / columns,
                 1.0 - (d * x + e * y + f) / rows,

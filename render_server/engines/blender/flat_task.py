@@ -1,22 +1,36 @@
-"""Tasks whose scenes are flat: the scene and all its probes in one render."""
+"""Tasks whose scenes are flat: the scene and its probes side by side in one render."""
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from metasim.v1 import render_pb2 as pb
 
 from render_server.column_results import ColumnResults
-from render_server.engines.blender.atlas import Atlas
+from render_server.engines.blender.atlas import Atlas, Tile
 from render_server.engines.display import linear_to_srgb
-from render_server.engines.flat import FlatSprite, changed_sprites, flat_sprites, sample_offsets, surface_layers
-from render_server.engines.frame import pack, wants_labels
+from render_server.engines.flat import (
+    Change,
+    FlatSprite,
+    changed_sprites,
+    changed_window,
+    flat_sprites,
+    sample_offsets,
+    surface_layers,
+)
+from render_server.engines.frame import pack, wants_image, wants_labels
 from render_server.engines.textures import TextureCache
 from render_server.geometry import CameraView
 from render_server.probes import Probe
+from render_server.regions import Window
 from render_server.scene_graph import SceneGraph
+
+_CENTRE = [(0.0, 0.0)]
+
+#: [h, w, 3] float32 display values, and the index of the node + 1 [h, w] uint16 if it was asked for.
+_Image = tuple[np.ndarray, np.ndarray | None]
 
 
 def render_flat(
@@ -30,71 +44,121 @@ def render_flat(
 ) -> pb.RenderResult:
     """Renders a task; see `Engine.render`. The graph and all sides of the probes must be flat."""
     started = time.perf_counter()
-    settings, wire = task.settings, task.scene.background
-    width, height = settings.width_px, settings.height_px
-    standard = settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
-    offsets = sample_offsets(settings.samples, settings.filter_width_px)
     columns = ColumnResults(task)
-    base = flat_sprites(graph, view, textures, assets)
-    tiles = [base]
-    # Where each probe's two scenes stand among the tiles.
-    places = []
+    frame = _Frame(task, flat_sprites(graph, view, textures, assets), view, atlas)
+    plans = []
     for probe in probes:
-        place = []
-        for side in probe.sides:
-            place.append(0 if side is None else len(tiles))
-            if side is not None:
-                changed = base | changed_sprites(side, view, textures, assets)
-                tiles.append({node: sprite for node, sprite in changed.items() if sprite is not None})
-        places.append(place)
+        sides = [None if side is None else changed_sprites(side, view, textures, assets) for side in probe.sides]
+        plans.append(frame.plan(probe, sides))
     built = time.perf_counter()
-    wanted = wants_labels(task.outputs)
-    centred = offsets == [(0.0, 0.0)]
-    light, nodes = atlas.render(tiles, width, height, offsets, standard=standard, index=wanted and centred)
-    if wanted and not centred:
-        _, nodes = atlas.render(tiles[:1], width, height, [(0.0, 0.0)], standard=standard, index=True)
-    surface = None if nodes is None else surface_layers(graph, view, base, nodes[0])
+    frame.render(plans, columns)
+    surface = None if frame.nodes is None else surface_layers(graph, view, frame.sprites, frame.nodes)
     rendered = time.perf_counter()
-    background = np.array((wire.red, wire.green, wire.blue), np.float32)
-    images = light[..., :3] + (1 - light[..., 3:]) * background
-    if standard:
-        images = linear_to_srgb(images)
-    np.clip(images, 0.0, 1.0, out=images)
-    for probe, (begin, end) in zip(probes, places, strict=True):
-        left, top, right, bottom = _changed_window(tiles, (begin, end), view, offsets)
-        window = (slice(top, bottom), slice(left, right))
-        columns.add(probe, images[end][window] - images[begin][window], left_px=left, top_px=top)
-    result = pack(task, graph, view, images[0], surface, columns.in_order())
+    result = pack(task, graph, view, frame.image, surface, columns.in_order())
     result.timing.build_s = built - started
     result.timing.render_s = rendered - built
     result.timing.encode_s = time.perf_counter() - rendered
-    result.timing.renders = len(tiles)
+    result.timing.renders = frame.renders
     return result
 
 
-def _changed_window(
-    tiles: Sequence[Mapping[int, FlatSprite]],
-    sides: tuple[int, int],
-    view: CameraView,
-    offsets: Sequence[tuple[float, float]],
-) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the pixels that can differ between two tiles.
+@dataclass(frozen=True)
+class _Plan:
+    """A probe's sides (None: the unperturbed scene), which are rendered in a window; audited ones in the frame too."""
 
-    Elsewhere they differ by rounding alone, because the tiles lie at different places.
+    probe: Probe
+    sides: Sequence[Change | None]
+    window: Window
+    audited: bool
+
+
+class _Frame:
+    """The unperturbed frame and its probes.
+
+    Attributes:
+        image: [height, width, 3] float32 display values, once rendered, if the task wants an image.
+        nodes: [height, width] uint16 index of the node + 1, once rendered, if the task wants labels.
+        renders: so far.
     """
-    lower, upper = tiles[sides[0]], tiles[sides[1]]
-    corners = [
-        corner
-        for node in lower.keys() | upper.keys()
-        if lower.get(node) is not upper.get(node)
-        for sprite in (lower.get(node), upper.get(node))
-        if sprite is not None
-        for corner in sprite.corners_px
-    ]
-    if not corners:
-        return 0, 0, 0, 0
-    xs, ys = [corner[0] for corner in corners], [corner[1] for corner in corners]
-    reach = 0.5 + max(max(abs(dx), abs(dy)) for dx, dy in offsets)
-    left, top = max(0, math.floor(min(xs) - reach)), max(0, math.floor(min(ys) - reach))
-    right, bottom = min(view.width_px, math.ceil(max(xs) + reach)), min(view.height_px, math.ceil(max(ys) + reach))
-    return (left, top, right, bottom) if left < right and top < bottom else (0, 0, 0, 0)
+
+    def __init__(self, task: pb.RenderTask, sprites: Mapping[int, FlatSprite], view: CameraView, atlas: Atlas) -> None:
+        settings, background = task.settings, task.scene.background
+        self.sprites = sprites
+        self._view, self._atlas = view, atlas
+        self._standard = settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
+        self._background = np.array((background.red, background.green, background.blue), np.float32)
+        self._image_offsets = sample_offsets(settings.samples, settings.filter_width_px)
+        self._offsets = sample_offsets(task.probes.samples or settings.samples, settings.filter_width_px)
+        self._wants_image, self._wants_labels = wants_image(task.outputs), wants_labels(task.outputs)
+        self._base_is_image = self._wants_image and self._offsets == self._image_offsets
+        self._full_frame = task.probes.full_frame
+        self._audits = [column.audit for column in task.columns]
+        self._window = Window(0, 0, settings.width_px, settings.height_px)
+        self.image: np.ndarray | None = None
+        self.nodes: np.ndarray | None = None
+        self.renders = 0
+
+    def plan(self, probe: Probe, sides: Sequence[Change | None]) -> _Plan:
+        """What to render for a probe, given how its sides differ from the unperturbed scene."""
+        window = self._window
+        if not self._full_frame:
+            changes = [side for side in sides if side is not None]
+            window = changed_window(self.sprites, changes, self._view, self._offsets)
+        return _Plan(probe, sides, window, any(self._audits[index] for index in probe.columns))
+
+    def render(self, plans: Sequence[_Plan], columns: ColumnResults) -> None:
+        """Renders what the task wants; the probes' differences go to the columns."""
+        based = self._base_is_image or any(side is None for plan in plans for side in plan.sides)
+        tiles = self._tiles(plans, based=based)
+        arrays = self._render(tiles, self._offsets, index=based and self._wants_labels and self._offsets == _CENTRE)
+        base = np.zeros(0)
+        if based:
+            base, self.nodes = next(arrays)
+        for plan in plans:
+            self._add(plan, base, arrays, columns)
+        whole = Tile(self.sprites, self._window)
+        if self._base_is_image:
+            self.image = base
+        elif self._wants_image:
+            index = self._wants_labels and self._image_offsets == _CENTRE
+            self.image, self.nodes = next(self._render([whole], self._image_offsets, index=index))
+        if self._wants_labels and self.nodes is None:
+            _, self.nodes = next(self._render([whole], _CENTRE, index=True))
+
+    def _tiles(self, plans: Sequence[_Plan], *, based: bool) -> Iterator[Tile]:
+        """In the order in which `render` takes their images."""
+        if based:
+            yield Tile(self.sprites, self._window)
+        for plan in plans:
+            for window in (plan.window, self._window) if plan.audited else (plan.window,):
+                for change in plan.sides:
+                    if change is not None and window.pixels:
+                        changed = {**self.sprites, **change}
+                        yield Tile({node: each for node, each in changed.items() if each is not None}, window)
+
+    def _add(self, plan: _Plan, base: np.ndarray, arrays: Iterator[_Image], columns: ColumnResults) -> None:
+        def difference(window: Window) -> np.ndarray:
+            if not window.pixels:
+                return np.zeros((0, 0, 3), np.float32)
+            begin, end = (base[window.slices] if side is None else next(arrays)[0] for side in plan.sides)
+            return end - begin
+
+        rendered = sum(side is not None or not self._base_is_image for side in plan.sides)
+        columns.add(
+            plan.probe,
+            difference(plan.window),
+            left_px=plan.window.left,
+            top_px=plan.window.top,
+            samples=rendered * plan.window.pixels * len(self._offsets),
+            frame=difference(self._window) if plan.audited else None,
+        )
+
+    def _render(
+        self, tiles: Iterable[Tile], offsets: Sequence[tuple[float, float]], *, index: bool
+    ) -> Iterator[_Image]:
+        for light, nodes in self._atlas.render(tiles, offsets, standard=self._standard, index=index):
+            self.renders += 1
+            image = light[..., :3] + (1 - light[..., 3:]) * self._background
+            if self._standard:
+                image = linear_to_srgb(image)
+            yield np.clip(image, 0.0, 1.0, out=image), nodes

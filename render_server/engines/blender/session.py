@@ -50,6 +50,8 @@ class RenderScene:
         render.image_settings.color_depth = "32"
         render.image_settings.exr_codec = "NONE"
         cycles.device = "CPU"
+        # The other patterns depend on numbers of samples that were rendered before.
+        cycles.sampling_pattern = "TABULATED_SOBOL"
         cycles.use_adaptive_sampling = False
         cycles.use_denoising = False
         cycles.use_auto_tile = False
