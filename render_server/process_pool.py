@@ -109,6 +109,8 @@ class ProcessPool:
         Raises:
             RenderServerError: processes could not be replaced.
         """
+        if not self._keepers:  # It was never started.
+            await asyncio.Event().wait()
         # Not gather, which would end the keepers when its caller is cancelled.
         done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_EXCEPTION)
         for keeper in done:

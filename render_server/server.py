@@ -126,12 +126,25 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
             _log.info("shutting down: finishing the tasks that have begun")
             await _report(checks, health_pb2.HealthCheckResponse.NOT_SERVING)
             try:
-                await _unless(kill, service.drain())
+                await _unless(kill, _finish(service, pool))
             except _Interrupted:
                 _log.warning("ended at once: tasks that had begun are lost")
         finally:
             await server.stop(_LAST_ANSWERS_S if not kill.is_set() else 0)
             await pool.close()
+
+
+async def _finish(service: RenderService, pool: ProcessPool) -> None:
+    """Drains, unless the processes break down for good meanwhile."""
+    draining, breaking = asyncio.create_task(service.drain()), asyncio.create_task(pool.run())
+    try:
+        done, _ = await asyncio.wait({draining, breaking}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        draining.cancel()
+        breaking.cancel()
+        await asyncio.gather(draining, breaking, return_exceptions=True)
 
 
 def _engine_settings(settings: ServerSettings, folder: WorkFolder, claim: GpuClaim) -> EngineSettings:

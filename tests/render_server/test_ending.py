@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
@@ -71,6 +72,25 @@ def test_while_it_drains_it_does_not_serve(slow: Server) -> None:
         answers = {answer.id: answer for answer in (talk.answer(), talk.answer())}
         assert answers["too-late"].code == pb.CODE_UNAVAILABLE
         assert isinstance(answers["running"], pb.RenderResult)
+
+
+def test_a_worker_that_breaks_down_while_it_drains_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process starts any more, so the task that runs can never be finished."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif os.path.exists(os.environ['BROKEN']) and 'front' in str(sys.orig_argv): os._exit(3)\n"
+    )
+    monkeypatch.setenv("BROKEN", str(tmp_path / "broken"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    options = ("--engine", "fake", "--workers", "1", "--fake-service-ms", "2000")
+    with server(*options) as running, Conversation(running.address) as talk:
+        begin(talk, "never-finished")
+        (tmp_path / "broken").touch()
+        running.process.terminate()
+        time.sleep(0.2)
+        os.kill(engine_processes(running.process.pid)[0], signal.SIGKILL)
+        errors = running.process.communicate(timeout=PATIENCE_S)[1].decode()
+    assert running.process.returncode == 1
+    assert "error: engine 'fake' did not start 3 times in a row\n" in errors
 
 
 def test_an_idle_worker_with_open_streams_ends_too(slow: Server) -> None:
