@@ -28,7 +28,7 @@ class Crowd:
     slow: int = 0
     slowness: float = 1.0
     #: Tasks of a run, per worker.
-    tasks_per_worker: int = 40
+    tasks_per_worker: int = 80
 
     @property
     def name(self) -> str:

@@ -287,15 +287,17 @@ class Dispatcher:
             self._look_for_workers()
             await asyncio.sleep(min(_WATCH_S, self._settings.resolve_every_s))
 
-    def _post_mortem(self) -> None:
-        if not self.members.workers_up and (reason := self._gone()) is not None:
+    def _post_mortem(self) -> bool:
+        """Gives all tasks up if no worker can ever come back; whether it does."""
+        reason = None if self.members.workers_up else self._gone()
+        if reason is not None:
             self._give_all_up(reason)
+        return reason is not None
 
     def _look_for_workers(self) -> None:
         """Says once that no worker is left, and gives up after a time."""
-        if self.members.workers_up or not self.ready:
+        if self.members.workers_up or not self.ready or self._post_mortem():
             return
-        self._post_mortem()
         patience_s = self._settings.patience_s
         now_s = self._loop.time()
         if self._alone_since_s is None:

@@ -194,7 +194,7 @@ def test_a_busy_worker_is_asked_again_when_it_said() -> None:
 
 
 def test_the_end_of_the_local_server_is_noticed_at_once() -> None:
-    local = LocalWorkers(engine="fake", workers=1, extra=("--fake-service-ms", "5000"))
+    local = LocalWorkers(engine="fake", workers=1, extra=("--fake-service-ms", "1500"))
     with RenderPool(local.address, assets=ASSETS.__getitem__, on_close=local.close, gone=local.what_ended_it) as pool:
         future: Future[pb.RenderResult] = pool.submit(sprite_task("orphan"))
         time.sleep(0.3)
