@@ -205,16 +205,24 @@ class Dispatcher:
 
     def _offer(self, stream: WorkerStream) -> None:
         """Gives the worker what it has room for."""
-        if stream.free(self._loop.time()) > 0:
+        now_s = self._loop.time()
+        # When all are busy, the next task goes to whoever is done with one: no need to compare workers.
+        while self._pending and not self._open and stream.room(now_s) and stream.may_take(self._pending[0]):
+            ticket = self._pending.popleft()
+            if ticket.begin():
+                stream.send(ticket)
+        if stream.free(now_s) > 0:
             self._open[stream] = None
         else:
             self._open.pop(stream, None)
-        self._dispatch()
+        if self._open:
+            self._dispatch()
 
     def _dispatch(self) -> None:
-        now_s = self._loop.time()
-        if self._pending and self._open and not self._only_doubtful(now_s):
-            self._assign(now_s)
+        if self._pending and self._open:
+            now_s = self._loop.time()
+            if not self._only_doubtful(now_s):
+                self._assign(now_s)
         if not self._pending and self._hedging is None and self._settings.hedge and len(self.members.streams) > 1:
             self._hedge_later()
 
