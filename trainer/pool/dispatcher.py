@@ -1,10 +1,8 @@
-"""Which worker gets which task, and what happens to tasks that fail. Lives in the event loop of the pool's thread."""
+"""What becomes of tasks and workers. Lives in the event loop of the pool's thread."""
 
 import asyncio
-import heapq
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from metasim.v1 import render_pb2 as pb
@@ -18,6 +16,7 @@ from trainer.pool.resolver import Endpoint
 from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
 from trainer.pool.stream import WorkerStream
+from trainer.pool.task_queue import TaskQueue
 from trainer.pool.ticket import Ticket
 from trainer.settings import Settings
 
@@ -70,9 +69,7 @@ class Dispatcher:
         self._assets = assets
         self._settings = settings
         self._gone = gone
-        self._pending: deque[Ticket] = deque()
-        #: Workers that may have room; the others need not be looked at.
-        self._open: dict[WorkerStream, None] = {}
+        self._queue = TaskQueue(self.members.streams)
         self._hedging: asyncio.TimerHandle | None = None
         self._alone_since_s: float | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -94,8 +91,9 @@ class Dispatcher:
 
     def submit(self, tickets: Iterable[Ticket]) -> None:
         """Queues tasks."""
-        self._pending.extend(tickets)
-        self._dispatch()
+        self._queue.waiting.extend(tickets)
+        self._queue.assign(self._loop.time())
+        self._hedge_later()
 
     def abandon(self, tickets: Iterable[Ticket]) -> None:
         """Takes tasks back that nobody waits for any more."""
@@ -103,7 +101,6 @@ class Dispatcher:
             ticket.abandon()
             for stream in ticket.holders:
                 stream.cancel(ticket)
-        self._pending = deque(ticket for ticket in self._pending if not ticket.done)
 
     def on_slots(self, stream: WorkerStream) -> None:
         """See `Owner`."""
@@ -192,7 +189,7 @@ class Dispatcher:
     def _send_again(self, ticket: Ticket, *, counted: bool = True) -> None:
         if not ticket.holders:
             self.tasks_resent += counted
-            self._pending.appendleft(ticket)
+            self._queue.waiting.appendleft(ticket)
 
     def _give_up(self, ticket: Ticket, message: str) -> None:
         folder = self._settings.failed_tasks or Settings.from_environment().cache / "failed"
@@ -205,87 +202,25 @@ class Dispatcher:
 
     def _offer(self, stream: WorkerStream) -> None:
         """Gives the worker what it has room for."""
-        now_s = self._loop.time()
-        # When all are busy, the next task goes to whoever is done with one: no need to compare workers.
-        while self._pending and not self._open and stream.room(now_s) and stream.may_take(self._pending[0]):
-            ticket = self._pending.popleft()
-            if ticket.begin():
-                stream.send(ticket)
-        if stream.free(now_s) > 0:
-            self._open[stream] = None
-        else:
-            self._open.pop(stream, None)
-        if self._open:
-            self._dispatch()
-
-    def _dispatch(self) -> None:
-        if self._pending and self._open:
-            now_s = self._loop.time()
-            if not self._only_doubtful(now_s):
-                self._assign(now_s)
-        if not self._pending and self._hedging is None and self._settings.hedge and len(self.members.streams) > 1:
-            self._hedge_later()
-
-    def _only_doubtful(self, now_s: float) -> bool:
-        """Whether there is room only at workers that are set aside, while others are up, who are waited for."""
-        if any(not stream.standing.aside(now_s) for stream in self._open):
-            return False
-        return any(stream.slots and not stream.standing.aside(now_s) for stream in self.members.streams.values())
-
-    def _assign(self, now_s: float) -> None:
-        """Gives each task to the worker with the fewest tasks for its slots, until there is no more room."""
-        liked = [stream for stream in self._open if not stream.standing.aside(now_s)]
-        able = [(stream.load, order, stream) for order, stream in enumerate(liked or self._open)]
-        heapq.heapify(able)
-        held: list[Ticket] = []
-        while self._pending and able:
-            ticket = self._pending.popleft()
-            if ticket.done:
-                continue
-            avoid = self._avoided(ticket)
-            passed_over = []
-            while able and (able[0][2].address in avoid or ticket.id in able[0][2].outstanding):
-                passed_over.append(heapq.heappop(able))
-            if not able:
-                held.append(ticket)
-            elif ticket.begin():
-                _, order, stream = able[0]
-                self._send(ticket, stream, now_s)
-                if stream in self._open:
-                    heapq.heapreplace(able, (stream.load, order, stream))
-                else:
-                    heapq.heappop(able)
-            for item in passed_over:
-                heapq.heappush(able, item)
-        self._pending.extendleft(reversed(held))
-
-    def _avoided(self, ticket: Ticket) -> set[str]:
-        """A task goes to workers that have not failed at it, and waits for them, for as long as there is one."""
-        if not ticket.avoid:
-            return ticket.avoid
-        others = any(s.slots and s.address not in ticket.avoid for s in self.members.streams.values())
-        return ticket.avoid if others else set()
-
-    def _send(self, ticket: Ticket, stream: WorkerStream, now_s: float) -> None:
-        stream.send(ticket)
-        if stream.free(now_s) <= 0:
-            self._open.pop(stream, None)
+        self._queue.offer(stream, self._loop.time())
+        self._hedge_later()
 
     def _hedge_later(self) -> None:
+        """Where workers have nothing to do, looks in a while whether others are slow."""
+        if self._queue.waiting or not self._queue.open or self._hedging is not None or not self._settings.hedge:
+            return
         streams = list(self.members.streams.values())
-        if any(stream.outstanding for stream in streams):
+        if len(streams) > 1 and any(stream.outstanding for stream in streams):
             least_s, longest_s = _HEDGE_S
             pause_s = min(max(typical_interval_s(streams) / 4, least_s), longest_s)
             self._hedging = self._loop.call_later(pause_s, self._hedge)
 
     def _hedge(self) -> None:
         self._hedging = None
-        if self._pending:
-            return
         now_s = self._loop.time()
-        for ticket, stream in plan_copies(now_s, self.members.streams.values()):
+        for ticket, stream in plan_copies(now_s, self.members.streams.values()) if not self._queue.waiting else ():
             self.tasks_copied += 1
-            self._send(ticket, stream, now_s)
+            self._queue.send(ticket, stream, now_s)
         self._hedge_later()
 
     async def _watch(self) -> None:
@@ -317,6 +252,6 @@ class Dispatcher:
             self._give_all_up(f"no render worker was left for {patience_s:g} s ({self.members.problems()})")
 
     def _give_all_up(self, reason: str) -> None:
-        pending, self._pending = self._pending, deque()
-        for ticket in pending:
+        while self._queue.waiting:
+            ticket = self._queue.waiting.popleft()
             ticket.fail(PoolLost(ticket.id, reason))
