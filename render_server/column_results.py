@@ -42,11 +42,11 @@ class ColumnResults:
         first.samples = samples
         if self._gradient is None:
             top, bottom, left, right, half = _trimmed(difference)
-            first.region.CopyFrom(_rectangle(left_px + left, top_px + top, right - left, bottom - top))
+            _place(first.region, left_px + left, top_px + top, right - left, bottom - top)
             first.difference.CopyFrom(tensor_to_proto(half, compress=True))
         else:
             height, width = difference.shape[:2]
-            first.region.CopyFrom(_rectangle(left_px, top_px, width, height))
+            _place(first.region, left_px, top_px, width, height)
             window = self._gradient[top_px : top_px + height, left_px : left_px + width]
             product = float(np.sum(window * difference, dtype=np.float64))
         for index, span in zip(probe.columns, probe.spans, strict=True):
@@ -92,20 +92,22 @@ def _trimmed(difference: np.ndarray) -> tuple[int, int, int, int, np.ndarray]:
     """(top, bottom, left, right) around the pixels that are not zero in half precision, and these [h, w, 3]."""
     half = difference.astype(np.float16)
     height, width, channels = half.shape
-    rows = half.reshape(height, width * channels).any(axis=1).nonzero()[0]
+    # Without the sign: zeros have two.
+    bits = (half.view(np.uint16) << 1).reshape(height, width * channels)
+    rows = np.bitwise_or.reduce(bits, axis=1).nonzero()[0]
     if len(rows) == 0:
         return 0, 0, 0, 0, np.zeros((0, 0, 3), np.float16)
+    columns = np.bitwise_or.reduce(bits, axis=0).nonzero()[0]
     top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = half[top:bottom].reshape(bottom - top, width * channels).any(axis=0).nonzero()[0] // channels
-    left, right = int(columns[0]), int(columns[-1]) + 1
+    left, right = int(columns[0]) // channels, int(columns[-1]) // channels + 1
     part = half[top:bottom, left:right]
     return top, bottom, left, right, np.repeat(part, 3, axis=2) if channels == 1 else part
 
 
-def _rectangle(left: int, top: int, width: int, height: int) -> pb.Rectangle:
-    if width == 0 or height == 0:
-        return pb.Rectangle()
-    return pb.Rectangle(x_px=left, y_px=top, width_px=width, height_px=height)
+def _place(region: pb.Rectangle, left: int, top: int, width: int, height: int) -> None:
+    region.SetInParent()
+    if width and height:
+        region.x_px, region.y_px, region.width_px, region.height_px = left, top, width, height
 
 
 def _audit(audit: pb.Audit, region: np.ndarray, frame: np.ndarray, left: int, top: int) -> None:

@@ -19,11 +19,14 @@ _DATA_TYPES = {dtype: data_type for data_type, dtype in _DTYPES.items()}
 #: Largest tensor that is decoded, in bytes: what a message may claim is bounded before it is allocated.
 MAX_BYTES = 1 << 30
 
+#: Up to this size, in bytes, zstd level 3 takes as long as level 1 and packs grey pixels of three channels better.
+_SMALL = 2 << 10
+
 _of_thread = threading.local()
 
 
 def tensor_to_proto(array: np.ndarray, *, compress: bool = False) -> pb.Tensor:
-    """Packs an array of uint8, uint16, float16 or float32, with zstd level 1 if `compress`.
+    """Packs an array of uint8, uint16, float16 or float32, with zstd if `compress`.
 
     Raises:
         ValueError: the array has another element type.
@@ -34,7 +37,7 @@ def tensor_to_proto(array: np.ndarray, *, compress: bool = False) -> pb.Tensor:
     data = np.ascontiguousarray(array, dtype=_DTYPES[data_type]).tobytes()
     compression = pb.COMPRESSION_NONE
     if compress:
-        data = _compressor().compress(data)
+        data = _compressor(3 if len(data) <= _SMALL else 1).compress(data)
         compression = pb.COMPRESSION_ZSTD
     return pb.Tensor(shape=array.shape, dtype=data_type, compression=compression, data=data)
 
@@ -63,12 +66,14 @@ def tensor_from_proto(tensor: pb.Tensor, *, max_bytes: int = MAX_BYTES) -> np.nd
     return np.frombuffer(data, dtype=dtype).reshape(shape)
 
 
-def _compressor() -> zstandard.ZstdCompressor:
+def _compressor(level: int) -> zstandard.ZstdCompressor:
     """This thread's own: making one costs as much as compressing a small tensor."""
-    compressor: zstandard.ZstdCompressor | None = getattr(_of_thread, "compressor", None)
-    if compressor is None:
-        compressor = _of_thread.compressor = zstandard.ZstdCompressor(level=1)
-    return compressor
+    if not hasattr(_of_thread, "compressors"):
+        _of_thread.compressors = {}
+    compressors: dict[int, zstandard.ZstdCompressor] = _of_thread.compressors
+    if level not in compressors:
+        compressors[level] = zstandard.ZstdCompressor(level=level)
+    return compressors[level]
 
 
 def _decompress(data: bytes, size: int) -> bytes:

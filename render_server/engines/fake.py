@@ -125,7 +125,7 @@ class _Blob(NamedTuple):
 
     graph: SceneGraph
     view: CameraView
-    index: int
+    node: int
 
 
 def _changes(graph: SceneGraph, view: CameraView, probe: Probe) -> list[tuple[int, _Blob]]:

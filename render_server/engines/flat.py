@@ -5,8 +5,8 @@ Both engines draw such scenes from what is here: the raster engine directly, Ble
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from render_server.scene_graph import DEFAULT_TINT, SceneGraph
 _TILT = 1e-9
 
 
-@dataclass(frozen=True)
-class FlatSprite:
+class FlatSprite(NamedTuple):
     """A sprite in the image plane.
 
     Attributes:
