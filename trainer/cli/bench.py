@@ -53,3 +53,44 @@ def pool(
             figures = found["throughput_share"], found["makespan_ratio"], found["client_cores"]
             rows.append([name, f"{figures[0]:.1%}", f"{figures[1]:.2f}", f"{figures[2]:.2f}"])
         typer.echo(aligned(rows))
+
+
+@app.command()
+def jacobian(
+    scenes: Annotated[int, typer.Option(min=1, metavar="N", help="Streets in the batch.")] = 16,
+    audited: Annotated[int, typer.Option(min=1, metavar="N", help="Columns rendered as full frames too.")] = 24,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 2,
+    json: options.Json = False,
+) -> None:
+    """Measure what the Jacobian through the renderer costs: streets of 60 cars, and digits. Takes some minutes.
+
+    \b
+    [bold]Example[/bold]
+    metasim bench jacobian --scenes 4 --json
+    """
+    from trainer.bench.jacobian import bench_jacobian
+
+    result = bench_jacobian(scenes=scenes, audited=audited, workers=workers)
+    if json:
+        echo_json(result)
+        return
+    if "street" in result:
+        rows = [["street", ""], *([name.replace("_", " "), _shown(value)] for name, value in result["street"].items())]
+        typer.echo(aligned(rows) + "\n")
+        rows = [["estimator", "cosine", "error", "seconds", "cost to equal error"]]
+        for name, found in result["estimators"].items():
+            rows.append([name, *(f"{found[key]:.3g}" for key in _QUALITY)])
+        typer.echo(aligned(rows) + "\n")
+    names = list(next(iter(result["digits"].values())))
+    rows = [["digits", *result["digits"]]]
+    rows += [[name.replace("_", " "), *(_shown(found[name]) for found in result["digits"].values())] for name in names]
+    typer.echo(aligned(rows))
+
+
+_QUALITY = ("cosine", "relative_error", "seconds", "cost_to_equal_error")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,7 @@
 """Tasks with depth: a scene built once, and regions of it rendered for the probes."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from metasim.v1 import render_pb2 as pb
@@ -27,8 +28,7 @@ def render_spatial(task: pb.RenderTask, graph: SceneGraph, view: CameraView, sou
         built = time.perf_counter()
         prober = _Prober(task, graph, view, scene)
         image = prober.image() if _IMAGES.intersection(task.outputs) else None
-        for probe in probes:
-            prober.add(probe, columns)
+        prober.add(probes, columns)
         surface = scene.surface_layers(view) if wants_labels(task.outputs) else None
     rendered = time.perf_counter()
     result = pack(task, graph, view, image, surface, columns.in_order())
@@ -70,21 +70,26 @@ class _Prober:
             self._base = image
         return image
 
-    def add(self, probe: Probe, columns: ColumnResults) -> None:
-        """Renders a probe and hands it to the columns."""
+    def add(self, probes: Sequence[Probe], columns: ColumnResults) -> None:
+        """Renders the probes and hands them to the columns."""
         frame = self._regions.frame
-        window = frame if self._full_frame else self._regions.of(probe)
-        difference = self._difference(probe, window)
-        sides = sum(side is not None or self._base is None for side in probe.sides)
-        audited = any(self._audits[index] for index in probe.columns)
-        columns.add(
-            probe,
-            difference,
-            left_px=window.left,
-            top_px=window.top,
-            samples=sides * window.pixels * self._samples,
-            frame=(difference if window == frame else self._difference(probe, frame)) if audited else None,
-        )
+        windows = [frame if self._full_frame else self._regions.of(probe) for probe in probes]
+        if self._base is None:
+            begins = [window.pixels for probe, window in zip(probes, windows, strict=True) if None in probe.sides]
+            if sum(begins) > frame.pixels:  # The unperturbed frame as a whole costs less than its parts.
+                self._base = self._render(None, frame, self._samples)
+        for probe, window in zip(probes, windows, strict=True):
+            difference = self._difference(probe, window)
+            rendered = sum(side is not None or self._base is None for side in probe.sides)
+            audited = any(self._audits[index] for index in probe.columns)
+            columns.add(
+                probe,
+                difference,
+                left_px=window.left,
+                top_px=window.top,
+                samples=rendered * window.pixels * self._samples,
+                frame=(difference if window == frame else self._difference(probe, frame)) if audited else None,
+            )
 
     def _difference(self, probe: Probe, window: Window) -> np.ndarray:
         if not window.pixels:
