@@ -61,11 +61,15 @@ def flat_obstacle(graph: SceneGraph) -> InvalidTask | None:
             (xx, yx, _, _), (xy, yy, _, _), (xz, yz, _, _), _ = graph.world[index].tolist()
             tilt = max(abs(ax * xx + ay * xy + az * xz), abs(ax * yx + ay * yy + az * yz))
             if tilt > _TILT * math.sqrt((ax * ax + ay * ay + az * az) * (xx * xx + xy * xy + xz * xz)):
-                return _unsupported(graph, index, "transform", "tilted out of the image plane")
+                return _tilted(graph, index)
         elif node.HasField("mesh") or node.HasField("light"):
             kind = "mesh" if node.HasField("mesh") else "light"
             return _unsupported(graph, index, kind, f"a {kind}")
     return None
+
+
+def _tilted(graph: SceneGraph, index: int) -> InvalidTask:
+    return _unsupported(graph, index, "transform", "tilted out of the image plane")
 
 
 def _unsupported(graph: SceneGraph, index: int, field: str, what: str) -> InvalidTask:
@@ -87,15 +91,20 @@ def flat_sprites(
 
     Args:
         indices: look at these nodes only.
+
+    Raises:
+        InvalidTask: a sprite is tilted out of the image plane.
     """
     found = {}
     for index in range(len(graph.nodes)) if indices is None else indices:
         node = graph.nodes[index]
         if not node.HasField("sprite"):
             continue
-        (m00, m01, _, m03), (m10, m11, _, m13), (_, _, _, m23) = (
-            view.camera_from_world[:3] @ graph.world[index]
+        (m00, m01, _, m03), (m10, m11, _, m13), (m20, m21, _, m23), _ = (
+            view.camera_from_world @ graph.world[index]
         ).tolist()
+        if max(abs(m20), abs(m21)) > _TILT * (abs(m00) + abs(m10) + abs(m20)):
+            raise _tilted(graph, index)
         if not view.near_m <= -m23 <= view.far_m:
             continue
         sprite = node.sprite
@@ -141,6 +150,9 @@ def changed_sprites(graph: SceneGraph, view: CameraView, textures: TextureCache,
 
     Args:
         view: of the unperturbed graph.
+
+    Raises:
+        InvalidTask: a sprite is tilted out of the image plane now.
     """
     indices: Sequence[int] = graph.changed
     if graph.camera in graph.changed:

@@ -129,7 +129,7 @@ class _Frame:
                 )
 
     def _change(self, graph: SceneGraph) -> Change:
-        return changed_sprites(_flat(graph), self.view, self._textures, self._assets)
+        return changed_sprites(graph, self.view, self._textures, self._assets)
 
     def _changed_window(self, sides: Sequence[Change | None]) -> Window:
         changes = [change for change in sides if change is not None]
