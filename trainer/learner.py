@@ -289,7 +289,7 @@ class Learner:
             self.progress.note(found.warning)
         total = found.total
         return {
-            "audit": {"cosine": total.cosine, "norm_ratio": total.norm_ratio, "columns": total.columns},
+            "audit": {"cosine": total.cosine, "norm_ratio": total.norm_ratio, "columns": total.count},
             "audit_worst": found.worst,
         }
 

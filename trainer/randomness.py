@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     TASK_NETWORK = 10
     VALLEYS = 11
     PROBES = 12
+    CHECK = 13
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

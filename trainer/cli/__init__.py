@@ -12,7 +12,7 @@ import typer
 from metasim.memory import keep_freed_memory
 from typer.main import get_command
 
-from trainer.cli import bench, data, evaluate, generate, grammar, pool, report, train
+from trainer.cli import bench, check, data, evaluate, generate, grammar, pool, report, train
 from trainer.errors import InputError, MetasimError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.add_typer(grammar.app, name="grammar")
 app.add_typer(data.app, name="data")
 app.add_typer(pool.app, name="pool")
 app.add_typer(bench.app, name="bench")
+app.add_typer(check.app, name="check")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,6 +32,7 @@ COMMANDS = sorted(commands(ROOT))  # type: ignore[arg-type]
 def test_commands() -> None:
     assert [" ".join(path) for path in COMMANDS] == [
         "bench pool",
+        "check gradient",
         "data mnist",
         "evaluate",
         "generate",

@@ -17,7 +17,7 @@ def test_cosine_and_norm_ratio_are_those_of_all_columns_together() -> None:
     found = audits.take()
 
     assert found is not None
-    assert found.total.columns == 2
+    assert found.total.count == 2
     assert found.total.cosine == pytest.approx(13 / math.sqrt(13 * 29))
     assert found.total.norm_ratio == pytest.approx(math.sqrt(13 / 29))
     assert found.attributes["car.x"].cosine == pytest.approx(0.6)

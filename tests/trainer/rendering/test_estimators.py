@@ -80,10 +80,10 @@ def test_spsa_costs_two_renders_a_scene(blobs: Grammar, fake: Renderer) -> None:
 def test_probes_take_their_own_number_of_samples(cubes: Grammar, blender: Renderer) -> None:
     scenes = sampled(cubes, 1)
 
-    few = gradient(blender, scenes, Probing(samples=1))
-    many = gradient(blender, scenes, Probing(samples=64))
+    few = gradient(blender, scenes, Probing(samples=32))
+    many = gradient(blender, scenes, Probing(samples=256))
     same = gradient(blender, scenes, Probing(samples=4))
 
     assert torch.equal(same, gradient(blender, scenes, Probing()))
     assert not torch.equal(few, many)
-    assert torch.cosine_similarity(few, many, dim=0) > 0.5
+    assert torch.cosine_similarity(few, many, dim=0) > 0.95

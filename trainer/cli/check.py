@@ -1,0 +1,109 @@
+"""`metasim check`"""
+
+from typing import Annotated, Any
+
+import typer
+
+from trainer.cli import options
+from trainer.cli.assignments import parse_assignments
+from trainer.cli.tables import aligned, echo_json
+
+app = typer.Typer(help="Check that what is fast is also right.", no_args_is_help=True, rich_markup_mode="rich")
+
+
+@app.callback()
+def _group() -> None:
+    """Check that what is fast is also right."""
+
+
+@app.command()
+def gradient(
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="An experiment or a grammar that ships, or a YAML file.")
+    ],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings that replace those of the experiment, e.g. training.probing.difference=forward.",
+            show_default=False,
+        ),
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=1, metavar="N", help="Scenes sampled from the prior.")] = 4,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Per pixel, of the reference.", show_default="16 times those of the experiment"
+        ),
+    ] = None,
+    columns: Annotated[
+        float, typer.Option(min=1e-9, max=1.0, metavar="FRACTION", help="Of the columns, drawn at random.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of scenes and noise.")] = 0,
+    renderer: options.Renderer = "local",
+    engine: options.Engine = None,
+    workers: options.Workers = None,
+    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    mnist: options.Mnist = None,
+    json: options.Json = False,
+) -> None:
+    """Compare the gradient through the renderer, as training uses it, with slow and trusted ones.
+
+    The reference: central differences of whole frames at many samples, with the same seeds; for the engine fake also
+    the exact derivative. Per attribute, as cosine and ratio of norms: [bold]region[/bold], what the regions of probes
+    miss; [bold]image[/bold], the differences themselves, noise included; [bold]loss[/bold], the gradient of smooth
+    random losses. Exits with 1 if region or loss is out of bounds.
+
+    \b
+    [bold]Examples[/bold]
+    metasim check gradient mnist-rot --engine raster
+    metasim check gradient my-street.yaml --scenes 1 --columns 0.1 --samples 64 training.probing.difference=forward
+    """
+    from trainer.check_gradient import CheckOptions, check_gradient
+    from trainer.console import console_progress
+    from trainer.pool import PoolSettings
+
+    with console_progress() as progress:
+        found = check_gradient(
+            CheckOptions(
+                experiment=experiment,
+                scenes=scenes,
+                samples=samples,
+                columns=columns,
+                seed=seed,
+                renderer=renderer,
+                engine=engine,
+                workers=workers,
+                mnist=mnist,
+                overrides=parse_assignments(assignments or ()),
+                pool=PoolSettings(connect_timeout_s=connect_timeout),
+            ),
+            progress,
+        )
+    if json:
+        echo_json(found)
+    else:
+        typer.echo(_table(found))
+    if not found["good"]:
+        raise typer.Exit(1)
+
+
+def _table(found: dict[str, Any]) -> str:
+    attributes = found["attributes"]
+    kinds = [name for name in ("region", "image", "loss", "analytic") if any(name in item for item in attributes)]
+    rows = [["cosine, norm ratio", "columns", "step", *kinds, ""]]
+    for item in attributes:
+        cells = [
+            f"{item[kind]['cosine']:.4f} {item[kind]['norm_ratio']:.3f}" if kind in item else "-" for kind in kinds
+        ]
+        step = f"{item['step']:.3g} {item['unit']}"
+        rows.append([item["attribute"], str(item["columns"]), step, *cells, "good" if item["good"] else "BAD"])
+    bounds = "; ".join(
+        f"{name}: cosine from {bound['cosine']:g}, norm ratio within {bound['norm_ratio']:.0%}"
+        for name, bound in found["bounds"].items()
+    )
+    verdict = f"The gradient is {'good' if found['good'] else 'NOT good'} ({bounds}; reference: "
+    lines = [aligned(rows), "", f"{verdict}{found['samples']} samples per pixel)."]
+    if not found["good"]:
+        lines.append("What is wrong with which figure, and what helps, stands in docs/jacobian.md.")
+    return "\n".join(lines)
