@@ -109,9 +109,12 @@ def test_what_a_texture_knows_about_itself(tmp_path: Path) -> None:
     texels[2, 5] = (200, 100, 50, 60)
     texture = TextureCache().get(assets.add(png(texels)), assets, "f")
     assert texture.single_colour == pytest.approx((200 / 255, 100 / 255, 50 / 255), abs=1e-6)
+    # Columns 2 to 5 and rows 1 to 3, one further with the padding, half a texel more on each side.
+    assert texture.support == (2.5, 1.5, 7.5, 5.5)
     assert sorted(map(tuple, texture.opaque_hull.tolist())) == [(2, 1), (2, 4), (5, 1), (5, 4)]
     texels[3, 3, 0] = 0
     assert TextureCache().get(assets.add(png(texels)), assets, "f").single_colour is None
     empty = TextureCache().get(assets.add(png(np.zeros((2, 2, 4), np.uint8))), assets, "f")
     assert empty.opaque_hull.shape == (0, 2)
     assert empty.single_colour == (0, 0, 0)
+    assert empty.support == (0, 0, 0, 0)
