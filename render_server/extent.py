@@ -57,13 +57,12 @@ def content_extent(graph: SceneGraph, index: int) -> Extent | None:
     """The extent of a sprite's rectangle, or of the box around a primitive; a mesh asset counts as a unit cube."""
     node = graph.nodes[index]
     if node.HasField("sprite"):
-        size = (node.sprite.width_m, node.sprite.height_m, 0.0)
-    elif node.HasField("mesh"):
+        return _UNIT_SQUARE.placed(graph.world[index] @ np.diag((node.sprite.width_m, node.sprite.height_m, 1.0, 1.0)))
+    if node.HasField("mesh"):
         x, y, z = mesh_size(node.mesh)
         size = (x, y, 0.0 if node.mesh.primitive == scene_pb2.PRIMITIVE_PLANE else z)
-    else:
-        return None
-    return _UNIT_CUBE.placed(graph.world[index] @ np.diag((*size, 1.0)))
+        return _UNIT_CUBE.placed(graph.world[index] @ np.diag((*size, 1.0)))
+    return None
 
 
 def mesh_size(mesh: scene_pb2.Mesh) -> tuple[float, float, float]:
@@ -86,4 +85,5 @@ def _fibonacci_sphere(count: int) -> np.ndarray:
 
 _SPHERE = _fibonacci_sphere(_DIRECTIONS)
 _BITS = np.array([[bool(number >> axis & 1) for axis in range(3)] for number in range(8)])
+_UNIT_SQUARE = extent_of_points(np.array([(x, y, 0.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]))
 _UNIT_CUBE = extent_of_points(np.where(_BITS, 0.5, -0.5))

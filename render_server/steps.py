@@ -4,10 +4,13 @@ A shorter step drowns in sampling noise, a longer one blurs what it differentiat
 gradient is best there).
 """
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from metasim.v1 import scene_pb2
 
-from render_server.extent import ExtentOf
+from render_server.extent import Extent, ExtentOf
 from render_server.geometry import CameraView, camera_view
 from render_server.probes import StepRule
 from render_server.scene_graph import ANGLES, SceneGraph
@@ -17,6 +20,9 @@ MOTION_PX = 0.5
 
 #: Longest step of an angle.
 _MAX_ANGLE_DEG = 5.0
+
+#: Changes by which speeds are measured.
+_SMALL_ANGLE_DEG = 0.05
 
 #: Step of what moves nothing (colours, intensities, hidden objects), as a fraction of the value.
 _FRACTION = 0.01
@@ -30,6 +36,7 @@ _TRANSFORMS = frozenset(
         *ANGLES,
     }
 )
+_TURNING = ANGLES | {scene_pb2.ATTRIBUTE_FOV}
 _SIZES = frozenset({scene_pb2.ATTRIBUTE_WIDTH, scene_pb2.ATTRIBUTE_HEIGHT, scene_pb2.ATTRIBUTE_DEPTH})
 
 
@@ -39,56 +46,75 @@ def half_pixel_steps(graph: SceneGraph, view: CameraView, extent_of: ExtentOf) -
     Of a camera (and of what carries it) it is half of the objects that it sees which move by at most that much.
     What moves nothing takes a hundredth of its value, or of 1 where that is smaller; angles take at most 5 degrees.
     """
+    shown: dict[int, _Shown | None] = {}
 
     def rule(node: int, attribute: scene_pb2.Attribute.ValueType) -> float:
         value = graph.value(node, attribute) or 0.0
-        speed = _speed(graph, view, extent_of, node, attribute, value)
-        if speed > 0:
-            step = MOTION_PX / speed
-            return min(step, _MAX_ANGLE_DEG) if attribute in ANGLES else step
+        if attribute in _TRANSFORMS or attribute in _SIZES or attribute == scene_pb2.ATTRIBUTE_FOV:
+            small = _SMALL_ANGLE_DEG if attribute in _TURNING else 1e-3 * max(abs(value), 1.0)
+            motion = _motion_px(graph, graph.with_value(node, attribute, value + small), view, extent_of, shown)
+            if motion > 0:
+                step = MOTION_PX * small / motion
+                return min(step, _MAX_ANGLE_DEG) if attribute in ANGLES else step
         return 1.0 if attribute in ANGLES else _FRACTION * max(abs(value), 1.0)
 
     return rule
 
 
-def _speed(
-    graph: SceneGraph,
-    view: CameraView,
-    extent_of: ExtentOf,
-    node: int,
-    attribute: scene_pb2.Attribute.ValueType,
-    value: float,
+@dataclass(frozen=True)
+class _Shown:
+    """Points of a node that count for its motion, and where they are seen."""
+
+    points: np.ndarray  # [n] bool: which of its extent's points
+    pixels: np.ndarray  # [n, 2]
+
+
+def _motion_px(
+    graph: SceneGraph, moved: SceneGraph, view: CameraView, extent_of: ExtentOf, shown: dict[int, _Shown | None]
 ) -> float:
-    """Pixels per unit of the attribute; 0 if nothing that can be seen moves."""
-    if attribute not in _TRANSFORMS and attribute not in _SIZES and attribute != scene_pb2.ATTRIBUTE_FOV:
-        return 0.0
-    small = 0.05 if attribute in ANGLES or attribute == scene_pb2.ATTRIBUTE_FOV else 1e-3 * max(abs(value), 1.0)
-    moved = graph.with_value(node, attribute, value + small)
+    """How far the image of what moves goes, in pixels; 0 if nothing that can be seen moves.
+
+    Args:
+        shown: what is known of the unperturbed scene; filled in.
+    """
     camera_moves = graph.camera in moved.changed
     after = camera_view(moved, view.width_px, view.height_px) if camera_moves else view
-    speeds = []
+    motions = []
     for index in range(len(graph.nodes)) if camera_moves else moved.changed:
-        before_extent, after_extent = extent_of(graph, index), extent_of(moved, index)
-        if before_extent is not None and after_extent is not None:
-            motion = _motion_px(view, before_extent.points, after, after_extent.points)
-            if motion > 0:
-                speeds.append(motion / small)
-    if not speeds:
+        if index not in shown:
+            shown[index] = _shown(view, extent_of(graph, index))
+        before, extent = shown[index], extent_of(moved, index)
+        if before is None or extent is None:
+            continue
+        points = after.to_camera(extent.points[before.points])
+        front = -points[:, 2] >= after.near_m
+        if not front.all():
+            points, start = points[front], before.pixels[front]
+        else:
+            start = before.pixels
+        if len(points):
+            way = after.project(points) - start
+            motions.append(math.sqrt((way * way).sum(axis=1).max()))
+    motions = [motion for motion in motions if motion > 0]
+    if not motions:
         return 0.0
-    return float(np.median(speeds)) if camera_moves else max(speeds)
+    return float(np.median(motions)) if camera_moves else max(motions)
 
 
-def _motion_px(before: CameraView, points: np.ndarray, after: CameraView, moved: np.ndarray) -> float:
-    """Longest way in the image of those points that it shows, in pixels."""
-    start, end = before.to_camera(points), after.to_camera(moved)
-    front = (-start[:, 2] >= before.near_m) & (-end[:, 2] >= after.near_m)
+def _shown(view: CameraView, extent: Extent | None) -> _Shown | None:
+    """The points inside the image; all of them, if the object is larger; None if it cannot be seen."""
+    if extent is None:
+        return None
+    points = view.to_camera(extent.points)
+    front = -points[:, 2] >= view.near_m
     if not front.any():
-        return 0.0
-    start, end = before.project(start[front]), after.project(end[front])
-    inside = ((start >= 0) & (start <= (before.width_px, before.height_px))).all(axis=1)
-    if not inside.any():  # Larger than the image, or beside it.
-        low, high = start.min(axis=0), start.max(axis=0)
-        if (high < 0).any() or (low > (before.width_px, before.height_px)).any():
-            return 0.0
+        return None
+    pixels = view.project(points[front])
+    size = (view.width_px, view.height_px)
+    inside = ((pixels >= 0) & (pixels <= size)).all(axis=1)
+    if not inside.any():
+        if (pixels.max(axis=0) < 0).any() or (pixels.min(axis=0) > size).any():
+            return None
         inside[:] = True
-    return float(np.linalg.norm(end[inside] - start[inside], axis=1).max())
+    front[front] = inside
+    return _Shown(front, pixels[inside])
