@@ -3,7 +3,8 @@
     python render_images.py JOB.json IMAGES.npy
 
 JOB: {"width", "height", "samples", "camera": {"fov", "y", "z", "roll"}, "scenes": [[{"mesh": PLY,
-"radiance": [r, g, b], "x", "y", "z", "yaw", "scale"}, ...], ...]}. IMAGES: float32 [scenes, height, width, 3], linear Rec. 709.
+"radiance": [r, g, b], "x", "y", "z", "yaw", "scale"}, ...], ...]}.
+IMAGES: float32 [scenes, height, width, 3], linear Rec. 709.
 """
 
 import json

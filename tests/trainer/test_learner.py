@@ -2,19 +2,24 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from metasim.v1 import render_pb2 as pb
 from support.grammars import write_sprites
 
 from trainer.encoding import Encoding
 from trainer.errors import InputError
 from trainer.grammar import load_grammar
-from trainer.learner import reconstruction_error
+from trainer.learner import Learner, reconstruction_error
 from trainer.loading import open_run
+from trainer.progress import Silent
+from trainer.rendering import Audits
 from trainer.run import Run
 from trainer.train import TrainOptions, train
+from trainer.training_settings import TrainingSettings
 from trainer.transformer import DistributionTransformer
 
 WORLD = """\
@@ -162,3 +167,36 @@ def test_reconstruction_errors_are_fractions_of_the_range(world: Path) -> None:
     error = reconstruction_error(transformer, [grammar.sample(rng) for _ in range(20)])
 
     assert error == {"thing.x": pytest.approx(2.0 / 20, abs=1e-5)}
+
+
+def test_audits_are_recorded_in_each_epoch(world: Path) -> None:
+    quick = {"epochs": 2, "steps": 1, "batch": 4, "pretraining_steps": 1, "search_first": 0, "feature_images": 64}
+    overrides = {f"training.{key}": value for key, value in quick.items()}
+
+    run = run_once(world, "audited", workers=1, overrides={**overrides, "training.probing.audit": 1.0})
+
+    for record in run.records("metrics.jsonl"):
+        # The fake engine's regions are whole frames.
+        assert record["audit"]["cosine"] == pytest.approx(1)
+        assert record["audit"]["norm_ratio"] == pytest.approx(1)
+        assert record["audit"]["columns"] == 4
+        assert record["audit_worst"] == "thing.x"
+
+
+def test_a_bad_audit_is_told_once(world: Path) -> None:
+    told: list[str] = []
+
+    class Told(Silent):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    renderer = SimpleNamespace(audits=Audits())
+    settings = TrainingSettings.parse({})
+    learner = Learner(load_grammar(world), settings, 0, renderer, np.zeros((2, 32, 32, 3)), Told())  # type: ignore[arg-type]
+    for _ in range(2):
+        renderer.audits.add("thing.x", pb.Audit(region_norm=3, frame_norm=5, product=9))
+
+        assert learner._audit()["audit"] == {"cosine": 0.6, "norm_ratio": 0.6, "columns": 1}
+
+    assert len(told) == 1
+    assert told[0].startswith("regions of probes miss part of the gradient: cosine 0.6000, norm ratio 0.600")

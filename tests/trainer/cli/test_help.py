@@ -31,6 +31,7 @@ COMMANDS = sorted(commands(ROOT))  # type: ignore[arg-type]
 
 def test_commands() -> None:
     assert [" ".join(path) for path in COMMANDS] == [
+        "bench jacobian",
         "bench pool",
         "check gradient",
         "data mnist",
