@@ -113,6 +113,7 @@ def _place(region: pb.Rectangle, left: int, top: int, width: int, height: int) -
 def _audit(audit: pb.Audit, region: np.ndarray, frame: np.ndarray, left: int, top: int) -> None:
     height, width = region.shape[:2]
     window = frame[top : top + height, left : left + width]
+    region = np.broadcast_to(region, window.shape)
     audit.region_norm = float(np.linalg.norm(region.astype(np.float64)))
     audit.frame_norm = float(np.linalg.norm(frame.astype(np.float64)))
     audit.product = float(np.sum(window * region, dtype=np.float64))

@@ -206,6 +206,9 @@ def _make_server(service: RenderService, settings: ServerSettings, tally: Tally)
             # Clients ping to notice a connection that has gone silent.
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
+            # And so does the worker, or a client that was cut off would hold up its end.
+            ("grpc.keepalive_time_ms", 10_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
         ],
     )
     server.add_generic_rpc_handlers((service.handler(),))

@@ -64,7 +64,7 @@ class TaskStream:
         if count != self._slots:
             self._slots = count
             self._most_slots = max(self._most_slots, count)
-            self.outbox.put(pb.RenderReply(slots=pb.Slots(count=count)).SerializeToString())
+            self.outbox.put(pb.RenderReply(slots=pb.Slots(count=count, processes=self._pool.count)).SerializeToString())
 
     def take(self, data: bytes) -> None:
         """Acts on a serialized RenderRequest.

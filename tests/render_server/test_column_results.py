@@ -100,6 +100,15 @@ def test_an_audit_compares_the_region_with_the_frame() -> None:
     assert audit.product == pytest.approx(inside)
 
 
+def test_an_audit_of_one_channel_counts_it_three_times() -> None:
+    grey = np.random.default_rng(3).normal(size=(4, 5, 1)).astype(np.float32)
+    results = ColumnResults(task())
+    results.add(probe(1.0), grey, frame=np.repeat(grey, 3, axis=2))
+    audit = results.in_order()[0].audit
+    assert audit.region_norm == pytest.approx(audit.frame_norm)
+    assert audit.product == pytest.approx(audit.frame_norm**2)
+
+
 @pytest.mark.parametrize(
     ("gradient", "text"),
     [

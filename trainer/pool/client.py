@@ -47,6 +47,8 @@ class PoolStats:
     waited_s: float
     #: Workers that take tasks now.
     workers_up: int
+    #: Tasks that these render at the same time.
+    processes_up: int
 
 
 class RenderPool:
@@ -142,6 +144,7 @@ class RenderPool:
             tasks_copied=dispatcher.tasks_copied,
             waited_s=self._waited_s,
             workers_up=dispatcher.members.workers_up,
+            processes_up=dispatcher.members.processes_up,
         )
 
     def close(self) -> None:

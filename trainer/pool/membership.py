@@ -31,6 +31,11 @@ class Membership:
         return sum(stream.slots > 0 for stream in self.streams.values())
 
     @property
+    def processes_up(self) -> int:
+        """Tasks that they render at the same time."""
+        return sum(max(1, stream.processes) for stream in self.streams.values() if stream.slots > 0)
+
+    @property
     def answers(self) -> bool:
         """Whether a worker is there, ready or not."""
         return any(stream.connected for stream in self.streams.values())

@@ -51,6 +51,7 @@ class WorkerStream:
 
     Attributes:
         slots: tasks that the worker wants to hold; 0 while there is no connection.
+        processes: tasks that it renders at the same time.
         outstanding: unanswered tasks by id, the one sent first coming first.
         connected: whether the worker has said something since the stream was opened.
         problem: why the worker takes no tasks.
@@ -65,6 +66,7 @@ class WorkerStream:
     ) -> None:
         self.address = address
         self.slots = 0
+        self.processes = 0
         self.outstanding: dict[str, Ticket] = {}
         self.connected = False
         self.problem = "not tried yet"
@@ -216,7 +218,7 @@ class WorkerStream:
                 del ticket.holders[self]
                 self._owner.on_error(self, ticket, reply.error)
         elif kind == "slots":
-            self.slots = reply.slots.count
+            self.slots, self.processes = reply.slots.count, reply.slots.processes
             self.problem, self.refused = "" if self.slots else "the worker takes no tasks yet", False
             self._owner.on_slots(self)
         elif kind == "assets_wanted":

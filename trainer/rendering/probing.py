@@ -45,8 +45,8 @@ class Probing:
         audit: fraction of the probed columns that are rendered in full as well, to measure what regions neglect. Of
             "spsa" it is the fraction of scenes.
         shards: tasks that the columns of a scene are split over; "auto": as many as workers are idle without. Results
-            are the same for any number. Each task builds its scene anew, and with "forward" renders it once more.
-            Columns of "spsa" are one probe and stay together.
+            are the same for any number. Each task builds its scene anew, and with "forward" renders it once more. Flat
+            scenes are not split. Columns of "spsa" are one probe and stay together.
         full_frame: renders the whole frame for every column instead of the region that can change. Slow; for checks.
     """
 
@@ -115,11 +115,11 @@ class Probing:
         differences = sum(min(count, 1) if self.difference == "spsa" else count for count in columns)
         return differences * settings.width_px * settings.height_px * _PIXEL_BYTES <= MOST_BYTES
 
-    def shards_of(self, columns: int, *, scenes: int, workers: int) -> int:
+    def shards_of(self, columns: int, *, scenes: int, processes: int) -> int:
         """Tasks for a scene with so many columns, of a batch of so many scenes. At least 1."""
         if self.difference == "spsa":
             return 1
-        wanted = -(-workers // max(1, scenes)) if self.shards == "auto" else self.shards
+        wanted = -(-processes // max(1, scenes)) if self.shards == "auto" else self.shards
         return max(1, min(wanted, columns))
 
     def _error(self, name: str, allowed: str) -> ValueError:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from metasim.tensors import tensor_from_proto
 from metasim.v1 import render_pb2 as pb
-from metasim.v1 import tensor_pb2
+from metasim.v1 import scene_pb2, tensor_pb2
 from torch import Tensor
 
 from trainer.encoding import with_values
@@ -178,15 +178,17 @@ class Renderer:
             outputs: of the first shard.
             numbers: place of each scene in the batch, which its seed follows from; default: as they come.
         """
-        workers = self.pool.stats.workers_up
+        processes = self.pool.stats.processes_up
         tasks: list[pb.RenderTask] = []
         counts = []
         for place, (scene, columns) in enumerate(zip(scenes, plan.scenes, strict=True)):
             number = place if numbers is None else numbers[place]
-            shards = probing.shards_of(len(columns), scenes=len(scenes), workers=workers)
+            whole = self._task(scene, f"{seed}/{number}.0", seed + number, outputs)
+            shards = probing.shards_of(len(columns), scenes=len(scenes), processes=processes)
+            shards = shards if _has_depth(whole.scene) else 1
             counts.append(shards)
             for shard in range(shards):
-                task = self._task(scene, f"{seed}/{number}.{shard}", seed + number, outputs if shard == 0 else ())
+                task = whole if shard == 0 else self._task(scene, f"{seed}/{number}.{shard}", seed + number, ())
                 first, last = (len(columns) * end // shards for end in (shard, shard + 1))
                 task.columns.extend(columns.wire[first:last])
                 if len(columns):
@@ -269,3 +271,14 @@ def _to_torch(images: np.ndarray, device: torch.device) -> Tensor:
 
 def _frame(result: pb.RenderResult) -> Frame:
     return Frame({layer.output: tensor_from_proto(layer.tensor) for layer in result.layers}, tuple(result.boxes))
+
+
+def _has_depth(scene: scene_pb2.Scene) -> bool:
+    """Whether the scene is more than sprites before an orthographic camera.
+
+    Blender renders all columns of a flat scene at once and rounds them by their place among the others, so that only
+    the same columns together give the same bits. They are too cheap to be split anyway.
+    """
+    return any(
+        node.HasField("mesh") or node.HasField("light") or node.camera.HasField("perspective") for node in scene.nodes
+    )

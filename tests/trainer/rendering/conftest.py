@@ -39,6 +39,12 @@ def fake(fake_pool: RenderPool, blobs: Grammar) -> Renderer:
 
 
 @pytest.fixture(scope="session")
+def fake_cubes(fake_pool: RenderPool, cubes: Grammar) -> Renderer:
+    """Draws `cubes` in closed form."""
+    return Renderer(fake_pool, cubes)
+
+
+@pytest.fixture(scope="session")
 def raster(blobs: Grammar) -> Iterator[Renderer]:
     """Draws `blobs` as sprites."""
     with open_pool("local", engine="raster", workers=1, assets=blobs.assets) as pool:

@@ -33,10 +33,10 @@ def test_both_modes_agree(engine: str, difference: str, request: pytest.FixtureR
 
 
 @pytest.mark.parametrize("mode", ["jacobian", "vjp"])
-@pytest.mark.parametrize("engine", ["fake", "raster", pytest.param("blender", marks=pytest.mark.blender)])
-def test_shards_do_not_show(engine: str, mode: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("engine", ["fake_cubes", pytest.param("blender", marks=pytest.mark.blender)])
+def test_shards_do_not_show(engine: str, mode: str, cubes: Grammar, request: pytest.FixtureRequest) -> None:
     renderer: Renderer = request.getfixturevalue(engine)
-    scenes = sampled(request.getfixturevalue("cubes" if engine == "blender" else "blobs"), 2)
+    scenes = sampled(cubes, 2)
     for difference in ("central", "forward"):
         gradients = [
             gradient(renderer, scenes, Probing(mode=mode, difference=difference, shards=shards, columns=0.8, audit=0.5))
@@ -48,8 +48,8 @@ def test_shards_do_not_show(engine: str, mode: str, request: pytest.FixtureReque
 
 
 @pytest.mark.parametrize("mode", ["jacobian", "vjp"])
-def test_the_order_of_replies_does_not_show(blobs: Grammar, fake: Renderer, mode: str) -> None:
-    scenes, engine = sampled(blobs, 3), FakeEngine()
+def test_the_order_of_replies_does_not_show(cubes: Grammar, fake_cubes: Renderer, mode: str) -> None:
+    scenes, engine = sampled(cubes, 3), FakeEngine()
 
     def backwards(requests: Iterator[pb.RenderRequest], context: grpc.ServicerContext) -> Iterator[pb.RenderReply]:
         del context
@@ -63,12 +63,18 @@ def test_the_order_of_replies_does_not_show(blobs: Grammar, fake: Renderer, mode
                 held = []
 
     probing = Probing(mode=mode, shards=2)
-    with scripted(backwards) as address, RenderPool(address, assets=blobs.assets) as pool:
-        assert torch.equal(gradient(Renderer(pool, blobs), scenes, probing), gradient(fake, scenes, probing))
+    with scripted(backwards) as address, RenderPool(address, assets=cubes.assets) as pool:
+        assert torch.equal(gradient(Renderer(pool, cubes), scenes, probing), gradient(fake_cubes, scenes, probing))
 
 
-def test_a_worker_that_dies_does_not_show(blobs: Grammar, fake: Renderer) -> None:
-    scenes, probing = sampled(blobs, 3), Probing(shards=2)
+def test_flat_scenes_are_not_split(blobs: Grammar, fake: Renderer) -> None:
+    before = fake.pool.stats.tasks_done
+    gradient(fake, sampled(blobs, 3), Probing(mode="jacobian", shards=5))
+    assert fake.pool.stats.tasks_done == before + 3
+
+
+def test_a_worker_that_dies_does_not_show(cubes: Grammar, fake_cubes: Renderer) -> None:
+    scenes, probing = sampled(cubes, 3), Probing(shards=2)
     lost = []
 
     def dies(requests: Iterator[pb.RenderRequest], context: grpc.ServicerContext) -> Iterator[pb.RenderReply]:
@@ -79,13 +85,13 @@ def test_a_worker_that_dies_does_not_show(blobs: Grammar, fake: Renderer) -> Non
     with (
         server("--engine", "fake", "--workers", "1") as running,
         scripted(dies) as address,
-        RenderPool(f"{running.address},{address}", assets=blobs.assets) as pool,
+        RenderPool(f"{running.address},{address}", assets=cubes.assets) as pool,
     ):
-        found = gradient(Renderer(pool, blobs), scenes, probing)
+        found = gradient(Renderer(pool, cubes), scenes, probing)
         while not lost:  # The other worker was faster.
-            found = gradient(Renderer(pool, blobs), scenes, probing)
+            found = gradient(Renderer(pool, cubes), scenes, probing)
 
-    assert torch.equal(found, gradient(fake, scenes, probing))
+    assert torch.equal(found, gradient(fake_cubes, scenes, probing))
 
 
 def test_products_are_not_asked_for_where_the_gradient_is_zero(blobs: Grammar, fake: Renderer) -> None:

@@ -64,9 +64,9 @@ def test_auto_takes_small_differences_home_and_sends_gradients_of_large_frames()
 
 
 def test_columns_are_split_where_workers_would_be_idle() -> None:
-    assert Probing().shards_of(180, scenes=16, workers=2) == 1
-    assert Probing().shards_of(180, scenes=16, workers=33) == 3
-    assert Probing().shards_of(2, scenes=1, workers=33) == 2
-    assert Probing().shards_of(0, scenes=1, workers=33) == 1
-    assert Probing(shards=5).shards_of(180, scenes=16, workers=1) == 5
-    assert Probing(shards=5, difference="spsa").shards_of(180, scenes=16, workers=1) == 1
+    assert Probing().shards_of(180, scenes=16, processes=2) == 1
+    assert Probing().shards_of(180, scenes=16, processes=33) == 3
+    assert Probing().shards_of(2, scenes=1, processes=33) == 2
+    assert Probing().shards_of(0, scenes=1, processes=33) == 1
+    assert Probing(shards=5).shards_of(180, scenes=16, processes=1) == 5
+    assert Probing(shards=5, difference="spsa").shards_of(180, scenes=16, processes=1) == 1
