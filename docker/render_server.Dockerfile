@@ -30,6 +30,6 @@ USER 10001
 EXPOSE 50051
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-m", "render_server.health_check"]
+    CMD ["python", "-m", "render_server.service.health_check"]
 ENTRYPOINT ["metasim-render"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "50051"]

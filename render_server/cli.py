@@ -198,10 +198,10 @@ def serve(
     from render_server.engines import ENGINES
     from render_server.errors import RenderServerError
     from render_server.limits import Limits
-    from render_server.log_format import LOG_FORMATS, LOG_LEVELS, configure_logging
-    from render_server.security import SecurityUnusable, load_security, refuse_exposure
+    from render_server.processes.wear import WearLimits, memory_share
     from render_server.server import UNUSABLE, ServerSettings, serve
-    from render_server.wear import WearLimits, memory_share
+    from render_server.service.log_format import LOG_FORMATS, LOG_LEVELS, configure_logging
+    from render_server.service.security import SecurityUnusable, load_security, refuse_exposure
 
     _require("--engine", engine, ENGINES)
     _require("--log-level", log_level, LOG_LEVELS)

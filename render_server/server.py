@@ -15,17 +15,17 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from render_server.assets import AssetCache
-from render_server.engine_process import EngineSettings
 from render_server.errors import EngineUnavailable, RenderServerError
-from render_server.gpu_claim import GpuClaim, claim_gpu, lock_folder, visible_gpus
 from render_server.limits import Limits
-from render_server.process_pool import ProcessPool
-from render_server.security import Security, TokenCheck
-from render_server.service import SERVICE, RenderService
-from render_server.tally import Tally
-from render_server.wear import WearLimits
-from render_server.work_folder import WorkFolder
+from render_server.processes.engine_process import EngineSettings
+from render_server.processes.gpu_claim import GpuClaim, claim_gpu, lock_folder, visible_gpus
+from render_server.processes.process_pool import ProcessPool
+from render_server.processes.wear import WearLimits
+from render_server.processes.work_folder import WorkFolder
+from render_server.service.assets import AssetCache
+from render_server.service.security import Security, TokenCheck
+from render_server.service.service import SERVICE, RenderService
+from render_server.service.tally import Tally
 
 #: How long a client has to take the last answers when the worker ends.
 _LAST_ANSWERS_S = 2.0
@@ -162,7 +162,7 @@ def _engine_settings(settings: ServerSettings, folder: WorkFolder, claim: GpuCla
 def _serve_metrics(pool: ProcessPool, service: RenderService, settings: ServerSettings) -> Callable[[], None]:
     # Only where it is asked for: everything else works without the package.
     try:
-        from render_server.metrics import Metrics, serve_metrics
+        from render_server.service.metrics import Metrics, serve_metrics
     except ImportError as error:
         raise MetricsUnusable("--metrics-port needs the package prometheus-client: install metasim[render]") from error
     try:

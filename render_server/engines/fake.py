@@ -29,14 +29,14 @@ import numpy as np
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
-from render_server.column_results import ColumnResults
 from render_server.engines.frame import SurfaceLayers, pack, wants_image, wants_labels
-from render_server.extent import content_extent
-from render_server.geometry import CameraView, Outline, camera_view
-from render_server.probes import Probe, plan_probes
-from render_server.regions import NOWHERE, Window, union
-from render_server.scene_graph import SceneGraph
-from render_server.steps import half_pixel_steps
+from render_server.jacobian.column_results import ColumnResults
+from render_server.jacobian.probes import Probe, plan_probes
+from render_server.jacobian.regions import NOWHERE, Window, union
+from render_server.jacobian.steps import half_pixel_steps
+from render_server.scene.extent import content_extent
+from render_server.scene.geometry import CameraView, Outline, camera_view
+from render_server.scene.scene_graph import SceneGraph
 
 #: How far blobs reach in columns, in standard deviations.
 _REACH = 7.0

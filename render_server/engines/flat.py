@@ -13,9 +13,9 @@ import numpy as np
 from render_server.engines.frame import SurfaceLayers
 from render_server.engines.textures import Texture, TextureCache
 from render_server.errors import InvalidTask
-from render_server.geometry import CameraView, Outline, camera_view
-from render_server.regions import NOWHERE, Window
-from render_server.scene_graph import DEFAULT_TINT, SceneGraph
+from render_server.jacobian.regions import NOWHERE, Window
+from render_server.scene.geometry import CameraView, Outline, camera_view
+from render_server.scene.scene_graph import DEFAULT_TINT, SceneGraph
 
 #: Largest sine of the angle between a sprite and the image plane that counts as none.
 _TILT = 1e-9

@@ -7,10 +7,10 @@ import numpy as np
 from metasim.tensors import tensor_to_proto
 from metasim.v1 import render_pb2 as pb
 
-from render_server import labels
 from render_server.errors import InvalidTask
-from render_server.geometry import CameraView, Outline
-from render_server.scene_graph import SceneGraph
+from render_server.scene import labels
+from render_server.scene.geometry import CameraView, Outline
+from render_server.scene.scene_graph import SceneGraph
 
 #: Outputs that are read from the instance at each pixel's centre.
 LABELS = frozenset(

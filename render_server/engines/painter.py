@@ -9,7 +9,7 @@ from metasim.v1 import scene_pb2
 from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import Change, FlatSprite
 from render_server.engines.layers import Layer, sampled_layers
-from render_server.regions import Window
+from render_server.jacobian.regions import Window
 
 #: Samples of the scene's sprites that are kept between calls; of larger scenes they are taken again.
 _KEPT_SAMPLES = 1 << 24

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from metasim.v1 import render_pb2 as pb
 
-from render_server.column_results import ColumnResults
 from render_server.engines.flat import (
     Change,
     changed_sprites,
@@ -20,12 +19,13 @@ from render_server.engines.flat import (
 from render_server.engines.frame import pack, wants_image, wants_labels
 from render_server.engines.painter import Painter
 from render_server.engines.textures import TextureCache
-from render_server.extent import content_extent
-from render_server.geometry import camera_view
-from render_server.probes import Probe, plan_probes
-from render_server.regions import Window, union
-from render_server.scene_graph import SceneGraph
-from render_server.steps import half_pixel_steps
+from render_server.jacobian.column_results import ColumnResults
+from render_server.jacobian.probes import Probe, plan_probes
+from render_server.jacobian.regions import Window, union
+from render_server.jacobian.steps import half_pixel_steps
+from render_server.scene.extent import content_extent
+from render_server.scene.geometry import camera_view
+from render_server.scene.scene_graph import SceneGraph
 
 #: Pixels of probes that are painted together, unless a single probe has more.
 _BATCH_PX = 1 << 18

@@ -5,8 +5,8 @@ import pytest
 from metasim.v1 import render_pb2
 from support.grammars import SPRITES, write_sprites
 
+from render_server.checks.validation import validate
 from render_server.limits import Limits
-from render_server.validation import validate
 from trainer.grammar import Grammar, load_experiment, load_grammar
 from trainer.grammar.loading import shipped_files
 

@@ -17,14 +17,14 @@ from metasim.v1 import render_pb2 as pb
 from support.servers import METHOD, Conversation, server
 from support.tasks import ASSETS, sprite_png, sprite_task
 
-from render_server.admission import Admission, WorkerFull
-from render_server.assets import AssetCache, AssetNotKept
-from render_server.engine_process import EngineSettings
+from render_server.checks.total_samples import check_total_samples
 from render_server.limits import LimitExceeded, Limits
-from render_server.outbox import Outbox
-from render_server.process_pool import ProcessPool
-from render_server.stream import TaskStream
-from render_server.total_samples import check_total_samples
+from render_server.processes.engine_process import EngineSettings
+from render_server.processes.process_pool import ProcessPool
+from render_server.service.admission import Admission, WorkerFull
+from render_server.service.assets import AssetCache, AssetNotKept
+from render_server.service.outbox import Outbox
+from render_server.service.stream import TaskStream
 
 
 def test_tasks_and_bytes_of_all_clients() -> None:

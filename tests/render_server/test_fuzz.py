@@ -27,17 +27,17 @@ from support.mutations import Choose, mutate, mutate_bytes
 from support.servers import Conversation, Server, engine_processes, server
 from support.tasks import ASSETS, sprite_png, sprite_task
 
-from render_server.admission import Admission
-from render_server.assets import AssetCache, AssetRefused
 from render_server.engines import create_engine
-from render_server.frames import Frame, Kind
-from render_server.job import Job
 from render_server.limits import Limits
-from render_server.process import answer_task
-from render_server.process_pool import ProcessPool
-from render_server.resident import resident_bytes
-from render_server.stream import TaskStream
-from render_server.tally import Tally
+from render_server.processes.frames import Frame, Kind
+from render_server.processes.job import Job
+from render_server.processes.process import answer_task
+from render_server.processes.process_pool import ProcessPool
+from render_server.processes.resident import resident_bytes
+from render_server.service.admission import Admission
+from render_server.service.assets import AssetCache, AssetRefused
+from render_server.service.stream import TaskStream
+from render_server.service.tally import Tally
 
 #: What a client may be told about a request that it should not have made.
 PROPER = {pb.CODE_INVALID_ARGUMENT, pb.CODE_RESOURCE_EXHAUSTED, pb.CODE_CANCELLED, pb.CODE_DEADLINE_EXCEEDED}
@@ -62,6 +62,7 @@ class InlinePool(ProcessPool):
 
     def __init__(self, engine: str, folder: Path) -> None:
         self.tally = Tally()
+        self.count = 1
         self.rendered = 0
         self._engine = create_engine(engine)
         self._folder = folder

@@ -10,10 +10,10 @@ from support.pools import Answers, run_pool
 from support.servers import alive
 from support.tasks import without_timing
 
-from render_server.engine_process import EngineProcess
-from render_server.process_pool import ProcessPool
-from render_server.resident import resident_bytes
-from render_server.wear import WearLimits, memory_share
+from render_server.processes.engine_process import EngineProcess
+from render_server.processes.process_pool import ProcessPool
+from render_server.processes.resident import resident_bytes
+from render_server.processes.wear import WearLimits, memory_share
 
 GIB = 1 << 30
 
@@ -78,7 +78,7 @@ def test_a_process_that_grows_is_replaced_between_tasks(tmp_path: Path, monkeypa
 
 
 def test_a_task_that_takes_all_memory_is_ended_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("render_server.process_pool._MEMORY_EVERY_S", 0.05)
+    monkeypatch.setattr("render_server.processes.process_pool._MEMORY_EVERY_S", 0.05)
 
     async def scenario(pool: ProcessPool) -> None:
         answers = Answers()

@@ -17,7 +17,7 @@ from metasim.v1 import render_pb2_grpc
 from support.servers import Conversation, alive, children_of, engine_processes, server
 from support.tasks import ASSETS, sprite_task, without_timing
 
-from render_server.resident import resident_bytes
+from render_server.processes.resident import resident_bytes
 
 TASKS = int(os.environ.get("METASIM_SOAK_TASKS", "300"))
 ENGINE = os.environ.get("METASIM_SOAK_ENGINE", "fake")

@@ -7,11 +7,11 @@ from pathlib import Path
 from metasim.v1 import render_pb2 as pb
 from support.tasks import sprite_task
 
-from render_server.engine_process import EngineSettings
-from render_server.job import Job
 from render_server.limits import Limits
-from render_server.process_pool import ProcessPool
-from render_server.wear import WearLimits
+from render_server.processes.engine_process import EngineSettings
+from render_server.processes.job import Job
+from render_server.processes.process_pool import ProcessPool
+from render_server.processes.wear import WearLimits
 
 Scenario = Callable[[ProcessPool], Awaitable[None]]
 

@@ -99,7 +99,9 @@ def alive(pid: int) -> bool:
 def engine_processes(pid: int) -> list[int]:
     """Those children of a server that render."""
     return [
-        child for child in children_of(pid) if b"render_server.process" in Path(f"/proc/{child}/cmdline").read_bytes()
+        child
+        for child in children_of(pid)
+        if b"render_server.processes.process" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 

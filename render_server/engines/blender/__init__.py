@@ -14,11 +14,11 @@ from render_server.engines.blender.spatial_task import render_spatial
 from render_server.engines.blender.sprite import SpriteMaterials
 from render_server.engines.flat import flat_obstacle
 from render_server.engines.textures import TextureCache
-from render_server.extent import content_extent
-from render_server.geometry import camera_view
-from render_server.probes import plan_probes
-from render_server.scene_graph import SceneGraph
-from render_server.steps import half_pixel_steps
+from render_server.jacobian.probes import plan_probes
+from render_server.jacobian.steps import half_pixel_steps
+from render_server.scene.extent import content_extent
+from render_server.scene.geometry import camera_view
+from render_server.scene.scene_graph import SceneGraph
 
 
 class BlenderEngine:

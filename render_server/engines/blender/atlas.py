@@ -11,7 +11,7 @@ import numpy as np
 from render_server.engines.blender.session import RenderScene
 from render_server.engines.blender.sprite import SpriteMaterials, fill_faces
 from render_server.engines.flat import FlatSprite, painters_order
-from render_server.regions import Window
+from render_server.jacobian.regions import Window
 
 #: Largest edge of one render, unless a single tile is larger.
 MAX_EDGE_PX = 1024

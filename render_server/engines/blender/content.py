@@ -17,9 +17,9 @@ from render_server.engines.blender.mesh import LibraryMesh, MeshLibrary
 from render_server.engines.blender.sprite import SpriteMaterials, fill_faces
 from render_server.engines.flat import sprite_outline
 from render_server.engines.textures import Texture, TextureCache
-from render_server.extent import Extent, extent_of_points, mesh_size
-from render_server.geometry import Outline
-from render_server.scene_graph import DEFAULT_TINT, SceneGraph
+from render_server.scene.extent import Extent, extent_of_points, mesh_size
+from render_server.scene.geometry import Outline
+from render_server.scene.scene_graph import DEFAULT_TINT, SceneGraph
 
 _UNIT_SQUARE = np.array(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
 

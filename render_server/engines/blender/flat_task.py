@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from metasim.v1 import render_pb2 as pb
 
-from render_server.column_results import ColumnResults
 from render_server.engines.blender.atlas import Atlas, Tile
 from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import (
@@ -22,10 +21,11 @@ from render_server.engines.flat import (
 )
 from render_server.engines.frame import pack, wants_image, wants_labels
 from render_server.engines.textures import TextureCache
-from render_server.geometry import CameraView
-from render_server.probes import Probe
-from render_server.regions import Window
-from render_server.scene_graph import SceneGraph
+from render_server.jacobian.column_results import ColumnResults
+from render_server.jacobian.probes import Probe
+from render_server.jacobian.regions import Window
+from render_server.scene.geometry import CameraView
+from render_server.scene.scene_graph import SceneGraph
 
 _CENTRE = [(0.0, 0.0)]
 

@@ -11,7 +11,7 @@ from metasim.v1 import scene_pb2
 from render_server.engines.blender.nodes import NodeTree
 from render_server.engines.textures import decode
 from render_server.errors import AssetMissing, InvalidTask
-from render_server.scene_graph import DEFAULT_BASE_COLOR
+from render_server.scene.scene_graph import DEFAULT_BASE_COLOR
 
 #: Properties of objects that their materials read.
 _COLOUR, _ROUGHNESS, _EMISSION = "metasim_colour", "metasim_roughness", "metasim_emission"

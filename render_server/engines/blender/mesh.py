@@ -17,7 +17,7 @@ from render_server.engines.blender.material import own_surface, surface
 from render_server.engines.blender.primitive import primitive_mesh
 from render_server.engines.blender.session import silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
-from render_server.extent import Extent, extent_of_points
+from render_server.scene.extent import Extent, extent_of_points
 
 #: Asset files kept for later tasks.
 _MAX_KEPT = 64

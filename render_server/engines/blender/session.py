@@ -16,7 +16,7 @@ import numpy as np
 import OpenEXR
 
 from render_server.errors import RenderFailed
-from render_server.regions import Window
+from render_server.jacobian.regions import Window
 
 #: The narrowest filter that Blender takes: samples fall on the pixel's centre.
 _CENTRE_FILTER_PX = 0.01

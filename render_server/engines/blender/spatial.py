@@ -18,10 +18,10 @@ from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import sample_offsets
 from render_server.engines.frame import SurfaceLayers
 from render_server.errors import InvalidTask
-from render_server.extent import Extent
-from render_server.geometry import CameraView, camera_view
-from render_server.regions import Window
-from render_server.scene_graph import SceneGraph
+from render_server.jacobian.regions import Window
+from render_server.scene.extent import Extent
+from render_server.scene.geometry import CameraView, camera_view
+from render_server.scene.scene_graph import SceneGraph
 
 #: Depths beyond are Cycles' way to say that nothing is there.
 _BACKGROUND_DEPTH = 1e9

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from metasim.v1 import render_pb2 as pb
 
-from render_server.column_results import ColumnResults
 from render_server.engines.blender.content import Sources
 from render_server.engines.blender.spatial import SpatialScene
 from render_server.engines.frame import pack, wants_labels
-from render_server.geometry import CameraView
-from render_server.probes import Probe, plan_probes
-from render_server.regions import ChangedRegions, Window
-from render_server.scene_graph import SceneGraph
-from render_server.steps import half_pixel_steps
+from render_server.jacobian.column_results import ColumnResults
+from render_server.jacobian.probes import Probe, plan_probes
+from render_server.jacobian.regions import ChangedRegions, Window
+from render_server.jacobian.steps import half_pixel_steps
+from render_server.scene.geometry import CameraView
+from render_server.scene.scene_graph import SceneGraph
 
 _IMAGES = frozenset({pb.OUTPUT_IMAGE_U8, pb.OUTPUT_IMAGE_F32})
 

@@ -1,0 +1,114 @@
+"""Columns of the Jacobian: which scenes to render for them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from metasim.v1 import render_pb2 as pb
+from metasim.v1 import scene_pb2
+
+from render_server.errors import InvalidTask
+from render_server.scene.attribute_range import Room, room
+from render_server.scene.scene_graph import SceneGraph
+
+#: Chooses the step of a column that states none, in the attribute's unit, > 0; see `steps.py`.
+StepRule = Callable[[int, scene_pb2.Attribute.ValueType], float]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Two renders whose difference answers one column, or all of a simultaneous perturbation.
+
+    Attributes:
+        columns: indices of the columns that it answers.
+        begin, end: the scenes at the beginning and the end of the step; None stands for the unperturbed one.
+        spans: per column, the attribute's value at the end minus at the beginning. Not 0.
+    """
+
+    columns: tuple[int, ...]
+    begin: SceneGraph | None
+    end: SceneGraph | None
+    spans: tuple[float, ...]
+
+    @property
+    def sides(self) -> tuple[SceneGraph | None, SceneGraph | None]:
+        """(begin, end)"""
+        return self.begin, self.end
+
+
+def plan_probes(graph: SceneGraph, task: pb.RenderTask, step_rule: StepRule) -> list[Probe]:
+    """What to render for the task's columns: one probe each, or one for all if they are perturbed simultaneously.
+
+    Raises:
+        InvalidTask: unknown node, an attribute that it lacks, a value outside the range, or no step that fits.
+    """
+    difference = task.probes.difference
+    forward = difference == pb.DIFFERENCE_FORWARD
+    steps = [_ends(graph, index, column, step_rule, forward=forward) for index, column in enumerate(task.columns)]
+    if difference == pb.DIFFERENCE_SIMULTANEOUS and steps:
+        return [_simultaneous(graph, steps)]
+    return [
+        Probe((index,), _at(graph, [(step, step.begin)]), _at(graph, [(step, step.end)]), (step.span,))
+        for index, step in enumerate(steps)
+    ]
+
+
+def check_columns(graph: SceneGraph, columns: Sequence[pb.Column]) -> None:
+    """Raises what `plan_probes` would raise, without choosing steps.
+
+    Raises:
+        InvalidTask: see `plan_probes`.
+    """
+    for index, column in enumerate(columns):
+        _ends(graph, index, column, lambda *_: 0.0, forward=False)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One attribute's way: values at its beginning and its end; None: where it stands."""
+
+    node: int
+    attribute: scene_pb2.Attribute.ValueType
+    begin: float | None
+    end: float | None
+    span: float
+
+
+def _ends(graph: SceneGraph, index: int, column: pb.Column, step_rule: StepRule, *, forward: bool) -> _Step:
+    field = f"columns[{index}]"
+    place = room(graph, column, field)
+    step = column.step or place.fitted(step_rule(place.node, column.attribute))
+    value = place.value
+    lower = value - step if place.below >= step else None
+    upper = value + step if place.above >= step else None
+    if lower is None and upper is None:
+        raise _no_step_fits(place, step, field)
+    begin, end = (upper, lower) if column.backward else (lower, upper)
+    if forward:
+        begin, end = (None, begin if end is None else end)
+    span = (value if end is None else end) - (value if begin is None else begin)
+    if span == 0 and step > 0:
+        raise InvalidTask(f"{field}.step", f"{step:g}", f"it must be large enough to change the value {value:g}")
+    return _Step(place.node, column.attribute, begin, end, span)
+
+
+def _simultaneous(graph: SceneGraph, steps: Sequence[_Step]) -> Probe:
+    return Probe(
+        columns=tuple(range(len(steps))),
+        begin=_at(graph, [(step, step.begin) for step in steps]),
+        end=_at(graph, [(step, step.end) for step in steps]),
+        spans=tuple(step.span for step in steps),
+    )
+
+
+def _at(graph: SceneGraph, values: Sequence[tuple[_Step, float | None]]) -> SceneGraph | None:
+    changes = [(step.node, step.attribute, value) for step, value in values if value is not None]
+    return graph.with_values(changes) if changes else None
+
+
+def _no_step_fits(place: Room, step: float, field: str) -> InvalidTask:
+    low, high = place.value - place.below, place.value + place.above
+    return InvalidTask(
+        f"{field}.step",
+        f"{step:g}",
+        f"a step from {place.value:g} to one side at least must stay in [{low:g}, {high:g}]",
+    )

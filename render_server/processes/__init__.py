@@ -1,0 +1,1 @@
+"""Engine processes: how they start, work, age and end."""

@@ -1,0 +1,60 @@
+"""Where lamps shine from, as far as shadows go."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from render_server.scene.scene_graph import SceneGraph
+
+
+@dataclass(frozen=True)
+class LightSource:
+    """A lamp as a few points of its outline; the shadows that these throw enclose the lamp's.
+
+    Attributes:
+        directions: [k, 3] unit vectors along which a sun shines; None for other lamps.
+        positions: [k, 3] points that other lamps shine from, world frame; None for a sun.
+    """
+
+    directions: np.ndarray | None = None
+    positions: np.ndarray | None = None
+
+    @property
+    def count(self) -> int:
+        """Points of the outline."""
+        points = self.directions if self.positions is None else self.positions
+        return 0 if points is None else len(points)
+
+    def rays(self, points: np.ndarray) -> np.ndarray:
+        """Unit vectors [k, n, 3] of the light from each point of the outline through points [n, 3]."""
+        if self.positions is None:
+            return np.broadcast_to(np.asarray(self.directions)[:, None], (self.count, *points.shape))
+        away = points - self.positions[:, None]
+        return away / np.maximum(np.linalg.norm(away, axis=2, keepdims=True), 1e-12)
+
+    def touches(self, corners: np.ndarray) -> bool:
+        """Whether the lamp reaches into the upright box around those corners, so that its shadow can go anywhere."""
+        if self.positions is None:
+            return False
+        low, high = self.positions.min(axis=0), self.positions.max(axis=0)
+        return bool((high >= corners.min(axis=0)).all() and (low <= corners.max(axis=0)).all())
+
+
+def light_source(graph: SceneGraph, index: int) -> LightSource:
+    """The lamp of a node that has one."""
+    light, world = graph.nodes[index].light, graph.world[index]
+    x, y, z = (world[:3, axis] / np.linalg.norm(world[:3, axis]) for axis in range(3))
+    if light.HasField("sun"):
+        # Square around the disc of the sun, half its apparent diameter to each side.
+        tilt = math.tan(math.radians(min(light.sun.angle_deg, 179.0) / 2))
+        tilts = (-tilt, tilt) if tilt > 0 else (0.0,)
+        rays = np.array([-z + a * x + b * y for a in tilts for b in tilts])
+        return LightSource(directions=rays / np.linalg.norm(rays, axis=1, keepdims=True))
+    if light.HasField("area"):
+        half = light.area.edge_m / 2 * np.linalg.norm(world[:3, 0])
+        ways = [a * x + b * y for a in (-half, half) for b in (-half, half)]
+    else:
+        radius = light.point.radius_m
+        ways = [sign * radius * axis for axis in np.eye(3) for sign in (-1, 1)] if radius > 0 else [np.zeros(3)]
+    return LightSource(positions=world[:3, 3] + np.array(ways))

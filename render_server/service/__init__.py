@@ -1,0 +1,1 @@
+"""The gRPC service in front of the processes."""
