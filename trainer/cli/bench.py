@@ -34,8 +34,8 @@ def pool(
     [bold]Example[/bold]
     metasim bench pool --workers 2 --json
     """
-    from trainer.bench_pool import bench_pool
-    from trainer.bench_simulated import bench_crowds
+    from trainer.bench.crowds import bench_crowds
+    from trainer.bench.pool import bench_pool
 
     result: dict[str, Any] = {}
     if only != "simulated":

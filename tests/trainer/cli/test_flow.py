@@ -171,7 +171,7 @@ def test_bench(metasim: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
         assert options == {"workers": 3, "tasks": 4, "repeats": 5}
         return result
 
-    monkeypatch.setattr("trainer.bench_pool.bench_pool", measured)
+    monkeypatch.setattr("trainer.bench.pool.bench_pool", measured)
     done = metasim("bench pool --workers 3 --tasks 4 --repeats 5 --only real")
     assert done.out == "load            overhead\nfake-10ms-64px      3.1%\nraster-160px       20.0%\n"
     assert json.loads(metasim("bench pool --workers 3 --tasks 4 --repeats 5 --only real --json").out) == result

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from trainer.bench_pool import Load, bench_pool
-from trainer.bench_simulated import Crowd, bench_crowds
+from trainer.bench.crowds import Crowd, bench_crowds
+from trainer.bench.pool import Load, bench_pool
 
 
 def test_figures_are_ratios_of_one_run() -> None:

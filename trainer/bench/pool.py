@@ -10,7 +10,6 @@ start of the run and its tail. All figures of an entry come from one run.
 """
 
 import importlib.util
-import io
 import statistics
 import time
 from collections.abc import Sequence
@@ -21,8 +20,8 @@ from metasim.memory import keep_freed_memory
 from metasim.tensors import tensor_from_proto
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
-from PIL import Image
 
+from trainer.bench.digits import digit_tasks
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
@@ -112,7 +111,7 @@ def bench_pool(
 
 def _measure(load: Load, workers: int, tasks: int, repeats: int) -> list[Measurement]:
     store = AssetStore()
-    batch = _tasks(load, tasks, store)
+    batch = digit_tasks(tasks, load.size_px, _STEPS, store)
     extra = ("--fake-service-ms", str(load.service_ms)) if load.service_ms else ()
     local = LocalWorkers(engine=load.engine, workers=workers, extra=extra)
     with RenderPool(local.address, assets=store, on_close=local.close) as pool:
@@ -147,43 +146,3 @@ def _run(pool: RenderPool, load: Load, workers: int, batch: Sequence[pb.RenderTa
 def _decode(result: pb.RenderResult) -> list[np.ndarray]:
     tensors = [layer.tensor for layer in result.layers] + [column.difference for column in result.columns]
     return [tensor_from_proto(tensor) for tensor in tensors]
-
-
-def _tasks(load: Load, count: int, store: AssetStore) -> list[pb.RenderTask]:
-    rng = np.random.default_rng(0)
-    sprites = [store.add(_sprite(rng)) for _ in range(8)]
-    tasks = []
-    for i in range(count):
-        x_m, y_m = rng.uniform(-0.1, 0.1, 2) * load.size_px
-        camera = scene_pb2.Camera(orthographic=scene_pb2.Orthographic(height_m=load.size_px))
-        sprite = scene_pb2.Sprite(asset=sprites[i % len(sprites)], width_m=load.size_px / 2, height_m=load.size_px / 2)
-        digit = scene_pb2.Node(id="digit", class_name="digit", sprite=sprite)
-        digit.transform.CopyFrom(scene_pb2.Transform(x_m=x_m, y_m=y_m, yaw_deg=rng.uniform(-30, 30)))
-        nodes = [
-            scene_pb2.Node(id="camera", transform=scene_pb2.Transform(z_m=10), camera=camera),
-            digit,
-        ]
-        settings = pb.RenderSettings(
-            width_px=load.size_px, height_px=load.size_px, samples=1, view_transform=pb.VIEW_TRANSFORM_RAW
-        )
-        tasks.append(
-            pb.RenderTask(
-                id=f"bench/{i}",
-                scene=scene_pb2.Scene(nodes=nodes, classes=["digit"]),
-                settings=settings,
-                outputs=[pb.OUTPUT_IMAGE_F32],
-                columns=[pb.Column(node="digit", attribute=name, step=step) for name, step in _STEPS.items()],
-            )
-        )
-    return tasks
-
-
-def _sprite(rng: np.random.Generator) -> bytes:
-    """A soft blob with some texture, 28 x 28 texels, as hard to compress as a digit."""
-    y, x = np.mgrid[-1:1:28j, -1:1:28j]
-    alpha = 255 * np.exp(-3 * (x**2 + 2 * y**2)) * rng.uniform(0.7, 1.0, x.shape)
-    texels = np.full((28, 28, 4), 255, np.uint8)
-    texels[..., 3] = alpha.astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(texels, "RGBA").save(buffer, format="PNG")
-    return buffer.getvalue()

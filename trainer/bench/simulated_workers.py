@@ -7,8 +7,8 @@ is not added to what follows, as it would not be if the worker had a machine of 
 What gRPC's server costs, 0.2 ms a task, would be more than the client's share, so this is the little of HTTP/2 that one
 stream of one client needs (RFC 9113): for measurements between processes of one machine, and nothing else.
 
-`python -m trainer.simulated_workers WORKERS SERVICE_MS SLOW SLOWNESS` serves until standard input ends: the first SLOW
-workers take SLOWNESS times as long.
+`python -m trainer.bench.simulated_workers WORKERS SERVICE_MS SLOW SLOWNESS` serves until standard input ends: the first
+SLOW workers take SLOWNESS times as long.
 """
 
 import asyncio
@@ -165,7 +165,7 @@ def simulated_workers(workers: int, service_s: float, *, slow: int = 0, slowness
         slow: how many of them are slow.
         slowness: how many times as long those take.
     """
-    command = [sys.executable, "-m", "trainer.simulated_workers"]
+    command = [sys.executable, "-m", "trainer.bench.simulated_workers"]
     command += [str(workers), str(1000 * service_s), str(slow), str(slowness)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         if process.stdin is None or process.stdout is None:

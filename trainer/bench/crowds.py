@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 
 from metasim.v1 import render_pb2 as pb
 
+from trainer.bench.simulated_workers import simulated_workers
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
 from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
-from trainer.simulated_workers import simulated_workers
 
 
 @dataclass(frozen=True)
