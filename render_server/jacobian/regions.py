@@ -10,7 +10,7 @@ from metasim.v1 import scene_pb2
 from render_server.jacobian.probes import Probe
 from render_server.scene.extent import Extent, ExtentOf
 from render_server.scene.geometry import CameraView, Outline, projected_box
-from render_server.scene.lamps import light_source
+from render_server.scene.lamps import LightSource, light_source
 from render_server.scene.scene_graph import SceneGraph
 
 #: How far beside an object its dimming of the sky is looked for, as a fraction of its height, where no lamp shines.
@@ -96,9 +96,10 @@ class ChangedRegions:
     ) -> None:
         self._graph, self._view, self._extent_of, self._reach_px = graph, view, extent_of, reach_px
         self.frame = Window(0, 0, view.width_px, view.height_px)
-        drawn = ((index, extent_of(graph, index)) for index in range(len(graph.nodes)))
-        lit = [extent for index, extent in drawn if extent is not None and _reflects(graph.nodes[index])]
+        meshes = [(node, extent_of(graph, index)) for index, node in enumerate(graph.nodes) if node.HasField("mesh")]
+        lit = [extent for node, extent in meshes if extent is not None and not _glows(node)]
         self._lamps = [light_source(graph, index) for index, node in enumerate(graph.nodes) if node.HasField("light")]
+        self._lamps += [LightSource(positions=extent.corners) for node, extent in meshes if extent and _glows(node)]
         self._receivers: tuple[np.ndarray, np.ndarray] | None = None
         if lit:
             corners = np.concatenate([extent.corners for extent in lit])
@@ -118,8 +119,7 @@ class ChangedRegions:
 
     def _is_everywhere(self, graph: SceneGraph, index: int) -> bool:
         node = graph.nodes[index]
-        glows = node.HasField("mesh") and node.mesh.material.emission > 0
-        return index == graph.camera or node.HasField("light") or (glows and self._receivers is not None)
+        return index == graph.camera or node.HasField("light") or (_glows(node) and self._receivers is not None)
 
     def _before(self, index: int) -> Window:
         if index not in self._unperturbed:
@@ -130,7 +130,7 @@ class ChangedRegions:
         extent = self._extent_of(graph, index)
         if extent is None:
             return NOWHERE
-        if any(lamp.touches(extent.corners) for lamp in self._lamps):
+        if self._receivers is not None and any(lamp.touches(extent.corners) for lamp in self._lamps):
             return self.frame
         outline = Outline(self._with_shadows(extent.points, extent))
         if (self._view.depths(outline.points) < self._view.near_m).any():
@@ -157,9 +157,9 @@ class ChangedRegions:
         return np.concatenate(parts)
 
 
-def _reflects(node: scene_pb2.Node) -> bool:
-    """Whether light that falls on the node's surface is seen."""
-    return node.HasField("mesh") and not node.mesh.material.emission > 0
+def _glows(node: scene_pb2.Node) -> bool:
+    """Whether the node is a mesh that shines on others, and shows no light that falls on it."""
+    return node.HasField("mesh") and node.mesh.material.emission > 0
 
 
 def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -91,17 +91,22 @@ def test_a_shadow_that_leaves_the_lit_box_by_several_sides_is_not_cut_short() ->
     assert window(graph, "cube", scene_pb2.ATTRIBUTE_X, 0.1).right >= 100 + 19
 
 
-@pytest.mark.parametrize("kind", ["point", "area"])
+@pytest.mark.parametrize("kind", ["point", "area", "mesh"])
 def test_shadows_of_near_lamps_spread(kind: str) -> None:
-    light = scene_pb2.Light(**{kind: {"power_w": 10.0}})
+    lamp = cube("lamp", scale=0.01)
+    if kind == "mesh":
+        lamp.mesh.material.emission = 10.0
+    else:
+        lamp.light.CopyFrom(scene_pb2.Light(**{kind: {"power_w": 10.0}}))
+        lamp.transform.scale = 1.0
     if kind == "area":
-        light.area.edge_m = 0.01
-    lamp = scene_pb2.Node(id="lamp", transform=scene_pb2.Transform(z_m=2), light=light)
+        lamp.light.area.edge_m = 0.01
+    lamp.transform.z_m = 2.0
     found = window(from_above(ground(), lamp, cube("cube", z_m=0.5)), "cube", scene_pb2.ATTRIBUTE_YAW, 0.01)
     # The cube's top, 1 m above the ground and 1 m below the lamp, throws a shadow of twice its size.
     assert (found.left, found.right) == (pytest.approx(90, abs=1), pytest.approx(110, abs=1))
-    touching = scene_pb2.Node(id="lamp", transform=scene_pb2.Transform(z_m=0.9), light=light)
-    inside = from_above(ground(), touching, cube("cube", z_m=0.5))
+    lamp.transform.z_m = 0.9
+    inside = from_above(ground(), lamp, cube("cube", z_m=0.5))
     assert window(inside, "cube", scene_pb2.ATTRIBUTE_YAW, 0.01) == Window(0, 0, WIDTH, HEIGHT)
 
 
