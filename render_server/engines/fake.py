@@ -120,6 +120,10 @@ def _image(graph: SceneGraph, view: CameraView, background: scene_pb2.Color) -> 
     return image.clip(0.0, 1.0).astype(np.float32)
 
 
+#: Area below which a blob is seen edge-on, or is too small, and does not show.
+_NO_AREA_PX = 1e-12
+
+
 class _Blob(NamedTuple):
     """A node as a scene shows it."""
 
@@ -171,6 +175,8 @@ def _pixels(graph: SceneGraph, view: CameraView, index: int, window: Window) -> 
 def _squared_distance(graph: SceneGraph, view: CameraView, index: int, window: Window) -> np.ndarray:
     """[h, w] float64: q of the module's formula at the centres of the window's pixels."""
     centre, axes = _ellipse(graph, view, index)
+    if abs(np.linalg.det(axes)) < _NO_AREA_PX:
+        return np.full((window.height, window.width), np.inf)
     inverse = np.linalg.inv(axes)
     x = np.arange(window.left, window.right) + 0.5 - centre[0]
     y = (np.arange(window.top, window.bottom) + 0.5 - centre[1])[:, None]

@@ -86,3 +86,9 @@ def test_a_task_takes_at_least_the_service_time() -> None:
     result = FakeEngine(service_time_s=0.05).render(message(), {})
     assert time.perf_counter() - started >= 0.05
     assert result.timing.render_s >= 0.05
+
+
+def test_a_blob_that_is_seen_edge_on_does_not_show() -> None:
+    scene = sprite_scene([sprite("s", "", 8, 8, roll_deg=90)], 16)
+    result = FakeEngine().render(task(scene, 16, 16), {})
+    assert not image(result).any()
