@@ -63,7 +63,7 @@ class AttributeCheck:
         image: shipped differences against the reference's, pixel by pixel, noise included; nothing with "spsa".
         loss: the shipped gradient of a smooth loss against the reference's.
         analytic: as `loss`, against the exact derivative, where the engine has one.
-        steps: distances between both ends of the shipped differences, in the attribute's unit.
+        spans: distances between both ends of the shipped differences, in the attribute's unit.
     """
 
     name: str
@@ -72,7 +72,7 @@ class AttributeCheck:
     image: Agreement = field(default_factory=Agreement)
     loss: Agreement = field(default_factory=Agreement)
     analytic: Agreement = field(default_factory=Agreement)
-    steps: list[float] = field(default_factory=list)
+    spans: list[float] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -89,7 +89,7 @@ class AttributeCheck:
             "attribute": self.name,
             "unit": self.unit,
             "columns": self.loss.count,
-            "step": float(np.median(self.steps)),
+            "span": float(np.median(self.spans)),
         }
         for name in ("region", "image", "loss", "analytic"):
             agreement = getattr(self, name)
@@ -184,7 +184,7 @@ class _Check:
             item = scene.mutable[place]
             name = f"{scene.nodes[item.node].kind}.{item.name}"
             attribute = self.found.setdefault(name, AttributeCheck(name, item.spec.unit))
-            attribute.steps.append(abs(own[number].span))
+            attribute.spans.append(abs(own[number].span))
             several = weights if self.shipped.difference != "spsa" else weights[:1]
             losses = [shipped[place], *(own[number].dot(weight) for weight in several[1:])]
             attribute.loss.add(np.array(losses), np.array([reference[number].dot(weight) for weight in several]))

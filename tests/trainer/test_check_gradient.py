@@ -31,7 +31,7 @@ def test_the_defaults_are_good_and_near_the_exact_derivative(world: str) -> None
             assert item[kind]["norm_ratio"] == pytest.approx(1, abs=1e-3)
         assert item["analytic"]["cosine"] > 0.999
     # Half a pixel to each side.
-    assert found["attributes"][0]["step"] == pytest.approx(1)
+    assert found["attributes"][0]["span"] == pytest.approx(1)
 
 
 def test_coarse_steps_are_found(world: str) -> None:

@@ -91,13 +91,13 @@ def gradient(
 def _table(found: dict[str, Any]) -> str:
     attributes = found["attributes"]
     kinds = [name for name in ("region", "image", "loss", "analytic") if any(name in item for item in attributes)]
-    rows = [["cosine, norm ratio", "columns", "step", *kinds, ""]]
+    rows = [["cosine, norm ratio", "columns", "span", *kinds, ""]]
     for item in attributes:
         cells = [
             f"{item[kind]['cosine']:.4f} {item[kind]['norm_ratio']:.3f}" if kind in item else "-" for kind in kinds
         ]
-        step = f"{item['step']:.3g} {item['unit']}"
-        rows.append([item["attribute"], str(item["columns"]), step, *cells, "good" if item["good"] else "BAD"])
+        span = f"{item['span']:.3g} {item['unit']}"
+        rows.append([item["attribute"], str(item["columns"]), span, *cells, "good" if item["good"] else "BAD"])
     bounds = "; ".join(
         f"{name}: cosine from {bound['cosine']:g}, norm ratio within {bound['norm_ratio']:.0%}"
         for name, bound in found["bounds"].items()

@@ -15,7 +15,7 @@ def test_a_good_gradient(metasim: Callable, tmp_path: Path) -> None:
 
     assert outcome.status == 0
     lines = outcome.out.splitlines()
-    assert lines[0].split() == ["cosine,", "norm", "ratio", "columns", "step", "region", "image", "loss", "analytic"]
+    assert lines[0].split() == ["cosine,", "norm", "ratio", "columns", "span", "region", "image", "loss", "analytic"]
     assert lines[1].split()[:6] == ["thing.x", "2", "1", "px", "1.0000", "1.000"]
     assert "The gradient is good (region: cosine from 0.99, norm ratio within 2%; loss: cosine from 0.95" in outcome.out
 
