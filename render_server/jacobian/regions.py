@@ -8,7 +8,7 @@ import numpy as np
 from metasim.v1 import scene_pb2
 
 from render_server.jacobian.probes import Probe
-from render_server.scene.extent import Extent, ExtentOf
+from render_server.scene.extent import UPPER_END, Extent, ExtentOf
 from render_server.scene.geometry import CameraView, Outline, projected_box
 from render_server.scene.lamps import LightSource, light_source
 from render_server.scene.scene_graph import SceneGraph
@@ -20,7 +20,6 @@ _HALO = 0.25
 _TOUCHING = 1e-6
 
 #: Edges of a box, as pairs of corners; see `Extent.corners`.
-_BITS = np.array([[bool(number >> axis & 1) for axis in range(3)] for number in range(8)])
 _BOX_EDGES = np.array([(low, low | 1 << axis) for axis in range(3) for low in range(8) if not low >> axis & 1])
 
 
@@ -167,7 +166,7 @@ def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     least, most = corners.min(axis=0), corners.max(axis=0)
     reach = np.array((1.0, 1.0, 0.0)) * _HALO * (most[2] - least[2])
     return np.where(
-        _BITS, np.maximum(most, np.minimum(most + reach, high)), np.minimum(least, np.maximum(least - reach, low))
+        UPPER_END, np.maximum(most, np.minimum(most + reach, high)), np.minimum(least, np.maximum(least - reach, low))
     )
 
 

@@ -44,7 +44,7 @@ def extent_of_points(points: np.ndarray) -> Extent:
     """The extent of the convex hull of points [n, 3], n >= 1, in their frame."""
     points = np.asarray(points, np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
-    corners = np.where(_BITS, high, low)
+    corners = np.where(UPPER_END, high, low)
     if len(points) > _DIRECTIONS:
         size = np.maximum(high - low, 1e-12)
         # In units of the box, so that flat and long objects are seen from all their sides.
@@ -84,6 +84,7 @@ def _fibonacci_sphere(count: int) -> np.ndarray:
 
 
 _SPHERE = _fibonacci_sphere(_DIRECTIONS)
-_BITS = np.array([[bool(number >> axis & 1) for axis in range(3)] for number in range(8)])
+#: [8, 3] bool: whether corner i of a box lies at the upper end of axis k; see `Extent.corners`.
+UPPER_END = np.array([[bool(number >> axis & 1) for axis in range(3)] for number in range(8)])
 _UNIT_SQUARE = extent_of_points(np.array([(x, y, 0.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]))
-_UNIT_CUBE = extent_of_points(np.where(_BITS, 0.5, -0.5))
+_UNIT_CUBE = extent_of_points(np.where(UPPER_END, 0.5, -0.5))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from metasim.memory import keep_freed_memory
-from metasim.tensors import tensor_from_proto, tensor_to_proto
+from metasim.tensors import tensor_to_proto
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
@@ -24,6 +24,8 @@ from trainer.bench.street import HEIGHT_PX, SAMPLES, WIDTH_PX, street_task
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
+from trainer.rendering.agreement import Agreement
+from trainer.rendering.columns import column_from_wire
 
 _DIGIT_STEPS = {scene_pb2.ATTRIBUTE_X: 0.5, scene_pb2.ATTRIBUTE_Y: 0.5, scene_pb2.ATTRIBUTE_YAW: 2.0}
 _DIGIT_SIZE_PX = 32
@@ -128,9 +130,12 @@ def _street(scenes: int, audited: int, workers: int) -> StreetCost:
     once_s, twice_s = min(map(_seconds, once)), min(map(_seconds, twice))
     per_sample = (twice_s - once_s) / _samples(once[0])
     renders = [column.samples for result in usual for column in result.columns]
-    by_region = np.concatenate([_difference(column).ravel() for result in regions for column in result.columns])
-    by_frame = np.concatenate([_difference(column).ravel() for result in frames for column in result.columns])
-    expected = np.array([np.vdot(gradient, _difference(column)) / column.span for column in central[0].columns])
+    agreement = Agreement()
+    for region, frame in zip(regions, frames, strict=True):
+        for column, whole in zip(region.columns, frame.columns, strict=True):
+            by_region, by_frame = (column_from_wire(each).in_frame(HEIGHT_PX, WIDTH_PX) for each in (column, whole))
+            agreement.add(by_region * column.span, by_frame * whole.span)
+    expected = np.array([column_from_wire(column).dot(gradient) for column in central[0].columns])
     found = np.array([column.product for column in products[0].columns])
     return StreetCost(
         scenes=scenes,
@@ -143,8 +148,8 @@ def _street(scenes: int, audited: int, workers: int) -> StreetCost:
         speedup=full_frame / per_column,
         floor_ratio=once_s / (_samples(once[0]) * per_sample),
         seconds_per_sample=per_sample,
-        cosine=float(by_region @ by_frame / (np.linalg.norm(by_region) * np.linalg.norm(by_frame))),
-        norm_ratio=float(np.linalg.norm(by_region) / np.linalg.norm(by_frame)),
+        cosine=agreement.cosine,
+        norm_ratio=agreement.norm_ratio,
         bytes_per_column={"jacobian": _bytes_per_column(central), "vjp": _bytes_per_column(products)},
         modes_differ_by=float(np.abs(found - expected).max() / np.abs(expected).max()),
         two_workers=single_s / several_s,
@@ -240,12 +245,3 @@ def _samples(results: Sequence[pb.RenderResult]) -> int:
 def _bytes_per_column(results: Sequence[pb.RenderResult]) -> float:
     sizes = [column.ByteSize() for result in results for column in result.columns]
     return float(np.mean(sizes))
-
-
-def _difference(column: pb.ColumnResult) -> np.ndarray:
-    """[HEIGHT_PX, WIDTH_PX, 3] float32, zero outside the region."""
-    frame = np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.float32)
-    part = tensor_from_proto(column.difference)
-    top, left = round(column.region.y_px), round(column.region.x_px)
-    frame[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return frame

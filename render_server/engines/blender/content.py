@@ -13,7 +13,7 @@ from metasim.v1 import scene_pb2
 
 from render_server.engines.blender.light import lamp, set_lamp
 from render_server.engines.blender.material import show_material
-from render_server.engines.blender.mesh import LibraryMesh, MeshLibrary
+from render_server.engines.blender.mesh import LibraryMesh, MeshLibrary, vertices
 from render_server.engines.blender.sprite import SpriteMaterials, fill_faces
 from render_server.engines.flat import sprite_outline
 from render_server.engines.textures import Texture, TextureCache
@@ -133,11 +133,9 @@ class MeshBuilder:
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> Outline:
         """See `Builder.outline`."""
         mesh, world = item.data, graph.world[index]
-        points = np.empty(len(mesh.vertices) * 3, np.float32)
-        mesh.vertices.foreach_get("co", points)
         edges = np.empty(len(mesh.edges) * 2, np.int32)
         mesh.edges.foreach_get("vertices", edges)
-        scaled = points.reshape(-1, 3) * np.array(mesh_size(graph.nodes[index].mesh))
+        scaled = vertices(mesh) * np.array(mesh_size(graph.nodes[index].mesh))
         return Outline(points=scaled @ world[:3, :3].T + world[:3, 3], edges=edges.reshape(-1, 2))
 
     def extent(self, graph: SceneGraph, index: int) -> Extent:

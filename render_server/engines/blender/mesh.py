@@ -68,7 +68,7 @@ class MeshLibrary:
                 _cover(loaded, surface(mesh.material.texture, assets, f"{field}.material", glows=glows))
             elif not any(loaded.materials):
                 _cover(loaded, own_surface(loaded))
-            self._meshes[key] = LibraryMesh(loaded, extent_of_points(_vertices(loaded)), glows)
+            self._meshes[key] = LibraryMesh(loaded, extent_of_points(vertices(loaded)), glows)
         self._meshes.move_to_end(key)
         return self._meshes[key]
 
@@ -91,7 +91,8 @@ def _cover(mesh: bpy.types.Mesh, material: bpy.types.Material) -> None:
     _remove_unused(replaced)
 
 
-def _vertices(mesh: bpy.types.Mesh) -> np.ndarray:
+def vertices(mesh: bpy.types.Mesh) -> np.ndarray:
+    """[n, 3] float32, in the mesh's own frame."""
     points = np.empty(len(mesh.vertices) * 3, np.float32)
     mesh.vertices.foreach_get("co", points)
     return points.reshape(-1, 3)
