@@ -13,15 +13,15 @@ import torch
 
 from trainer.errors import InputError
 from trainer.grammar import Grammar, SceneGraph
-from trainer.learner import transformed
+from trainer.learning.learner import transformed
 from trainer.loading import open_run
+from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolSettings, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.run import Json
 from trainer.tasks.classifier import ClassifierSettings, DigitClassifier
-from trainer.transformer import DistributionTransformer
 
 #: Which data set a random stream is for.
 _PRIOR, _LEARNED, _TEST = 1, 2, 3

@@ -13,15 +13,15 @@ from trainer.errors import InputError
 from trainer.exports import FORMATS, DatasetCard, Sample, SampleBox, open_writer
 from trainer.grammar import Grammar, SceneGraph, load_experiment
 from trainer.grammar.loading import looks_like_path
-from trainer.learner import transformed
+from trainer.learning.learner import transformed
 from trainer.loading import open_run
+from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolSettings, open_pool
 from trainer.pool.opening import LOCAL
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Frame, Renderer
 from trainer.run import Json
-from trainer.transformer import DistributionTransformer
 
 #: Scenes that are sampled, rendered and written at a time: memory does not grow with the size of the dataset.
 CHUNK = 256

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.encoding import Encoding
 from trainer.errors import InputError
 from trainer.grammar import Experiment, load_experiment
+from trainer.learning.settings import TrainingSettings
+from trainer.model.encoding import Encoding
+from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
 from trainer.run import Run, RunConfig
-from trainer.training_settings import TrainingSettings
-from trainer.transformer import DistributionTransformer
 
 
 @dataclass(frozen=True)

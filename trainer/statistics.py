@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from trainer.encoding import Encoding
 from trainer.grammar import SceneGraph
+from trainer.model.encoding import Encoding
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from PIL import Image
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
 from trainer.grammar import Experiment, SceneGraph, load_experiment
-from trainer.learner import Learner
-from trainer.pictures import contact_sheet
+from trainer.learning.learner import Learner
+from trainer.learning.settings import TrainingSettings
 from trainer.pool import PoolSettings, RenderPool, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
+from trainer.reports.pictures import contact_sheet
 from trainer.run import Json, Run, RunConfig
 from trainer.statistics import AttributeStatistics, attribute_statistics
 from trainer.tensorboard_log import EventLog
-from trainer.training_settings import TrainingSettings
 
 #: Images in a row of the picture of an epoch.
 PICTURED = 16

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.pictures import contact_sheet
+from trainer.reports.pictures import contact_sheet
 from trainer.run import Json, Run, RunConfig
 from trainer.statistics import AttributeStatistics, summarise
 

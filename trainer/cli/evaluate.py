@@ -40,7 +40,7 @@ def evaluate(
         from trainer.evaluate import EvaluateOptions
         from trainer.evaluate import evaluate as run_evaluation
         from trainer.pool import PoolSettings
-        from trainer.report import write_report
+        from trainer.reports.report import write_report
         from trainer.run import Run
 
         scores = run_evaluation(

@@ -78,10 +78,10 @@ def sample(
     metasim grammar sample my-world.yaml --count 64 --seed 1 --out look.png
     """
     from trainer.grammar import load_experiment
-    from trainer.pictures import contact_sheet
     from trainer.pool import PoolSettings, open_pool
     from trainer.randomness import Purpose, generator
     from trainer.rendering import Renderer
+    from trainer.reports.pictures import contact_sheet
 
     experiment = load_experiment(file, mnist=mnist)
     for note in experiment.notes:

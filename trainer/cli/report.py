@@ -15,7 +15,7 @@ def report(
     [bold]Example[/bold]
     metasim report runs/mnist-rot
     """
-    from trainer.report import write_report
+    from trainer.reports.report import write_report
     from trainer.run import Run
 
     typer.echo(write_report(Run.open(run)))

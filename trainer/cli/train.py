@@ -87,7 +87,7 @@ def train(
     try:
         with console_progress() as progress:
             from trainer.pool import PoolSettings
-            from trainer.report import write_report
+            from trainer.reports.report import write_report
             from trainer.train import TrainOptions
             from trainer.train import train as run_training
 

@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.encoding import Encoding
 from trainer.features import to_tensor
 from trainer.features.pyramid import shrink
 from trainer.grammar import AttributeSpec, SceneGraph
+from trainer.model.encoding import Encoding
 from trainer.progress import Advance, ignore
 
 #: Longest side of the network's input, in pixels.

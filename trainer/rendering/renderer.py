@@ -14,8 +14,8 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2, tensor_pb2
 from torch import Tensor
 
-from trainer.encoding import with_values
 from trainer.grammar import AssetRef, Grammar, SceneGraph
+from trainer.model.encoding import with_values
 from trainer.pool import RenderPool
 from trainer.rendering.audits import EVERY_ATTRIBUTE, Audits
 from trainer.rendering.columns import Column, Plan, column_from_wire, pack_gradient, plan_columns

@@ -4,8 +4,8 @@ import pytest
 from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import InputError
+from trainer.learning.settings import TrainingSettings
 from trainer.rendering import Probing
-from trainer.training_settings import TrainingSettings
 
 DIGITS = pb.RenderSettings(width_px=64, height_px=64)
 STREET = pb.RenderSettings(width_px=620, height_px=188)

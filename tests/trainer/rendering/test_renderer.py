@@ -8,8 +8,8 @@ import pytest
 import torch
 from support.grammars import write_sprites
 
-from trainer.encoding import with_values
 from trainer.grammar import Grammar, load_grammar
+from trainer.model.encoding import with_values
 from trainer.pool import open_pool
 from trainer.rendering import Renderer
 

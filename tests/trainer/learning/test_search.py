@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 from support.grammars import write_sprites
 
-from trainer.encoding import Encoding
 from trainer.grammar import load_grammar
-from trainer.search import SWEPT, find_valleys
+from trainer.learning.search import SWEPT, find_valleys
+from trainer.model.encoding import Encoding
 
 
 def encoding_of(tmp_path: Path) -> Encoding:

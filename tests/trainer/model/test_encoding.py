@@ -5,9 +5,9 @@ import pytest
 import torch
 from support.grammars import write_sprites
 
-from trainer.encoding import BOTTOM_UP, TOP_DOWN, Encoding, KeepInside, with_values
 from trainer.grammar import Grammar, load_grammar
-from trainer.transformer import DistributionTransformer
+from trainer.model.encoding import BOTTOM_UP, TOP_DOWN, Encoding, KeepInside, with_values
+from trainer.model.transformer import DistributionTransformer
 
 NESTED = """\
 unit: px

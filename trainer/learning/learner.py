@@ -14,20 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.encoding import Encoding, GraphBatch, with_values
 from trainer.features import FeatureSpace, features_of
 from trainer.features.pyramid import PixelPyramid
 from trainer.features.simulator import SimulatorFeatures, Window
 from trainer.grammar import Grammar, SceneGraph
-from trainer.mmd import MMD
+from trainer.learning.search import find_valleys
+from trainer.learning.settings import TrainingSettings
+from trainer.losses.mmd import MMD
+from trainer.model.encoding import Encoding, GraphBatch, with_values
+from trainer.model.transformer import DistributionTransformer
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer, torch_generator
 from trainer.rendering import Renderer
 from trainer.run import Json
-from trainer.search import find_valleys
 from trainer.statistics import AttributeStatistics, attribute_statistics
-from trainer.training_settings import TrainingSettings
-from trainer.transformer import DistributionTransformer
 
 #: Fraction of all steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
 AVERAGED = 0.2

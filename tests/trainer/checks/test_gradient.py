@@ -6,7 +6,7 @@ import pytest
 from support.grammars import write_sprites
 from support.worlds import BLOBS, CUBES
 
-from trainer.check_gradient import CheckOptions, check_gradient
+from trainer.checks.gradient import CheckOptions, check_gradient
 from trainer.errors import InputError
 
 

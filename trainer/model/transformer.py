@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import RGCNConv
 
-from trainer.encoding import Encoding, GraphBatch
+from trainer.model.encoding import Encoding, GraphBatch
 
 #: Hidden features of a node, and rounds of messages along the edges.
 WIDTH, ROUNDS = 32, 2
@@ -20,7 +20,7 @@ class DistributionTransformer(nn.Module):
     (bottom-up edges). The network learns changes: its output is added to the codes of the attributes, or turns them.
 
     `shift` holds one offset per mutable attribute of a kind, in its unit, that is applied first. The global stage sets
-    it (`trainer.search`); gradients do not.
+    it (`trainer.learning.search`); gradients do not.
     """
 
     shift: Tensor  # float32 [len(encoding.mutable)]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from trainer.score_function import Baseline, log_probability, sample_around, surrogate
+from trainer.losses.score_function import Baseline, log_probability, sample_around, surrogate
 
 PLAIN, ANGLE = torch.tensor([False]), torch.tensor([True])
 

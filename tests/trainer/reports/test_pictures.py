@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.pictures import BACKGROUND, GAP_PX, LARGEST_PX, MARGIN_PX, contact_sheet
+from trainer.reports.pictures import BACKGROUND, GAP_PX, LARGEST_PX, MARGIN_PX, contact_sheet
 
 
 def plain(count: int, height: int, width: int, level: int) -> np.ndarray:

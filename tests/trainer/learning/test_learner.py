@@ -10,17 +10,17 @@ import torch
 from metasim.v1 import render_pb2 as pb
 from support.grammars import write_sprites
 
-from trainer.encoding import Encoding
 from trainer.errors import InputError
 from trainer.grammar import load_grammar
-from trainer.learner import Learner, reconstruction_error
+from trainer.learning.learner import Learner, reconstruction_error
+from trainer.learning.settings import TrainingSettings
 from trainer.loading import open_run
+from trainer.model.encoding import Encoding
+from trainer.model.transformer import DistributionTransformer
 from trainer.progress import Silent
 from trainer.rendering import Audits
 from trainer.run import Run
 from trainer.train import TrainOptions, train
-from trainer.training_settings import TrainingSettings
-from trainer.transformer import DistributionTransformer
 
 WORLD = """\
 unit: px

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trainer.charts import (
+from trainer.reports.charts import (
     BOTTOM,
     HEIGHT,
     LEFT,

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from metasim.v1 import render_pb2 as pb
 
-from trainer.blob_gradients import blob_jacobian
+from trainer.checks.blob_gradients import blob_jacobian
 from trainer.errors import InputError
 from trainer.grammar import SceneGraph, load_experiment
+from trainer.learning.settings import TrainingSettings
 from trainer.pool import PoolSettings, open_pool
 from trainer.pool.opening import LOCAL
 from trainer.progress import Advance, Progress, Silent
@@ -21,7 +22,6 @@ from trainer.rendering.agreement import Agreement
 from trainer.rendering.audits import EVERY_ATTRIBUTE, LARGEST_RATIO_ERROR, LEAST_COSINE
 from trainer.rendering.columns import plan_columns
 from trainer.run import Json
-from trainer.training_settings import TrainingSettings
 
 #: Samples of the reference, as a multiple of the shipped probes'.
 FINER = 16

@@ -13,14 +13,14 @@ from string import Template
 import numpy as np
 from PIL import Image
 
-from trainer.charts import Line, line_chart, short
-from trainer.report_attributes import (
+from trainer.reports.attributes import (
     AttributeHistory,
     attribute_cards,
     attribute_histories,
     attribute_table,
     reconstruction_table,
 )
+from trainer.reports.charts import Line, line_chart, short
 from trainer.run import Json, Run, RunConfig, write_atomically
 
 #: Pictures of epochs that a page holds at most, and their size together. The last epoch's is always there.
@@ -62,7 +62,7 @@ def write_report(run: Run) -> Path:
         )
         if part
     )
-    template = files("trainer").joinpath("report_template.html").read_text(encoding="utf-8")
+    template = files("trainer.reports").joinpath("template.html").read_text(encoding="utf-8")
     path = run.folder / "report.html"
     write_atomically(path, Template(template).substitute(title=escape(f"{name}: Meta-Sim run"), body=body))
     return path

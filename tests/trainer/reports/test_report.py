@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from support import runs
 
-from trainer.report import MOST_SHEET_BYTES, MOST_SHEETS, command, write_report
-from trainer.report_attributes import AttributeHistory
+from trainer.reports.attributes import AttributeHistory
+from trainer.reports.report import MOST_SHEET_BYTES, MOST_SHEETS, command, write_report
 from trainer.run import Run
 from trainer.statistics import summarise
 

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from trainer.mmd import BANDWIDTHS, MMD, gaussian_kernel, median_distance, squared_distances
+from trainer.losses.mmd import BANDWIDTHS, MMD, gaussian_kernel, median_distance, squared_distances
 
 
 def direct_mmd(x: torch.Tensor, y: torch.Tensor, bandwidths: tuple[float, ...], biased: bool) -> float:

@@ -7,7 +7,7 @@ Gaussian steps that halve each time: an evolution strategy of the (μ + λ) kind
 must lie in different valleys (niching by clearing, Pétrowski, 1996). Halfway every attribute of the best candidate is
 swept over its whole range, which finds the valleys beside it, the mirrored one for instance. All candidates move the
 same scenes (common random numbers): they differ by their shifts alone. Which of the valleys is the right one is then
-decided by `trainer.learner`.
+decided by `trainer.learning.learner`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 
-from trainer.encoding import Encoding
 from trainer.grammar import AttributeSpec
+from trainer.model.encoding import Encoding
 from trainer.progress import Advance, ignore
 
 #: Valleys that are followed.

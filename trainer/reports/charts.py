@@ -1,4 +1,4 @@
-"""Charts as inline SVG: small, sharp in print, styled by the page's CSS (`trainer/report_template.html`)."""
+"""Charts as inline SVG: small, sharp in print, styled by the page's CSS (`trainer/reports/template.html`)."""
 
 import math
 from collections.abc import Sequence

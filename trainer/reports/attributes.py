@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from trainer.charts import Histogram, Level, Line, histogram_chart, line_chart, plus_minus, short
+from trainer.reports.charts import Histogram, Level, Line, histogram_chart, line_chart, plus_minus, short
 from trainer.run import Json, Run
 from trainer.statistics import AttributeStatistics, deviation
 

@@ -10,7 +10,7 @@ from metasim.v1 import scene_pb2
 from support.scenes import difference, image, task
 
 from render_server.engines.fake import FakeEngine
-from trainer.blob_gradients import blob_image, blob_jacobian
+from trainer.checks.blob_gradients import blob_image, blob_jacobian
 
 SETTINGS = pb.RenderSettings(width_px=24, height_px=16, samples=1, view_transform=pb.VIEW_TRANSFORM_RAW)
 ANGLES = tuple(getattr(scene_pb2, f"ATTRIBUTE_{name}") for name in ("YAW", "PITCH", "ROLL", "FOV"))

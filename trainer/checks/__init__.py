@@ -1,0 +1,1 @@
+"""The shipped gradient against slower, trusted ones."""

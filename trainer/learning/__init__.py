@@ -1,0 +1,1 @@
+"""Training: the state of a run and the stages that change it."""
