@@ -7,11 +7,20 @@ from metasim.v1 import scene_pb2 as pb
 
 from trainer.data.asset_sets import AssetSet, Fold, FolderSet, idx_set
 from trainer.data.mnist import mnist_set
+from trainer.data.procedural_set import ProceduralSet
 from trainer.errors import InputError
 from trainer.grammar.build_distribution import check_sum
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.scene_graph import AssetDraw, Mesh
-from trainer.grammar.schema import AssetSection, AssetSetSection, MaterialSection, MeshSection, WorldFile
+from trainer.grammar.schema import (
+    ASSET_SOURCES,
+    AssetSection,
+    AssetSetSection,
+    MaterialSection,
+    MeshSection,
+    WorldFile,
+)
+from trainer.procedural import FAMILIES
 from trainer.settings import Settings
 
 _PRIMITIVES = {"cube": pb.PRIMITIVE_CUBE, "plane": pb.PRIMITIVE_PLANE, "sphere": pb.PRIMITIVE_SPHERE}
@@ -31,7 +40,9 @@ def open_sets(
         section, keys = world.assets[name], ("assets", name)
         if name in _PRIMITIVES:
             raise document.error(keys, f"{name} is a primitive; a set needs another name", show_value=False)
-        source = next(key for key in ("mnist", "idx", "images", "meshes") if getattr(section, key) is not None)
+        source = next(key for key in ASSET_SOURCES if getattr(section, key) is not None)
+        if section.procedural is not None and section.procedural not in FAMILIES:
+            raise document.unknown((*keys, source), section.procedural, FAMILIES, "procedural set")
         try:
             asset_set, note = _open(name, section, document.path.parent, mnist, settings)
         except InputError as error:
@@ -60,7 +71,9 @@ def _open(
         return idx_set(name, folder / section.idx, labels), None
     if section.images is not None:
         return FolderSet.of_images(name, folder / section.images), None
-    return FolderSet.of_meshes(name, folder / str(section.meshes)), None
+    if section.meshes is not None:
+        return FolderSet.of_meshes(name, folder / section.meshes), None
+    return ProceduralSet(name, FAMILIES[str(section.procedural)]()), None
 
 
 def build_mesh(

@@ -45,6 +45,9 @@ DISTRIBUTIONS = (
     "mixture",
 )
 
+#: The keys of an asset set that say where its items come from.
+ASSET_SOURCES = ("mnist", "idx", "images", "meshes", "procedural")
+
 
 class Section(BaseModel):
     """A mapping in the file. Unknown keys are errors that carry the known ones."""
@@ -237,7 +240,7 @@ class NodeSection(Section):
 
 
 class AssetSetSection(Section):
-    """A named set of files: exactly one of mnist, idx, images and meshes. Paths are relative to the file."""
+    """Named assets: exactly one of mnist, idx, images, meshes and procedural. Paths are relative to the file."""
 
     mnist: Literal["train", "test"] | None = Field(None, description="MNIST's training or test part")
     idx: Text | None = Field(None, description="idx file of images, plain or gzipped; grey becomes opacity")
@@ -246,17 +249,18 @@ class AssetSetSection(Section):
     meshes: Text | None = Field(
         None, description="folder of PLY, OBJ or GLB files; sub-folders, if any, are the labels"
     )
+    procedural: Text | None = Field(None, description="name of a family of images or meshes that the project makes")
     fold: tuple[Whole, Count] | None = Field(
         None, description="[i, n]: only the items i, i + n, i + 2n ...; splits a set into n disjoint parts"
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> "AssetSetSection":
-        given = [name for name in ("mnist", "idx", "images", "meshes") if getattr(self, name) is not None]
+        given = [name for name in ASSET_SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
             found = f"{' and '.join(given)} are" if given else "no source is"
             raise PydanticCustomError(
-                "source", f"{found} given; exactly one is needed of: mnist, idx, images, meshes", {"bare": True}
+                "source", f"{found} given; exactly one is needed of: {', '.join(ASSET_SOURCES)}", {"bare": True}
             )
         if self.labels is not None and self.idx is None:
             raise PydanticCustomError(

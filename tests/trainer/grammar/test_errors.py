@@ -200,7 +200,7 @@ FAULTS = [
     (
         "images: shapes",
         "images: shapes, idx: shapes",
-        "4: assets.shapes: idx and images are given; exactly one is needed of: mnist, idx, images, meshes",
+        "4: assets.shapes: idx and images are given; exactly one is needed of: mnist, idx, images, meshes, procedural",
     ),
     (
         "images: shapes",

@@ -1,0 +1,28 @@
+"""Assets that the project makes by itself: families of textures and meshes, each item a pure function of its index.
+
+A grammar names a family as `procedural: NAME` in its asset sets. The module of a family is imported when it is opened.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from metasim.v1 import scene_pb2 as pb
+
+
+@dataclass(frozen=True)
+class Family:
+    """Items 0 .. count - 1, made one by one when they are needed."""
+
+    count: int
+    #: The bytes of a PNG or of a mesh file: always the same for the same index, on every machine.
+    make: Callable[[int], bytes]
+    #: An item's label, and what it is called; None: the family has no labels, or no names.
+    label: Callable[[int], str] | None = None
+    item_name: Callable[[int], str] | None = None
+    #: The format of meshes; None for images.
+    mesh_format: "pb.MeshFormat.ValueType | None" = None
+
+
+#: What opens a family, by its name in grammars.
+FAMILIES: Mapping[str, Callable[[], Family]] = MappingProxyType({})
