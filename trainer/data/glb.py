@@ -41,8 +41,13 @@ def embed_images(path: Path, root: Path) -> bytes:
         image.update(bufferView=len(views) - 1, mimeType=mime_type)
         packed += content
     buffers[0]["byteLength"] = len(packed)
+    return pack_glb(document, bytes(packed))
+
+
+def pack_glb(document: dict, binary: bytes) -> bytes:
+    """A GLB file of a glTF document and the bytes of its first buffer."""
     text = json.dumps(document, separators=(",", ":")).encode()
-    chunks = _chunk(_JSON, text, b" ") + _chunk(_BINARY, bytes(packed), b"\0")
+    chunks = _chunk(_JSON, text, b" ") + _chunk(_BINARY, binary, b"\0")
     return _MAGIC + struct.pack("<II", _VERSION, 12 + len(chunks)) + chunks
 
 
