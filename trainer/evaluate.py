@@ -5,8 +5,10 @@ neither training nor the distribution matching has seen.
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +23,12 @@ from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.run import Json
-from trainer.tasks.classifier import ClassifierSettings, DigitClassifier
+from trainer.tasks import open_task
+from trainer.tasks.labelling import labelled
 
 #: Which data set a random stream is for.
 _PRIOR, _LEARNED, _TEST = 1, 2, 3
+_CHUNK = 512  # Scenes that are changed at a time
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class EvaluateOptions:
     engine: str | None = None  # None: the run's
     workers: int | None = None
     mnist: Path | None = None
-    #: Images that each task network is trained on, and images that both are tested on.
-    train_images: int = 60_000
+    #: Images that each task network is trained on (None: as many as the task takes), and that both are tested on.
+    train_images: int | None = None
     test_images: int = 5_000
     pool: PoolSettings | None = None
 
@@ -57,7 +61,8 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
     torch.set_num_threads(loaded.settings.threads)
-    network = DigitClassifier(ClassifierSettings(classes=len(experiment.grammar.classes)))
+    network = open_task(experiment)
+    train_images = options.train_images or network.train_images
     scores = {}
     with open_pool(
         options.renderer,
@@ -66,22 +71,22 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         workers=options.workers,
         settings=options.pool,
     ) as pool:
-        test = experiment.target.evaluation
-        test_images, test_labels = labelled(
-            Renderer(pool, test), test, options.test_images, seed, _TEST, progress, "render the test images"
-        )
-        renderer = Renderer(pool, experiment.grammar)
-        for name, purpose, transformer in (("prior", _PRIOR, None), ("learned", _LEARNED, loaded.transformer)):
-            images, labels = labelled(
-                renderer,
-                experiment.grammar,
-                options.train_images,
-                seed,
-                purpose,
-                progress,
-                f"render {name} data",
-                transformer,
+
+        def data(
+            of: str, grammar: Grammar, count: int, purpose: int, transformer: DistributionTransformer | None = None
+        ) -> tuple[np.ndarray, list[Any]]:
+            advance = progress.stage(f"render {of}")
+            return labelled(
+                Renderer(pool, grammar),
+                network,
+                scenes_of(grammar, count, generator(seed, Purpose.EVALUATION, purpose), transformer),
+                integer(seed, Purpose.EVALUATION, purpose),
+                lambda done: advance(done, count),
             )
+
+        test_images, test_labels = data("the test images", experiment.target.evaluation, options.test_images, _TEST)
+        for name, purpose, transformer in (("prior", _PRIOR, None), ("learned", _LEARNED, loaded.transformer)):
+            images, labels = data(f"{name} data", experiment.grammar, train_images, purpose, transformer)
             model = network.train(
                 images,
                 labels,
@@ -95,7 +100,8 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         "task": network.name,
         "metric": scores["prior"].primary,
         **{name: score.value for name, score in scores.items()},
-        "train_images": options.train_images,
+        "scores": {name: dict(score.values) for name, score in scores.items()},
+        "train_images": train_images,
         "test_images": options.test_images,
         "seconds": time.monotonic() - began_s,
     }
@@ -103,42 +109,10 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
     return evaluation
 
 
-def labelled(
-    renderer: Renderer,
-    grammar: Grammar,
-    count: int,
-    seed: int,
-    purpose: int,
-    progress: Progress,
-    stage: str,
-    transformer: DistributionTransformer | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [count, H, W, 3] of a grammar's scenes, changed by a transformer if given, and class labels [count].
-
-    Raises:
-        InputError: a scene has not exactly one node with a class.
-    """
-    advance = progress.stage(stage)
-    rng = generator(seed, Purpose.EVALUATION, purpose)
-    images, labels = [], []
-    for first in range(0, count, 512):
-        scenes = [grammar.sample(rng) for _ in range(min(512, count - first))]
-        labels += [scene_class(grammar, scene) for scene in scenes]
-        changed = scenes if transformer is None else transformed(transformer, scenes)
-        images.append(renderer.images(changed, integer(seed, Purpose.EVALUATION, purpose, first)))
-        advance(first + len(scenes), count)
-    return np.concatenate(images), np.array(labels, dtype=np.int64)
-
-
-def scene_class(grammar: Grammar, scene: SceneGraph) -> int:
-    """The class of a scene's one object, as its index in the grammar's classes.
-
-    Raises:
-        InputError: the scene has not exactly one node with a class.
-    """
-    classes = [node.class_name for node in scene.nodes if node.class_name]
-    if len(classes) != 1:
-        raise InputError(
-            f"a scene of {grammar.path} has {len(classes)} nodes with a class; classification needs exactly one"
-        )
-    return grammar.classes.index(classes[0])
+def scenes_of(
+    grammar: Grammar, count: int, rng: np.random.Generator, transformer: DistributionTransformer | None = None
+) -> Iterator[SceneGraph]:
+    """Scenes of a grammar, changed by a transformer if given; sampled as they are taken."""
+    for first in range(0, count, _CHUNK):
+        scenes = [grammar.sample(rng) for _ in range(min(_CHUNK, count - first))]
+        yield from scenes if transformer is None else transformed(transformer, scenes)

@@ -12,8 +12,11 @@ from trainer.cli.tables import aligned, echo_json
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.")],
     train_images: Annotated[
-        int, typer.Option(min=100, metavar="N", help="Images that each task network is trained on.")
-    ] = 60_000,
+        int | None,
+        typer.Option(
+            min=100, metavar="N", help="Images that each task network is trained on.", show_default="the task's own"
+        ),
+    ] = None,
     test_images: Annotated[
         int, typer.Option(min=10, metavar="N", help="Fresh target images that both are tested on.")
     ] = 5_000,
@@ -24,7 +27,7 @@ def evaluate(
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
-    """Measure what the learned data is worth: the paper's table 1.
+    """Measure what the learned data is worth: the paper's tables 1 and 2.
 
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
     target images that training has never seen. The scores also go into RUN/summary.json and into the report.
@@ -66,8 +69,8 @@ def evaluate(
 
 def _table(scores: dict[str, Any]) -> str:
     head = f"{scores['task']}, tested on {scores['test_images']:,} unseen target images"
-    rows = [
-        [f"  trained on {scores['train_images']:,} images of the", scores["metric"]],
-        *([f"    {name}", f"{scores[key]:.1%}"] for name, key in (("prior", "prior"), ("learned model", "learned"))),
-    ]
+    names = list(scores["scores"]["prior"])
+    rows = [[f"  trained on {scores['train_images']:,} images of the", *names]]
+    for words, key in (("prior", "prior"), ("learned model", "learned")):
+        rows.append([f"    {words}", *(f"{scores['scores'][key][name]:.1%}" for name in names)])
     return f"{head}\n{aligned(rows)}"

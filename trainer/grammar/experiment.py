@@ -34,6 +34,8 @@ class Experiment:
     grammar: Grammar
     target: Target | None
     engine: str
+    #: What the data is for, one of `trainer.tasks.TASKS`.
+    task: str
     #: Settings of the trainer as the file gives them, not yet checked.
     training: Mapping[str, object] = field(default_factory=dict)
 
@@ -67,7 +69,7 @@ def load_experiment(
     """Reads an experiment file; a grammar file is an experiment without a target.
 
     Args:
-        overrides: as for `load_grammar`; besides, paths that begin with target, engine or training.
+        overrides: as for `load_grammar`; besides, paths that begin with target, engine, task or training.
         mnist: folder of MNIST's files; default: see `trainer.data.mnist.find_mnist`.
 
     Raises:
@@ -89,6 +91,7 @@ def load_experiment(
         grammar=grammar,
         target=_target(content, file, world, mnist, settings),
         engine=content.engine,
+        task=content.task,
         training=content.training,
     )
 

@@ -16,7 +16,7 @@ from trainer.settings import Settings, checkout
 
 NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.
-EXPERIMENT_KEYS = ("target", "engine", "training")
+EXPERIMENT_KEYS = ("target", "engine", "task", "training")
 _SUFFIXES = (".yaml", ".yml")
 
 

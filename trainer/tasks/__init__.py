@@ -1,20 +1,29 @@
 """Task networks T: what the dataset is for (paper section 3.2.3).
 
-A task network is a black box behind `TaskNetwork`: it is trained from scratch on a labelled dataset and scored on
-another. The task loss, the evaluation and the report know no more of it than this.
+A task network is a black box behind `TaskNetwork`: it says what it wants to know of a scene, is trained from scratch on
+a labelled dataset and scored on another. The task loss, the evaluation and the report know no more of it than this.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-Labels = TypeVar("Labels", contravariant=True)
+if TYPE_CHECKING:
+    from trainer.grammar import Experiment, SceneGraph
+    from trainer.rendering import Frame
+
+Label = TypeVar("Label")
 Model = TypeVar("Model")
 
 #: Called as progress(epochs done, epochs in all) after every epoch.
 Progress = Callable[[int, int], None]
+
+#: How much time a task network takes: "full" is for the final scores, "quick" trains in a second or two on 500 images.
+Budget = Literal["full", "quick"]
 
 
 @dataclass(frozen=True)
@@ -32,17 +41,32 @@ class Scores:
         return self.values[self.primary]
 
 
-class TaskNetwork(Protocol[Labels, Model]):
+class TaskNetwork(Protocol[Label, Model]):
     """Trains and scores one kind of network.
 
-    Images are uint8 [N, H, W, 3], as the workers render them, or uint8 [N, 1, H, W]. The form of the labels belongs to
-    the task, and so does that of the trained model, which only `score` needs to understand.
+    Images are uint8 [N, H, W, 3], as the workers render them; there is one label per image. The form of the labels
+    belongs to the task, and so does that of the trained model, which only `score` needs to understand.
     """
 
     #: Says in tables and reports which task this is.
     name: str
+    #: What `label` needs to be rendered besides the image: values of the wire's `Output`.
+    outputs: Sequence[int]
+    #: Images that it is trained on, unless somebody says otherwise.
+    train_images: int
 
-    def train(self, images: np.ndarray, labels: Labels, seed: int, progress: Progress | None = None) -> Model:
+    def label(self, scene: "SceneGraph", frame: "Frame") -> Label:
+        """The label of a scene's image.
+
+        Args:
+            frame: holds `outputs`.
+
+        Raises:
+            InputError: the scene has no label in this task.
+        """
+        ...
+
+    def train(self, images: np.ndarray, labels: Sequence[Label], seed: int, progress: Progress | None = None) -> Model:
         """Trains a new network. The same arguments give the same model, on one machine and number of threads.
 
         Raises:
@@ -50,10 +74,22 @@ class TaskNetwork(Protocol[Labels, Model]):
         """
         ...
 
-    def score(self, model: Model, images: np.ndarray, labels: Labels) -> Scores:
+    def score(self, model: Model, images: np.ndarray, labels: Sequence[Label]) -> Scores:
         """Scores a trained network on images that it was not trained on.
 
         Raises:
             InputError: there are no images, or a label is not one of the task's.
         """
         ...
+
+
+#: The module of each task, by the task's name in experiment files; its `open_network(classes, budget)` is called.
+TASKS: Mapping[str, str] = MappingProxyType({"classification": "trainer.tasks.classifier"})
+
+
+def open_task(experiment: "Experiment", budget: Budget = "full") -> TaskNetwork[Any, Any]:
+    """The task network that an experiment names (`task:`), for the classes of its grammar."""
+    network: TaskNetwork[Any, Any] = import_module(TASKS[experiment.task]).open_network(
+        experiment.grammar.classes, budget
+    )
+    return network

@@ -1,6 +1,7 @@
 """The paper's digit classifier (section 4.1): two convolutions and three fully connected layers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import InputError
-from trainer.tasks import Progress, Scores
+from trainer.grammar import SceneGraph
+from trainer.rendering import Frame
+from trainer.tasks import Budget, Progress, Scores
 
 #: Weights of red, green and blue in grey (ITU-R 601-2), the same as in exported idx files.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -87,19 +90,34 @@ class DigitNet(nn.Module):
 
 
 class DigitClassifier:
-    """The task network of the digit experiments: `trainer.tasks.TaskNetwork` with labels int [N]."""
+    """The task network of the digit experiments: `trainer.tasks.TaskNetwork` whose labels are classes."""
 
     name = "classification"
+    outputs: tuple[int, ...] = ()
 
-    def __init__(self, settings: ClassifierSettings = ClassifierSettings()) -> None:
-        self.settings = settings
+    def __init__(self, settings: ClassifierSettings = ClassifierSettings(), train_images: int = 60_000) -> None:
+        self.settings, self.train_images = settings, train_images
 
-    def train(self, images: np.ndarray, labels: np.ndarray, seed: int, progress: Progress | None = None) -> DigitNet:
+    def label(self, scene: SceneGraph, frame: Frame) -> int:
+        """The class of a scene's one object, as its index in the grammar's classes.
+
+        Raises:
+            InputError: the scene has not exactly one node with a class.
+        """
+        del frame
+        classes = [node.class_name for node in scene.nodes if node.class_name]
+        if len(classes) != 1:
+            raise InputError(f"a scene has {len(classes)} nodes with a class; classification needs exactly one")
+        return scene.classes.index(classes[0])
+
+    def train(
+        self, images: np.ndarray, labels: Sequence[int] | np.ndarray, seed: int, progress: Progress | None = None
+    ) -> DigitNet:
         """Trains from scratch. Uses no global generator; one thread count, one result.
 
         Args:
             images: uint8 [N, H, W, 3] or [N, 1, H, W].
-            labels: int [N], from 0 to `classes` - 1.
+            labels: N whole numbers from 0 to `classes` - 1.
             seed: of the weights, the order of the images and their shifts.
             progress: called as progress(epochs done, epochs in all).
 
@@ -136,7 +154,7 @@ class DigitClassifier:
                 progress(epoch + 1, settings.epochs)
         return model.eval()
 
-    def score(self, model: DigitNet, images: np.ndarray, labels: np.ndarray) -> Scores:
+    def score(self, model: DigitNet, images: np.ndarray, labels: Sequence[int] | np.ndarray) -> Scores:
         """The accuracy: the fraction of images [N, ...] whose class is found.
 
         Raises:
@@ -155,7 +173,7 @@ class DigitClassifier:
                 found.append(torch.stack(views).sum(dim=0).argmax(dim=1))
         return torch.cat(found).cpu().numpy()
 
-    def _checked(self, images: np.ndarray, labels: np.ndarray) -> Tensor:
+    def _checked(self, images: np.ndarray, labels: Sequence[int] | np.ndarray) -> Tensor:
         classes = self.settings.classes
         labels = np.asarray(labels)
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
@@ -166,6 +184,13 @@ class DigitClassifier:
         if len(wrong):
             raise InputError(f"label {labels[wrong[0]]} of image {wrong[0]} is no class; allowed: 0 to {classes - 1}")
         return torch.from_numpy(labels.astype(np.int64))
+
+
+def open_network(classes: Sequence[str], budget: Budget) -> DigitClassifier:
+    """The classifier for an experiment's classes."""
+    if budget == "quick":
+        return DigitClassifier(ClassifierSettings(classes=len(classes), epochs=8, batch_size=32), train_images=500)
+    return DigitClassifier(ClassifierSettings(classes=len(classes)))
 
 
 def grey(images: np.ndarray) -> Tensor:

@@ -1,0 +1,45 @@
+"""Scenes turned into the labelled images that a task network takes."""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import numpy as np
+from metasim.v1 import render_pb2 as pb
+
+from trainer.errors import InputError
+from trainer.grammar import SceneGraph
+from trainer.rendering import Renderer
+from trainer.tasks import Label, Model, TaskNetwork
+
+
+def labelled(
+    renderer: Renderer,
+    task: TaskNetwork[Label, Model],
+    scenes: Iterable[SceneGraph],
+    seed: int,
+    done: Callable[[int], None] | None = None,
+    *,
+    chunk: int = 512,
+) -> tuple[np.ndarray, list[Label]]:
+    """Images uint8 [N, H, W, 3] of scenes, and their labels.
+
+    Args:
+        scenes: taken `chunk` at a time, so they may be made as they are needed.
+        seed: scene i has the sampling noise of seed + i.
+        done: called with the number of scenes that are rendered.
+
+    Raises:
+        InputError: there are no scenes, or one has no label in this task.
+    """
+    images: list[np.ndarray] = []
+    labels: list[Label] = []
+    source = iter(scenes)
+    while part := list(islice(source, chunk)):
+        frames = renderer.render(part, seed + len(labels), (pb.OUTPUT_IMAGE_U8, *task.outputs))
+        images.append(np.stack([frame.image for frame in frames]))
+        labels += [task.label(scene, frame) for scene, frame in zip(part, frames, strict=True)]
+        if done is not None:
+            done(len(labels))
+    if not images:
+        raise InputError(f"there are no scenes to render for {task.name}; at least one is needed")
+    return np.concatenate(images), labels
