@@ -1,0 +1,226 @@
+"""KITTI's average precision of 2D boxes, by the rules of its own evaluation.
+
+Geiger, Lenz, Urtasun, CVPR 2012, and the development kit's readme.txt:
+
+* A difficulty asks for objects of a least height, most occlusion and most truncation. Others are ignored: to find them
+  is no error, to miss them neither. So are the neighbours of a class (vans, when cars are sought).
+* Detections that are lower than the difficulty asks for are ignored, and so are those that lie in a DontCare region, by
+  the intersection over the detection's own area.
+* Precision is taken at 41 recalls from 0 to 1, each made by a threshold of the score. A detection belongs to the object
+  that it overlaps by more than `iou`; each object takes one, each further one is an error.
+* AP is the mean of the precision, made monotonous, at 40 recalls from 1/40 to 1 (Simonelli et al. 2019, KITTI since
+  then), or at 11 from 0 to 1 (before).
+
+Where the development kit's code has a rule of its own, this follows it; comments say where. One is worth knowing: each
+detection that finds an object stands for at most one of the 41 recalls, so with n < 41 objects the average precision
+cannot exceed (n - 1) / 40.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.data.kitti_labels import DONT_CARE, KittiObject
+
+#: Classes that are so like another that finding them is no error.
+NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}
+_RECALLS = 41
+#: What a true object or a detection counts as.
+_OTHER, _VALID, _IGNORED = -1, 0, 1
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """Which objects are asked for."""
+
+    name: str
+    #: Of the 2D box, at KITTI's size of 1242 x 375 px.
+    min_height_px: float
+    #: 0: fully visible, 1: partly occluded, 2: largely occluded.
+    max_occlusion: int
+    max_truncation: float
+
+
+EASY = Difficulty("easy", 40, 0, 0.15)
+MODERATE = Difficulty("moderate", 25, 1, 0.3)
+HARD = Difficulty("hard", 25, 2, 0.5)
+DIFFICULTIES = (EASY, MODERATE, HARD)
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """Average precision of a class at a difficulty; nan where no object is asked for."""
+
+    points_11: float
+    points_40: float
+    #: Highest precision at each recall or above, float64 [41].
+    precision: np.ndarray
+    #: How many objects are asked for.
+    objects: int
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What one image holds: G objects, D detections."""
+
+    objects: np.ndarray  # [G]: _OTHER, _VALID or _IGNORED
+    detections: np.ndarray  # [D]: the same
+    scores: np.ndarray  # [D]
+    overlaps: np.ndarray  # [D, G]: intersection over union
+    excused: np.ndarray  # [D] bool: lies in a DontCare region
+
+
+def average_precision(
+    truth: Sequence[Sequence[KittiObject]],
+    detections: Sequence[Sequence[KittiObject]],
+    class_name: str,
+    difficulty: Difficulty,
+    iou: float = 0.5,
+    scale: float = 1.0,
+) -> AveragePrecision:
+    """The average precision of a class over images.
+
+    Args:
+        truth: the labels of each image, all classes and DontCare regions.
+        detections: what was found in each image, with scores; all classes.
+        iou: more than this intersection over union makes a detection an object's. KITTI takes 0.7 for cars and 0.5 for
+            pedestrians and cyclists; the paper 0.5.
+        scale: size of the images over KITTI's; least heights are scaled with it.
+
+    Raises:
+        ValueError: there are not as many images of one as of the other, or a detection has no score.
+    """
+    if len(truth) != len(detections):
+        raise ValueError(f"labels of {len(truth)} images and detections in {len(detections)}; the two must be alike")
+    images = [
+        _image(objects, found, class_name, difficulty, iou, scale)
+        for objects, found in zip(truth, detections, strict=True)
+    ]
+    asked = sum(int((image.objects == _VALID).sum()) for image in images)
+    precision = np.zeros(_RECALLS)
+    if not asked:
+        return AveragePrecision(math.nan, math.nan, precision, 0)
+    found_scores = np.concatenate([_found_scores(image, iou) for image in images])
+    for place, threshold in enumerate(recall_thresholds(found_scores, asked)):
+        counts = np.sum([_counts(image, threshold, iou) for image in images], axis=0)
+        right, wrong = int(counts[0]), int(counts[1])
+        precision[place] = right / (right + wrong) if right + wrong else 0.0
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    return AveragePrecision(float(precision[::4].mean()), float(precision[1:].mean()), precision, asked)
+
+
+def recall_thresholds(scores: np.ndarray, objects: int) -> list[float]:
+    """Thresholds of the score, at most 41, at which the recall is nearest to 0, 1/40, 2/40 ...
+
+    Args:
+        scores: of the detections that found an object, in any order.
+        objects: how many objects there are to find.
+    """
+    thresholds: list[float] = []
+    ordered = np.sort(scores)[::-1]
+    for place, score in enumerate(ordered):
+        wanted = len(thresholds) / (_RECALLS - 1)
+        here, after = (place + 1) / objects, (place + 2) / objects
+        # The next detection comes nearer to the wanted recall. The last one is always taken.
+        if place < len(ordered) - 1 and after - wanted < wanted - here:
+            continue
+        thresholds.append(float(score))
+    return thresholds
+
+
+def _image(
+    truth: Sequence[KittiObject],
+    found: Sequence[KittiObject],
+    class_name: str,
+    difficulty: Difficulty,
+    iou: float,
+    scale: float,
+) -> _Image:
+    regions = [item for item in truth if item.type == DONT_CARE]
+    objects = [item for item in truth if item.type != DONT_CARE]
+    boxes = _boxes(found)
+    inside = _intersections(boxes, _boxes(regions)) / np.maximum(_areas(boxes), 1e-12)[:, None]
+    if any(item.score is None for item in found):
+        raise ValueError("a detection without a score; precision and recall need one")
+    return _Image(
+        objects=np.array([_rated(item, class_name, difficulty, scale) for item in objects], dtype=int),
+        detections=np.array([_rated_detection(item, class_name, difficulty, scale) for item in found], dtype=int),
+        scores=np.array([item.score for item in found], dtype=float),
+        overlaps=_intersection_over_union(boxes, _boxes(objects)),
+        excused=(inside > iou).any(axis=1),
+    )
+
+
+def _rated(item: KittiObject, class_name: str, difficulty: Difficulty, scale: float) -> int:
+    if item.type == NEIGHBOURS.get(class_name):
+        return _IGNORED
+    if item.type != class_name:
+        return _OTHER
+    height = (item.box[3] - item.box[1]) / scale
+    asked = (
+        item.occluded <= difficulty.max_occlusion
+        and item.truncated <= difficulty.max_truncation
+        and height >= difficulty.min_height_px
+    )
+    return _VALID if asked else _IGNORED
+
+
+def _rated_detection(item: KittiObject, class_name: str, difficulty: Difficulty, scale: float) -> int:
+    # The kit rounds this height down, and ignores low detections of every class.
+    if math.floor((item.box[3] - item.box[1]) / scale) < difficulty.min_height_px:
+        return _IGNORED
+    return _VALID if item.type == class_name else _OTHER
+
+
+def _found_scores(image: _Image, iou: float) -> np.ndarray:
+    """Scores of the detections that find an object when no threshold is set: each object takes the surest."""
+    free = image.detections != _OTHER
+    scores = []
+    for place in np.flatnonzero(image.objects != _OTHER):
+        candidates = np.flatnonzero(free & (image.overlaps[:, place] > iou))
+        if not len(candidates):
+            continue
+        taken = candidates[np.argmax(image.scores[candidates])]
+        free[taken] = False
+        if image.objects[place] == _VALID and image.detections[taken] == _VALID:
+            scores.append(image.scores[taken])
+    return np.array(scores)
+
+
+def _counts(image: _Image, threshold: float, iou: float) -> tuple[int, int]:
+    """Right and wrong detections at a threshold: each object takes the detection that overlaps it most."""
+    above = (image.detections != _OTHER) & (image.scores >= threshold)
+    free, right = above.copy(), 0
+    for place in np.flatnonzero(image.objects != _OTHER):
+        candidates = np.flatnonzero(free & (image.overlaps[:, place] > iou))
+        if not len(candidates):
+            continue
+        # An ignored detection is taken only where there is no other; of several, the first.
+        valid = candidates[image.detections[candidates] == _VALID]
+        taken = valid[np.argmax(image.overlaps[valid, place])] if len(valid) else candidates[0]
+        free[taken] = False
+        right += int(image.objects[place] == _VALID and image.detections[taken] == _VALID)
+    wrong = free & (image.detections == _VALID) & ~image.excused
+    return right, int(wrong.sum())
+
+
+def _boxes(items: Iterable[KittiObject]) -> np.ndarray:
+    """Left, top, right, bottom: float [N, 4]."""
+    return np.array([item.box for item in items], dtype=float).reshape(-1, 4)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Areas [A, B] of the intersections of boxes [A, 4] and [B, 4]."""
+    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.prod(np.maximum(high - low, 0), axis=2)
+
+
+def _intersection_over_union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    shared = _intersections(a, b)
+    return shared / np.maximum(_areas(a)[:, None] + _areas(b)[None, :] - shared, 1e-12)
