@@ -48,8 +48,17 @@ def boxes(
         around = clipped_box(view, outlines[index])
         if around is not None:
             box.amodal.CopyFrom(_rectangle(*around))
+        if len(outlines[index].points):
+            box.extent.CopyFrom(_extent(outlines[index].points, graph.world[index]))
         result.append(box)
     return result
+
+
+def _extent(points: np.ndarray, world: np.ndarray) -> pb.Extent:
+    """Of points [n, 3] in the world, in the frame of the node whose matrix that is."""
+    own = (points - world[:3, 3]) @ np.linalg.inv(world[:3, :3]).T
+    (x0, y0, z0), (x1, y1, z1) = own.min(axis=0).tolist(), own.max(axis=0).tolist()
+    return pb.Extent(low_x_m=x0, low_y_m=y0, low_z_m=z0, high_x_m=x1, high_y_m=y1, high_z_m=z1)
 
 
 def _rectangle(left: float, top: float, right: float, bottom: float) -> pb.Rectangle:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from metasim.transforms import local_matrix
 from metasim.v1 import scene_pb2 as pb
 
 from render_server.errors import InvalidTask
@@ -125,32 +126,6 @@ class SceneGraph:
             local = local_matrix(self.nodes[index].transform)
             parent = self.parents[index]
             self.world[index] = local if parent < 0 else self.world[parent] @ local
-
-
-def local_matrix(transform: pb.Transform) -> np.ndarray:
-    """[4, 4] float64 from the node's frame to its parent's: T * Rz(yaw) * Ry(pitch) * Rx(roll) * scale."""
-    yaw, pitch, roll = (
-        math.radians(transform.yaw_deg),
-        math.radians(transform.pitch_deg),
-        math.radians(transform.roll_deg),
-    )
-    cy, sy, cp, sp, cr, sr = (
-        math.cos(yaw),
-        math.sin(yaw),
-        math.cos(pitch),
-        math.sin(pitch),
-        math.cos(roll),
-        math.sin(roll),
-    )
-    s = transform.scale if transform.HasField("scale") else 1.0
-    return np.array(
-        (
-            (s * cy * cp, s * (cy * sp * sr - sy * cr), s * (cy * sp * cr + sy * sr), transform.x_m),
-            (s * sy * cp, s * (sy * sp * sr + cy * cr), s * (sy * sp * cr - cy * sr), transform.y_m),
-            (-s * sp, s * cp * sr, s * cp * cr, transform.z_m),
-            (0.0, 0.0, 0.0, 1.0),
-        )
-    )
 
 
 def natural_range(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[float, float, bool]:

@@ -101,6 +101,16 @@ def test_a_cube_seen_from_above(blender: Engine) -> None:
     assert (box.visible.x_px, box.visible.y_px, box.visible_px) == (32, 20, 24 * 24)
 
 
+def test_extents_are_in_the_frame_of_the_node(blender: Engine) -> None:
+    turned = solid(scale=3, x_m=0.5, y_m=-2, yaw_deg=30, roll_deg=20)
+    turned.mesh.size_x, turned.mesh.size_z = 2, 0.5
+    scene = scene_of(turned, ortho=8, z_m=10)
+    (box,) = blender.render(lit(scene, 8, 8, outputs=[pb.OUTPUT_BOXES]), {}).boxes
+    extent = box.extent
+    assert (extent.low_x_m, extent.low_y_m, extent.low_z_m) == pytest.approx((-1, -0.5, -0.25))
+    assert (extent.high_x_m, extent.high_y_m, extent.high_z_m) == pytest.approx((1, 0.5, 0.25))
+
+
 def test_a_cube_in_perspective(blender: Engine) -> None:
     scene = scene_of(solid(scale=2), fov=60, z_m=6)
     result = blender.render(lit(scene, 64, 64, outputs=ALL_OUTPUTS), {})

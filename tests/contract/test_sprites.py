@@ -220,6 +220,10 @@ def test_masks_depth_normals_and_boxes_of_opaque_sprites(engine: Engine, assets:
     assert not boxes["outside"].HasField("amodal")
     assert not boxes["hidden"].HasField("visible")
     assert rectangle(boxes["hidden"].amodal) == pytest.approx((29, 15, 2, 2))
+    extent = boxes["below"].extent
+    assert (extent.low_x_m, extent.high_x_m) == pytest.approx((-5, 5))
+    assert (extent.low_y_m, extent.high_y_m) == pytest.approx((-3, 3))
+    assert (extent.low_z_m, extent.high_z_m) == pytest.approx((0, 0), abs=1e-12)
 
 
 def test_amodal_boxes_go_around_opaque_texels_and_end_at_the_image(engine: Engine, assets: Assets) -> None:

@@ -586,6 +586,7 @@ class Box(_message.Message):
     VISIBLE_FIELD_NUMBER: _builtins.int
     AMODAL_FIELD_NUMBER: _builtins.int
     VISIBLE_PX_FIELD_NUMBER: _builtins.int
+    EXTENT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     class_name: _builtins.str
     visible_px: _builtins.int
@@ -600,6 +601,12 @@ class Box(_message.Message):
         Sprites: around the texels whose opacity is at least one half.
         """
 
+    @_builtins.property
+    def extent(self) -> Global___Extent:
+        """Around the whole object in the node's own frame, its size included: a box in 3D once the node's transform is applied.
+        Sprites: as amodal, flat in z. Absent if the object has no extent.
+        """
+
     def __init__(
         self,
         *,
@@ -608,14 +615,51 @@ class Box(_message.Message):
         visible: Global___Rectangle | None = ...,
         amodal: Global___Rectangle | None = ...,
         visible_px: _builtins.int = ...,
+        extent: Global___Extent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amodal", b"amodal", "visible", b"visible"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amodal", b"amodal", "extent", b"extent", "visible", b"visible"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amodal", b"amodal", "class_name", b"class_name", "node", b"node", "visible", b"visible", "visible_px", b"visible_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amodal", b"amodal", "class_name", b"class_name", "extent", b"extent", "node", b"node", "visible", b"visible", "visible_px", b"visible_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Box: _TypeAlias = Box  # noqa: Y015
+
+@_typing.final
+class Extent(_message.Message):
+    """An upright box: its lowest and its highest corner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_X_M_FIELD_NUMBER: _builtins.int
+    LOW_Y_M_FIELD_NUMBER: _builtins.int
+    LOW_Z_M_FIELD_NUMBER: _builtins.int
+    HIGH_X_M_FIELD_NUMBER: _builtins.int
+    HIGH_Y_M_FIELD_NUMBER: _builtins.int
+    HIGH_Z_M_FIELD_NUMBER: _builtins.int
+    low_x_m: _builtins.float
+    low_y_m: _builtins.float
+    low_z_m: _builtins.float
+    high_x_m: _builtins.float
+    high_y_m: _builtins.float
+    high_z_m: _builtins.float
+    def __init__(
+        self,
+        *,
+        low_x_m: _builtins.float = ...,
+        low_y_m: _builtins.float = ...,
+        low_z_m: _builtins.float = ...,
+        high_x_m: _builtins.float = ...,
+        high_y_m: _builtins.float = ...,
+        high_z_m: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high_x_m", b"high_x_m", "high_y_m", b"high_y_m", "high_z_m", b"high_z_m", "low_x_m", b"low_x_m", "low_y_m", b"low_y_m", "low_z_m", b"low_z_m"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Extent: _TypeAlias = Extent  # noqa: Y015
 
 @_typing.final
 class ColumnResult(_message.Message):
