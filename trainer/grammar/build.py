@@ -6,11 +6,22 @@ from pathlib import Path
 
 from trainer.data.asset_sets import AssetSet
 from trainer.grammar.attributes import ATTRIBUTES, FULL_TURN, AttributeKind
-from trainer.grammar.build_assets import build_draw, build_mesh, open_sets
+from trainer.grammar.build_assets import build_color, build_draw, build_mesh, open_sets
 from trainer.grammar.build_distribution import between, build_count, build_distribution, check_sum
+from trainer.grammar.distributions import Categorical
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
-from trainer.grammar.scene_graph import AttributeSpec, Camera, Children, Content, Light, Mesh, NodeKind, Sprite
+from trainer.grammar.scene_graph import (
+    AttributeSpec,
+    Camera,
+    Children,
+    ColorDraw,
+    Content,
+    Light,
+    Mesh,
+    NodeKind,
+    Sprite,
+)
 from trainer.grammar.schema import ChildSection, NodeSection, WorldFile
 from trainer.grammar.structure import check_cameras, check_cycles, check_flat
 from trainer.settings import Settings
@@ -99,7 +110,8 @@ class _KindBuilder:
             for row in attributes.values()
             if self._stated(row, section, keys)
         )
-        return NodeKind(name, class_name, content, specs, self.children(section.children, (*keys, "children")))
+        children = self.children(section.children, (*keys, "children"))
+        return NodeKind(name, class_name, content, specs, children, self._color(section, content, keys))
 
     def children(self, sections: list[ChildSection], keys: KeyPath) -> tuple[Children, ...]:
         return tuple(self._child(section, (*keys, index)) for index, section in enumerate(sections))
@@ -142,6 +154,20 @@ class _KindBuilder:
             return _TABLES[light.kind], Light(light.kind, size)
         return "nothing", None
 
+    def _color(self, section: NodeSection, content: Content, keys: KeyPath) -> ColorDraw | None:
+        if section.color is None:
+            return None
+        if not isinstance(content, Sprite | Mesh | Light):
+            raise self._document.error(
+                (*keys, "color"), "only a sprite, a mesh or a light has a colour", show_value=False
+            )
+        for channel in ("red", "green", "blue"):
+            if getattr(section, channel) is not None:
+                raise self._document.error(
+                    (*keys, channel), "color sets it already; leave one of the two out", show_value=False
+                )
+        return build_color(section.color, self._document, (*keys, "color"))
+
     def _check_class(self, class_name: str, content: Content, keys: KeyPath) -> None:
         if class_name and not isinstance(content, Sprite | Mesh):
             raise self._document.error((*keys, "class"), "only what is drawn, a sprite or a mesh, has a class")
@@ -159,13 +185,17 @@ class _KindBuilder:
         attribute = getattr(section, row.name)
         low, high = self._range(row, attribute.range, (*keys, "range"))
         mutable = attribute.mutable and section.mutable
+        distribution = build_distribution(
+            attribute, self._document, keys, low, high, circle=row.is_angle and high - low == FULL_TURN
+        )
+        is_choice = mutable and isinstance(distribution, Categorical)
+        mutable = mutable and not is_choice
         if mutable and not high - low < float("inf"):
             raise self._document.error(
                 keys, f"{row.name} is mutable and so needs a finite range, e.g. range: [-1, 1]", show_value=False
             )
         if attribute.step is not None and attribute.step > high - low:
             raise self._document.error((*keys, "step"), f"a step must fit into the range, {high - low:g} wide")
-        circle = row.is_angle and high - low == FULL_TURN
         return AttributeSpec(
             name=row.name,
             attribute=row.wire,
@@ -175,7 +205,8 @@ class _KindBuilder:
             is_angle=row.is_angle,
             mutable=mutable,
             step=attribute.step,
-            distribution=build_distribution(attribute, self._document, keys, low, high, circle=circle),
+            distribution=distribution,
+            is_choice=is_choice,
         )
 
     def _range(self, row: AttributeKind, given: tuple[float, float] | None, keys: KeyPath) -> tuple[float, float]:

@@ -11,11 +11,12 @@ from trainer.data.procedural_set import ProceduralSet
 from trainer.errors import InputError
 from trainer.grammar.build_distribution import check_sum
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.scene_graph import AssetDraw, Mesh
+from trainer.grammar.scene_graph import AssetDraw, ColorDraw, Mesh
 from trainer.grammar.schema import (
     ASSET_SOURCES,
     AssetSection,
     AssetSetSection,
+    ColorSection,
     MaterialSection,
     MeshSection,
     WorldFile,
@@ -94,8 +95,9 @@ def build_mesh(
         if material.texture is not None:
             texture = build_draw(material.texture, document, sets, (*keys, "material", "texture"))
     if mesh.set in _PRIMITIVES:
-        if mesh.weights is not None:
-            raise document.error((*keys, "mesh", "weights"), "a primitive has no items to weigh")
+        if mesh.weights is not None or mesh.mutable:
+            key = "mutable" if mesh.weights is None else "weights"
+            raise document.error((*keys, "mesh", key), "a primitive has no items to weigh")
         return Mesh(_PRIMITIVES[mesh.set], None, texture, roughness)
     return Mesh(None, build_draw(mesh, document, sets, (*keys, "mesh")), texture, roughness)
 
@@ -114,9 +116,27 @@ def build_draw(section: AssetSection, document: Document, sets: Mapping[str, Ass
     if (asset_set.mesh_format(0) is not None) != meshes:
         wanted, found = ("meshes", "images") if meshes else ("images", "meshes")
         raise document.error(keys, f"a set of {wanted} is needed; {section.set} holds {found}")
-    if section.weights is None:
+    if section.weights is None and not section.mutable:
         return AssetDraw(section.set)
     return _weighted(section, asset_set, document, (*keys, "weights"))
+
+
+def build_color(section: ColorSection, document: Document, keys: KeyPath) -> ColorDraw:
+    """Which of several colours.
+
+    Raises:
+        GrammarError: a weight is of no colour, or they do not sum to 1.
+    """
+    names = tuple(section.choices)
+    weights = dict.fromkeys(names, 1 / len(names))
+    if section.weights is not None:
+        weights = {str(name): weight for name, weight in section.weights.items()}
+        for name in weights:
+            if name not in section.choices:
+                raise document.unknown((*keys, "weights"), name, names, "colour")
+    probabilities = check_sum(weights, document, (*keys, "weights"))
+    colors = tuple(section.choices[name] for name in weights)
+    return ColorDraw(tuple(weights), colors, probabilities, section.mutable)
 
 
 def _weighted(section: AssetSection, asset_set: AssetSet, document: Document, keys: KeyPath) -> AssetDraw:
@@ -126,11 +146,16 @@ def _weighted(section: AssetSection, asset_set: AssetSet, document: Document, ke
         group = asset_set.label(index) if by_label else asset_set.item_name(index)
         if group is not None:
             groups.setdefault(str(group), []).append(index)
-    weights = {
-        str(key): weight for key, weight in sorted((section.weights or {}).items(), key=lambda item: str(item[0]))
+    given: Mapping[str | int | float, float] = section.weights or {
+        name: len(indices) / len(asset_set) for name, indices in groups.items()
     }
+    if not groups:
+        raise document.error(keys, "the set's items have neither labels nor names to choose between")
+    weights = {str(key): weight for key, weight in sorted(given.items(), key=lambda item: str(item[0]))}
     for key in weights:
         if key not in groups:
             raise document.unknown(keys, key, groups, "label" if by_label else "item")
     probabilities = check_sum(weights, document, keys)  # type: ignore[arg-type]
-    return AssetDraw(section.set, tuple(tuple(groups[key]) for key in weights), probabilities)
+    return AssetDraw(
+        section.set, tuple(tuple(groups[key]) for key in weights), probabilities, tuple(weights), section.mutable
+    )

@@ -1,6 +1,6 @@
 """A grammar that has been read and checked: what can be sampled."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from metasim.v1 import render_pb2
 
 from trainer.data.asset_sets import AssetLibrary, AssetSet
-from trainer.grammar.sampling import sample_scene
+from trainer.grammar.sampling import sample_scene, with_choices
 from trainer.grammar.scene_graph import AttributeSpec, Children, NodeKind, SceneGraph
 
 
@@ -50,6 +50,10 @@ class Grammar:
             GrammarError: the scene would have more than `max_nodes` nodes.
         """
         return sample_scene(self, rng)
+
+    def with_choices(self, scene: SceneGraph, categories: Sequence[int]) -> SceneGraph:
+        """A scene of the grammar with other categories [len(scene.choices)] of its mutable categorical attributes."""
+        return with_choices(self, scene, categories)
 
     @cached_property
     def specs(self) -> tuple[tuple[str, AttributeSpec], ...]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.grammar.distributions import draw_index
+from trainer.grammar.distributions import Categorical, draw_index
 from trainer.grammar.errors import GrammarError
-from trainer.grammar.scene_graph import AssetDraw, AssetRef, Children, Mesh, Node, NodeKind, SceneGraph, Sprite
+from trainer.grammar.scene_graph import (
+    AssetDraw,
+    AssetRef,
+    Children,
+    ColorDraw,
+    Mesh,
+    Node,
+    NodeKind,
+    SceneGraph,
+    Sprite,
+)
 
 if TYPE_CHECKING:
     from trainer.grammar.grammar import Grammar
@@ -22,13 +34,80 @@ def sample_scene(grammar: Grammar, rng: np.random.Generator) -> SceneGraph:
     """
     sampler = _Sampler(grammar, rng)
     sampler.add_children(grammar.roots, None)
-    return SceneGraph(tuple(sampler.nodes), grammar.kinds, grammar.classes, grammar.background)
+    noise = int(rng.integers(2**63))
+    return SceneGraph(tuple(sampler.nodes), grammar.kinds, grammar.classes, grammar.background, noise)
+
+
+def with_choices(grammar: Grammar, scene: SceneGraph, categories: Sequence[int]) -> SceneGraph:
+    """The scene with other categories of its mutable categorical attributes.
+
+    Within a category, a node's item follows from the scene's noise.
+
+    Args:
+        categories: [len(scene.choices)].
+    """
+    nodes = list(scene.nodes)
+    for place, (item, category) in enumerate(zip(scene.choices, categories, strict=True)):
+        node, name = nodes[item.node], item.spec.name
+        if node.choices[name] != category:
+            kind = grammar.kinds[node.kind]
+            drawn = _Drawer(grammar, np.random.default_rng([scene.noise, place, category])).chosen(kind, name, category)
+            nodes[item.node] = replace(
+                node,
+                choices={**node.choices, name: category},
+                values={**node.values, **drawn.pop("values", {})},
+                **drawn,
+            )
+    changed = replace(scene, nodes=tuple(nodes))
+    changed.__dict__["mutable"], changed.__dict__["choices"] = scene.mutable, scene.choices
+    return changed
+
+
+class _Drawer:
+    """Draws what a node consists of."""
+
+    def __init__(self, grammar: Grammar, rng: np.random.Generator) -> None:
+        self._grammar, self._rng = grammar, rng
+
+    def chosen(self, kind: NodeKind, name: str, category: int) -> dict[str, Any]:
+        """The fields of a node that follow from a category of one of its choices."""
+        content = kind.content
+        if name in ("sprite", "mesh") and isinstance(content, Sprite | Mesh) and content.asset is not None:
+            asset = self.item(content.asset, category)
+            return {"asset": asset, "class_name": self.class_name(kind, asset)}
+        if name == "texture" and isinstance(content, Mesh) and content.texture is not None:
+            return {"texture": self.item(content.texture, category)}
+        if name == "color" and kind.color is not None:
+            return {"values": dict(zip(("red", "green", "blue"), kind.color.colors[category], strict=True))}
+        for spec in kind.specs:
+            if spec.name == name and isinstance(spec.distribution, Categorical):
+                return {"values": {name: spec.distribution.values[category]}}
+        return {}  # The mode: what it means is learned
+
+    def category(self, draw: AssetDraw | ColorDraw) -> int:
+        return draw_index(self._rng, draw.probabilities) if draw.probabilities else 0
+
+    def item(self, draw: AssetDraw, category: int) -> AssetRef:
+        asset_set = self._grammar.asset_sets[draw.set]
+        if draw.groups:
+            group = draw.groups[category]
+            index = group[int(self._rng.integers(len(group)))]
+        else:
+            index = int(self._rng.integers(len(asset_set)))
+        return AssetRef(draw.set, index, asset_set.mesh_format(index))
+
+    def class_name(self, kind: NodeKind, asset: AssetRef | None) -> str:
+        name = kind.class_name
+        if asset is not None and "{label}" in name:
+            name = name.replace("{label}", str(self._grammar.asset_sets[asset.set].label(asset.index)))
+        return name
 
 
 class _Sampler:
     def __init__(self, grammar: Grammar, rng: np.random.Generator) -> None:
         self.nodes: list[Node] = []
         self._grammar, self._rng = grammar, rng
+        self._drawer = _Drawer(grammar, rng)
         self._numbers: dict[str, int] = {}
 
     def add_children(self, entries: tuple[Children, ...], parent: int | None) -> None:
@@ -44,24 +123,34 @@ class _Sampler:
                 "lower the counts of children or raise max_nodes"
             )
         number = self._numbers[kind.name] = self._numbers.get(kind.name, 0) + 1
-        content = kind.content
-        asset = self._draw(content.asset) if isinstance(content, Sprite | Mesh) else None
-        texture = self._draw(content.texture) if isinstance(content, Mesh) else None
+        drawer, content = self._drawer, kind.content
+        asset = texture = None
+        categories: dict[str, int] = {}
+        if isinstance(content, Sprite | Mesh) and content.asset is not None:
+            name = "sprite" if isinstance(content, Sprite) else "mesh"
+            categories[name] = drawer.category(content.asset)
+            asset = drawer.item(content.asset, categories[name])
+        if isinstance(content, Mesh) and content.texture is not None:
+            categories["texture"] = drawer.category(content.texture)
+            texture = drawer.item(content.texture, categories["texture"])
         values = {spec.name: spec.distribution.sample(self._rng) for spec in kind.specs}
-        name = kind.class_name
-        if asset is not None and "{label}" in name:
-            name = name.replace("{label}", str(self._grammar.asset_sets[asset.set].label(asset.index)))
-        self.nodes.append(Node(f"{kind.name}-{number}", kind.name, name, parent, values, asset, texture))
+        if kind.color is not None:
+            categories["color"] = drawer.category(kind.color)
+            values |= drawer.chosen(kind, "color", categories["color"])["values"]
+        for spec in kind.specs:
+            if spec.is_choice and isinstance(spec.distribution, Categorical):
+                categories[spec.name] = spec.distribution.values.index(values[spec.name])
+        self.nodes.append(
+            Node(
+                id=f"{kind.name}-{number}",
+                kind=kind.name,
+                class_name=drawer.class_name(kind, asset),
+                parent=parent,
+                values=values,
+                asset=asset,
+                texture=texture,
+                choices={choice.name: categories.get(choice.name, 0) for choice in kind.choices},
+            )
+        )
         if kind.children:
             self.add_children(kind.children, len(self.nodes) - 1)
-
-    def _draw(self, draw: AssetDraw | None) -> AssetRef | None:
-        if draw is None:
-            return None
-        asset_set = self._grammar.asset_sets[draw.set]
-        if draw.groups:
-            group = draw.groups[draw_index(self._rng, draw.probabilities)]
-            index = group[int(self._rng.integers(len(group)))]
-        else:
-            index = int(self._rng.integers(len(asset_set)))
-        return AssetRef(draw.set, index, asset_set.mesh_format(index))

@@ -13,7 +13,7 @@ from metasim.v1 import scene_pb2 as pb
 from trainer.data.asset_sets import AssetRef
 from trainer.errors import InputError
 from trainer.grammar.attributes import FULL_TURN
-from trainer.grammar.distributions import Distribution, wrap
+from trainer.grammar.distributions import Categorical, Distribution, wrap
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,11 @@ class AttributeSpec:
     high: float
     unit: str
     is_angle: bool
-    mutable: bool
+    mutable: bool  # As a continuous number
     step: float | None  # Of the probe, to each side, in `unit`; None: half a pixel of motion
     distribution: Distribution
+    #: Mutable as a choice among the values of its categorical distribution.
+    is_choice: bool = False
 
     @property
     def wraps(self) -> bool:
@@ -38,12 +40,49 @@ class AttributeSpec:
 
 @dataclass(frozen=True)
 class AssetDraw:
-    """Which item of a set a node takes. Without choices, every item is equally likely."""
+    """Which item of a set a node takes. Without groups, every item is equally likely."""
 
     set: str
     #: Groups of items (by label or by name) and the probability of each; within a group all items are equally likely.
     groups: tuple[tuple[int, ...], ...] = ()
     probabilities: tuple[float, ...] = ()
+    #: What the groups are called.
+    names: tuple[str, ...] = ()
+    mutable: bool = False
+
+
+@dataclass(frozen=True)
+class ColorDraw:
+    """One of several colours."""
+
+    names: tuple[str, ...]
+    #: Red, green and blue of each.
+    colors: tuple[tuple[float, float, float], ...]
+    probabilities: tuple[float, ...]
+    mutable: bool = False
+
+
+#: Components that a learned mixture may have; the grammar's own distribution is the first.
+MODES = 4
+
+
+@dataclass(frozen=True)
+class ChoiceSpec:
+    """A categorical attribute of a kind of node that the learned model may change.
+
+    `sprite`, `mesh` and `texture` are the group of assets that a node's is drawn from, `color` is its colour, and a
+    number's name stands for a number with a categorical distribution. `mode` is not in the grammar: it says which
+    component of a learned mixture the node's numbers belong to.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    #: Of each category in the grammar.
+    probabilities: tuple[float, ...]
+
+
+#: What a kind with mutable numbers has besides.
+MODE = ChoiceSpec("mode", tuple(str(mode) for mode in range(MODES)), (1.0,) + (0.0,) * (MODES - 1))
 
 
 @dataclass(frozen=True)
@@ -97,11 +136,33 @@ class NodeKind:
     #: The attributes that the grammar states, in the order of the wire's numbers. Others have their default.
     specs: tuple[AttributeSpec, ...]
     children: tuple[Children, ...] = ()
+    #: Where red, green and blue are drawn together.
+    color: ColorDraw | None = None
 
     @cached_property
     def mutable_specs(self) -> tuple[AttributeSpec, ...]:
         """The mutable ones among `specs`, in the same order."""
         return tuple(spec for spec in self.specs if spec.mutable)
+
+    @cached_property
+    def choices(self) -> tuple[ChoiceSpec, ...]:
+        """The mutable categorical attributes, in a fixed order; the mode last."""
+        draws: list[tuple[str, AssetDraw | ColorDraw | None]] = []
+        if isinstance(self.content, Sprite):
+            draws.append(("sprite", self.content.asset))
+        elif isinstance(self.content, Mesh):
+            draws += [("mesh", self.content.asset), ("texture", self.content.texture)]
+        draws.append(("color", self.color))
+        found = [
+            ChoiceSpec(name, draw.names, draw.probabilities)
+            for name, draw in draws
+            if draw is not None and draw.mutable
+        ]
+        for spec in self.specs:
+            if spec.is_choice and isinstance(spec.distribution, Categorical):
+                names = tuple(f"{value:g}" for value in spec.distribution.values)
+                found.append(ChoiceSpec(spec.name, names, spec.distribution.probabilities))
+        return (*found, MODE) if self.mutable_specs else tuple(found)
 
 
 @dataclass(frozen=True)
@@ -117,6 +178,16 @@ class Node:
     asset: AssetRef | None = None
     #: Of a mesh whose material has one.
     texture: AssetRef | None = None
+    #: The category of each of the kind's choices, by name.
+    choices: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MutableChoice:
+    """The address of a categorical attribute that may change."""
+
+    node: int
+    spec: ChoiceSpec
 
 
 @dataclass(frozen=True)
@@ -137,6 +208,17 @@ class SceneGraph:
     #: All classes of the grammar, in the order of the class mask; not only those that appear.
     classes: tuple[str, ...] = field(repr=False)
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    #: Seed of whatever is random in a change of the scene: the same scene is always changed alike.
+    noise: int = 0
+
+    @cached_property
+    def choices(self) -> tuple[MutableChoice, ...]:
+        """Every mutable categorical attribute: in the order of the nodes, then of their kind's choices."""
+        return tuple(
+            MutableChoice(index, spec)
+            for index, node in enumerate(self.nodes)
+            for spec in self.kinds[node.kind].choices
+        )
 
     @cached_property
     def mutable(self) -> tuple[MutableAttribute, ...]:
@@ -180,7 +262,8 @@ class SceneGraph:
         for index, numbers in changed.items():
             nodes[index] = replace(nodes[index], values=numbers)
         scene = replace(self, nodes=tuple(nodes))
-        scene.__dict__["mutable"] = self.mutable  # The structure is the same: fill the cache of the property.
+        # The structure is the same: fill the caches of the properties.
+        scene.__dict__["mutable"], scene.__dict__["choices"] = self.mutable, self.choices
         return scene
 
     def to_wire(self, asset_hash: Callable[[AssetRef], str]) -> pb.Scene:

@@ -160,6 +160,7 @@ class AssetSection(Section):
     weights: Weights | None = Field(
         None, description="{label or item name: probability}; default: every item of the set is equally likely"
     )
+    mutable: Flag = Field(False, description="whether the learned model may change the probabilities")
 
 
 class MeshSection(AssetSection):
@@ -173,6 +174,14 @@ class MaterialSection(Section):
 
     texture: AssetSection | None = Field(None, description="set of images, mapped by the mesh's UV coordinates")
     roughness: Probability | None = Field(None, description="0 (mirror) to 1 (matte); default: 0.5")
+
+
+class ColorSection(Section):
+    """One of several colours, drawn anew for each node; sets red, green and blue together."""
+
+    choices: dict[Text, Color] = Field(min_length=1, description="{name: [red, green, blue]}")
+    weights: Weights | None = Field(None, description="{name: probability}; default: all are equally likely")
+    mutable: Flag = Field(False, description="whether the learned model may change the probabilities")
 
 
 class CameraSection(Section):
@@ -218,6 +227,7 @@ class NodeSection(Section):
     sprite: AssetSection | None = Field(None, description="an image on a rectangle; needs width and height")
     mesh: MeshSection | None = Field(None, description="a primitive or an item of a set of meshes")
     material: MaterialSection | None = Field(None, description="the surface of a mesh; default: the mesh's own")
+    color: ColorSection | None = Field(None, description="one of several colours, instead of red, green and blue")
     camera: CameraSection | None = Field(None, description="orthographic or perspective; needs fov")
     light: LightSection | None = Field(None, description="sun, point or area; needs intensity")
     x: AttributeSection | None = Field(None, description="position in the parent's frame")

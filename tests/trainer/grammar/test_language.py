@@ -34,6 +34,7 @@ TABLES = [
     ("### `nodes`", 2, schema.AttributeSection),
     ("### Distributions", 0, schema.DistributionSection),
     ("### `sprite`, `mesh` and `texture`", 0, schema.AssetSection),
+    ("### `color`", 0, schema.ColorSection),
     ("### `material`", 0, schema.MaterialSection),
     ("### `camera`", 0, schema.CameraSection),
     ("### `light`", 0, schema.LightSection),
