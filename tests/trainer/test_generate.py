@@ -1,7 +1,11 @@
 """Datasets from grammars and runs."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,15 @@ from support.grammars import SPRITES, write_sprites
 from support.servers import server
 from support.shifting_run import shifting_run
 
+import trainer.exports.rendered
 import trainer.generate
 from trainer.data.idx import read_idx
 from trainer.errors import InputError, RenderError
+from trainer.exports.writer import JOURNAL
 from trainer.generate import GenerateOptions, generate
 from trainer.grammar import load_grammar
 from trainer.pool import open_pool
+from trainer.progress import Advance, Silent
 from trainer.randomness import Purpose, generator, integer
 
 
@@ -60,6 +67,7 @@ def test_a_dataset_of_a_grammar(tmp_path: Path, endpoint: str) -> None:
         "seed": 3,
         "rendered_by": f"the workers at {endpoint}",
         "labels": {"thing": 5},
+        "resumed_at": 0,
         "seconds": summary["seconds"],
     }
     entries = metadata(tmp_path / "data")
@@ -175,15 +183,67 @@ def test_what_was_written_stays_when_rendering_fails(
 ) -> None:
     world = str(solid_sprites(tmp_path))
     monkeypatch.setattr(trainer.generate, "CHUNK", 1)
-    render = trainer.generate.Renderer.render
+    render = trainer.exports.rendered.Renderer.render
 
     def failing(renderer: Any, scenes: Any, seed: int, outputs: Any) -> Any:
         if seed == integer(0, Purpose.GENERATION) + 2:
             raise RenderError("third", "no worker is left")
         return render(renderer, scenes, seed, outputs)
 
-    monkeypatch.setattr(trainer.generate.Renderer, "render", failing)
+    monkeypatch.setattr(trainer.exports.rendered.Renderer, "render", failing)
     with pytest.raises(RenderError, match="no worker is left"):
         generate(GenerateOptions(world, 4, tmp_path / "data", renderer=endpoint))
     assert not (tmp_path / "data").exists()
     assert len(list((tmp_path / "data.partial" / "images").iterdir())) == 2
+
+
+def test_a_killed_export_that_is_resumed_has_the_same_bytes(
+    tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("whole", "killed"):
+        (tmp_path / folder).mkdir()
+        solid_sprites(tmp_path / folder)
+    options = GenerateOptions("world.yaml", 300, Path("data"), "coco", renderer=endpoint)
+    monkeypatch.chdir(tmp_path / "whole")
+    generate(options)
+    monkeypatch.chdir(tmp_path / "killed")
+    arguments = f"generate world.yaml --count 300 --format coco --out data --renderer {endpoint}".split()
+    command = [sys.executable, "-c", "import sys; from trainer.cli import main; sys.exit(main(sys.argv[1:]))"]
+    running = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    journal = Path("data.partial", JOURNAL)
+    while not journal.is_file() or journal.read_bytes().count(b"\n") < 20:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.005)
+    running.kill()
+    running.communicate()
+    written = journal.read_bytes().count(b"\n") - 1
+    assert 19 <= written < 300
+    assert not Path("data").exists()
+    assert generate(replace(options, resume=True))["resumed_at"] == written
+    whole, resumed = (
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "whole" / "data", tmp_path / "killed" / "data")
+    )
+    assert whole == resumed
+
+
+def test_another_world_is_not_gone_on_with(tmp_path: Path, endpoint: str) -> None:
+    world = solid_sprites(tmp_path)
+    options = GenerateOptions(str(world), 3, tmp_path / "data", "coco", renderer=endpoint)
+    (tmp_path / "data.partial").mkdir()
+    with pytest.raises(InputError, match=r"there is no .*data\.partial to go on with"):
+        generate(replace(options, resume=True))
+    (tmp_path / "data.partial").rmdir()
+
+    class Stopping(Silent):
+        def stage(self, name: str) -> Advance:  # noqa: ARG002
+            def advance(done: int, of: int) -> None:
+                raise KeyboardInterrupt(f"{done} of {of}")
+
+            return advance
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(options, Stopping())
+    world.write_text(world.read_text().replace("[0, 10]", "[0, 11]"))
+    with pytest.raises(InputError, match=r"data\.partial is of another export: its fingerprint is "):
+        generate(replace(options, resume=True))

@@ -22,14 +22,20 @@ def generate(
     format: Annotated[  # noqa: A002
         str,
         typer.Option(
-            metavar="imagefolder|idx|idx-gz",
+            metavar="FORMAT",
             help="imagefolder: PNGs and a metadata.jsonl with labels, boxes and attributes, as Hugging Face reads it. "
-            "idx, idx-gz: grey images and labels as MNIST's, plain or gzipped.",
+            "coco, coco-rle: instances as polygons or run lengths. yolo, yolo-seg: boxes or polygons. kitti: with "
+            "boxes in 3D. bop: poses, depth and masks. webdataset: tar files. idx, idx-gz: grey images and labels as "
+            "MNIST's. imagefolder-masks, webdataset-masks: with masks of classes and instances. See docs/datasets.md.",
         ),
     ] = "imagefolder",
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="The same seed gives the same dataset; others are independent.")
     ] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with an export that was stopped; give the same arguments as it had."),
+    ] = False,
     renderer: options.Renderer = "local",
     engine: options.Engine = None,
     workers: options.Workers = None,
@@ -44,6 +50,7 @@ def generate(
     metasim generate runs/mnist-rot --count 10000 --out datasets/mnist-rot
     metasim generate runs/mnist-rot --count 60000 --format idx-gz --seed 1 --out datasets/turned
     metasim generate my-world.yaml --count 100 --engine raster --out datasets/preview
+    metasim generate my-street.yaml --count 5000 --format kitti --out datasets/street --resume
     """
     from trainer.console import console_progress
 
@@ -65,11 +72,12 @@ def generate(
                     workers=workers,
                     mnist=mnist,
                     pool=PoolSettings(connect_timeout_s=connect_timeout),
+                    resume=resume,
                 ),
                 progress,
             )
     except KeyboardInterrupt:
-        typer.echo(f"metasim: interrupted; what was written so far is in {out}.partial", err=True)
+        typer.echo(f"metasim: interrupted; what was written so far is in {out}.partial, and --resume goes on", err=True)
         raise typer.Exit(130) from None
     if json:
         echo_json(summary)

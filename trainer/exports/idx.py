@@ -7,14 +7,12 @@ import gzip
 import shutil
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image
 
 from trainer.errors import InputError
-from trainer.exports.card import DatasetCard
 from trainer.exports.sample import Sample
-from trainer.exports.writer import DatasetWriter
+from trainer.exports.writer import DatasetWriter, Record
 
 IMAGES = "train-images-idx3-ubyte"
 LABELS = "train-labels-idx1-ubyte"
@@ -34,25 +32,16 @@ class IdxWriter(DatasetWriter):
 
 With `.gz` both are compressed. Names and format are those of MNIST's training part.
 """
+    #: Whether the files end up gzipped, as MNIST is distributed.
+    compress = False
 
-    def __init__(self, folder: Path, card: DatasetCard, *, compress: bool = False) -> None:
-        """Starts an export; `compress` writes .gz files, as MNIST is distributed."""
-        super().__init__(folder, card)
-        self._compress = compress
-        self._size: tuple[int, int] | None = None  # height, width
-        with self._writing():
-            self._images: BinaryIO = (self._partial / IMAGES).open("wb")
-            self._labels_file: BinaryIO = (self._partial / LABELS).open("wb")
-            self._write_headers()
-
-    def _write(self, index: int, sample: Sample) -> None:
+    def _write(self, index: int, sample: Sample) -> Record:
         height, width = sample.image.shape[:2]
-        if self._size is None:
-            self._size = (height, width)
-        if self._size != (height, width):
+        first_height, first_width = self._last["size"] if self._last else (height, width)
+        if (first_height, first_width) != (height, width):
             raise InputError(
                 f"sample {index} is {width}x{height} px; idx holds images of one size, "
-                f"here {self._size[1]}x{self._size[0]}; choose imagefolder"
+                f"here {first_width}x{first_height}; choose imagefolder"
             )
         label = sample.label
         if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label <= _MAX_LABEL:
@@ -60,40 +49,35 @@ With `.gz` both are compressed. Names and format are those of MNIST's training p
                 f"sample {index}: label {label!r} does not fit idx; allowed: whole numbers from 0 to {_MAX_LABEL}; "
                 "choose imagefolder"
             )
-        self._images.write(Image.fromarray(sample.image).convert("L").tobytes())
-        self._labels_file.write(bytes([label]))
+        path = self._path(IMAGES)
+        with path.open("r+b" if index else "wb") as file:
+            file.seek(_IMAGES_HEADER.size + index * height * width)
+            file.write(Image.fromarray(sample.image).convert("L").tobytes())
+        return {"size": [height, width], "label": label}
 
     def _finish(self) -> None:
-        self._write_headers()
-        self._close_files()
-        if self._compress:
+        if self._path(IMAGES).exists():  # Else it is compressed already.
+            with self._path(IMAGES).open("r+b") as file:
+                file.write(_IMAGES_HEADER.pack(0x803, self.count, *self._last["size"]))
+        with self._path(LABELS).open("wb") as file:
+            file.write(_LABELS_HEADER.pack(0x801, self.count))
+            for record in self._records():
+                file.write(bytes([record["label"]]))
+        if self.compress:
             for name in (IMAGES, LABELS):
                 _compress(self._partial / name)
 
-    def abort(self) -> None:
-        """As the base class says; what was written so far gets its proper header."""
-        with self._writing():
-            self._write_headers()
-            self._close_files()
-        super().abort()
 
-    def _write_headers(self) -> None:
-        """Both headers at the start of their files: the count is known at the end only."""
-        height, width = self._size or (0, 0)
-        for file, header in (
-            (self._images, _IMAGES_HEADER.pack(0x803, self.count, height, width)),
-            (self._labels_file, _LABELS_HEADER.pack(0x801, self.count)),
-        ):
-            file.seek(0)
-            file.write(header)
+class IdxGzWriter(IdxWriter):
+    """The same, gzipped."""
 
-    def _close_files(self) -> None:
-        self._images.close()
-        self._labels_file.close()
+    compress = True
 
 
 def _compress(path: Path) -> None:
     """Replaces a file by its .gz, whose bytes depend on the content alone (no name, no time)."""
+    if not path.exists():
+        return
     with (
         path.open("rb") as source,
         path.with_name(path.name + ".gz").open("wb") as target,

@@ -4,67 +4,79 @@ Format: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 """
 
 import json
-from pathlib import Path
-from typing import TextIO
 
 from PIL import Image
 
 from trainer.errors import InputError
-from trainer.exports.card import DatasetCard
-from trainer.exports.sample import Sample
-from trainer.exports.writer import DatasetWriter
+from trainer.exports.sample import Need, Sample
+from trainer.exports.writer import DatasetWriter, Record
 
-_RESERVED = frozenset({"file_name", "label", "objects"})
+_LAYOUT = """
+* `metadata.jsonl`: a JSON object per image. `file_name` is its PNG (RGB), `label` its class where it has one,
+  `objects` its boxes around visible pixels (`bbox`: x, y, width, height in pixels from the left, top corner;
+  `categories`: class names); all other fields describe its scene.
+* `images/`: the PNGs.
+"""
+_READ = """
+`datasets.load_dataset("imagefolder", data_dir=...)` reads it.
+"""
+_MASKS = """* `masks/class/`, `masks/instance/`: PNGs of one channel, named by `class_mask_file_name` and
+  `instance_mask_file_name`, with 16 bits: the number of the class, and a number for each object.
+"""
 
 
 class ImageFolderWriter(DatasetWriter):
-    """`images/0000000.png` ..., masks as `masks/NAME/0000000.png`, everything else in `metadata.jsonl`."""
+    """`images/0000000.png` ..., everything else in `metadata.jsonl`."""
 
-    layout = """
-* `metadata.jsonl`: a JSON object per image. `file_name` is its PNG (RGB), `label` its class where it has one,
-  `objects` its boxes (`bbox`: x, y, width, height in pixels from the left, top corner; `categories`: class names),
-  `NAME_mask_file_name` its masks; all other fields describe its scene.
-* `images/`, `masks/NAME/`: the PNGs. Masks have one channel of 8 or 16 bits.
+    layout = _LAYOUT + _READ
+    needs = Need.BOXES
 
-`datasets.load_dataset("imagefolder", data_dir=...)` reads it.
-"""
-
-    def __init__(self, folder: Path, card: DatasetCard) -> None:
-        super().__init__(folder, card)
-        with self._writing():
-            (self._partial / "images").mkdir()
-            self._metadata: TextIO = (self._partial / "metadata.jsonl").open("w", encoding="utf-8")
-
-    def _write(self, index: int, sample: Sample) -> None:
+    def _write(self, index: int, sample: Sample) -> Record:
         name = f"{index:07d}.png"
         fields: dict[str, object] = {"file_name": f"images/{name}"}
-        if sample.label is not None:
-            fields["label"] = sample.label
-        if sample.boxes:
-            fields["objects"] = {
-                "bbox": [[box.x, box.y, box.width, box.height] for box in sample.boxes],
-                "categories": [box.class_name for box in sample.boxes],
-            }
-        for mask in sample.masks:
-            fields[f"{mask}_mask_file_name"] = f"masks/{mask}/{name}"
-        taken = (_RESERVED | fields.keys()) & sample.metadata.keys()
-        if taken:
-            raise InputError(f"sample {index}: metadata field {min(taken)!r} is a field of the format; rename it")
-        try:
-            line = json.dumps({**fields, **sample.metadata}, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"sample {index}: metadata cannot be written as JSON: {error}") from error
-        for mask, pixels in sample.masks.items():
-            path = self._partial / "masks" / mask / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path)
-        Image.fromarray(sample.image).save(self._partial / "images" / name)
-        self._metadata.write(line + "\n")
+        masks = sample.masks if Need.MASKS in self.needs else {}
+        fields |= {f"{mask}_mask_file_name": f"masks/{mask}/{name}" for mask in masks}
+        record = {**fields, **description(index, sample, taken=frozenset(fields))}
+        for mask, pixels in masks.items():
+            Image.fromarray(pixels).save(self._path("masks", mask, name))
+        Image.fromarray(sample.image).save(self._path("images", name))
+        return record
 
     def _finish(self) -> None:
-        self._metadata.close()
+        with self._path("metadata.jsonl").open("w", encoding="utf-8") as file:
+            for record in self._records():
+                file.write(json.dumps(record) + "\n")
 
-    def abort(self) -> None:
-        """As the base class says; the lines written so far are flushed."""
-        self._metadata.close()
-        super().abort()
+
+class ImageFolderMasksWriter(ImageFolderWriter):
+    """The same with masks as `masks/class/0000000.png` and `masks/instance/0000000.png`."""
+
+    layout = _LAYOUT + _MASKS + _READ
+    needs = Need.BOXES | Need.MASKS
+
+
+def description(index: int, sample: Sample, taken: frozenset[str] = frozenset()) -> dict[str, object]:
+    """Label, boxes and metadata of a sample as JSON.
+
+    Args:
+        taken: names that the format uses itself.
+
+    Raises:
+        InputError: the metadata does not fit into JSON, or has a field of one of these names.
+    """
+    fields: dict[str, object] = {}
+    if sample.label is not None:
+        fields["label"] = sample.label
+    if sample.seen:
+        fields["objects"] = {
+            "bbox": [[box.x, box.y, box.width, box.height] for _, box in sample.seen],
+            "categories": [item.class_name for item, _ in sample.seen],
+        }
+    double = (taken | {"label", "objects"}) & sample.metadata.keys()
+    if double:
+        raise InputError(f"sample {index}: metadata field {min(double)!r} is a field of the format; rename it")
+    try:
+        json.dumps(dict(sample.metadata), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"sample {index}: metadata cannot be written as JSON: {error}") from error
+    return {**fields, **sample.metadata}

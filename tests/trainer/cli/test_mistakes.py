@@ -73,8 +73,22 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
             "runs/none: there is neither a run folder nor a grammar file of this name",
         ),
         (
-            "generate world.yaml --count 1 --out data --format coco",
-            "format 'coco' is unknown; allowed: idx, idx-gz, imagefolder",
+            "generate world.yaml --count 1 --out data --format coca",
+            "format 'coca' is unknown; allowed: bop, coco, coco-rle, idx, idx-gz, imagefolder, imagefolder-masks, "
+            "kitti, webdataset, webdataset-masks, yolo, yolo-seg",
+        ),
+        (
+            "generate world.yaml --count 1 --out data --format kitti",
+            "kitti knows the classes Car, Van, Truck, Pedestrian, Person_sitting, Cyclist, Tram, Misc; "
+            "the scenes' are: thing; rename them, or take coco",
+        ),
+        (
+            "generate world.yaml --count 1 --out data --resume",
+            "there is no data.partial to go on with; leave --resume out to begin",
+        ),
+        (
+            "generate world.yaml --count 1 --out world.yaml/data",
+            "world.yaml is not a folder; choose another place for data",
         ),
         (
             "generate world.yaml --count 1 --out taken",

@@ -1,8 +1,10 @@
 """Exported datasets, read back by readers that know nothing of the writers."""
 
+import errno
 import gzip
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from PIL import Image
 
 from trainer.errors import InputError
-from trainer.exports import FORMATS, DatasetCard, Sample, SampleBox, open_writer
+from trainer.exports import FORMATS, DatasetCard, Instance, Rectangle, Sample, open_writer
+from trainer.exports.geometry import Camera, Cuboid
+from trainer.exports.writer import JOURNAL
 
 CARD = DatasetCard(
     title='Digits "turned"',
@@ -20,17 +24,37 @@ CARD = DatasetCard(
     command="metasim generate runs/mnist-rot --count 3 --seed 7",
     rendering="blender, 6x4 px, 1 sample",
     asset_licences={"digits": "MNIST, CC BY-SA 3.0"},
+    classes=("sign", "car"),
+    models=("sign", "car"),
 )
+CAMERA = Camera(6, 4, focal_px=5.0, perspective=True, rotation=np.eye(3), translation=np.zeros(3))
+CUBOID = Cuboid(np.eye(3), np.array((0.0, 0.0, 4.0)), np.full(3, -0.5), np.full(3, 0.5))
 
 
 def samples(count: int = 3, size: tuple[int, int] = (4, 6)) -> list[Sample]:
+    """Noise with a car that covers the pixels 1 to 3 of the rows 0 and 1, with all that any format needs."""
     rng = np.random.default_rng(5)
+    instances = np.zeros(size, np.uint16)
+    instances[:2, 1:4] = 7
+    car = Instance(
+        node="car-1",
+        class_name="car",
+        number=7,
+        visible=Rectangle(1.0, 0.0, 3.0, 2.0),
+        amodal=Rectangle(1.0, 0.0, 3.0, 2.5),
+        visible_px=6,
+        cuboid=CUBOID,
+        model="car",
+        silhouette=instances == 7,
+    )
     return [
         Sample(
             image=rng.integers(0, 256, (*size, 3), dtype=np.uint8),
             label=index % 2 + 3,
-            boxes=(SampleBox("digit", 1.5, 0.0, 3.0, 2.25),),
-            masks={"instance": rng.integers(0, 60_000, size, dtype=np.uint16)},
+            instances=(car,),
+            camera=CAMERA,
+            masks={"class": np.where(instances == 7, 2, 0).astype(np.uint16), "instance": instances},
+            depth=np.where(instances == 7, 3.5, np.inf).astype(np.float32),
             metadata={"digit_rotation_deg": 90.5, "scene": index},
         )
         for index in range(count)
@@ -57,7 +81,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def test_imagefolder_holds_images_labels_boxes_masks_and_metadata(tmp_path: Path) -> None:
     content = samples()
-    folder = export("imagefolder", tmp_path / "set", content)
+    folder = export("imagefolder-masks", tmp_path / "set", content)
 
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
     assert [row["label"] for row in rows] == [3, 4, 3]
@@ -65,11 +89,15 @@ def test_imagefolder_holds_images_labels_boxes_masks_and_metadata(tmp_path: Path
         with Image.open(folder / row["file_name"]) as image:
             assert image.mode == "RGB"
             assert np.array_equal(image, sample.image)
-        with Image.open(folder / row["instance_mask_file_name"]) as mask:
-            assert np.array_equal(mask, sample.masks["instance"])
-        assert row["objects"] == {"bbox": [[1.5, 0.0, 3.0, 2.25]], "categories": ["digit"]}
+        for name in ("class", "instance"):
+            with Image.open(folder / row[f"{name}_mask_file_name"]) as mask:
+                assert np.array_equal(mask, sample.masks[name])
+        assert row["objects"] == {"bbox": [[1.0, 0.0, 3.0, 2.0]], "categories": ["car"]}
         assert row["digit_rotation_deg"] == 90.5
     assert len(list((folder / "images").iterdir())) == 3
+    plain = export("imagefolder", tmp_path / "plain", content)
+    assert not (plain / "masks").exists()
+    assert "instance_mask_file_name" not in (plain / "metadata.jsonl").read_text()
 
 
 @pytest.mark.parametrize("name", ["idx", "idx-gz"])
@@ -146,13 +174,69 @@ def test_interrupted_export_keeps_its_samples_under_another_name(name: str, tmp_
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not (tmp_path / "set").exists()
-    partial = tmp_path / "set.partial"
-    if name == "imagefolder":
-        assert len((partial / "metadata.jsonl").read_text().splitlines()) == 2
-    else:
-        assert read_idx((partial / "train-images-idx3-ubyte").read_bytes()).shape == (2, 4, 6)
-    with pytest.raises(InputError, match=r"set\.partial is left from an export that did not finish; remove it or"):
+    assert len((tmp_path / "set.partial" / JOURNAL).read_text().splitlines()) == 3
+    with pytest.raises(
+        InputError, match=r"set\.partial is left from an export that did not finish; add --resume to go on with it,"
+    ):
         open_writer(name, tmp_path / "set", CARD)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("torn", [False, True])
+def test_an_export_that_is_gone_on_with_is_the_same(name: str, torn: bool, tmp_path: Path) -> None:
+    def killed() -> None:
+        with open_writer(name, tmp_path / "set", CARD) as writer:
+            for sample in samples(3)[:2]:
+                writer.add(sample)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    journal = tmp_path / "set.partial" / JOURNAL
+    if torn:  # Killed while the second sample's line was written: its files are there, and are written again.
+        journal.write_bytes(journal.read_bytes()[:-4])
+    writer = open_writer(name, tmp_path / "set", CARD, resume=True)
+    assert writer.count == (1 if torn else 2)
+    with writer:
+        for sample in samples(3)[writer.count :]:
+            writer.add(sample)
+    assert tree(tmp_path / "set") == tree(export(name, tmp_path / "whole", samples(3)))
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_an_export_that_could_not_be_finished_can_be(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(DatasetCard, "markdown", full)
+        with pytest.raises(InputError) as error:
+            export(name, tmp_path / "set", samples())
+    assert str(error.value) == (
+        f"{tmp_path}/set: cannot write (the disk is full); 3 samples are in {tmp_path}/set.partial, "
+        "and --resume goes on"
+    )
+    open_writer(name, tmp_path / "set", CARD, resume=True).close()
+    assert tree(tmp_path / "set") == tree(export(name, tmp_path / "whole", samples()))
+
+
+def test_only_the_same_export_is_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no .*/set\.partial to go on with; leave --resume out to begin"):
+        open_writer("coco", tmp_path / "set", CARD, resume=True)
+    writer = open_writer("coco", tmp_path / "set", CARD)
+    writer.add(samples(1)[0])
+    writer.abort()
+    with pytest.raises(
+        InputError, match=r"set\.partial is of another export: its seed is 7, not 8; go on with the same"
+    ):
+        open_writer("coco", tmp_path / "set", replace(CARD, seed=8), resume=True)
+    with pytest.raises(InputError, match=r'another export: its format is "CocoWriter", not "YoloWriter"'):
+        open_writer("yolo", tmp_path / "set", CARD, resume=True)
+    (tmp_path / "set.partial" / JOURNAL).write_text("nonsense\n")
+    with pytest.raises(InputError, match=r'another export: its format is null, not "CocoWriter"'):
+        open_writer("coco", tmp_path / "set", CARD, resume=True)
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
@@ -163,13 +247,13 @@ def test_empty_dataset_is_refused_and_leaves_nothing(name: str, tmp_path: Path) 
 
 
 def test_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^format 'coca' is unknown; allowed: idx, idx-gz, imagefolder$"):
+    with pytest.raises(InputError, match=r"^format 'coca' is unknown; allowed: bop, coco, .*yolo-seg$"):
         open_writer("coca", tmp_path / "set", CARD)
 
 
 def test_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"file/set: cannot write \((File exists|Not a directory)\)"):
+    with pytest.raises(InputError, match=r"file is not a folder; choose another place for set$"):
         open_writer("idx", tmp_path / "file" / "set", CARD)
 
 

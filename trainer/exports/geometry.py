@@ -1,0 +1,195 @@
+"""Where a camera stands and what it sees of boxes in 3D.
+
+The camera's frame here is that of computer vision: x to the right, y down, z forward, in metres. Pixels: x to the
+right, y down, (0, 0) is the top left corner of the top left pixel, whose centre is (0.5, 0.5).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from metasim.transforms import world_matrices
+from metasim.v1 import render_pb2, scene_pb2
+
+#: What a camera sees starts here where the scene does not say.
+_NEAR_M = 0.1
+#: From a camera's own frame (x right, y up, looking along -z) to that of computer vision.
+_TO_VISION = np.diag((1.0, -1.0, -1.0))
+#: [8, 3]: whether corner i of a box lies at the upper end of axis k.
+_UPPER = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)], dtype=bool)
+#: [12, 2]: the pairs of corners that an edge joins.
+_EDGES = np.array([(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1])
+#: What counts as in front of something, as a fraction of its depth: single precision is not exact.
+_IN_FRONT = 1e-4
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera with square pixels.
+
+    Attributes:
+        focal_px: pixels per unit of x / z, or, of an orthographic camera, per metre.
+        rotation: [3, 3] from the world's frame to the camera's.
+        translation: [3] the world's origin in the camera's frame, m.
+    """
+
+    width_px: int
+    height_px: int
+    focal_px: float
+    perspective: bool
+    rotation: np.ndarray
+    translation: np.ndarray
+    near_m: float = _NEAR_M
+
+    @property
+    def center_px(self) -> tuple[float, float]:
+        """Where the axis meets the image: in its middle."""
+        return self.width_px / 2, self.height_px / 2
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels [n, 2] of points [n, 3] of the camera's frame, which must lie in front of a perspective camera."""
+        scale = self.focal_px / points[:, 2:] if self.perspective else self.focal_px
+        return points[:, :2] * scale + self.center_px
+
+    def rays(self, left: int, top: int, right: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+        """Origins and directions [h, w, 3] of what the centres of those pixels see; directions have z = 1."""
+        u, v = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
+        aside = np.stack(((u - self.center_px[0]) / self.focal_px, (v - self.center_px[1]) / self.focal_px), axis=2)
+        ahead, nothing = np.ones(u.shape), np.zeros(u.shape)
+        if self.perspective:
+            return np.zeros((*u.shape, 3)), np.dstack((aside, ahead))
+        return np.dstack((aside, nothing)), np.dstack((nothing, nothing, ahead))
+
+
+@dataclass(frozen=True)
+class Cuboid:
+    """A box in 3D, in the camera's frame.
+
+    Attributes:
+        rotation: [3, 3] from the object's own frame to the camera's; orthonormal.
+        translation: [3] the object's own origin in the camera's frame, m.
+        low, high: [3] its corners in the object's own frame, m: scales are part of them.
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def size(self) -> np.ndarray:
+        """[3] along the object's x, y and z, m."""
+        return self.high - self.low
+
+    @property
+    def center(self) -> np.ndarray:
+        """[3] its middle in the camera's frame, m."""
+        return self.rotation @ (self.low + self.high) / 2 + self.translation
+
+    def corners(self) -> np.ndarray:
+        """[8, 3] in the camera's frame, m; corner i lies at the upper end of the object's axis k if bit k of i is 1."""
+        return np.where(_UPPER, self.high, self.low) @ self.rotation.T + self.translation
+
+    def projected(self, camera: Camera) -> tuple[float, float, float, float] | None:
+        """(left, top, right, bottom) in pixels around it, also outside of the image; None if all of it is behind."""
+        corners = self.corners()
+        front = corners[:, 2] >= camera.near_m
+        first, second = (corners[_EDGES[:, end]] for end in (0, 1))
+        cut = front[_EDGES[:, 0]] != front[_EDGES[:, 1]]
+        a, b = first[cut], second[cut]
+        part = (camera.near_m - a[:, 2:]) / (b[:, 2:] - a[:, 2:])
+        seen = np.concatenate((corners[front], a + part * (b - a)))
+        if not len(seen):
+            return None
+        pixels = camera.project(seen)
+        (left, top), (right, bottom) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
+        return left, top, right, bottom
+
+    def truncation(self, camera: Camera) -> float:
+        """How much of it lies outside of the image, 0 to 1: the share of the area of its projection's bounding box."""
+        box = self.projected(camera)
+        if box is None:
+            return 1.0
+        left, top, right, bottom = box
+        area = (right - left) * (bottom - top)
+        width = min(right, camera.width_px) - max(left, 0)
+        height = min(bottom, camera.height_px) - max(top, 0)
+        return 1 - max(width, 0) * max(height, 0) / area if area > 0 else 0.0
+
+    def occlusion(self, camera: Camera, depth: np.ndarray) -> float:
+        """How much of it other things hide, 0 to 1: the share of its pixels with something in front of the box.
+
+        A pixel is one of the box's if the ray through the pixel's centre meets the box. What the box encloses does not
+        hide it, nor what stands behind the place where the ray enters.
+
+        Args:
+            depth: [height, width] m, +inf where nothing is.
+        """
+        box = self.projected(camera)
+        if box is None:
+            return 1.0
+        left, top = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
+        right, bottom = min(math.ceil(box[2]), camera.width_px), min(math.ceil(box[3]), camera.height_px)
+        if left >= right or top >= bottom:
+            return 1.0
+        entry = self._entry(camera, left, top, right, bottom)
+        met = np.isfinite(entry)
+        if not met.any():
+            return 0.0
+        hidden = met & (depth[top:bottom, left:right] < entry * (1 - _IN_FRONT))
+        return float(np.count_nonzero(hidden) / np.count_nonzero(met))
+
+    def _entry(self, camera: Camera, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+        """[h, w] depth at which the rays of those pixels enter the box; +inf where they miss it."""
+        origins, directions = camera.rays(left, top, right, bottom)
+        start = (origins - self.translation) @ self.rotation
+        way = directions @ self.rotation
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = np.stack(((self.low - start) / way, (self.high - start) / way))
+        # Along an axis that a ray does not move on, it is inside all the way or not at all.
+        parallel = way == 0
+        inside = parallel & (start >= self.low) & (start <= self.high)
+        lower = np.where(parallel, np.where(inside, -np.inf, np.inf), ends.min(axis=0))
+        upper = np.where(parallel, np.where(inside, np.inf, -np.inf), ends.max(axis=0))
+        near, far = lower.max(axis=2), upper.min(axis=2)
+        # A flat box is entered and left at once, give or take a rounding.
+        met = (near <= far + _IN_FRONT * np.abs(far)) & (far > 0)
+        return np.where(met, np.maximum(near, 0), np.inf)
+
+
+def camera_of(scene: scene_pb2.Scene, settings: render_pb2.RenderSettings) -> Camera:
+    """The camera of a scene, rendered with those settings."""
+    node = next(node for node in scene.nodes if node.HasField("camera"))
+    world = world_matrices(scene)[node.id]
+    rotation = _TO_VISION @ (world[:3, :3] / np.linalg.norm(world[:3, 0])).T
+    camera = node.camera
+    perspective = camera.HasField("perspective")
+    if perspective:
+        focal = settings.height_px / 2 / math.tan(math.radians(camera.perspective.vertical_fov_deg) / 2)
+    else:
+        focal = settings.height_px / camera.orthographic.height_m
+    return Camera(
+        width_px=settings.width_px,
+        height_px=settings.height_px,
+        focal_px=focal,
+        perspective=perspective,
+        rotation=rotation,
+        translation=-rotation @ world[:3, 3],
+        near_m=camera.near_m if camera.HasField("near_m") else _NEAR_M,
+    )
+
+
+def cuboid_of(extent: render_pb2.Extent, world: np.ndarray, camera: Camera) -> Cuboid:
+    """The box around an object.
+
+    Args:
+        extent: in its node's frame.
+        world: [4, 4] of its node, see `metasim.transforms.world_matrices`.
+    """
+    scale = float(np.linalg.norm(world[:3, 0]))
+    return Cuboid(
+        rotation=camera.rotation @ world[:3, :3] / scale,
+        translation=camera.rotation @ world[:3, 3] + camera.translation,
+        low=scale * np.array((extent.low_x_m, extent.low_y_m, extent.low_z_m)),
+        high=scale * np.array((extent.high_x_m, extent.high_y_m, extent.high_z_m)),
+    )
