@@ -1,0 +1,257 @@
+"""The paper's detector (section 4.3): Mask R-CNN with a ResNet-50-FPN, by torchvision. For machines with a GPU.
+
+He et al. 2017 (arXiv 1703.06870); Lin et al. 2017 (arXiv 1612.03144). Needs the extra `vision`. Takes weights that were
+trained on ImageNet where torch's cache holds them, or a file names them; nothing is downloaded.
+"""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from metasim.v1 import render_pb2 as pb
+from torch import Tensor, nn
+
+from trainer.data.kitti_labels import KittiObject
+from trainer.errors import InputError
+from trainer.grammar import SceneGraph
+from trainer.rendering import Frame
+from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.detection import (
+    MOST_OCCLUDED,
+    DetectionSettings,
+    ImageLabels,
+    check_classes,
+    detection_scores,
+    scene_objects,
+)
+
+#: Where torchvision publishes ResNet-50's weights; its cache keeps them under the last part of this name.
+WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+_MIN_BOX_PX = 1.0
+
+
+@dataclass(frozen=True)
+class MaskedLabels:
+    """The objects of an image and the pixels of each."""
+
+    objects: ImageLabels
+    #: bool [K, H, W], in the order of the objects.
+    masks: np.ndarray
+
+
+@dataclass(frozen=True)
+class MaskRcnnSettings:
+    """How Mask R-CNN is trained. The defaults are for some thousands of images."""
+
+    class_name: str = "Car"
+    epochs: int = 8
+    batch_size: int = 4
+    #: Of SGD with momentum 0.9; divided by 10 after three quarters of the epochs.
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-4
+    #: Images are shown at this height, and at most so wide.
+    height_px: int = 375
+    max_width_px: int = 1333
+    #: Weights of ResNet-50 trained on ImageNet; None: torch's cache, and without any there the network starts anew.
+    weights: Path | None = None
+    iou: float = 0.5
+    #: None: a GPU where there is one.
+    device: str | None = None
+
+
+class MaskRcnn:
+    """`trainer.tasks.TaskNetwork`. Labels without masks (`ImageLabels`) train everything but the masks."""
+
+    name = "detection with Mask R-CNN"
+    outputs = (pb.OUTPUT_BOXES, pb.OUTPUT_DEPTH, pb.OUTPUT_INSTANCE_MASK)
+    train_images = 2_000
+
+    def __init__(self, settings: MaskRcnnSettings = MaskRcnnSettings()) -> None:
+        """
+        Raises:
+            InputError: torchvision is missing.
+        """
+        _torchvision()
+        self.settings = settings
+        self._device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    def label(self, scene: SceneGraph, frame: Frame) -> MaskedLabels:
+        """The objects that can be seen, with their visible pixels.
+
+        Raises:
+            InputError: the camera is not a perspective one.
+        """
+        objects = scene_objects(scene, frame)
+        places = {node.id: place + 1 for place, node in enumerate(scene.nodes)}
+        mask = frame.layers[pb.OUTPUT_INSTANCE_MASK]
+        masks = [mask == places[node] for node in objects]
+        return MaskedLabels(
+            tuple(objects.values()), np.stack(masks) if masks else np.zeros((0, *mask.shape), dtype=bool)
+        )
+
+    def train(
+        self,
+        images: np.ndarray,
+        labels: Sequence[MaskedLabels | ImageLabels],
+        seed: int,
+        progress: Progress | None = None,
+    ) -> nn.Module:
+        """Trains from scratch, or from the weights. torchvision draws from torch's global generator, which is set by
+        the seed meanwhile and left as it was.
+
+        Raises:
+            InputError: no images, more or fewer labels, no object of the class in any image, or weights of another
+                network.
+        """
+        settings = self.settings
+        if not len(images) or len(images) != len(labels):
+            raise InputError(
+                f"{len(labels)} labels for {len(images)} images; each image needs one, and there must be any"
+            )
+        targets = [self._target(label) for label in labels]
+        if not any(len(target["boxes"]) for target in targets):
+            raise InputError(f"none of the {len(images)} images shows a {settings.class_name} that can be learned")
+        masked = all("masks" in target for target in targets)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = self._network(masked).to(self._device).train()
+            generator = torch.Generator().manual_seed(seed)
+            parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            optimizer = torch.optim.SGD(
+                parameters, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay
+            )
+            schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, settings.epochs * 3 // 4))
+            for epoch in range(settings.epochs):
+                for batch in torch.randperm(len(images), generator=generator).split(settings.batch_size):
+                    places = batch.tolist()
+                    x = [_to_float(images[place]).to(self._device) for place in places]
+                    wanted = [
+                        {name: part.to(self._device) for name, part in targets[place].items()} for place in places
+                    ]
+                    loss = sum(model(x, wanted).values())
+                    optimizer.zero_grad()
+                    loss.backward()
+                    nn.utils.clip_grad_norm_(parameters, 10.0)
+                    optimizer.step()
+                schedule.step()
+                if progress:
+                    progress(epoch + 1, settings.epochs)
+        return model.eval()
+
+    def score(self, model: nn.Module, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]) -> Scores:
+        """As `trainer.tasks.detection.CarDetection.score`."""
+        settings = DetectionSettings(class_name=self.settings.class_name, iou=self.settings.iou)
+        return detection_scores(
+            self.detect(model, images), [_objects(label) for label in labels], images.shape[1], settings
+        )
+
+    def detect(self, model: nn.Module, images: np.ndarray) -> list[ImageLabels]:
+        """What is found in each of the images uint8 [N, H, W, 3], with scores."""
+        found = []
+        with torch.inference_mode():
+            for image in images:
+                (answer,) = model([_to_float(image).to(self._device)])
+                found.append(
+                    tuple(
+                        KittiObject(self.settings.class_name, -1, -1, -10, (left, top, right, bottom), score=score)
+                        for (left, top, right, bottom), score in zip(
+                            answer["boxes"].tolist(), answer["scores"].tolist(), strict=True
+                        )
+                    )
+                )
+        return found
+
+    def _target(self, label: MaskedLabels | ImageLabels) -> dict[str, Tensor]:
+        """As torchvision wants it: boxes [K, 4], labels [K], masks uint8 [K, H, W] where there are any."""
+        objects = _objects(label)
+        kept = [
+            place
+            for place, item in enumerate(objects)
+            if item.type == self.settings.class_name
+            and item.occluded <= MOST_OCCLUDED
+            and min(item.box[2] - item.box[0], item.box[3] - item.box[1]) >= _MIN_BOX_PX
+        ]
+        target = {
+            "boxes": torch.tensor([objects[place].box for place in kept], dtype=torch.float32).reshape(-1, 4),
+            "labels": torch.ones(len(kept), dtype=torch.int64),
+        }
+        if isinstance(label, MaskedLabels):
+            target["masks"] = torch.from_numpy(label.masks[kept].astype(np.uint8))
+        return target
+
+    def _network(self, masked: bool) -> nn.Module:
+        detection = _torchvision().models.detection
+        weights = _find_weights(self.settings.weights)
+        backbone = detection.backbone_utils.resnet_fpn_backbone(
+            backbone_name="resnet50",
+            weights=None,
+            norm_layer=nn.BatchNorm2d if weights is None else _torchvision().ops.FrozenBatchNorm2d,
+            trainable_layers=5 if weights is None else 3,
+        )
+        if weights is not None:
+            _load(backbone.body, weights)
+        network = detection.MaskRCNN(
+            backbone, num_classes=2, min_size=self.settings.height_px, max_size=self.settings.max_width_px
+        )
+        if not masked:
+            network.roi_heads.mask_roi_pool = network.roi_heads.mask_head = network.roi_heads.mask_predictor = None
+        return network
+
+
+def open_network(classes: Sequence[str], budget: Budget) -> MaskRcnn:
+    """Mask R-CNN for cars.
+
+    Raises:
+        InputError: none of the classes is a car, or torchvision is missing.
+    """
+    check_classes(classes)
+    return MaskRcnn(MaskRcnnSettings(epochs=8 if budget == "full" else 1))
+
+
+def _objects(label: MaskedLabels | ImageLabels) -> ImageLabels:
+    return label.objects if isinstance(label, MaskedLabels) else label
+
+
+def _to_float(image: np.ndarray) -> Tensor:
+    """Float [3, H, W] in [0, 1] of uint8 [H, W, 3]."""
+    return torch.from_numpy(image).permute(2, 0, 1).float() / 255
+
+
+def _torchvision() -> Any:
+    try:
+        import torchvision
+        import torchvision.models.detection
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that was built for another torch
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"Mask R-CNN needs torchvision ({reason}); install the extra `vision`, or choose task: detection"
+        ) from error
+    return torchvision
+
+
+def _find_weights(path: Path | None) -> Path | None:
+    """The file of the weights: `path`, or what torch's cache holds; None: there is none.
+
+    Raises:
+        InputError: `path` is no file.
+    """
+    if path is not None and not path.is_file():
+        raise InputError(f"ResNet-50 weights: there is no file {path}; fetch {WEIGHTS_URL} to that place")
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_URL.rpartition("/")[2]
+    return path or (cached if cached.is_file() else None)
+
+
+def _load(body: nn.Module, file: Path) -> None:
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        wanted = body.state_dict()
+        body.load_state_dict({name: state[name] for name in wanted})
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{file} does not hold the weights of torchvision's ResNet-50 ({reason}); fetch {WEIGHTS_URL} again"
+        ) from error
