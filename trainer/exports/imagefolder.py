@@ -11,6 +11,9 @@ from trainer.errors import InputError
 from trainer.exports.sample import Need, Sample
 from trainer.exports.writer import DatasetWriter, Record
 
+#: The names of the classes in the order of the class masks' numbers, from 1.
+CLASSES = "classes.json"
+
 _LAYOUT = """
 * `metadata.jsonl`: a JSON object per image. `file_name` is its PNG (RGB), `label` its class where it has one,
   `objects` its boxes around visible pixels (`bbox`: x, y, width, height in pixels from the left, top corner;
@@ -22,6 +25,7 @@ _READ = """
 """
 _MASKS = """* `masks/class/`, `masks/instance/`: PNGs of one channel, named by `class_mask_file_name` and
   `instance_mask_file_name`, with 16 bits: the number of the class, and a number for each object.
+* `classes.json`: the names of the classes in the order of their numbers, from 1.
 """
 
 
@@ -53,6 +57,10 @@ class ImageFolderMasksWriter(ImageFolderWriter):
 
     layout = _LAYOUT + _MASKS + _READ
     needs = Need.BOXES | Need.MASKS
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._path(CLASSES).write_text(json.dumps(self.card.classes) + "\n", encoding="utf-8")
 
 
 def description(index: int, sample: Sample, taken: frozenset[str] = frozenset()) -> dict[str, object]:

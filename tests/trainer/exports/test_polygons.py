@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
@@ -19,6 +19,7 @@ def drawn(rings: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return coco_masks.decode(coco_masks.merge(parts)).astype(bool)
 
 
+@settings(deadline=None)
 @given(arrays(bool, _SHAPES))
 def test_any_mask_comes_back_whole(mask: np.ndarray) -> None:
     rings = mask_polygons(mask)
@@ -54,6 +55,7 @@ def test_holes_and_parts_in_large_masks_whatever_draws_them() -> None:
     np.testing.assert_array_equal(drawn([joined(rings)], mask.shape), mask)
 
 
+@settings(deadline=None)
 @given(arrays(bool, _SHAPES))
 def test_run_lengths_are_those_that_coco_reads(mask: np.ndarray) -> None:
     runs = {"size": list(mask.shape), "counts": run_lengths(mask)}

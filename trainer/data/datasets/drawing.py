@@ -1,0 +1,62 @@
+"""Polygons and run lengths as masks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def polygons_mask(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
+    """bool [height, width]: the pixels whose centres lie in any of the rings [n, 2] px, by the even-odd rule each."""
+    mask = np.zeros((height, width), bool)
+    for ring in rings:
+        mask |= _ring_mask(np.asarray(ring, np.float64), height, width)
+    return mask
+
+
+def _ring_mask(ring: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A row's pixel is inside if an odd number of edges cross the row's centre line to its left."""
+    flips = np.zeros((height, width + 1), np.int64)
+    starts, ends = ring, np.roll(ring, -1, axis=0)
+    for (x0, y0), (x1, y1) in zip(starts, ends, strict=True):
+        if y0 == y1:
+            continue
+        low, high = min(y0, y1), max(y0, y1)
+        # Rows whose centre lies in [low, high): an edge's lower end is its own, its upper end the next one's.
+        first, last = max(int(np.ceil(low - 0.5)), 0), min(int(np.ceil(high - 0.5)), height)
+        rows = np.arange(first, last)
+        x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+        columns = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
+        np.add.at(flips, (rows, columns), 1)
+    return (np.cumsum(flips, axis=1)[:, :width] % 2).astype(bool)
+
+
+def runs_mask(counts: Sequence[int], height: int, width: int) -> np.ndarray:
+    """bool [height, width] of run lengths, column by column, beginning with one of False.
+
+    Raises:
+        ValueError: they do not cover the image.
+    """
+    lengths = np.asarray(counts, np.int64)
+    if lengths.sum() != height * width or (lengths < 0).any():
+        raise ValueError(f"run lengths cover {lengths.sum()} pixels of {height * width}")
+    pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return pixels.reshape((height, width), order="F")
+
+
+def unpacked_runs(text: str) -> list[int]:
+    """Run lengths from COCO's text: groups of five bits, every length after the third as a difference to the last but
+    one (pycocotools, maskApi.c, rleFrString).
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    return counts
