@@ -5,6 +5,7 @@ A grammar names a family as `procedural: NAME` in its asset sets. The module of 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 
 from metasim.v1 import scene_pb2 as pb
@@ -24,5 +25,26 @@ class Family:
     mesh_format: "pb.MeshFormat.ValueType | None" = None
 
 
+def _in(module: str, name: str) -> Callable[[], Family]:
+    """Opens the family that a module calls `name`."""
+
+    def open_family() -> Family:
+        family: Family = getattr(import_module(module), name)
+        return family
+
+    return open_family
+
+
 #: What opens a family, by its name in grammars.
-FAMILIES: Mapping[str, Callable[[], Family]] = MappingProxyType({})
+FAMILIES: Mapping[str, Callable[[], Family]] = MappingProxyType(
+    {
+        "aerial-cars": _in("trainer.procedural.aerial", "CARS"),
+        "aerial-trees": _in("trainer.procedural.aerial", "TREES"),
+        "aerial-houses": _in("trainer.procedural.aerial", "HOUSES"),
+        "aerial-grasses": _in("trainer.procedural.aerial", "GRASSES"),
+        "aerial-roads": _in("trainer.procedural.aerial", "ROADS"),
+        "household": _in("trainer.procedural.household", "HOUSEHOLD"),
+        "household-tables": _in("trainer.procedural.household_surfaces", "TABLES"),
+        "household-walls": _in("trainer.procedural.household_surfaces", "WALLS"),
+    }
+)

@@ -84,7 +84,9 @@ class TaskNetwork(Protocol[Label, Model]):
 
 
 #: The module of each task, by the task's name in experiment files; its `open_network(classes, budget)` is called.
-TASKS: Mapping[str, str] = MappingProxyType({"classification": "trainer.tasks.classifier"})
+TASKS: Mapping[str, str] = MappingProxyType(
+    {"classification": "trainer.tasks.classifier", "segmentation": "trainer.tasks.segmentation"}
+)
 
 
 def open_task(experiment: "Experiment", budget: Budget = "full") -> TaskNetwork[Any, Any]:

@@ -13,6 +13,7 @@ from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.schedule import one_cycle
 
 #: Weights of red, green and blue in grey (ITU-R 601-2), the same as in exported idx files.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -230,13 +231,6 @@ def _span(varies: Tensor) -> slice:
     where = varies.nonzero().flatten().tolist() or [0, size - 1]
     start = max(0, min(where[0] - _MARGIN_PX, size - _MIN_PX))
     return slice(start, min(size, max(where[-1] + 1 + _MARGIN_PX, start + _MIN_PX)))
-
-
-def one_cycle(progress: float, warmup: float = 0.2) -> float:
-    """Factor of the learning rate at `progress` in [0, 1] of the training: linear up to 1, then a half cosine to 0."""
-    if progress < warmup:
-        return progress / warmup
-    return 0.5 + 0.5 * math.cos(math.pi * (progress - warmup) / (1 - warmup))
 
 
 def strained(images: Tensor, strain: float, shift_px: float, generator: torch.Generator) -> Tensor:

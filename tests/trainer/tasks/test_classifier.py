@@ -17,10 +17,10 @@ from trainer.tasks.classifier import (
     DigitClassifier,
     DigitNet,
     grey,
-    one_cycle,
     strained,
     varying_window,
 )
+from trainer.tasks.schedule import one_cycle
 
 QUICK = DigitClassifier(ClassifierSettings(epochs=2, batch_size=50))
 

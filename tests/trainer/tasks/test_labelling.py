@@ -79,5 +79,5 @@ def test_classification_is_the_default_and_other_tasks_are_named(tmp_path: Path)
     assert network.settings.classes == 2
     names = get_args(schema.WorldFile.model_fields["task"].annotation)
     assert sorted(names) == sorted(TASKS)
-    with pytest.raises(GrammarError, match=r"world.yaml:17: task is 'sleeping'; it must be 'classification'"):
+    with pytest.raises(GrammarError, match=r"world.yaml:17: task is 'sleeping'; it must be 'classification' or '"):
         load_experiment(write_sprites(tmp_path, TWO + "task: sleeping\n"))

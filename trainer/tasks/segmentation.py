@@ -1,0 +1,207 @@
+"""Semantic segmentation by a small U-Net (paper section 4.2; Ronneberger et al., 2015), scored by per-class IoU."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from metasim.v1 import render_pb2 as pb
+from torch import Tensor, nn
+
+from trainer.errors import InputError
+from trainer.grammar import SceneGraph
+from trainer.rendering import Frame
+from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.schedule import one_cycle
+
+_CHUNK = 256  # Images segmented at a time
+_MIN_PX = 8
+#: Name of the mean of the classes' IoU, the primary score.
+MEAN = "mean IoU"
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How the U-Net is built and trained."""
+
+    #: Names of the classes; label i + 1 is classes[i], 0 is everything else.
+    classes: tuple[str, ...]
+    #: Filters of the first convolution; the deeper ones have two and four times as many.
+    filters: int = 16
+    epochs: int = 12
+    batch_size: int = 16
+    #: Peak of the one-cycle schedule.
+    learning_rate: float = 5e-3
+    #: AdamW's decoupled weight decay.
+    weight_decay: float = 1e-2
+    device: str = "cpu"
+
+
+class UNet(nn.Module):
+    """Seven 3 x 3 convolutions: three on the way down, one at the bottom, three on the way up.
+
+    Each step down halves the image by max pooling; each step up doubles it and puts what was there on the way down
+    beside it. All but the last are followed by batch normalisation. The weights come from `generator`.
+    """
+
+    def __init__(self, outputs: int, filters: int, generator: torch.Generator) -> None:
+        super().__init__()
+        a, b, c = filters, 2 * filters, 4 * filters
+        channels = ((3, a), (a, b), (b, c), (c, c), (c + c, b), (b + b, a), (a + a, outputs))
+        # Without storage, so that nothing is drawn from the global generator.
+        with torch.device("meta"):
+            convolutions = [nn.Conv2d(i, o, 3, padding=1) for i, o in channels]
+        norms = [nn.BatchNorm2d(o) for _, o in channels[:-1]]
+        self.convolutions, self.norms = nn.ModuleList(convolutions), nn.ModuleList(norms)
+        self.to_empty(device="cpu")
+        for norm in norms:
+            norm.reset_parameters()
+        for layer in convolutions:
+            # He et al. 2015 (arXiv 1502.01852): keeps the variance through rectified layers.
+            bound = math.sqrt(6 / layer.weight[0].numel())
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, outputs, H, W] of float images [N, 3, H, W] in [0, 1]."""
+        x, passed = images - 0.5, []
+        for step in range(3):
+            x = self._layer(step, x)
+            passed.append(x)
+            x = F.max_pool2d(x, 2)
+        x = self._layer(3, x)
+        for step in range(4, 7):
+            beside = passed.pop()
+            x = torch.cat([F.interpolate(x, size=beside.shape[-2:]), beside], dim=1)
+            x = self._layer(step, x) if step < 6 else self.convolutions[6](x)
+        return x
+
+    def _layer(self, step: int, x: Tensor) -> Tensor:
+        return F.relu(self.norms[step](self.convolutions[step](x)))
+
+
+class Segmenter:
+    """The task network of aerial views: `trainer.tasks.TaskNetwork` whose labels are class masks uint8 [H, W]."""
+
+    name = "segmentation"
+    outputs = (pb.OUTPUT_CLASS_MASK,)
+
+    def __init__(self, settings: SegmentationSettings, train_images: int = 2_000) -> None:
+        self.settings, self.train_images = settings, train_images
+
+    def label(self, scene: SceneGraph, frame: Frame) -> np.ndarray:
+        """The class of each pixel, uint8 [H, W]: index in the grammar's classes + 1; 0: none."""
+        del scene
+        return frame.layers[pb.OUTPUT_CLASS_MASK].astype(np.uint8)
+
+    def train(
+        self,
+        images: np.ndarray,
+        labels: Sequence[np.ndarray] | np.ndarray,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> UNet:
+        """Trains from scratch. Uses no global generator; one thread count, one result.
+
+        Args:
+            images: uint8 [N, H, W, 3].
+            labels: N masks [H, W] of whole numbers, from 0 to the number of classes.
+            seed: of the weights and of the order of the images.
+            progress: called as progress(epochs done, epochs in all).
+
+        Raises:
+            InputError: no images, another form of images, or a label that is not one of the classes.
+        """
+        settings = self.settings
+        x, y = self._checked(images, labels)
+        generator = torch.Generator().manual_seed(seed)
+        model = UNet(len(settings.classes) + 1, settings.filters, generator)
+        model = model.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batch_size = min(settings.batch_size, len(x))
+        steps = settings.epochs * (len(x) // batch_size)
+        optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
+        for epoch in range(settings.epochs):
+            order = torch.randperm(len(x), generator=generator)
+            for start in range(0, len(x) - batch_size + 1, batch_size):
+                batch = order[start : start + batch_size]
+                logits = model(_to_float(x[batch]).to(settings.device))
+                loss = F.cross_entropy(logits, y[batch].to(settings.device, torch.int64))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            if progress:
+                progress(epoch + 1, settings.epochs)
+        return model.eval()
+
+    def score(self, model: UNet, images: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray) -> Scores:
+        """The IoU of each class over all pixels of all images, and their mean; the background does not count.
+
+        Raises:
+            InputError: no images, another form of images, or a label that is not one of the classes.
+        """
+        _, y = self._checked(images, labels)
+        classes = self.settings.classes
+        found = per_class_iou(self.predict(model, images), y.numpy(), len(classes))
+        values = {**dict(zip(classes, found.tolist(), strict=True)), MEAN: float(found.mean())}
+        return Scores(MEAN, values)
+
+    def predict(self, model: UNet, images: np.ndarray) -> np.ndarray:
+        """The most likely class of each pixel, uint8 [N, H, W]."""
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(images), _CHUNK):
+                pixels = _to_float(torch.from_numpy(images[start : start + _CHUNK])).to(self.settings.device)
+                found.append(model(pixels).argmax(dim=1).to(torch.uint8).cpu())
+        return torch.cat(found).numpy()
+
+    def _checked(self, images: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray) -> tuple[Tensor, Tensor]:
+        """Images uint8 [N, H, W, 3] and masks uint8 [N, H, W]."""
+        shape = images.shape
+        if images.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
+            raise InputError(f"images are {images.dtype} {shape}; segmentation needs uint8 [N, H, W, 3]")
+        if not len(images) or min(shape[1:3]) < _MIN_PX:
+            raise InputError(
+                f"{len(images)} images of {shape[2]}x{shape[1]} px; at least 1 of {_MIN_PX}x{_MIN_PX} is needed"
+            )
+        if len(labels) != len(images):
+            raise InputError(f"there are {len(images)} images and {len(labels)} masks; they must be as many")
+        most = len(self.settings.classes)
+        masks = np.empty(shape[:3], dtype=np.uint8)
+        for index, label in enumerate(labels):
+            if label.shape != shape[1:3] or not np.issubdtype(label.dtype, np.integer):
+                raise InputError(f"mask {index} is {label.dtype} {label.shape}; whole numbers {shape[1:3]} are needed")
+            if label.min() < 0 or label.max() > most:
+                worst = label.max() if label.max() > most else label.min()
+                raise InputError(f"mask {index} holds {worst}, which is no class; allowed: 0 to {most}")
+            masks[index] = label
+        return torch.from_numpy(images), torch.from_numpy(masks)
+
+
+def open_network(classes: Sequence[str], budget: Budget) -> Segmenter:
+    """The U-Net for an experiment's classes."""
+    if budget == "quick":
+        return Segmenter(SegmentationSettings(tuple(classes), filters=8, epochs=2), train_images=400)
+    return Segmenter(SegmentationSettings(tuple(classes)))
+
+
+def per_class_iou(found: np.ndarray, true: np.ndarray, classes: int) -> np.ndarray:
+    """Intersection over union of each class, float64 [classes], over all pixels together.
+
+    Args:
+        found, true: whole numbers of one shape; class i is i + 1, and 0 is none. A class that is in neither has IoU 1.
+    """
+    both = np.bincount((true.astype(np.int64) * (classes + 1) + found).ravel(), minlength=(classes + 1) ** 2)
+    confusion = both.reshape(classes + 1, classes + 1)
+    right = np.diag(confusion)[1:]
+    union = (confusion.sum(axis=0) + confusion.sum(axis=1))[1:] - right
+    iou: np.ndarray = np.where(union > 0, right / np.maximum(union, 1), 1.0)
+    return iou
+
+
+def _to_float(images: Tensor) -> Tensor:
+    """Float [N, 3, H, W] in [0, 1], channels last in memory, of uint8 [N, H, W, 3]."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
