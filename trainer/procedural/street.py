@@ -15,6 +15,7 @@ from trainer.procedural.shape import Shape
 from trainer.procedural.street_cars import BODIES, PAINTS, VANS, car, pickup, truck
 from trainer.procedural.street_houses import DOORS, ROOFS, WALLS, House, house
 from trainer.procedural.street_people import HAIRS, SKINS, TOPS, TROUSERS, Person, person
+from trainer.procedural.street_roads import BENDS, PROFILES, road
 from trainer.procedural.street_signs import SIGNS, lamp, sign
 from trainer.procedural.street_trees import KINDS, hedge, tree
 
@@ -82,6 +83,7 @@ def _tree(index: int) -> Parts:
     return hedge(rng) if _TREES[index] == "hedge" else tree(_TREES[index], rng)
 
 
+_ROADS = tuple((profile, bend) for profile in PROFILES for bend in BENDS)
 _CARS = tuple(label for label in (*BODIES, "pickup") for _ in PAINTS)
 _VANS = tuple(label for label in VANS for _ in _VAN_PAINTS)
 _PEOPLE = ("walking",) * 18 + ("standing",) * 10
@@ -98,3 +100,8 @@ HOUSES = _family(_HOUSES, _house)
 TREES = _family(_TREES, _tree)
 TRAFFIC_SIGNS = _family(SIGNS, lambda index: sign(SIGNS[index]))
 LAMPS = _family(("lamp",) * len(_LAMPS), lambda index: lamp(*_LAMPS[index]))
+#: Each profile in each bend: "street-straight", "street-left" ...
+ROADS = _family(
+    [f"{profile}-{bend}" for profile, bend in _ROADS],
+    lambda index: road(PROFILES[_ROADS[index][0]], BENDS[_ROADS[index][1]]),
+)

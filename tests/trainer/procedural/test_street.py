@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from trainer.procedural import street
+from trainer.procedural.street_roads import BENDS, KERB_M, PROFILES, place_on_arc, road
 
 
 def triangles_and_corners(data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
@@ -71,3 +72,40 @@ def test_labels_are_kinds_of_cars():
     assert labels == {"hatchback", "sedan", "estate", "suv", "minivan", "pickup"}
     # Every body comes in every paint.
     assert len({street.CARS.make(index) for index in range(street.CARS.count)}) == street.CARS.count
+
+
+@pytest.mark.parametrize("curvature", [0.0, 1 / 90, -1 / 250])
+def test_arcs(curvature):
+    s, y = np.array([0.0, 0.0, 10.0, 10.0]), np.array([0.0, 3.0, 0.0, 3.0])
+    places = place_on_arc(s, y, curvature)
+    np.testing.assert_allclose(places[:2], [[0, 0], [0, 3]], atol=1e-12)
+    # The left edge stays 3 m from the middle, at a right angle to the way.
+    heading = 10 * curvature
+    np.testing.assert_allclose(places[3] - places[2], [-3 * np.sin(heading), 3 * np.cos(heading)], atol=1e-9)
+    # The middle is 10 m long: half of it is a chord of the arc.
+    chord = 10.0 if curvature == 0 else 2 / abs(curvature) * np.sin(10 * abs(curvature) / 2)
+    assert np.linalg.norm(places[2] - places[0]) == pytest.approx(chord)
+
+
+def test_roads_have_a_profile_and_a_bend():
+    labels = [street.ROADS.label(index) for index in range(street.ROADS.count)]
+    assert labels[:2] == ["residential-straight", "residential-left"]
+    assert len(set(labels)) == len(PROFILES) * len(BENDS) == 20
+    for index in range(0, len(labels), 3):
+        count, low, high = triangles_and_corners(street.ROADS.make(index))
+        assert count < 2500
+        assert low[2] == pytest.approx(0)
+        # Pavements lie a kerb higher than the road; rural roads have none.
+        assert high[2] == pytest.approx(0.006 if labels[index].startswith("rural") else KERB_M)
+        assert low[0] < -15
+        assert high[0] > 80
+
+
+def test_normals_of_roads_point_upwards():
+    for profile in PROFILES.values():
+        for curvature in BENDS.values():
+            for shape, _ in road(profile, curvature):
+                corners = shape.points[shape.triangles]
+                facing = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+                assert (facing[:, 2] >= 0).all()
+                assert (np.einsum("ij,ij->i", facing, shape.normals[shape.triangles[:, 0]]) > 0).all()
