@@ -46,5 +46,14 @@ FAMILIES: Mapping[str, Callable[[], Family]] = MappingProxyType(
         "household": _in("trainer.procedural.household", "HOUSEHOLD"),
         "household-tables": _in("trainer.procedural.household_surfaces", "TABLES"),
         "household-walls": _in("trainer.procedural.household_surfaces", "WALLS"),
+        "street-cars": _in("trainer.procedural.street", "CARS"),
+        "street-vans": _in("trainer.procedural.street", "VANS_AND_TRANSPORTERS"),
+        "street-trucks": _in("trainer.procedural.street", "TRUCKS"),
+        "street-people": _in("trainer.procedural.street", "PEOPLE"),
+        "street-houses": _in("trainer.procedural.street", "HOUSES"),
+        "street-trees": _in("trainer.procedural.street", "TREES"),
+        "street-signs": _in("trainer.procedural.street", "TRAFFIC_SIGNS"),
+        "street-lamps": _in("trainer.procedural.street", "LAMPS"),
+        "street-roads": _in("trainer.procedural.street", "ROADS"),
     }
 )

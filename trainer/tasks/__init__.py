@@ -85,7 +85,12 @@ class TaskNetwork(Protocol[Label, Model]):
 
 #: The module of each task, by the task's name in experiment files; its `open_network(classes, budget)` is called.
 TASKS: Mapping[str, str] = MappingProxyType(
-    {"classification": "trainer.tasks.classifier", "segmentation": "trainer.tasks.segmentation"}
+    {
+        "classification": "trainer.tasks.classifier",
+        "segmentation": "trainer.tasks.segmentation",
+        "detection": "trainer.tasks.detection",
+        "detection-mask-rcnn": "trainer.tasks.mask_rcnn",
+    }
 )
 
 
