@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
+from support.bop import bop_folder, plate, two_colours
 from support.glb import embedded
 from support.reference import Placed, blend, to_display
 from support.scenes import (
@@ -26,6 +27,7 @@ from support.scenes import (
 
 from render_server.engines import Engine
 from render_server.errors import InvalidTask
+from trainer.data.bop_models import BopModels
 
 pytestmark = pytest.mark.blender
 
@@ -336,6 +338,20 @@ def test_an_obj_shows_its_vertex_colours_and_no_other_files(blender: Engine, ass
     picture = image(blender.render(lit(scene_of(node, sun(3), ortho=4, z_m=5), 16, 16), assets))
     assert picture[8, 8, 1] > 0.8
     assert picture[8, 8, 0] < 0.5
+
+
+@pytest.mark.parametrize("look", ["colours", "texture"])
+def test_a_bop_model_shows_its_colours(blender: Engine, assets: Assets, tmp_path: Path, look: str) -> None:
+    data = plate(texture="skin.png") if look == "texture" else plate(((255, 0, 0), (0, 0, 255)))
+    folder = bop_folder(tmp_path / "models", {1: data})
+    two_colours(folder / "skin.png")
+    models = BopModels("things", folder, standing=True)
+    wall = model(models.data(0), scene_pb2.MESH_FORMAT_GLB, assets)
+    scene = scene_of(wall, ortho=0.06, y_m=-1, z_m=0.03, roll_deg=90)
+    scene.background.CopyFrom(scene_pb2.Color(red=0.5, green=0.5, blue=0.5))
+    shown = image(blender.render(lit(scene, 10, 6, samples=4), assets))
+    left, right = shown[3, 2], shown[3, 7]
+    assert (left[0] > 0.6, left[2] < 0.4, right[2] > 0.6, right[0] < 0.4) == (True,) * 4
 
 
 def test_a_glb_with_embedded_textures_stands_upright(blender: Engine, assets: Assets) -> None:

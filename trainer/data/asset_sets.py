@@ -14,6 +14,7 @@ from PIL import Image
 
 from trainer.data.glb import embed_images
 from trainer.data.idx import idx_shape, read_idx
+from trainer.data.symmetries import Symmetry
 from trainer.errors import InputError
 
 Label = int | str | None
@@ -33,6 +34,9 @@ class AssetRef:
 
 class AssetSet(ABC):
     """Items 0 .. len - 1, each a file's bytes with, maybe, a label."""
+
+    #: Of the items, or where they come from; None: not stated.
+    licence: str | None = None
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -58,6 +62,11 @@ class AssetSet(ABC):
         """The format of a mesh; None for images."""
         del index
         return None
+
+    def symmetries(self, index: int) -> tuple[Symmetry, ...]:
+        """Turns that leave a model's look as it is, as far as they are known."""
+        del index
+        return ()
 
     @property
     @abstractmethod
@@ -221,6 +230,9 @@ class Fold(AssetSet):
 
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         return self._whole.mesh_format(self._indices[index])
+
+    def symmetries(self, index: int) -> tuple[Symmetry, ...]:
+        return self._whole.symmetries(self._indices[index])
 
     @property
     def labels(self) -> tuple[int | str, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from metasim.v1 import scene_pb2 as pb
 
 from trainer.data.asset_sets import AssetSet, Fold, FolderSet, idx_set
+from trainer.data.bop_models import BopModels
 from trainer.data.mnist import mnist_set
 from trainer.data.procedural_set import ProceduralSet
 from trainer.errors import InputError
@@ -23,6 +24,9 @@ from trainer.grammar.schema import (
 )
 from trainer.procedural import FAMILIES
 from trainer.settings import Settings
+
+#: Of the sets that are always the same.
+_LICENCES = {"mnist": "MNIST, by Y. LeCun, C. Cortes and C. Burges", "procedural": "made by Meta-Sim, MIT licence"}
 
 _PRIMITIVES = {"cube": pb.PRIMITIVE_CUBE, "plane": pb.PRIMITIVE_PLANE, "sphere": pb.PRIMITIVE_SPHERE}
 
@@ -57,6 +61,7 @@ def open_sets(
             if i >= len(asset_set):
                 raise document.error((*keys, "fold"), f"the set has {len(asset_set)} items; this fold has none of them")
             asset_set = Fold(asset_set, i, n)
+        asset_set.licence = section.licence or (_LICENCES.get(source) if note is None else note)
         sets[name] = asset_set
     return sets, tuple(notes)
 
@@ -74,6 +79,8 @@ def _open(
         return FolderSet.of_images(name, folder / section.images), None
     if section.meshes is not None:
         return FolderSet.of_meshes(name, folder / section.meshes), None
+    if section.bop is not None:
+        return BopModels(name, folder / section.bop, standing=section.standing), None
     return ProceduralSet(name, FAMILIES[str(section.procedural)]()), None
 
 
@@ -128,15 +135,15 @@ def build_color(section: ColorSection, document: Document, keys: KeyPath) -> Col
         GrammarError: a weight is of no colour, or they do not sum to 1.
     """
     names = tuple(section.choices)
-    weights = dict.fromkeys(names, 1 / len(names))
+    weights: dict[object, float] = dict.fromkeys(names, 1 / len(names))
     if section.weights is not None:
         weights = {str(name): weight for name, weight in section.weights.items()}
         for name in weights:
             if name not in section.choices:
                 raise document.unknown((*keys, "weights"), name, names, "colour")
     probabilities = check_sum(weights, document, (*keys, "weights"))
-    colors = tuple(section.choices[name] for name in weights)
-    return ColorDraw(tuple(weights), colors, probabilities, section.mutable)
+    colors = tuple(section.choices[str(name)] for name in weights)
+    return ColorDraw(tuple(str(name) for name in weights), colors, probabilities, section.mutable)
 
 
 def _weighted(section: AssetSection, asset_set: AssetSet, document: Document, keys: KeyPath) -> AssetDraw:

@@ -18,13 +18,14 @@ from trainer.grammar.distributions import (
 from trainer.grammar.experiment import Experiment
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.scene_graph import AssetDraw, AttributeSpec, Camera, Children, Content, Light, Mesh, Sprite
+from trainer.grammar.symmetry import ambiguities
 
 _MOST_SHOWN = 6
 _PRIMITIVES = {1: "cube", 2: "plane", 3: "sphere"}
 
 
 def check_text(experiment: Experiment) -> str:
-    """One line: the file is right, and how much is in it; then the notes, a line each."""
+    """One line: the file is right, and how much is in it; then what cannot be seen and the notes, a line each."""
     grammar = experiment.grammar
     mutable = sum(spec.mutable for _, spec in grammar.specs)
     items = ", ".join(f"{len(asset_set)} {name}" for name, asset_set in grammar.asset_sets.items())
@@ -33,9 +34,9 @@ def check_text(experiment: Experiment) -> str:
         _counted(mutable, "mutable attribute"),
         _counted(len(grammar.classes), "class", "classes"),
         *([f"assets: {items}"] if items else []),
-        "with a target" if experiment.target else "without a target",
+        "with a target" if experiment.target or experiment.photos else "without a target",
     ]
-    return "\n".join((f"{experiment.path} is right: {'; '.join(parts)}", *experiment.notes))
+    return "\n".join((f"{experiment.path} is right: {'; '.join(parts)}", *_remarks(experiment)))
 
 
 def show_text(experiment: Experiment) -> str:
@@ -44,7 +45,12 @@ def show_text(experiment: Experiment) -> str:
     lines = [f"{experiment.name} ({grammar.render.width_px} x {grammar.render.height_px} pixels)", "", "scene"]
     lines += _tree(grammar, grammar.roots, "")
     lines += ["", *_table(_rows(experiment))]
-    return "\n".join((*lines, *(("", *experiment.notes) if experiment.notes else ())))
+    remarks = _remarks(experiment)
+    return "\n".join((*lines, *(("", *remarks) if remarks else ())))
+
+
+def _remarks(experiment: Experiment) -> tuple[str, ...]:
+    return (*(ambiguity.text for ambiguity in ambiguities(experiment.grammar)), *experiment.notes)
 
 
 def distribution_text(distribution: Distribution) -> str:

@@ -9,7 +9,7 @@ from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.schema import DISTRIBUTIONS, NodeSection, WorldFile
 
 _ATTRIBUTES = frozenset(name for table in ATTRIBUTES.values() for name in table)
-_PATHS = ("idx", "labels", "images", "meshes")
+_PATHS = ("idx", "labels", "images", "meshes", "bop")
 
 
 def apply_overrides(document: Document, overrides: Mapping[str, object], base: Path) -> Document:
@@ -97,6 +97,10 @@ def _anchored(value: object, keys: KeyPath, base: Path) -> object:
     if keys[0] == "assets" and len(keys) == 2 and isinstance(value, dict):
         return {key: _anchor(path, base) if key in _PATHS else path for key, path in value.items()}
     if keys[0] == "assets" and len(keys) == 3 and keys[2] in _PATHS:
+        return _anchor(value, base)
+    if keys == ("target",) and isinstance(value, dict):
+        return {key: _anchor(path, base) if key == "images" else path for key, path in value.items()}
+    if keys == ("target", "images"):
         return _anchor(value, base)
     return value
 

@@ -46,7 +46,7 @@ DISTRIBUTIONS = (
 )
 
 #: The keys of an asset set that say where its items come from.
-ASSET_SOURCES = ("mnist", "idx", "images", "meshes", "procedural")
+ASSET_SOURCES = ("mnist", "idx", "images", "meshes", "bop", "procedural")
 
 
 class Section(BaseModel):
@@ -250,7 +250,7 @@ class NodeSection(Section):
 
 
 class AssetSetSection(Section):
-    """Named assets: exactly one of mnist, idx, images, meshes and procedural. Paths are relative to the file."""
+    """Named assets: exactly one of mnist, idx, images, meshes, bop, procedural. Paths are relative to the file."""
 
     mnist: Literal["train", "test"] | None = Field(None, description="MNIST's training or test part")
     idx: Text | None = Field(None, description="idx file of images, plain or gzipped; grey becomes opacity")
@@ -259,10 +259,13 @@ class AssetSetSection(Section):
     meshes: Text | None = Field(
         None, description="folder of PLY, OBJ or GLB files; sub-folders, if any, are the labels"
     )
+    bop: Text | None = Field(None, description="folder of BOP models: PLY files in millimetres with models_info.json")
+    standing: Flag = Field(False, description="with `bop`: models stand on their origin, the middle of their base")
     procedural: Text | None = Field(None, description="name of a family of images or meshes that the project makes")
     fold: tuple[Whole, Count] | None = Field(
         None, description="[i, n]: only the items i, i + n, i + 2n ...; splits a set into n disjoint parts"
     )
+    licence: Text | None = Field(None, description="of the items, or where they come from; for cards of datasets")
 
     @model_validator(mode="after")
     def _one_source(self) -> "AssetSetSection":
@@ -276,6 +279,8 @@ class AssetSetSection(Section):
             raise PydanticCustomError(
                 "source", "labels are given without idx; they belong to an idx file", {"bare": True}
             )
+        if self.standing and self.bop is None:
+            raise PydanticCustomError("source", "standing belongs to a folder of BOP models, bop", {"bare": True})
         return self
 
 
@@ -295,13 +300,30 @@ class RenderSection(Section):
 
 
 class TargetSection(Section):
-    """A synthetic target: the grammar with some of its distributions replaced."""
+    """A synthetic target, the grammar with some of its distributions replaced; or real images."""
 
-    count: Count = Field(2000, description="scenes in the target set")
+    images: Text | None = Field(
+        None, description="folder of real images, or a dataset of one of the layouts, instead of a synthetic target"
+    )
+    layout: Literal["images", "coco", "kitti", "yolo", "bop", "idx"] | None = Field(
+        None, description="with `images`: how the dataset is laid out; default: what its files say"
+    )
+    count: Count = Field(2000, description="scenes in the target set, or images that are taken at most")
     overrides: dict[Text, Any] = Field({}, description="{`kind.attribute` or any path of the file: what stands there}")
     evaluation: dict[Text, Any] = Field(
         {}, description="further overrides for the scenes that evaluation tests on, such as other digits"
     )
+
+    @model_validator(mode="after")
+    def _one_sort(self) -> "TargetSection":
+        given = [name for name in ("overrides", "evaluation") if getattr(self, name)]
+        if self.images is not None and given:
+            raise PydanticCustomError(
+                "source", f"{given[0]} belongs to a synthetic target, and images are given; keep one", {"bare": True}
+            )
+        if self.images is None and self.layout is not None:
+            raise PydanticCustomError("source", "layout is given without images, which it is of", {"bare": True})
+        return self
 
 
 class WorldFile(Section):

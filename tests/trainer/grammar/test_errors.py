@@ -200,7 +200,8 @@ FAULTS = [
     (
         "images: shapes",
         "images: shapes, idx: shapes",
-        "4: assets.shapes: idx and images are given; exactly one is needed of: mnist, idx, images, meshes, procedural",
+        "4: assets.shapes: idx and images are given; exactly one is needed of: "
+        "mnist, idx, images, meshes, bop, procedural",
     ),
     (
         "images: shapes",
