@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.distances import wasserstein
 from trainer.errors import InputError
 from trainer.grammar import Grammar, SceneGraph
 from trainer.learning.learner import transformed
@@ -23,12 +24,15 @@ from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.run import Json
+from trainer.statistics import attribute_statistics
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 
 #: Which data set a random stream is for.
 _PRIOR, _LEARNED, _TEST = 1, 2, 3
 _CHUNK = 512  # Scenes that are changed at a time
+#: Scenes whose attributes are compared with the target's.
+_COMPARED = 2_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         progress.note(note)
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
+    test = experiment.target.evaluation
     torch.set_num_threads(loaded.settings.threads)
     network = open_task(experiment)
     train_images = options.train_images or network.train_images
@@ -84,7 +89,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
                 lambda done: advance(done, count),
             )
 
-        test_images, test_labels = data("the test images", experiment.target.evaluation, options.test_images, _TEST)
+        test_images, test_labels = data("the test images", test, options.test_images, _TEST)
         for name, purpose, transformer in (("prior", _PRIOR, None), ("learned", _LEARNED, loaded.transformer)):
             images, labels = data(f"{name} data", experiment.grammar, train_images, purpose, transformer)
             model = network.train(
@@ -101,6 +106,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         "metric": scores["prior"].primary,
         **{name: score.value for name, score in scores.items()},
         "scores": {name: dict(score.values) for name, score in scores.items()},
+        "distances": attribute_distances(experiment.grammar, test, loaded.transformer, seed),
         "train_images": train_images,
         "test_images": options.test_images,
         "seconds": time.monotonic() - began_s,
@@ -116,3 +122,27 @@ def scenes_of(
     for first in range(0, count, _CHUNK):
         scenes = [grammar.sample(rng) for _ in range(min(_CHUNK, count - first))]
         yield from scenes if transformer is None else transformed(transformer, scenes)
+
+
+def attribute_distances(grammar: Grammar, target: Grammar, transformer: DistributionTransformer, seed: int) -> Json:
+    """How far the prior's and the learned attributes are from the target's, with the unit, by "kind.name".
+
+    These are Wasserstein-1 distances, on the circle for angles. Attributes are those of the parent's frame: the yaw of
+    a car on a road is relative to the road.
+    """
+    values = {}
+    for of, world, purpose, changed in (
+        ("prior", grammar, _PRIOR, None),
+        ("learned", grammar, _LEARNED, transformer),
+        ("target", target, _TEST, None),
+    ):
+        scenes = list(scenes_of(world, _COMPARED, generator(seed, Purpose.EVALUATION, purpose), changed))
+        values[of] = {f"{item.kind}.{item.name}": item for item in attribute_statistics(transformer.encoding, scenes)}
+    distances: Json = {}
+    for name, item in values["target"].items():
+        period = 360.0 if item.is_angle else None
+        distances[name] = {
+            of: wasserstein(np.array(values[of][name].values), np.array(item.values), period)
+            for of in ("prior", "learned")
+        } | {"unit": item.unit}
+    return distances

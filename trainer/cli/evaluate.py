@@ -30,7 +30,8 @@ def evaluate(
     """Measure what the learned data is worth: the paper's tables 1 and 2.
 
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
-    target images that training has never seen. The scores also go into RUN/summary.json and into the report.
+    target images that training has never seen. Also says how far the attributes of both are from the target's, on
+    average (Wasserstein distance). All of it also goes into RUN/summary.json, the scores into the report.
 
     \b
     [bold]Examples[/bold]
@@ -73,4 +74,8 @@ def _table(scores: dict[str, Any]) -> str:
     rows = [[f"  trained on {scores['train_images']:,} images of the", *names]]
     for words, key in (("prior", "prior"), ("learned model", "learned")):
         rows.append([f"    {words}", *(f"{scores['scores'][key][name]:.1%}" for name in names)])
-    return f"{head}\n{aligned(rows)}"
+    far = [["  distance from the target's", "prior", "learned", "smaller by"]]
+    for name, item in scores["distances"].items():
+        smaller = f"{1 - item['learned'] / item['prior']:.0%}" if item["prior"] else "-"
+        far.append([f"    {name} ({item['unit']})", f"{item['prior']:.2f}", f"{item['learned']:.2f}", smaller])
+    return "\n".join([head, aligned(rows), "", aligned(far)])
