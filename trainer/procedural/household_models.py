@@ -16,7 +16,7 @@ _SEGMENTS = 40
 
 def cereal_box() -> Parts:
     """A box of oats, 12 x 5.5 x 17 cm, with another print on each side."""
-    size = 96, 128
+    size = 48, 64
     front = Canvas(*size, "#d8262c")
     front.ellipse(0.5, 0.68, 0.84, 0.46, "#ffd23f")
     front.ellipse(0.5, 0.64, 0.6, 0.26, "#fff6dd")
@@ -40,7 +40,7 @@ def cereal_box() -> Parts:
 
 def mug() -> Parts:
     """A mug, 8.6 cm wide and 9.5 cm high, its handle to +x; a heart in front, a star behind, rings at the left."""
-    outside = Canvas(512, 128, "#2a9fb8")
+    outside = Canvas(160, 56, "#2a9fb8")
     # u runs from the back (0) by the left (0.25), the front (0.5) and the right, with the handle, to the back.
     outside.rectangle(0.19, 0.0, 0.31, 1.0, "#fff6dd")
     outside.rectangle(0.225, 0.0, 0.275, 1.0, "#e4572e")
@@ -67,7 +67,7 @@ def mug() -> Parts:
 
 def bottle() -> Parts:
     """A flat bottle of washing-up liquid, 8.6 x 5.6 x 21 cm; labels in front and behind, the spout to +x."""
-    print_ = Canvas(512, 256, "#3fae49")
+    print_ = Canvas(144, 88, "#3fae49")
     print_.rectangle(0.31, 0.34, 0.69, 0.92, "#fff9e6")
     print_.ellipse(0.5, 0.72, 0.17, 0.32, "#f7c600")
     print_.text(0.5, 0.45, "LEMON", 0.13, "#1d6b2a")
@@ -122,7 +122,7 @@ def drill() -> Parts:
     housing = [(-0.062, 0.112), (0.052, 0.112), (0.052, 0.158), (0.04, 0.166), (-0.05, 0.166), (-0.066, 0.15)]
     grip = [(-0.05, 0.034), (-0.012, 0.034), (0.0, 0.075), (0.008, 0.114), (-0.046, 0.114)]
     trigger = [(0.003, 0.078), (0.017, 0.084), (0.02, 0.11), (0.0, 0.114)]
-    badges = [Canvas(128, 64, "#0e8f8a"), Canvas(128, 64, "#0e8f8a")]
+    badges = [Canvas(56, 24, "#0e8f8a"), Canvas(56, 24, "#0e8f8a")]
     badges[0].rectangle(0.1, 0.24, 0.82, 0.76, "#ffe14d")
     badges[0].text(0.46, 0.5, "20V", 0.36, "#1c1c1c")
     badges[1].rectangle(0.1, 0.24, 0.82, 0.76, "#f4f4f4")

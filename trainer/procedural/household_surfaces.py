@@ -10,7 +10,8 @@ from PIL import Image
 
 from trainer.procedural import Family
 
-_SIZE_PX = 256
+#: Coarse on purpose: between texels colours run into each other, and edges that do are sampled with little noise.
+_SIZE_PX = 128
 
 
 def _wood(seed: int, light: str, dark: str, planks: int) -> np.ndarray:
@@ -19,7 +20,7 @@ def _wood(seed: int, light: str, dark: str, planks: int) -> np.ndarray:
     shade = np.repeat(rng.uniform(0.25, 0.75, planks), -(-_SIZE_PX // planks))[:_SIZE_PX, None]
     grain = _noise(rng, rows=64, columns=6) * 0.5 + _noise(rng, rows=20, columns=3) * 0.5
     mixed = np.clip(shade + 0.45 * (grain - 0.5), 0, 1)
-    joints = np.arange(_SIZE_PX) % -(-_SIZE_PX // planks) < 2
+    joints = np.arange(_SIZE_PX) % -(-_SIZE_PX // planks) < 1
     mixed[joints] = 1.0
     return _between(light, dark, mixed)
 
@@ -46,7 +47,7 @@ def _paint(seed: int, light: str, dark: str) -> np.ndarray:
     return _between(light, dark, _noise(np.random.default_rng(seed), rows=4, columns=4))
 
 
-#: Pictures uint8 [256, 256, 3] by label.
+#: Pictures uint8 [128, 128, 3] by label.
 TABLE_PICTURES: Mapping[str, Callable[[], np.ndarray]] = MappingProxyType(
     {
         "oak": lambda: _wood(1, "#d9b27c", "#a9793f", 5),

@@ -1,4 +1,4 @@
-"""Prints on the project's own household things. Bold shapes in few colours: they must survive at 20 pixels."""
+"""Prints on the project's own household things. Bold shapes in few colours, which must survive at 20 pixels."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from trainer.procedural.solids import Cell
 
 #: Prints are drawn so many times larger, which smooths their edges.
-_OVERSAMPLED = 4
+_OVERSAMPLED = 8
 
 Draw = Callable[["Canvas"], None]
 

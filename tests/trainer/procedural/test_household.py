@@ -39,6 +39,6 @@ def test_the_family_says_what_is_what() -> None:
 @pytest.mark.parametrize("surfaces", [TABLES, WALLS], ids=["tables", "walls"])
 def test_surfaces_are_pictures_that_differ(surfaces: Family) -> None:
     pictures = [np.asarray(Image.open(io.BytesIO(surfaces.make(index)))) for index in range(surfaces.count)]
-    assert {picture.shape for picture in pictures} == {(256, 256, 3)}
+    assert {picture.shape for picture in pictures} == {(128, 128, 3)}
     assert len({picture.mean().round() for picture in pictures}) == surfaces.count
     assert surfaces.make(0) == surfaces.make(0)
