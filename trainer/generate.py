@@ -113,7 +113,7 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
         command=shlex.join(command),
         rendering=f"{rendered_by}, {render.width_px} x {render.height_px} pixels, samples per pixel: {render.samples}",
         asset_licences={
-            name: f"{len(items):,} items; the licence of whoever made them"
+            name: f"{len(items):,} items; {items.licence or 'the licence of whoever made them'}"
             for name, items in grammar.asset_sets.items()
         },
         classes=grammar.classes,

@@ -35,6 +35,15 @@ def train(
             show_default=False,
         ),
     ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Real images to learn from, instead of the experiment's target: a folder of them, or a dataset of "
+            "COCO, KITTI, YOLO, BOP or idx files. Other sizes are fitted to the experiment's; see docs/datasets.md.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/EXPERIMENT"),
@@ -72,11 +81,15 @@ def train(
     [bold]Examples[/bold]
     metasim train mnist-rot
     metasim train mnist-rot-trans --engine raster --seed 1 --out runs/corner-1
+    metasim train my-world.yaml --target photos/
     metasim train mnist-rot --renderer render-1:50051,render-2:50051 training.epochs=12
     metasim train --resume --out runs/mnist-rot
     """
     folder = out or _default_folder(experiment, resume)
     overrides = parse_assignments(assignments or ())
+    if target is not None:
+        # The section as a whole, before what is set in it: the experiment's own target must not shine through.
+        overrides = {"target": {"images": str(target.expanduser().resolve())}, **overrides}
     if resume:
         _refuse_changes(folder, experiment, overrides, seed, engine)
     elif experiment is None:

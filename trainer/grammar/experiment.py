@@ -2,8 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from trainer.data.datasets import ImageDataset, open_dataset
+from trainer.data.datasets.fitting import fitted_images, fitted_labels
 from trainer.errors import InputError
 from trainer.grammar.document import Document
 from trainer.grammar.grammar import Grammar
@@ -26,6 +32,45 @@ class Target:
 
 
 @dataclass(frozen=True)
+class ImageTarget:
+    """A target of real images, brought to the size that the grammar renders; see `trainer.data.datasets.fitting`."""
+
+    folder: Path
+    #: One of `trainer.data.datasets.KINDS`; None: what the files say.
+    layout: str | None
+    #: Images that are taken at most.
+    count: int
+    width_px: int
+    height_px: int
+
+    @cached_property
+    def dataset(self) -> ImageDataset:
+        """Opened at its first use: what has been learned can be used where the images are not.
+
+        Raises:
+            InputError: see `open_dataset`.
+        """
+        return open_dataset(self.folder, self.layout)
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """X_R, uint8 [M, height_px, width_px, 3].
+
+        Raises:
+            InputError: the dataset cannot be opened, or an image is missing or damaged.
+        """
+        return fitted_images(self.dataset, self.width_px, self.height_px, self.count)
+
+    def labelled(self, task: str, classes: tuple[str, ...], count: int | None = None) -> tuple[np.ndarray, list[Any]]:
+        """V: images uint8 [N, height_px, width_px, 3] and their labels for a task; see `fitted_labels`.
+
+        Raises:
+            InputError: the dataset cannot be opened, an image is damaged, or has no label of the kind.
+        """
+        return fitted_labels(self.dataset, self.width_px, self.height_px, task, classes, count)
+
+
+@dataclass(frozen=True)
 class Experiment:
     """What `metasim train` runs."""
 
@@ -38,6 +83,8 @@ class Experiment:
     task: str
     #: Settings of the trainer as the file gives them, not yet checked.
     training: Mapping[str, object] = field(default_factory=dict)
+    #: Real images that are the target; `target` is None then.
+    photos: ImageTarget | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -93,6 +140,7 @@ def load_experiment(
         engine=content.engine,
         task=content.task,
         training=content.training,
+        photos=_photos(content, file, grammar),
     )
 
 
@@ -100,7 +148,7 @@ def _target(
     content: WorldFile, file: Document, world: Document, mnist: Path | None, settings: Settings
 ) -> Target | None:
     section = content.target
-    if section is None:
+    if section is None or section.images is not None:
         return None
     target = apply_overrides(world, section.overrides, file.path.parent)
     grammar = grammar_of(target, mnist=mnist, settings=settings)
@@ -109,3 +157,16 @@ def _target(
         changed = apply_overrides(target, section.evaluation, file.path.parent)
         evaluation = grammar_of(changed, mnist=mnist, settings=settings)
     return Target(grammar, evaluation, section.count)
+
+
+def _photos(content: WorldFile, file: Document, grammar: Grammar) -> ImageTarget | None:
+    section = content.target
+    if section is None or section.images is None:
+        return None
+    return ImageTarget(
+        folder=file.path.parent / Path(section.images).expanduser(),
+        layout=section.layout,
+        count=section.count,
+        width_px=grammar.render.width_px,
+        height_px=grammar.render.height_px,
+    )

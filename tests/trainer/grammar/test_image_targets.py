@@ -1,0 +1,81 @@
+"""Real images as an experiment's target."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.grammars import SPRITES, write_sprites
+
+from trainer.errors import InputError
+from trainer.grammar import load_experiment
+from trainer.grammar.describe import check_text
+
+
+def write_photos(folder: Path, count: int = 5) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        Image.fromarray(np.full((48, 64 + number, 3), 10 * number, np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_folder_named_in_the_file_is_the_target(tmp_path: Path) -> None:
+    world = write_sprites(tmp_path, SPRITES + "target: {images: photos, count: 3}\n")
+    write_photos(tmp_path / "photos")
+    experiment = load_experiment(world)
+    assert experiment.target is None
+    assert experiment.photos is not None
+    assert experiment.photos.images.shape == (3, 32, 32, 3)
+    assert experiment.photos.images[:, 0, 0, 0].tolist() == [0, 10, 30], "evenly spread"
+    assert "with a target" in check_text(experiment)
+
+
+def test_the_command_line_replaces_the_target_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = write_sprites(tmp_path, SPRITES + "target: {overrides: {thing.yaw: 3}}\n")
+    write_photos(tmp_path / "here")
+    monkeypatch.chdir(tmp_path)
+    for images in ("here", str(tmp_path / "here")):
+        experiment = load_experiment(world, {"target": {"images": images}, "target.count": 2})
+        assert experiment.target is None
+        assert experiment.photos is not None
+        assert experiment.photos.folder == tmp_path / "here"
+        assert len(experiment.photos.images) == 2
+
+
+def test_labels_serve_the_task(tmp_path: Path) -> None:
+    world = write_sprites(tmp_path, SPRITES + "target: {images: photos, layout: images}\n")
+    write_photos(tmp_path / "photos").rename(tmp_path / "thing")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "thing").rename(tmp_path / "photos" / "Thing")
+    photos = load_experiment(world).photos
+    assert photos is not None
+    images, labels = photos.labelled("classification", ("box", "thing"), 2)
+    assert images.shape == (2, 32, 32, 3)
+    assert labels == [1, 1]
+
+
+def test_a_folder_that_is_gone_is_missed_when_it_is_needed(tmp_path: Path) -> None:
+    photos = load_experiment(write_sprites(tmp_path, SPRITES + "target: {images: photos}\n")).photos
+    assert photos is not None
+    with pytest.raises(InputError, match=r"/photos: there is no such folder$"):
+        _ = photos.images
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        ("{images: photos, overrides: {thing.x: 3}}", "overrides belongs to a synthetic target, and images are given"),
+        ("{layout: coco}", "layout is given without images, which it is of"),
+        ("{images: photos, layout: voc}", "it must be 'images', 'coco', 'kitti', 'yolo', 'bop' or 'idx'"),
+    ],
+)
+def test_mistakes(tmp_path: Path, target: str, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        load_experiment(write_sprites(tmp_path, SPRITES + f"target: {target}\n"))
+
+
+def test_sets_say_whose_they_are(tmp_path: Path) -> None:
+    text = SPRITES.replace("{images: shapes}", "{images: shapes, licence: 'CC BY 4.0, by Ann'}")
+    sets = load_experiment(write_sprites(tmp_path, text)).grammar.asset_sets
+    assert sets["shapes"].licence == "CC BY 4.0, by Ann"
+    assert load_experiment("mnist-rot").grammar.asset_sets["digits"].licence is not None
