@@ -1,5 +1,6 @@
 """A validated file turned into a grammar. Here everything is checked that needs more than one place of the file."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +8,14 @@ from pathlib import Path
 from trainer.data.asset_sets import AssetSet
 from trainer.grammar.attributes import ATTRIBUTES, FULL_TURN, AttributeKind
 from trainer.grammar.build_assets import build_color, build_draw, build_mesh, open_sets
-from trainer.grammar.build_distribution import between, build_count, build_distribution, check_sum
-from trainer.grammar.distributions import Categorical
+from trainer.grammar.build_distribution import between, build_count, build_distribution, build_number, check_sum
+from trainer.grammar.build_path import build_along
+from trainer.grammar.distributions import Categorical, Constant
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
+from trainer.grammar.path import PLACE, most_places, place_kind
 from trainer.grammar.scene_graph import (
+    Along,
     AttributeSpec,
     Camera,
     Children,
@@ -59,6 +63,14 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
     builder = _KindBuilder(document, world, sets)
     kinds = {name: builder.kind(name, world.nodes[name]) for name in sorted(world.nodes)}
     roots = builder.children(world.scene, ("scene",))
+    if builder.rows:
+        if PLACE in kinds:
+            raise document.error(
+                ("nodes", PLACE),
+                f"{PLACE} is what places along lines are called; a kind needs another name",
+                show_value=False,
+            )
+        kinds = dict(sorted({**kinds, PLACE: place_kind(builder.rows, world.unit)}.items()))
     check_cycles(document, kinds)
     if world.render.view_transform == "raw":
         check_flat(document, kinds, ("render", "view_transform"))
@@ -87,6 +99,7 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
 class _KindBuilder:
     def __init__(self, document: Document, world: WorldFile, sets: Mapping[str, AssetSet]) -> None:
         self._document, self._world, self._sets = document, world, sets
+        self.rows: list[Along] = []
 
     def kind(self, name: str, section: NodeSection) -> NodeKind:
         keys: KeyPath = ("nodes", name)
@@ -111,7 +124,10 @@ class _KindBuilder:
             if self._stated(row, section, keys)
         )
         children = self.children(section.children, (*keys, "children"))
-        return NodeKind(name, class_name, content, specs, children, self._color(section, content, keys))
+        curvature = None
+        if section.curvature is not None:
+            curvature = build_number(section.curvature, self._document, (*keys, "curvature"), -math.inf, math.inf)
+        return NodeKind(name, class_name, content, specs, children, self._color(section, content, keys), curvature)
 
     def children(self, sections: list[ChildSection], keys: KeyPath) -> tuple[Children, ...]:
         return tuple(self._child(section, (*keys, index)) for index, section in enumerate(sections))
@@ -126,8 +142,16 @@ class _KindBuilder:
                 raise self._document.unknown(at, name, self._world.nodes, "kind of node")
         ordered = {str(name): names[name] for name in sorted(names, key=str)}
         probabilities = check_sum(ordered, self._document, at)  # type: ignore[arg-type]
-        count = build_count(section.count, self._document, (*keys, "count"))
-        return Children(tuple(ordered), probabilities, count)
+        if section.along is None:
+            count = build_count(section.count, self._document, (*keys, "count")) if section.count else Constant(1)
+            return Children(tuple(ordered), probabilities, count)
+        if section.count is not None:
+            raise self._document.error(keys, "count and along are given; a row has as many as it has places")
+        along = build_along(section.along, self._document, (*keys, "along"))
+        self.rows.append(along)
+        most = most_places(along)
+        counts = tuple(float(number) for number in range(most + 1))
+        return Children(tuple(ordered), probabilities, Categorical(counts, (1 / len(counts),) * len(counts)), along)
 
     def _content(self, section: NodeSection, keys: KeyPath) -> tuple[str, Content]:
         given = [name for name in _CONTENTS if getattr(section, name) is not None]

@@ -17,7 +17,7 @@ from trainer.grammar.distributions import (
     wrap,
 )
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.schema import DISTRIBUTIONS, Component, CountSection, DistributionSection
+from trainer.grammar.schema import DISTRIBUTIONS, Component, CountSection, DistributionSection, NumberSection
 
 #: How far from one the sum of probabilities may be; more than rounding of three decimals is a mistake.
 SUM_TOLERANCE = 1e-6
@@ -56,6 +56,15 @@ def build_count(section: CountSection, document: Document, keys: KeyPath) -> Dis
     if any(value != int(value) for value in values):
         raise document.error(_existing(document, at), "counts must be whole numbers")
     return distribution
+
+
+def build_number(section: NumberSection, document: Document, keys: KeyPath, low: float, high: float) -> Distribution:
+    """The distribution of a number that is no attribute.
+
+    Raises:
+        GrammarError: as `build_distribution`.
+    """
+    return build_distribution(section, document, keys, low, high, circle=False)
 
 
 def check_sum(probabilities: Mapping[object, float], document: Document, keys: KeyPath) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.grammar.distributions import Categorical, draw_index
 from trainer.grammar.errors import GrammarError
+from trainer.grammar.path import PLACE, pose, positions
 from trainer.grammar.scene_graph import (
     AssetDraw,
     AssetRef,
@@ -110,19 +111,32 @@ class _Sampler:
         self._drawer = _Drawer(grammar, rng)
         self._numbers: dict[str, int] = {}
 
-    def add_children(self, entries: tuple[Children, ...], parent: int | None) -> None:
+    def add_children(self, entries: tuple[Children, ...], parent: int | None, curvature: float = 0.0) -> None:
         for entry in entries:
-            for _ in range(int(entry.count.sample(self._rng))):
-                choice = 0 if len(entry.kinds) == 1 else draw_index(self._rng, entry.probabilities)
-                self._add(self._grammar.kinds[entry.kinds[choice]], parent)
+            if entry.along is None:
+                for _ in range(int(entry.count.sample(self._rng))):
+                    self._add(self._kind(entry), parent)
+                continue
+            for at in positions(entry.along, self._rng):
+                number = self._number(PLACE)
+                self.nodes.append(Node(f"{PLACE}-{number}", PLACE, "", parent, pose(entry.along, at, curvature)))
+                self._add(self._kind(entry), len(self.nodes) - 1)
 
-    def _add(self, kind: NodeKind, parent: int | None) -> None:
+    def _kind(self, entry: Children) -> NodeKind:
+        choice = 0 if len(entry.kinds) == 1 else draw_index(self._rng, entry.probabilities)
+        return self._grammar.kinds[entry.kinds[choice]]
+
+    def _number(self, kind: str) -> int:
         if len(self.nodes) >= self._grammar.max_nodes:
             raise GrammarError(
                 f"{self._grammar.path}: a scene has more than {self._grammar.max_nodes} nodes; "
                 "lower the counts of children or raise max_nodes"
             )
-        number = self._numbers[kind.name] = self._numbers.get(kind.name, 0) + 1
+        number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
+        return number
+
+    def _add(self, kind: NodeKind, parent: int | None) -> None:
+        number = self._number(kind.name)
         drawer, content = self._drawer, kind.content
         asset = texture = None
         categories: dict[str, int] = {}
@@ -153,4 +167,5 @@ class _Sampler:
             )
         )
         if kind.children:
-            self.add_children(kind.children, len(self.nodes) - 1)
+            curvature = 0.0 if kind.curvature is None else kind.curvature.sample(self._rng)
+            self.add_children(kind.children, len(self.nodes) - 1, curvature)

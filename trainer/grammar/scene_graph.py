@@ -117,12 +117,29 @@ Content = Sprite | Mesh | Camera | Light | None
 
 
 @dataclass(frozen=True)
+class Along:
+    """Places in a row along the line of a node: from `start` (of the line's length) to `end`, each `spacing` on."""
+
+    start: Distribution
+    end: float
+    spacing: Distribution
+    #: The share of the places that are taken: drawn once for the row, then each place by itself.
+    keep: Distribution
+    #: Where a place lies to the left of the line and above it, and how it is turned against it.
+    y: float = 0.0
+    z: float = 0.0
+    yaw: float = 0.0
+
+
+@dataclass(frozen=True)
 class Children:
     """An entry of a list of children: how many nodes, and of which kinds."""
 
     kinds: tuple[str, ...]
     probabilities: tuple[float, ...]
     count: Distribution
+    #: In a row, with as many nodes as there are places taken.
+    along: Along | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +155,8 @@ class NodeKind:
     children: tuple[Children, ...] = ()
     #: Where red, green and blue are drawn together.
     color: ColorDraw | None = None
+    #: Of the line that children stand along, 1 per unit of length; positive: to the left.
+    curvature: Distribution | None = None
 
     @cached_property
     def mutable_specs(self) -> tuple[AttributeSpec, ...]:

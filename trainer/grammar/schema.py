@@ -207,15 +207,34 @@ class LightSection(Section):
     )
 
 
+class NumberSection(DistributionSection):
+    """A number that shapes the scene; a number is short for a constant."""
+
+    shorthand = "constant"
+
+
+class AlongSection(Section):
+    """Places in a row along the node's line, each a frame of its own: x along the line, y to its left."""
+
+    start: NumberSection | None = Field(None, description="of the first place along the line; default: 0")
+    end: Number = Field(description="no place lies farther along the line than this")
+    spacing: NumberSection = Field(description="from each place to the next, drawn anew each time")
+    keep: NumberSection | None = Field(
+        None, description="share of the places that are taken, drawn once for the row; default: 1"
+    )
+    y: Number = Field(0.0, description="how far the places lie to the left of the line")
+    z: Number = Field(0.0, description="how far above it")
+    yaw: Number = Field(0.0, description="how they are turned against it, in degrees")
+
+
 class ChildSection(Section):
     """An entry of `scene` or `children`; a name is short for `kind`."""
 
     shorthand = "kind"
 
     kind: Text | Weights = Field(description="a kind of node, or {kind: probability}, drawn anew for each node")
-    count: CountSection = Field(
-        CountSection.model_validate({"constant": 1}), description="how many nodes, constant or random; default: 1"
-    )
+    count: CountSection | None = Field(None, description="how many nodes, constant or random; default: 1")
+    along: AlongSection | None = Field(None, description="in a row along the node's line, instead of a count")
 
 
 class NodeSection(Section):
@@ -247,6 +266,9 @@ class NodeSection(Section):
     fov: AttributeSection | None = Field(None, description="camera: vertical angle (perspective) or height seen")
     mutable: Flag = Field(True, description="false: no attribute of this kind is mutable, whatever it says itself")
     children: list[ChildSection] = Field([], description="nodes that stand in this node's frame")
+    curvature: NumberSection | None = Field(
+        None, description="of the line along the node's x that children stand along; default: 0, straight"
+    )
 
 
 class AssetSetSection(Section):

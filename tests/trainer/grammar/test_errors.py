@@ -10,7 +10,7 @@ YAW = "yaw: {normal: [0, 10], mutable: true}"
 X = "x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}"
 NODE_KEYS = (
     "class, sprite, mesh, material, color, camera, light, x, y, z, yaw, pitch, roll, scale, width, height, depth, "
-    "red, green, blue, intensity, fov, mutable, children"
+    "red, green, blue, intensity, fov, mutable, children, curvature"
 )
 
 FAULTS = [

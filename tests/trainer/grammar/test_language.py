@@ -29,6 +29,7 @@ TABLES = [
     ("### `render`", 0, schema.RenderSection),
     ("### `assets`", 0, schema.AssetSetSection),
     ("### `scene` and `children`", 0, schema.ChildSection),
+    ("### `along`", 0, schema.AlongSection),
     ("### `nodes`", 0, schema.NodeSection),
     ("### `nodes`", 1, schema.NodeSection),
     ("### `nodes`", 2, schema.AttributeSection),
