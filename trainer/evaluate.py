@@ -16,8 +16,8 @@ import torch
 from trainer.distances import wasserstein
 from trainer.errors import InputError
 from trainer.grammar import Grammar, SceneGraph
-from trainer.learning.learner import transformed
 from trainer.loading import open_run
+from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolSettings, open_pool
 from trainer.progress import Progress, Silent

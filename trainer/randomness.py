@@ -25,6 +25,10 @@ class Purpose(IntEnum):
     VALLEYS = 11
     PROBES = 12
     CHECK = 13
+    MOMENTS = 14
+    CHOICES = 15
+    REWARD = 16
+    VALIDATION = 17
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

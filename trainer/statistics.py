@@ -1,11 +1,13 @@
 """Distributions of attributes: what a run records of its scenes, and how far two of them are apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from trainer.grammar import SceneGraph
+from trainer.grammar.distributions import Distribution, Mixture, Wrapped
+from trainer.grammar.scene_graph import MODE
 from trainer.model.encoding import Encoding
 
 
@@ -34,6 +36,43 @@ class AttributeStatistics:
         return deviation(self.mean, other.mean, self.is_angle)
 
 
+@dataclass(frozen=True)
+class ChoiceStatistics:
+    """How often each category of a categorical attribute occurs among all nodes of one kind."""
+
+    kind: str
+    name: str
+    frequencies: Mapping[str, float]
+
+    def to_json(self) -> dict[str, object]:
+        """All fields."""
+        return {**asdict(self), "frequencies": {name: round(value, 5) for name, value in self.frequencies.items()}}
+
+
+def choice_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[ChoiceStatistics]:
+    """One entry per mutable categorical attribute of the encoding's grammar that the scenes' nodes have too.
+
+    Args:
+        scenes: of that grammar, or of the target's.
+    """
+    found = []
+    for kind, choice in encoding.choices:
+        nodes = [
+            (scene.kinds[kind], node) for scene in scenes for node in scene.nodes if node.kind == kind and node.choices
+        ]
+        specs = {draw.name: draw for node_kind, _ in nodes[:1] for draw in (*node_kind.draws, *node_kind.choices)}
+        if choice.name not in specs:
+            continue
+        categories = specs[choice.name].categories
+        if choice.name == MODE.name and not any(node.choices[MODE.name] for _, node in nodes):
+            continue  # A mixture of one component is none.
+        counts = np.bincount([node.choices[choice.name] for _, node in nodes], minlength=len(categories))
+        found.append(
+            ChoiceStatistics(kind, choice.name, dict(zip(categories, (counts / counts.sum()).tolist(), strict=True)))
+        )
+    return found
+
+
 def attribute_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[AttributeStatistics]:
     """One entry per mutable attribute of a kind that appears in the scenes, in the encoding's order."""
     found: dict[tuple[str, str], list[float]] = {(kind, spec.name): [] for kind, spec in encoding.mutable}
@@ -55,6 +94,45 @@ def summarise(kind: str, name: str, unit: str, is_angle: bool, values: Sequence[
     mean = float(np.rad2deg(np.angle(np.exp(1j * np.deg2rad(numbers)).mean()))) if is_angle else float(numbers.mean())
     std = float(np.sqrt(np.mean([deviation(value, mean, is_angle) ** 2 for value in numbers])))
     return AttributeStatistics(kind, name, unit, is_angle, mean, std, tuple(numbers.tolist()))
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a distribution of numbers."""
+
+    weight: float
+    mean: float
+    std: float
+
+
+def components(
+    values: Sequence[float], distribution: Distribution, is_angle: bool
+) -> list[tuple[Component, Component]]:
+    """The parts of a distribution, a mixture's components or itself, and what values make of each: (wanted, found).
+
+    Values belong to the part whose mean is nearest; a part without values has the weight 0 and is nan else.
+    """
+    mixture = distribution.base if isinstance(distribution, Wrapped) else distribution
+    parts = (
+        list(zip(mixture.weights, mixture.components, strict=True))
+        if isinstance(mixture, Mixture)
+        else [(1.0, distribution)]
+    )
+    numbers = np.asarray(values, dtype=np.float64)
+    offsets = np.stack([_deviations(numbers, part.mean, is_angle) for _, part in parts])
+    nearest = np.abs(offsets).argmin(0)
+    found = []
+    for index, (weight, part) in enumerate(parts):
+        own = offsets[index][nearest == index]
+        mean = part.mean + float(own.mean()) if len(own) else np.nan
+        std = float(own.std()) if len(own) else np.nan
+        share = float(np.mean(nearest == index))
+        found.append((Component(weight, part.mean, part.std), Component(share, mean, std)))
+    return found
+
+
+def _deviations(values: np.ndarray, centre: float, is_angle: bool) -> np.ndarray:
+    return (values - centre + 180) % 360 - 180 if is_angle else values - centre
 
 
 def deviation(value: float, centre: float, is_angle: bool) -> float:

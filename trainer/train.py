@@ -14,6 +14,7 @@ from trainer.errors import InputError
 from trainer.features import FeatureSpace
 from trainer.grammar import Experiment, SceneGraph, load_experiment
 from trainer.learning.learner import Learner
+from trainer.learning.problem import Problem, Validation
 from trainer.learning.settings import TrainingSettings
 from trainer.pool import PoolSettings, RenderPool, open_pool
 from trainer.progress import Progress, Silent
@@ -21,7 +22,9 @@ from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.reports.pictures import contact_sheet
 from trainer.run import Json, Run, RunConfig
-from trainer.statistics import AttributeStatistics, attribute_statistics
+from trainer.statistics import AttributeStatistics, ChoiceStatistics, attribute_statistics, choice_statistics
+from trainer.tasks import open_task
+from trainer.tasks.labelling import labelled
 from trainer.tensorboard_log import EventLog
 
 #: Images in a row of the picture of an epoch.
@@ -57,7 +60,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist)
     settings = TrainingSettings.parse(experiment.training)
     torch.set_num_threads(settings.threads)
-    if experiment.target is None:
+    if experiment.target is None and experiment.photos is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
     if not any(spec.mutable for _, spec in experiment.grammar.specs):
         raise InputError(f"{experiment.path} has no mutable attribute: mark what may be learned with `mutable: true`")
@@ -79,39 +82,41 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         # X_R, the target's images. No label of them is used.
         progress.stage("render the target")
         target_scenes, target = _target(experiment, settings, options.seed, pool)
-        timer.lap("target")
-        learner = Learner(
-            experiment.grammar,
-            settings,
-            options.seed,
-            Renderer(pool, experiment.grammar),
-            target,
-            progress,
-            inception,
+        problem = Problem(
+            grammar=experiment.grammar,
+            settings=settings,
+            seed=options.seed,
+            renderer=Renderer(pool, experiment.grammar),
+            target=target,
+            validation=_validation(experiment, settings, options.seed, pool),
+            inception=inception,
+            progress=progress,
         )
+        timer.lap("target")
+        learner = Learner(problem)
         if checkpoint is None:
             log = _Log(run, learner, target_scenes, timer, {})
             # Pre-training: G_θ learns the identity (section 3.2.1).
             log.facts["reconstruction_error"] = learner.pretrain()
             timer.lap("pretraining")
             log.prior()
-            # The global stage: which valley of the loss to start in.
-            learner.place()
-            log.facts["search"] = {"shift": learner.shift()}
-            timer.lap("search")
-            # The feature space φ in which distributions are compared.
-            learner.learn_features()
-            timer.lap("features")
-            log.checkpoint()
         else:
             learner.restore(*checkpoint)
             log = _Log(run, learner, target_scenes, timer, checkpoint[0]["facts"], checkpoint[0]["renders"])
-            progress.note(f"{run.folder}: going on after epoch {learner.epoch} of {settings.epochs}")
-        # Distribution matching: θ descends MMD²(φ(R(G_θ(S))), φ(X_R)), section 3.2.2.
-        for metrics in learner.epochs():
-            timer.lap("epochs")
-            log.epoch(metrics)
-            log.checkpoint()
+            progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
+        while not learner.finished:
+            if not learner.prepared:
+                # The global stage: which valley of the loss to start in, and the features φ to compare in.
+                learner.prepare()
+                timer.lap("search and features")
+                log.found()
+                log.checkpoint()
+            # Distribution matching: θ descends MMD²(φ(R(G_θ(S))), φ(X_R)), section 3.2.2.
+            # Task loss: θ ascends the score on V of a network trained on R(G_θ(S)), section 3.2.3.
+            for metrics in learner.epochs():
+                timer.lap("epochs")
+                log.epoch(metrics)
+                log.checkpoint()
         log.summary()
     progress.stop()
     return run
@@ -155,7 +160,7 @@ def _config(options: TrainOptions, engine: str) -> RunConfig:
 
 
 def _read_assets(experiment: Experiment) -> None:
-    """Opens every asset set, so that a damaged file is found before there is a run folder.
+    """Opens every asset set and the target's images, so that a damaged file is found before there is a run folder.
 
     Raises:
         InputError: one cannot be read.
@@ -164,6 +169,8 @@ def _read_assets(experiment: Experiment) -> None:
     for grammar in (experiment.grammar, *((target.grammar, target.evaluation) if target else ())):
         for asset_set in grammar.asset_sets.values():
             asset_set.data(0)
+    if experiment.photos is not None:
+        _ = experiment.photos.images
 
 
 def _inception(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:
@@ -184,7 +191,9 @@ def _inception(settings: TrainingSettings, weights: Path | None, progress: Progr
 def _target(
     experiment: Experiment, settings: TrainingSettings, seed: int, pool: RenderPool
 ) -> tuple[list[SceneGraph], np.ndarray]:
-    """Scenes and 8-bit images [M, H, W, 3] of a synthetic target."""
+    """Scenes, none of real images, and 8-bit images [M, H, W, 3] of the target."""
+    if experiment.photos is not None:
+        return [], experiment.photos.images[: settings.target_images]
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target")
     grammar = experiment.target.grammar
@@ -192,6 +201,23 @@ def _target(
     count = settings.target_images or experiment.target.count
     scenes = [grammar.sample(rng) for _ in range(count)]
     return scenes, Renderer(pool, grammar).images(scenes, integer(seed, Purpose.TARGET))
+
+
+def _validation(experiment: Experiment, settings: TrainingSettings, seed: int, pool: RenderPool) -> Validation | None:
+    """V, labelled images of the target, where a stage has the task loss."""
+    if not any("task" in stage.losses for stage in settings.stages):
+        return None
+    network = open_task(experiment, "quick")
+    if experiment.photos is not None:
+        classes = experiment.grammar.classes
+        return Validation(network, *experiment.photos.labelled(experiment.task, classes, settings.validation_images))
+    if experiment.target is None:
+        return None
+    grammar = experiment.target.grammar
+    rng = generator(seed, Purpose.VALIDATION)
+    scenes = [grammar.sample(rng) for _ in range(settings.validation_images)]
+    images, labels = labelled(Renderer(pool, grammar), network, scenes, integer(seed, Purpose.VALIDATION))
+    return Validation(network, images, labels)
 
 
 class _Timer:
@@ -222,7 +248,9 @@ class _Log:
     renders: int = 0
 
     def __post_init__(self) -> None:
-        self._target_statistics = attribute_statistics(self.learner.encoding, self.target_scenes)
+        encoding = self.learner.problem.encoding
+        self._target_statistics = attribute_statistics(encoding, self.target_scenes)
+        self._target_choices = choice_statistics(encoding, self.target_scenes)
         self._metrics = self._up_to_now("metrics.jsonl")
         self._attributes = self._up_to_now("attributes.jsonl")
         self._events = EventLog(self.run.folder)
@@ -230,15 +258,27 @@ class _Log:
     def prior(self) -> None:
         """The distributions and pictures to start from."""
         _, scenes, _ = self.learner.statistics()
-        prior = attribute_statistics(self.learner.encoding, scenes)
-        self._attributes = [_attributes("prior", None, prior), _attributes("target", None, self._target_statistics)]
+        encoding = self.learner.problem.encoding
+        prior = attribute_statistics(encoding, scenes), choice_statistics(encoding, scenes)
+        self._attributes = [
+            _attributes("prior", None, *prior),
+            _attributes("target", None, self._target_statistics, self._target_choices),
+        ]
         self._sheet(0, scenes, scenes)
+
+    def found(self) -> None:
+        """What the global part of a stage has found."""
+        shifts: Json = {"shift": self.learner.shift()}
+        if self.learner.mode_weights():
+            shifts["modes"] = self.learner.mode_weights()
+        self.facts["search"] = shifts
 
     def epoch(self, metrics: Json) -> None:
         """One epoch's metrics, distributions and picture."""
         learned, before, after = self.learner.statistics()
         self._metrics.append(metrics)
-        self._attributes.append(_attributes("learned", metrics["epoch"], learned))
+        choices = choice_statistics(self.learner.problem.encoding, after)
+        self._attributes.append(_attributes("learned", metrics["epoch"], learned, choices))
         self.run.write_records("metrics.jsonl", self._metrics)
         self.run.write_records("attributes.jsonl", self._attributes)
         self._events.epoch(metrics, learned, self._sheet(metrics["epoch"], before, after))
@@ -252,8 +292,14 @@ class _Log:
 
     def summary(self) -> None:
         """The outcome."""
-        learned, before, _ = self.learner.statistics()
-        prior = attribute_statistics(self.learner.encoding, before)
+        learned, before, after = self.learner.statistics()
+        encoding = self.learner.problem.encoding
+        prior = attribute_statistics(encoding, before)
+        choices = {
+            "prior": choice_statistics(encoding, before),
+            "learned": choice_statistics(encoding, after),
+            "target": self._target_choices,
+        }
         self.run.update_summary(
             {
                 "attributes": {
@@ -261,33 +307,41 @@ class _Log:
                     "learned": [item.outline() for item in learned],
                     "target": [item.outline() for item in self._target_statistics],
                 },
+                "choices": {name: [item.to_json() for item in items] for name, items in choices.items()},
                 **self.facts,
-                "mmd": [record["mmd"] for record in self._metrics],
+                "mmd": [record["mmd"] for record in self._metrics if "mmd" in record],
                 "features": self.learner.space.name if self.learner.space else None,
                 "seconds": {"total": sum(self.timer.seconds.values()), **self.timer.seconds},
                 "renders": self._all_renders(),
-                "workers": self.learner.renderer.pool.stats.workers_up,
+                "workers": self.learner.problem.renderer.pool.stats.workers_up,
                 "threads": torch.get_num_threads(),
             }
         )
         self._events.close()
 
     def _sheet(self, epoch: int, before: list[SceneGraph], after: list[SceneGraph]) -> Image.Image:
-        images = self.learner.renderer.images
+        images = self.learner.problem.renderer.images
         rows = [("Prior", images(before[:PICTURED], 0))]
         if epoch:
             rows.append(("Learned", images(after[:PICTURED], 0)))
-        sheet = contact_sheet([*rows, ("Target", self.learner.target[:PICTURED])])
+        sheet = contact_sheet([*rows, ("Target", self.learner.problem.target[:PICTURED])])
         sheet.save(self.run.folder / "samples" / f"epoch-{epoch:03d}.png")
         return sheet
 
     def _all_renders(self) -> int:
-        return self.renders + self.learner.renderer.pool.stats.renders
+        return self.renders + self.learner.problem.renderer.pool.stats.renders
 
     def _up_to_now(self, name: str) -> list[Json]:
         """Records of the finished epochs; later ones were written by a run that then was killed."""
         return [record for record in self.run.records(name) if (record["epoch"] or 0) <= self.learner.epoch]
 
 
-def _attributes(of: str, epoch: int | None, statistics: list[AttributeStatistics]) -> Json:
-    return {"of": of, "epoch": epoch, "attributes": [item.to_json() for item in statistics]}
+def _attributes(
+    of: str, epoch: int | None, statistics: list[AttributeStatistics], choices: list[ChoiceStatistics]
+) -> Json:
+    return {
+        "of": of,
+        "epoch": epoch,
+        "attributes": [item.to_json() for item in statistics],
+        "choices": [item.to_json() for item in choices],
+    }

@@ -18,7 +18,7 @@ def shifting_run(folder: Path, experiment: str, shift: dict[str, float], *, engi
     torch.nn.init.zeros_(transformer.output.weight)
     torch.nn.init.zeros_(transformer.output.bias)
     names = [f"{kind}.{spec.name}" for kind, spec in encoding.mutable]
-    transformer.shift.copy_(torch.tensor([shift.get(name, 0.0) for name in names]))
+    transformer.shift.copy_(torch.tensor([shift.get(name, 0.0) for name in names]).expand_as(transformer.shift))
     run = Run.create(folder, RunConfig(experiment=experiment, overrides={}, seed=0, engine=engine))
     run.save_checkpoint({"epoch": 1}, {"average": transformer.state_dict()})
     return run

@@ -5,6 +5,7 @@ inception   InceptionV3's layers, the paper's choice; needs torchvision and its 
 pyramid     pixels at several scales; for the search of a start, where a smooth landscape matters most
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,11 @@ class FeatureSpace(Protocol):
     """Differentiable features of images."""
 
     name: str
+
+    @property
+    def layers(self) -> Sequence[int] | None:
+        """Columns of each layer, within which distances are measured; None: all columns are one layer."""
+        ...
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features [N, D] of images, float32 [N, 3, H, W], display values from 0 to 1."""

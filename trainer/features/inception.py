@@ -63,13 +63,16 @@ class InceptionFeatures(nn.Module):
             )
         if grid < 1:
             raise InputError(f"grid of InceptionV3 features is {grid}; it must be at least 1")
-        self.layers = tuple(layer for layer in LAYERS if layer in layers)
+        chosen = tuple(layer for layer in LAYERS if layer in layers)
+        #: Columns of each layer.
+        self.layers = tuple(LAYERS[layer] * grid * grid for layer in chosen)
+        self._chosen = chosen
         self.grid = grid
         self.size_px = size_px
         #: Length of a feature vector.
-        self.dimension = sum(LAYERS[layer] for layer in self.layers) * grid * grid
+        self.dimension = sum(self.layers)
         network = _load(weights)
-        needed = list(LAYERS)[: list(LAYERS).index(self.layers[-1]) + 1]
+        needed = list(LAYERS)[: list(LAYERS).index(chosen[-1]) + 1]
         self.stages = nn.ModuleDict(
             {layer: nn.Sequential(*(getattr(network, block) for block in _BLOCKS[layer])) for layer in needed}
         )
@@ -84,7 +87,7 @@ class InceptionFeatures(nn.Module):
         found = []
         for layer, stage in self.stages.items():
             x = stage(x)
-            if layer in self.layers:
+            if layer in self._chosen:
                 found.append(F.adaptive_avg_pool2d(x, self.grid).flatten(1))
         return torch.cat(found, dim=1)
 

@@ -12,6 +12,7 @@ class PixelPyramid:
     """The image, averaged down to several sizes, each with the same weight whatever its number of pixels."""
 
     name = "pyramid"
+    layers = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features [N, D] of images [N, 3, H, W]."""

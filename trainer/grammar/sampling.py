@@ -152,7 +152,7 @@ class _Sampler:
             categories["color"] = drawer.category(kind.color)
             values |= drawer.chosen(kind, "color", categories["color"])["values"]
         for spec in kind.specs:
-            if spec.is_choice and isinstance(spec.distribution, Categorical):
+            if isinstance(spec.distribution, Categorical):
                 categories[spec.name] = spec.distribution.values.index(values[spec.name])
         self.nodes.append(
             Node(
@@ -163,7 +163,7 @@ class _Sampler:
                 values=values,
                 asset=asset,
                 texture=texture,
-                choices={choice.name: categories.get(choice.name, 0) for choice in kind.choices},
+                choices={choice.name: categories.get(choice.name, 0) for choice in (*kind.draws, *kind.choices)},
             )
         )
         if kind.children:

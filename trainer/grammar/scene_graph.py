@@ -68,7 +68,7 @@ MODES = 4
 
 @dataclass(frozen=True)
 class ChoiceSpec:
-    """A categorical attribute of a kind of node that the learned model may change.
+    """A categorical attribute of a kind of node.
 
     `sprite`, `mesh` and `texture` are the group of assets that a node's is drawn from, `color` is its colour, and a
     number's name stands for a number with a categorical distribution. `mode` is not in the grammar: it says which
@@ -79,10 +79,11 @@ class ChoiceSpec:
     categories: tuple[str, ...]
     #: Of each category in the grammar.
     probabilities: tuple[float, ...]
+    mutable: bool
 
 
 #: What a kind with mutable numbers has besides.
-MODE = ChoiceSpec("mode", tuple(str(mode) for mode in range(MODES)), (1.0,) + (0.0,) * (MODES - 1))
+MODE = ChoiceSpec("mode", tuple(str(mode) for mode in range(MODES)), (1.0,) + (0.0,) * (MODES - 1), mutable=True)
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,8 @@ class NodeKind:
         return tuple(spec for spec in self.specs if spec.mutable)
 
     @cached_property
-    def choices(self) -> tuple[ChoiceSpec, ...]:
-        """The mutable categorical attributes, in a fixed order; the mode last."""
+    def draws(self) -> tuple[ChoiceSpec, ...]:
+        """The categorical attributes, mutable or not, in a fixed order."""
         draws: list[tuple[str, AssetDraw | ColorDraw | None]] = []
         if isinstance(self.content, Sprite):
             draws.append(("sprite", self.content.asset))
@@ -173,15 +174,21 @@ class NodeKind:
             draws += [("mesh", self.content.asset), ("texture", self.content.texture)]
         draws.append(("color", self.color))
         found = [
-            ChoiceSpec(name, draw.names, draw.probabilities)
+            ChoiceSpec(name, draw.names, draw.probabilities, draw.mutable)
             for name, draw in draws
-            if draw is not None and draw.mutable
+            if draw is not None and draw.names
         ]
         for spec in self.specs:
-            if spec.is_choice and isinstance(spec.distribution, Categorical):
+            if isinstance(spec.distribution, Categorical):
                 names = tuple(f"{value:g}" for value in spec.distribution.values)
-                found.append(ChoiceSpec(spec.name, names, spec.distribution.probabilities))
-        return (*found, MODE) if self.mutable_specs else tuple(found)
+                found.append(ChoiceSpec(spec.name, names, spec.distribution.probabilities, spec.is_choice))
+        return tuple(found)
+
+    @cached_property
+    def choices(self) -> tuple[ChoiceSpec, ...]:
+        """The mutable categorical attributes, in the order of `draws`; the mode last."""
+        mutable = tuple(draw for draw in self.draws if draw.mutable)
+        return (*mutable, MODE) if self.mutable_specs else mutable
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,7 @@ class Node:
     asset: AssetRef | None = None
     #: Of a mesh whose material has one.
     texture: AssetRef | None = None
-    #: The category of each of the kind's choices, by name.
+    #: The category of each of the kind's draws and of its mode, by name.
     choices: Mapping[str, int] = field(default_factory=dict)
 
 

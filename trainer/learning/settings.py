@@ -10,15 +10,38 @@ from trainer.grammar.document import nearest
 from trainer.rendering.probing import Probing
 
 
+class Stage(BaseModel):
+    """A part of the training: which losses run, and which attributes join (paper, sections 3.2 and 4.3)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field("", description="In reports; default: its losses.")
+    losses: list[Literal["mmd", "task"]] = Field(
+        ["mmd"], min_length=1, description="mmd: the distance of distributions; task: the task network's score."
+    )
+    attributes: list[str] = Field(
+        ["*"], min_length=1, description="KIND.NAME of what is learned from this stage on; * stands for anything."
+    )
+    epochs: int | None = Field(None, ge=1, description="Default: training.epochs.")
+
+    @property
+    def title(self) -> str:
+        """Its name, or what it does."""
+        return self.name or " + ".join(self.losses)
+
+
 class TrainingSettings(BaseModel):
     """What `metasim train` takes as `training.KEY=VALUE`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    epochs: int = Field(8, ge=1, description="Epochs of distribution matching.")
+    stages: list[Stage] = Field(
+        [Stage.model_validate({})], min_length=1, description="One after the other; see `Stage`."
+    )
+    epochs: int = Field(8, ge=1, description="Epochs of a stage that does not say its own.")
     steps: int = Field(15, ge=1, description="Steps of gradient descent in an epoch.")
     batch: int = Field(64, ge=2, description="Scenes rendered in a step.")
-    learning_rate: float = Field(3e-3, gt=0, description="Of Adam, at the start; it falls along a cosine.")
+    learning_rate: float = Field(3e-3, gt=0, description="Of Adam, at the start of a stage; it falls along a cosine.")
     target_images: int | None = Field(None, ge=2, description="Images of the target that are used; default: all.")
     features: Literal["auto", "simulator", "inception"] = Field(
         "auto", description="Space in which images are compared; auto: inception if its weights are at hand."
@@ -32,11 +55,31 @@ class TrainingSettings(BaseModel):
     search_later: int = Field(32, ge=1, description="Shifts in each generation that refines them.")
     search_generations: int = Field(5, ge=0, description="Generations of refinement.")
     search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")
-    threads: int = Field(1, ge=1, description="Threads of PyTorch; part of what the numbers depend on.")
     valley_images: int = Field(1500, ge=64, description="Renders of each valley from which they are told apart.")
+    moment_images: int = Field(
+        2000, ge=0, description="Renders from which means and spreads of the target are read off; 0: they are not."
+    )
+    choice_renders: int = Field(
+        12,
+        ge=0,
+        description="Other categories of a scene up to which all are rendered; beyond, the score function is used.",
+    )
+    task_images: int | None = Field(
+        None, ge=2, description="Images of each dataset that is scored; default: the task network's own number."
+    )
+    validation_images: int = Field(500, ge=2, description="Labelled images of the target on which it is scored: V.")
+    task_pairs: int = Field(2, ge=1, description="Pairs of datasets that are scored in a step.")
+    task_sigma: float = Field(0.03, gt=0, description="Spread of what is tried, as a fraction of an attribute's range.")
+    task_weight: float = Field(1.0, gt=0, description="Of the task loss, beside the MMD.")
+    threads: int = Field(1, ge=1, description="Threads of PyTorch; part of what the numbers depend on.")
     monitor_scenes: int = Field(512, ge=2, description="Scenes whose attributes are recorded after each epoch.")
+    monitor_images: int = Field(256, ge=0, description="How many of them are rendered, for the KID; 0: none.")
 
     probing: Probing = Field(Probing(), description="How the renderer's derivative is estimated; see `Probing`.")
+
+    def epochs_of(self, stage: int) -> int:
+        """Epochs of a stage."""
+        return self.stages[stage].epochs or self.epochs
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> "TrainingSettings":
@@ -55,4 +98,5 @@ class TrainingSettings(BaseModel):
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
-            raise InputError(f"training.{first['loc'][0]} is {first['input']!r}: {first['msg'].lower()}") from None
+            place = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"training.{place} is {first['input']!r}: {first['msg'].lower()}") from None

@@ -1,12 +1,17 @@
-"""Squared maximum mean discrepancy (Gretton et al., A Kernel Two-Sample Test, JMLR 2012; paper, section 3.2.2)."""
+"""Squared maximum mean discrepancy (Gretton et al., A Kernel Two-Sample Test, JMLR 2012; paper, section 3.2.2).
+
+    MMD²(X, Y) = E k(x, x') + E k(y, y') - 2 E k(x, y)
+
+The kernel is a mean of Gaussian ones: over the layers of a feature space, and over several bandwidths in each.
+"""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-#: Bandwidths of the Gaussian kernels, as multiples of the median distance between target features.
-BANDWIDTHS = (0.5, 1.0, 2.0)
+#: Bandwidths of the Gaussian kernels, as multiples of a layer's median distance between target features.
+BANDWIDTHS = (0.25, 0.5, 1.0, 2.0)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -39,29 +44,77 @@ class MMD:
 
     Args:
         target: features of the target, [M, D] with M >= 2.
-        bandwidths: of the Gaussian kernels; default: `BANDWIDTHS` times the target's median distance.
+        layers: columns of each layer, D in all; default: all columns are one.
+        bandwidths: of the Gaussian kernels in every layer; default: `BANDWIDTHS` times its median distance in the
+            target.
         biased: the V-statistic, never negative, instead of the U-statistic, whose mean is the true MMD².
 
     Raises:
-        ValueError: the target has fewer than two different rows.
+        ValueError: the target has fewer than two different rows in a layer, or the layers are not its columns.
     """
 
-    def __init__(self, target: Tensor, bandwidths: Sequence[float] | None = None, *, biased: bool = False) -> None:
-        if bandwidths is None:
-            median = median_distance(target)
-            bandwidths = [factor * median for factor in BANDWIDTHS]
+    def __init__(
+        self,
+        target: Tensor,
+        layers: Sequence[int] | None = None,
+        bandwidths: Sequence[float] | None = None,
+        *,
+        biased: bool = False,
+    ) -> None:
+        self.layers = list(layers) if layers is not None else [target.shape[1]]
         self.target = target
-        self.bandwidths = tuple(bandwidths)
+        self.bandwidths = [
+            list(bandwidths) if bandwidths is not None else [factor * median_distance(part) for factor in BANDWIDTHS]
+            for part in target.split(self.layers, 1)
+        ]
         self.biased = biased
         self._within_target = self._within(target)
 
     def __call__(self, features: Tensor) -> Tensor:
         """MMD², a scalar, of features [N, D] with N >= 2; differentiable with respect to them."""
-        across = gaussian_kernel(squared_distances(features, self.target), self.bandwidths).mean()
-        return self._within(features) + self._within_target - 2 * across
+        return self._within(features) + self._within_target - 2 * self.kernel(features, self.target).mean()
+
+    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
+        """k(x_i, y_j) [N, M] of x [N, D] and y [M, D]."""
+        parts = zip(x.split(self.layers, 1), y.split(self.layers, 1), self.bandwidths, strict=True)
+        kernels = [gaussian_kernel(squared_distances(a, b), bandwidths) for a, b, bandwidths in parts]
+        return torch.stack(kernels).mean(0)
+
+    def contributions(self, candidates: Tensor, features: Tensor, places: Tensor) -> Tensor:
+        """By how much MMD² of N features depends on what stands in one row, while the others stay as they are.
+
+        h_i(x) = 2/N (1/(N-1) Σ_{j≠i} k(x, x_j) - 1/M Σ_m k(x, y_m)) with i = places: up to a constant in x the
+        U-statistic with row i replaced by x, and 2/N times the witness function of Gretton et al. (2012, section 2.3).
+
+        Args:
+            candidates: [K, D].
+            features: [N, D].
+            places: int64 [K], the row that each candidate would stand in.
+
+        Returns:
+            [K]
+        """
+        n = len(features)
+        kernel = self.kernel(candidates, features)
+        own = kernel.gather(1, places[:, None]).squeeze(1)
+        others = (kernel.sum(1) - own) / (n - 1)
+        return 2 / n * (others - self.kernel(candidates, self.target).mean(1))
+
+    def baselines(self, features: Tensor) -> Tensor:
+        """What the rows contribute on average to MMD² of the others alone: for each of N >= 3 rows, without it.
+
+        b_i = 2/N mean_{j≠i} (1/(N-2) Σ_{l≠i,j} k(x_j, x_l) - 1/M Σ_m k(x_j, y_m)): near to `contributions`, and
+        independent of row i.
+        """
+        n = len(features)
+        kernel = self.kernel(features, features)
+        sums = kernel.sum(1) - kernel.diagonal()
+        across = self.kernel(features, self.target).mean(1)
+        within = (sums.sum() - 2 * sums) / ((n - 1) * (n - 2))
+        return 2 / n * (within - (across.sum() - across) / (n - 1))
 
     def _within(self, features: Tensor) -> Tensor:
-        kernel = gaussian_kernel(squared_distances(features, features), self.bandwidths)
+        kernel = self.kernel(features, features)
         n = len(features)
         if self.biased:
             return kernel.mean()

@@ -1,43 +1,47 @@
-"""The score-function gradient of a black-box score (REINFORCE, Williams 1992; paper, equations 3 and 4).
+"""The score-function gradient of a black-box score (REINFORCE, Williams 1992; paper, equations 2 to 4).
 
-    ∇_θ E[R(v)] = E[(R(v) - b) ∇_θ log p_θ(v)],   v ~ Normal(μ_θ, σ), wrapped for angles
+    ∇_μ E[R(v)] = E[(R(v) - b) ∇_μ log p(v)],   v ~ Normal(μ, σ)
 
-The sample v must not carry a gradient: with one, that of log p cancels to zero. And the score R must come from data
-made of that very sample.
+The paper draws every attribute of every scene by itself. The mean over a dataset of N scenes then moves by σ / √N only,
+which a score hardly notices, while the noise of N separate gradients adds up. Here attributes of one name share a part
+of their noise: n = √ρ z + √(1-ρ) ε, with z the same for all and ε for each. Every attribute still is Normal(μ, σ), but
+the dataset as a whole moves by σ √ρ. The gradient is followed in the direction that this explores, the common shift:
+
+    Σ_i ∂/∂μ_i log p(v) = Σ_i n_i / (σ (1 - ρ + N ρ))
+
+from the inverse of the equicorrelated covariance. Its variance 1 / (σ² (ρ + (1-ρ)/N)) does not grow with N. Angles are
+wrapped after they are drawn, which changes nothing here: the density is that of the draw. Samples come in pairs ±n
+(antithetic sampling), so whatever is even in n cancels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-#: Turns on each side over which the density of a wrapped normal is summed.
-_TURNS = 2
+#: ρ: the part of the variance that is shared.
+CORRELATION = 0.9
 
 
-def sample_around(mean: Tensor, sigma: Tensor, is_angle: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws v ~ Normal(mean, sigma), [M], without gradient; angles, in degrees, are wrapped to [-180, 180)."""
-    with torch.no_grad():
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-        values = mean + sigma * noise
-        return torch.where(is_angle, (values + 180) % 360 - 180, values)
+def shared_noise(places: Tensor, count: int, generator: torch.Generator, correlation: float = CORRELATION) -> Tensor:
+    """n [M]: standard normal, with `correlation` between those of the same place and none between others.
 
-
-def log_probability(values: Tensor, mean: Tensor, sigma: Tensor, is_angle: Tensor) -> Tensor:
-    """log p(v) [M] under Normal(mean, sigma); under the wrapped normal for angles. Differentiable in `mean`.
-
-    Raises:
-        ValueError: `values` carries a gradient.
+    Args:
+        places: int64 [M], below `count`.
     """
-    if values.requires_grad:
-        raise ValueError("values carry a gradient, which would cancel that of the density: sample them with no_grad")
-    turns = 360.0 * torch.arange(-_TURNS, _TURNS + 1, dtype=mean.dtype)
-    z = (values[:, None] + torch.where(is_angle[:, None], turns, torch.zeros_like(turns)) - mean[:, None]) / sigma[
-        :, None
-    ]
-    log_densities = -0.5 * z * z - torch.log(sigma[:, None] * (2 * torch.pi) ** 0.5)
-    return torch.where(is_angle, torch.logsumexp(log_densities, 1), log_densities[:, 0])
+    common = torch.randn(count, generator=generator)
+    own = torch.randn(len(places), generator=generator)
+    return correlation**0.5 * common[places] + (1 - correlation) ** 0.5 * own
+
+
+def shared_score(noise: Tensor, places: Tensor, count: int, correlation: float = CORRELATION) -> Tensor:
+    """σ ∂/∂δ log p [count]: of a common shift δ of all values of a place, at the values μ + σ n.
+
+    0 for places without a value.
+    """
+    sums = torch.zeros(count).index_add_(0, places, noise)
+    sizes = torch.bincount(places, minlength=count)
+    return sums / (1 - correlation + sizes * correlation)
 
 
 @dataclass
@@ -47,19 +51,12 @@ class Baseline:
     decay: float = 0.9
     value: float | None = None
 
-    def advantage(self, score: float) -> float:
-        """score - b with the b of the scores before this one, which then joins the average. 0 for the first score."""
-        before = score if self.value is None else self.value
-        self.value = before * self.decay + score * (1 - self.decay)
-        return score - before
+    def advantages(self, scores: list[float]) -> list[float]:
+        """score - b of each, with the b of the scores before them; their mean then joins the average.
 
-
-def surrogate(log_probabilities: Sequence[Tensor], advantages: Sequence[float]) -> Tensor:
-    """A loss whose gradient is minus the score-function estimate: -(1/K) Σ_k advantage_k Σ log p(v_k).
-
-    Args:
-        log_probabilities: of K samples, [M] each.
-        advantages: score minus baseline of each, of data made from that sample.
-    """
-    terms = [advantage * log_p.sum() for log_p, advantage in zip(log_probabilities, advantages, strict=True)]
-    return -torch.stack(terms).mean()
+        With no scores before them, b is their own mean.
+        """
+        mean = sum(scores) / len(scores)
+        before = mean if self.value is None else self.value
+        self.value = before * self.decay + mean * (1 - self.decay)
+        return [score - before for score in scores]

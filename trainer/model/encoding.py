@@ -1,11 +1,12 @@
 """Scene graphs as tensors for the distribution transformer, and back.
 
-Every node becomes one row. Its columns are, in this order: the one-hot code of its kind, the one-hot code of its class,
-and the codes of its numeric attributes: cosine and sine for an angle, one number scaled to [-1, 1] by the attribute's
-range (or by its prior's spread where it has none) for the others. Columns of attributes that a kind lacks are zero.
+Every node becomes one row. Its columns are, in this order: the one-hot codes of its kind and of its class, the codes of
+its numeric attributes (cosine and sine for an angle, one number scaled to [-1, 1] by the attribute's range, or by its
+prior's spread where it has none, for the others), and the one-hot codes of its mutable categorical attributes. Columns
+of attributes that a kind lacks are zero.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.grammar import AttributeSpec, Grammar, SceneGraph
+from trainer.grammar.scene_graph import MODE, ChoiceSpec
 
 #: Relations of an edge: the transformer has separate weights for the two (paper, section 3.1).
 TOP_DOWN, BOTTOM_UP = 0, 1
@@ -51,15 +53,22 @@ class GraphBatch:
     classes: Tensor
     #: float32 [M]: values of the mutable attributes in their units, scene after scene.
     values: Tensor
-    #: int64 [M]: row of the node that each belongs to, and its place in `Encoding.mutable`.
+    #: int64 [M]: row of the node that each belongs to, its place in `Encoding.mutable`, and its node's mode.
     rows: Tensor
     places: Tensor
+    modes: Tensor
+    #: int64 [C]: row of the node of each mutable categorical attribute, scene after scene, its place in
+    #: `Encoding.choices`, and its category.
+    choice_rows: Tensor
+    choice_places: Tensor
+    categories: Tensor
 
 
 class Encoding:
     """The columns of a grammar, known before any scene is sampled."""
 
     def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
         self.kinds = tuple(grammar.kinds)
         self.classes = grammar.classes
         #: (kind, spec) of every mutable attribute, in the order of the grammar.
@@ -75,12 +84,19 @@ class Encoding:
             if name not in self.slots:
                 self.slots[name] = Slot(name, spec.is_angle, start)
                 start = self.slots[name].stop
+        #: The columns of all numeric attributes, and those of all categorical ones.
+        self.numeric = slice(len(self.kinds) + len(self.classes), start)
+        #: (kind, spec) of every mutable categorical attribute, in the order of the grammar.
+        self.choices: tuple[tuple[str, ChoiceSpec], ...] = tuple(
+            (kind.name, spec) for kind in grammar.kinds.values() for spec in kind.choices
+        )
+        #: First column of each.
+        self.choice_starts: list[int] = []
+        for _, choice in self.choices:
+            self.choice_starts.append(start)
+            start += len(choice.categories)
+        self.categorical = slice(self.numeric.stop, start)
         self.columns = start
-
-    @cached_property
-    def numeric(self) -> slice:
-        """The columns of all numeric attributes."""
-        return slice(len(self.kinds) + len(self.classes), self.columns)
 
     @staticmethod
     def unit_of(spec: AttributeSpec) -> float:
@@ -91,13 +107,18 @@ class Encoding:
     def _place_of(self) -> dict[tuple[str, str], int]:
         return {(kind, spec.name): place for place, (kind, spec) in enumerate(self.mutable)}
 
+    @cached_property
+    def _choice_place_of(self) -> dict[tuple[str, str], int]:
+        return {(kind, spec.name): place for place, (kind, spec) in enumerate(self.choices)}
+
     def encode(self, scenes: Sequence[SceneGraph]) -> GraphBatch:
         """Scenes of the grammar as one batch."""
         rows = sum(len(scene.nodes) for scene in scenes)
         nodes = np.zeros((rows, self.columns), dtype=np.float32)
         classes = np.full(rows, -1, dtype=np.int64)
         edges: list[tuple[int, int, int]] = []
-        mutable: list[tuple[float, int, int]] = []
+        mutable: list[tuple[float, int, int, int]] = []
+        choices: list[tuple[int, int, int]] = []
         row = 0
         for scene in scenes:
             for index, node in enumerate(scene.nodes):
@@ -116,7 +137,13 @@ class Encoding:
                     edges += [(parent, child, TOP_DOWN), (child, parent, BOTTOM_UP)]
             for item in scene.mutable:
                 node = scene.nodes[item.node]
-                mutable.append((node.values[item.name], row + item.node, self._place_of[node.kind, item.name]))
+                place = self._place_of[node.kind, item.name]
+                mutable.append((node.values[item.name], row + item.node, place, node.choices[MODE.name]))
+            for choice in scene.choices:
+                node = scene.nodes[choice.node]
+                place, category = self._choice_place_of[node.kind, choice.spec.name], node.choices[choice.spec.name]
+                nodes[row + choice.node, self.choice_starts[place] + category] = 1
+                choices.append((row + choice.node, place, category))
             row += len(scene.nodes)
         links = torch.tensor(edges, dtype=torch.int64).reshape(-1, 3).T
         return GraphBatch(
@@ -124,9 +151,13 @@ class Encoding:
             edges=links[:2].contiguous(),
             relations=links[2].contiguous(),
             classes=torch.from_numpy(classes),
-            values=torch.tensor([value for value, _, _ in mutable], dtype=torch.float32),
-            rows=torch.tensor([row for _, row, _ in mutable], dtype=torch.int64),
-            places=torch.tensor([place for _, _, place in mutable], dtype=torch.int64),
+            values=torch.tensor([value for value, *_ in mutable], dtype=torch.float32),
+            rows=_integers(row for _, row, _, _ in mutable),
+            places=_integers(place for _, _, place, _ in mutable),
+            modes=_integers(mode for *_, mode in mutable),
+            choice_rows=_integers(row for row, _, _ in choices),
+            choice_places=_integers(place for _, place, _ in choices),
+            categories=_integers(category for *_, category in choices),
         )
 
     def decode(self, nodes: Tensor, batch: GraphBatch) -> Tensor:
@@ -151,6 +182,10 @@ class Encoding:
                 decoded = KeepInside.apply(code[:, 0] * scale + centre, spec.low, spec.high)
             values = values.index_put((chosen,), decoded)
         return values
+
+
+def _integers(numbers: Iterable[int]) -> Tensor:
+    return torch.tensor(list(numbers), dtype=torch.int64)
 
 
 def with_values(scenes: Sequence[SceneGraph], values: Tensor) -> list[SceneGraph]:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import RGCNConv
 
+from trainer.grammar.scene_graph import MODES
 from trainer.model.encoding import Encoding, GraphBatch
 
 #: Hidden features of a node, and rounds of messages along the edges.
@@ -17,13 +18,23 @@ class DistributionTransformer(nn.Module):
     """Maps the mutable attributes of scene graphs to new values; structure and everything else stay.
 
     Each round of messages has its own weights for a node itself, for its parent (top-down edges) and for its children
-    (bottom-up edges). The network learns changes: its output is added to the codes of the attributes, or turns them.
+    (bottom-up edges). The network learns changes: its output is added to the codes of numeric attributes, or turns
+    them. Of categorical attributes, which are drawn anew, it gives the probabilities: those of `log_prior`, changed by
+    its output.
 
-    `shift` holds one offset per mutable attribute of a kind, in its unit, that is applied first. The global stage sets
-    it (`trainer.learning.search`); gradients do not.
+    What the stages before the gradient descent have found stands in buffers (`trainer.learning`):
+
+    Attributes:
+        shift: float32 [MODES, len(encoding.mutable)]: moves the attributes of a node by its mode, in their unit.
+        stretch: float32, as `shift`: by how much the deviation from the prior's mean is multiplied before that.
+        log_prior: float32 [len(encoding.choices), most categories]: -inf where a category is impossible.
+        active: bool [len(encoding.mutable)]: attributes that may change yet; others keep the values of the scene.
     """
 
-    shift: Tensor  # float32 [len(encoding.mutable)]
+    shift: Tensor
+    stretch: Tensor
+    log_prior: Tensor
+    active: Tensor
 
     def __init__(self, encoding: Encoding, generator: torch.Generator) -> None:
         super().__init__()
@@ -34,11 +45,40 @@ class DistributionTransformer(nn.Module):
             self.input = nn.Linear(encoding.columns, WIDTH)
             self.rounds = nn.ModuleList(RGCNConv(WIDTH, WIDTH, num_relations=2) for _ in range(ROUNDS))
             self.output = nn.Linear(WIDTH, encoding.columns)
-        self.register_buffer("shift", torch.zeros(len(encoding.mutable)))
+        with torch.no_grad():  # At first the probabilities are the prior's.
+            self.output.weight[encoding.categorical] = 0
+            self.output.bias[encoding.categorical] = 0
+        numbers, choices = len(encoding.mutable), len(encoding.choices)
+        self.register_buffer("shift", torch.zeros(MODES, numbers))
+        self.register_buffer("stretch", torch.ones(MODES, numbers))
+        self.register_buffer("active", torch.ones(numbers, dtype=torch.bool))
+        most = max((len(choice.categories) for _, choice in encoding.choices), default=1)
+        self.register_buffer("log_prior", torch.full((choices, most), -torch.inf))
+        for place, (_, choice) in enumerate(encoding.choices):
+            self.log_prior[place, : len(choice.categories)] = torch.tensor(choice.probabilities).log()
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """New values [M] of the mutable attributes, in their units."""
-        return self.encoding.decode(self._codes(batch), batch)
+        """New values [M] of the mutable attributes, in their units, at the batch's categories."""
+        values = self.encoding.decode(self._codes(batch), batch)
+        return torch.where(self.active[batch.places], values, batch.values)
+
+    def log_probabilities(self, batch: GraphBatch) -> Tensor:
+        """Of each category of the mutable categorical attributes [C, most categories]; -inf where there is none.
+
+        They do not depend on the batch's categories.
+        """
+        nodes = batch.nodes.clone()
+        nodes[:, self.encoding.categorical] = 0
+        output = self.output(self._hidden(nodes, batch))
+        columns = torch.tensor(self.encoding.choice_starts, dtype=torch.int64)[batch.choice_places]
+        wanted = columns[:, None] + torch.arange(self.log_prior.shape[1])
+        logits = output[batch.choice_rows[:, None], wanted.clamp_max(self.encoding.columns - 1)]
+        return (self.log_prior[batch.choice_places] + logits).log_softmax(1)
+
+    @property
+    def unsettled(self) -> Tensor:
+        """Bool [len(encoding.choices)]: which categorical attributes have more than one possible category."""
+        return self.log_prior.isfinite().sum(1) > 1
 
     def reconstruct(self, batch: GraphBatch) -> "Reconstruction":
         """What comes out where the identity is wanted (the pre-training)."""
@@ -47,10 +87,13 @@ class DistributionTransformer(nn.Module):
         return Reconstruction(codes[:, :kinds], codes[:, kinds : kinds + classes], codes[:, self.encoding.numeric])
 
     def _codes(self, batch: GraphBatch) -> Tensor:
-        hidden = F.relu(self.input(batch.nodes))
+        return self._changed(self._placed(batch), self.output(self._hidden(batch.nodes, batch)))
+
+    def _hidden(self, nodes: Tensor, batch: GraphBatch) -> Tensor:
+        hidden = F.relu(self.input(nodes))
         for messages in self.rounds:
             hidden = F.relu(messages(hidden, batch.edges, batch.relations)) + hidden
-        return self._changed(self._shifted(batch), self.output(hidden))
+        return hidden
 
     def _changed(self, nodes: Tensor, output: Tensor) -> Tensor:
         """The rows [N, columns] with the network's output applied: turned where it is an angle, else added.
@@ -67,20 +110,25 @@ class DistributionTransformer(nn.Module):
                 codes[:, slot.start : slot.stop] = turned
         return codes
 
-    def _shifted(self, batch: GraphBatch) -> Tensor:
-        """The rows [N, columns] with `shift` applied to the mutable attributes."""
+    def _placed(self, batch: GraphBatch) -> Tensor:
+        """The rows [N, columns] with `stretch` and `shift` applied to the mutable attributes."""
         nodes = batch.nodes.clone()
         for place, (_, spec) in enumerate(self.encoding.mutable):
-            rows = batch.rows[batch.places == place]
+            chosen = (batch.places == place).nonzero().squeeze(1)
+            rows, modes, values = batch.rows[chosen], batch.modes[chosen], batch.values[chosen]
             slot = self.encoding.slots[spec.name]
+            deviation = values - spec.distribution.mean
+            if spec.is_angle:
+                deviation = (deviation + 180) % 360 - 180
+            moved = self.shift[modes, place] + (self.stretch[modes, place] - 1) * deviation
             code = nodes[rows, slot.start : slot.stop]
             if spec.is_angle:
-                angle = torch.deg2rad(self.shift[place])
+                angle = torch.deg2rad(moved)
                 cosine, sine = torch.cos(angle), torch.sin(angle)
-                turn = torch.stack([torch.stack([cosine, sine]), torch.stack([-sine, cosine])])
-                nodes[rows, slot.start : slot.stop] = code @ turn
+                turned = torch.stack([cosine * code[:, 0] - sine * code[:, 1], sine * code[:, 0] + cosine * code[:, 1]])
+                nodes[rows, slot.start : slot.stop] = turned.T
             else:
-                nodes[rows, slot.start : slot.stop] = code + self.shift[place] / self.encoding.unit_of(spec)
+                nodes[rows, slot.start : slot.stop] = code + (moved / self.encoding.unit_of(spec))[:, None]
         return nodes
 
 

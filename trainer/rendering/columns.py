@@ -1,6 +1,6 @@
 """Columns of the Jacobian as the trainer asks for them and as it uses them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,15 +74,28 @@ class Plan:
     weight: float
 
 
-def plan_columns(scenes: Sequence[SceneGraph], probing: Probing, seed: int) -> Plan:
-    """Chooses columns, signs and audits: a function of the arguments alone."""
+def plan_columns(
+    scenes: Sequence[SceneGraph], probing: Probing, seed: int, only: Collection[tuple[str, str]] | None = None
+) -> Plan:
+    """Chooses columns, signs and audits: a function of the arguments alone.
+
+    Args:
+        only: kind and name of the attributes that are probed; default: all.
+    """
     rng = generator(seed, Purpose.PROBES)
-    total = sum(len(scene.mutable) for scene in scenes)
-    probed = np.ones(total, dtype=bool)
-    count = total
-    if probing.columns < 1 and total:
-        count = max(1, round(probing.columns * total))
-        probed[rng.permutation(total)[count:]] = False
+    probed = np.array(
+        [
+            only is None or (scene.nodes[item.node].kind, item.name) in only
+            for scene in scenes
+            for item in scene.mutable
+        ],
+        dtype=bool,
+    )
+    total, wanted = len(probed), np.flatnonzero(probed)
+    count = len(wanted)
+    if probing.columns < 1 and count:
+        count = max(1, round(probing.columns * len(wanted)))
+        probed[rng.permutation(wanted)[count:]] = False
     backward = rng.random(total) < 0.5 if probing.difference == "spsa" else np.zeros(total, dtype=bool)
     audited = rng.random(total) < probing.audit
     plans, first = [], 0
@@ -97,7 +110,7 @@ def plan_columns(scenes: Sequence[SceneGraph], probing: Probing, seed: int) -> P
                 column.audit = False
         plans.append(SceneColumns(tuple(places), tuple(wire)))
         first += len(scene.mutable)
-    return Plan(tuple(plans), total / count if count else 1.0)
+    return Plan(tuple(plans), len(wanted) / count if count else 1.0)
 
 
 def column_from_wire(column: pb.ColumnResult, shared: np.ndarray | None = None) -> Column:

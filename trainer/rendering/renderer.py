@@ -4,7 +4,7 @@ Forward renders the scenes; what backward needs comes along with them (the colum
 (products of the loss's gradient with the columns). See `Probing`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,21 +65,26 @@ class Renderer:
         self._chunk = chunk
 
     def render(
-        self, scenes: Sequence[SceneGraph], seed: int, outputs: Sequence[int] = (pb.OUTPUT_IMAGE_U8,)
+        self,
+        scenes: Sequence[SceneGraph],
+        seed: int,
+        outputs: Sequence[int] = (pb.OUTPUT_IMAGE_U8,),
+        numbers: Sequence[int] | None = None,
     ) -> list[Frame]:
-        """One frame per scene. Scene i has the sampling noise of seed + i."""
+        """One frame per scene. Scene i has the sampling noise of seed + i, or of seed + numbers[i]."""
         frames = []
         for first in range(0, len(scenes), self._chunk):
+            part = range(first, min(first + self._chunk, len(scenes)))
             tasks = [
-                self._task(scene, f"{seed}/{first + i}", seed + first + i, outputs)
-                for i, scene in enumerate(scenes[first : first + self._chunk])
+                self._task(scenes[i], f"{seed}/{i}", seed + (i if numbers is None else numbers[i]), outputs)
+                for i in part
             ]
             frames += [_frame(result) for result in self.pool.render(tasks)]
         return frames
 
-    def images(self, scenes: Sequence[SceneGraph], seed: int) -> np.ndarray:
+    def images(self, scenes: Sequence[SceneGraph], seed: int, *, numbers: Sequence[int] | None = None) -> np.ndarray:
         """8-bit images [N, H, W, 3]."""
-        frames = self.render(scenes, seed)
+        frames = self.render(scenes, seed, numbers=numbers)
         return np.stack([frame.image for frame in frames]) if frames else np.zeros((0, *self._size), dtype=np.uint8)
 
     def float_images(self, scenes: Sequence[SceneGraph], seed: int) -> np.ndarray:
@@ -104,7 +109,12 @@ class Renderer:
         return self._products(scenes, seed, gradient, probing, plan_columns(scenes, probing, seed))
 
     def differentiable(
-        self, values: Tensor, scenes: Sequence[SceneGraph], seed: int, probing: Probing = _DEFAULT
+        self,
+        values: Tensor,
+        scenes: Sequence[SceneGraph],
+        seed: int,
+        probing: Probing = _DEFAULT,
+        probed: Collection[tuple[str, str]] | None = None,
     ) -> Tensor:
         """Images, float32 [N, 3, H, W], of scenes whose mutable attributes take `values`.
 
@@ -113,10 +123,11 @@ class Renderer:
         Args:
             values: [M], scene after scene in the order of `scene.mutable`; the gradient flows back to them.
             probing: how the gradient is estimated.
+            probed: kind and name of the attributes that have a gradient; default: all.
         """
         if not (values.requires_grad and torch.is_grad_enabled()):
             return _to_torch(self.float_images(with_values(scenes, values), seed), values.device)
-        images: Tensor = _Render.apply(values, self, scenes, seed, probing)
+        images: Tensor = _Render.apply(values, self, scenes, seed, probing, probed)
         return images
 
     def _probe(
@@ -234,9 +245,10 @@ class _Render(torch.autograd.Function):
         scenes: Sequence[SceneGraph],
         seed: int,
         probing: Probing,
+        probed: Collection[tuple[str, str]] | None,
     ) -> Tensor:
         changed = with_values(scenes, values)
-        plan = plan_columns(changed, probing, seed)
+        plan = plan_columns(changed, probing, seed, probed)
         jacobians = None
         if probing.keeps_differences(renderer.settings, [len(columns) for columns in plan.scenes]):
             images, jacobians = renderer._probe(changed, seed, probing, plan)
@@ -246,7 +258,7 @@ class _Render(torch.autograd.Function):
         return _to_torch(images, values.device)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         renderer, scenes, seed, probing, plan, jacobians = ctx.needed  # type: ignore[attr-defined]
         pixels = grad.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         if jacobians is None:
@@ -261,7 +273,7 @@ class _Render(torch.autograd.Function):
             places = torch.tensor(columns.places, dtype=torch.int64) + first
             gradient[places] = plan.weight * torch.tensor(numbers, dtype=torch.float64)
             first += len(scene.mutable)
-        return gradient.to(grad), None, None, None, None
+        return gradient.to(grad), None, None, None, None, None
 
 
 def _to_torch(images: np.ndarray, device: torch.device) -> Tensor:

@@ -147,12 +147,12 @@ def _in_unit(history: AttributeHistory) -> str:
 def reconstruction_table(summary: Json, histories: Sequence[AttributeHistory]) -> str:
     """What the stages before the epochs have found, by attribute: the identity's error, and the start."""
     errors: dict[str, float] = summary.get("reconstruction_error", {})
-    shifts: dict[str, float] = summary.get("search", {}).get("shift", {})
+    shifts: dict[str, list[float]] = summary.get("search", {}).get("shift", {})
     units = {history.label: history.unit for history in histories}
     rows = "".join(
         f"<tr><th>{escape(label)}</th>"
         f"<td>{_percent(errors.get(label))}</td>"
-        f"<td>{_signed(shifts.get(label))}{escape(units.get(label, '')) if label in shifts else ''}</td></tr>"
+        f"<td>{escape(_shifts(shifts.get(label, []), units.get(label, '')))}</td></tr>"
         for label in dict.fromkeys([*errors, *shifts])
     )
     return (
@@ -165,5 +165,6 @@ def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{short(100 * fraction)} %"
 
 
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{'+' if value > 0 else ''}{short(value)}"
+def _shifts(modes: Sequence[float], unit: str) -> str:
+    """The shift of each mode."""
+    return " or ".join(f"{'+' if shift > 0 else ''}{short(shift)}{unit}" for shift in modes) or "–"

@@ -12,7 +12,9 @@ from support.grammars import write_sprites
 
 from trainer.errors import InputError
 from trainer.grammar import load_grammar
-from trainer.learning.learner import Learner, reconstruction_error
+from trainer.learning.learner import Learner
+from trainer.learning.pretraining import reconstruction_error
+from trainer.learning.problem import Problem
 from trainer.learning.settings import TrainingSettings
 from trainer.loading import open_run
 from trainer.model.encoding import Encoding
@@ -192,7 +194,9 @@ def test_a_bad_audit_is_told_once(world: Path) -> None:
 
     renderer = SimpleNamespace(audits=Audits())
     settings = TrainingSettings.parse({})
-    learner = Learner(load_grammar(world), settings, 0, renderer, np.zeros((2, 32, 32, 3)), Told())  # type: ignore[arg-type]
+    target = np.zeros((2, 32, 32, 3), np.uint8)
+    problem = Problem(load_grammar(world), settings, 0, renderer, target, progress=Told())  # type: ignore[arg-type]
+    learner = Learner(problem)
     for _ in range(2):
         renderer.audits.add("thing.x", pb.Audit(region_norm=3, frame_norm=5, product=9))
 

@@ -6,6 +6,7 @@ import torch
 from support.grammars import write_sprites
 
 from trainer.grammar import Grammar, load_grammar
+from trainer.grammar.scene_graph import MODES
 from trainer.model.encoding import BOTTOM_UP, TOP_DOWN, Encoding, KeepInside, with_values
 from trainer.model.transformer import DistributionTransformer
 
@@ -153,7 +154,7 @@ def test_a_shift_moves_all_nodes_of_its_kind(grammar: Grammar) -> None:
     transformer = DistributionTransformer(encoding, torch.Generator().manual_seed(0))
     torch.nn.init.zeros_(transformer.output.weight)
     torch.nn.init.zeros_(transformer.output.bias)
-    transformer.shift.copy_(torch.tensor([1.5, 100.0]))
+    transformer.shift.copy_(torch.tensor([1.5, 100.0]).expand(MODES, 2))
 
     with torch.no_grad():
         difference = transformer(batch) - batch.values
