@@ -364,7 +364,7 @@ class WorldFile(Section):
     scene: list[ChildSection] = Field([], description="the root nodes; exactly one camera must come of them")
     target: TargetSection | None = Field(None, description="what an experiment is to learn")
     engine: Literal["blender", "raster"] = Field("blender", description="render engine of an experiment")
-    task: Literal["classification", "segmentation", "detection", "detection-mask-rcnn"] = Field(
+    task: Literal["classification", "segmentation", "detection", "detection-mask-rcnn", "pose"] = Field(
         "classification", description="what an experiment's data is for"
     )
     training: dict[Text, Any] = Field({}, description="settings of the trainer")

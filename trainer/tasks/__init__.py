@@ -90,6 +90,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "segmentation": "trainer.tasks.segmentation",
         "detection": "trainer.tasks.detection",
         "detection-mask-rcnn": "trainer.tasks.mask_rcnn",
+        "pose": "trainer.tasks.pose",
     }
 )
 

@@ -1,0 +1,33 @@
+"""How much of what a grammar places is out of sight: objects beside the image, behind the camera or behind others."""
+
+from collections.abc import Sequence
+
+from metasim.v1 import render_pb2 as pb
+
+from trainer.grammar import SceneGraph
+from trainer.rendering import Frame
+
+#: What a renderer must be asked for besides images, so that frames have boxes.
+OUTPUTS = (pb.OUTPUT_BOXES,)
+#: An object that shows less is out of sight.
+LEAST_PX = 1
+
+
+def out_of_sight(scenes: Sequence[SceneGraph], frames: Sequence[Frame], least_px: int = LEAST_PX) -> dict[str, float]:
+    """By kind of node, the fraction of its objects that cannot be seen; kinds without objects are left out.
+
+    Only nodes with a class count: others have no boxes.
+
+    Args:
+        frames: of the scenes, rendered with `OUTPUTS`.
+        least_px: an object that shows fewer pixels is out of sight.
+    """
+    hidden: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for scene, frame in zip(scenes, frames, strict=True):
+        seen = {box.node for box in frame.boxes if box.visible_px >= least_px}
+        for node in scene.nodes:
+            if node.class_name:
+                counts[node.kind] = counts.get(node.kind, 0) + 1
+                hidden[node.kind] = hidden.get(node.kind, 0) + (node.id not in seen)
+    return {kind: hidden[kind] / count for kind, count in sorted(counts.items())}
