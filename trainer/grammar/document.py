@@ -180,8 +180,10 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, keys: KeyPath) -> dict[object, object]:
         seen: dict[object, int] = {}
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *other`, which has no value of its own
+                continue
             key = self._scalar(key_node)
-            if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
+            if key in seen:
                 place = dotted((*keys, key)) if isinstance(key, str | int | float) else dotted(keys)
                 raise self._error(key_node, f"{place} is given twice; the first is on line {seen[key]}")
             seen[key] = key_node.start_mark.line + 1

@@ -133,3 +133,14 @@ def test_rows_that_make_no_sense_are_refused(world, along, message):
 def test_a_kind_cannot_take_the_places_name(load):
     with pytest.raises(GrammarError, match="place is what places along lines are called; a kind needs another name"):
         load(WORLD.replace("CURVATURE", "x: 0").replace("ALONG", "end: 9, spacing: 3").replace("car", "place"))
+
+
+def test_a_kind_may_take_over_what_another_says(load):
+    """`<<: *other` was refused as a key without a value."""
+    text = (
+        WORLD.replace("  car: {", "  car: &car {").replace("CURVATURE", "x: 0").replace("ALONG", "end: 1, spacing: 1")
+    )
+    grammar = load(text.replace("scene:", "  bus: {<<: *car, class: bus, y: 7}\nscene:"))
+    bus = grammar.kinds["bus"]
+    assert bus.class_name == "bus"
+    assert {spec.name: spec.distribution.mean for spec in bus.specs} == {"x": 0, "y": 7}
