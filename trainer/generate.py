@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.exports import DatasetCard, Sample, open_writer
-from trainer.exports.rendered import SampleRenderer, model_names
+from trainer.exports.rendered import SampleRenderer, mesh_source, model_names
 from trainer.pool import PoolSettings, open_pool
 from trainer.pool.opening import LOCAL
 from trainer.progress import Progress, Silent
@@ -60,7 +60,8 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> Json
     engine = options.engine or source.engine
     rendered_by = engine if options.renderer == LOCAL else f"the workers at {options.renderer}"
     card = _card(options, source, rendered_by)
-    with open_writer(options.format, options.out, card, resume=options.resume) as writer:
+    meshes = mesh_source(source.grammar)
+    with open_writer(options.format, options.out, card, resume=options.resume, meshes=meshes) as writer:
         there = writer.count
         if there < options.count:
             with open_pool(

@@ -18,6 +18,7 @@ from trainer.exports.coco import CocoRleWriter, CocoWriter
 from trainer.exports.idx import IdxGzWriter, IdxWriter
 from trainer.exports.imagefolder import ImageFolderMasksWriter, ImageFolderWriter
 from trainer.exports.kitti import KittiWriter
+from trainer.exports.meshes import MeshSource
 from trainer.exports.sample import Instance, Need, Rectangle, Sample
 from trainer.exports.webdataset import WebDatasetMasksWriter, WebDatasetWriter
 from trainer.exports.writer import DatasetWriter
@@ -42,14 +43,16 @@ FORMATS: Mapping[str, type[DatasetWriter]] = {
 }
 
 
-def open_writer(name: str, folder: Path, card: DatasetCard, *, resume: bool = False) -> DatasetWriter:
+def open_writer(
+    name: str, folder: Path, card: DatasetCard, *, resume: bool = False, meshes: MeshSource | None = None
+) -> DatasetWriter:
     """Starts an export, or goes on with one.
 
     Args:
         name: one of `FORMATS`.
         folder: where the dataset shall lie; it must not exist.
         card: what the dataset's README.md says about it.
-        resume: see `DatasetWriter`.
+        resume, meshes: see `DatasetWriter`.
 
     Raises:
         InputError: the format is unknown or has no place for what the card says, the folder exists, cannot be made, or
@@ -57,7 +60,7 @@ def open_writer(name: str, folder: Path, card: DatasetCard, *, resume: bool = Fa
     """
     writer = writer_of(name)
     writer.check(card)
-    return writer(folder, card, resume=resume)
+    return writer(folder, card, resume=resume, meshes=meshes)
 
 
 def writer_of(name: str) -> type[DatasetWriter]:

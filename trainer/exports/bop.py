@@ -17,6 +17,7 @@ from PIL import Image
 from trainer.errors import InputError
 from trainer.exports.card import DatasetCard
 from trainer.exports.geometry import Camera, Cuboid
+from trainer.exports.meshes import MeshSource, model_ply
 from trainer.exports.sample import Instance, Need, Sample
 from trainer.exports.writer import DatasetWriter, Record
 
@@ -40,14 +41,17 @@ class BopWriter(DatasetWriter):
   forward), for each object with visible pixels. `scene_gt_info.json`: boxes (x, y, width, height) and numbers of
   pixels, of what lies in the image. `scene_camera.json`: `cam_K` (pixels from the centre of the top left one),
   `depth_scale`, and where the world is.
-* `models/models_info.json`: the box around each model in mm and its name; `diameter` is the box's diagonal, the largest
-  that two points of the model can be apart. The meshes themselves are the asset set's.
+* `models/obj_000001.ply` ...: the meshes of asset sets in mm, with colours by vertex. `models/models_info.json`: the
+  box around each model in mm and its name; `diameter` is the box's diagonal, the largest that two points of the model
+  can be apart.
 * `camera.json`: the camera of the first image.
 """
     needs = Need.BOXES | Need.MASKS | Need.DEPTH | Need.SILHOUETTES
 
-    def __init__(self, folder: Path, card: DatasetCard, *, resume: bool = False) -> None:
-        super().__init__(folder, card, resume=resume)
+    def __init__(
+        self, folder: Path, card: DatasetCard, *, resume: bool = False, meshes: MeshSource | None = None
+    ) -> None:
+        super().__init__(folder, card, resume=resume, meshes=meshes)
         self._models: dict[str, dict[str, Any]] = {}
         for record in self._records():
             self._models = record["models"] | self._models
@@ -94,6 +98,12 @@ class BopWriter(DatasetWriter):
                     path.write_text(f"{{\n{lines}\n}}\n", encoding="ascii")
             if index == 0:
                 self._path("camera.json").write_text(_camera_file(record["camera"]), encoding="ascii")
+        for number, model in self._models.items():
+            mesh = None if self.meshes is None else self.meshes(model["name"])
+            if mesh is not None:
+                low, size = (np.array([model[f"{of}_{axis}"] for axis in "xyz"]) for of in ("min", "size"))
+                ply = model_ply(mesh, model["name"], low, size)
+                self._path("models", f"obj_{int(number):06d}.ply").write_bytes(ply)
         ordered = {number: self._models[number] for number in sorted(self._models, key=int)}
         self._path("models", "models_info.json").write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 

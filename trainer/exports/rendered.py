@@ -10,6 +10,7 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from trainer.exports.geometry import Camera, camera_of, cuboid_of
+from trainer.exports.meshes import MeshFile, MeshSource
 from trainer.exports.sample import Instance, Need, Rectangle, Sample
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.scene_graph import Mesh
@@ -130,6 +131,24 @@ def model_names(grammar: Grammar) -> tuple[str, ...]:
         else:
             others = True
     return tuple(dict.fromkeys(names + (list(grammar.classes) if others else [])))
+
+
+def mesh_source(grammar: Grammar) -> MeshSource:
+    """The files of the models of a grammar's sets of meshes."""
+    places = {
+        _item(name, items.item_name(index), index): (items, index)
+        for name, items in grammar.asset_sets.items()
+        if items.mesh_format(0) is not None
+        for index in range(len(items))
+    }
+
+    def file_of(model: str) -> MeshFile | None:
+        if model not in places:
+            return None
+        items, index = places[model]
+        return MeshFile(items.data(index), items.mesh_format(index) or scene_pb2.MESH_FORMAT_UNSPECIFIED)
+
+    return file_of
 
 
 def _model(grammar: Grammar, scene: SceneGraph, place: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar, Self
 
 from trainer.errors import InputError
 from trainer.exports.card import Counts, DatasetCard
+from trainer.exports.meshes import MeshSource
 from trainer.exports.sample import Need, Sample
 
 #: What a format keeps of a sample beside the files that it has written: values that JSON knows.
@@ -34,11 +35,14 @@ class DatasetWriter(ABC):
     #: What samples must hold.
     needs: ClassVar[Need] = Need(0)
 
-    def __init__(self, folder: Path, card: DatasetCard, *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path, card: DatasetCard, *, resume: bool = False, meshes: MeshSource | None = None
+    ) -> None:
         """Starts an export into `folder`, which must not exist, or goes on with one.
 
         Args:
             resume: go on in `NAME.partial`, whose samples are complete up to `count`.
+            meshes: the meshes that objects show, for formats that hold them.
 
         Raises:
             InputError: the folder exists, cannot be made, or has an unfinished export beside it; or, with `resume`,
@@ -46,6 +50,7 @@ class DatasetWriter(ABC):
         """
         self.folder = folder
         self.card = card
+        self.meshes = meshes
         self.count = 0
         #: What the last sample left in the journal.
         self._last: Record = None

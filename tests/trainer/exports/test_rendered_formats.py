@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
+from support.data import shared_data
 from support.datasets import write_rings, write_street
 from support.servers import server
 
@@ -230,3 +231,39 @@ def test_bop_poses_project_the_objects_onto_their_masks(street: Export) -> None:
                 compared += 1
     assert hidden >= 3
     assert compared >= 15
+
+
+TABLE = """\
+render: {width: 96, height: 72, samples: 1}
+assets:
+  things: {bop: MODELS}
+nodes:
+  camera: {camera: perspective, fov: 40, x: -0.45, z: 0.3, roll: 58, yaw: -90}
+  sun: {light: sun, intensity: 3, roll: 20}
+  thing: {class: "{label}", mesh: things, yaw: {uniform: [-180, 180]}, y: {uniform: [-0.1, 0.1]}}
+scene: [camera, sun, {kind: thing, count: 2}]
+"""
+
+
+def test_bop_models_come_out_as_they_went_in(tmp_path: Path) -> None:
+    import trimesh
+
+    models = shared_data("bop") / "models_6deval"
+    (tmp_path / "table.yaml").write_text(TABLE.replace("MODELS", str(models)))
+    generate(GenerateOptions(str(tmp_path / "table.yaml"), 3, tmp_path / "out", "bop", engine="blender", workers=1))
+    written = sorted(path.name for path in (tmp_path / "out" / "models").glob("*.ply"))
+    poses = json.loads((tmp_path / "out" / "train_pbr" / "000000" / "scene_gt.json").read_text())
+    numbers = {pose["obj_id"] for found in poses.values() for pose in found}
+    assert written == [f"obj_{number:06d}.ply" for number in sorted(numbers)]
+    information = json.loads((tmp_path / "out" / "models" / "models_info.json").read_text())
+    for name in written:
+        there, here = (trimesh.load(folder / name, process=False) for folder in (models, tmp_path / "out" / "models"))
+        np.testing.assert_allclose(here.bounds, there.bounds, atol=0.01)
+        assert here.area == pytest.approx(there.area, rel=1e-4)
+        model = information[str(int(name[4:10]))]
+        # The folder's own models_info.json is a few per cent off its meshes, so these are what counts.
+        low = [model[f"min_{axis}"] for axis in "xyz"]
+        assert low == pytest.approx(there.bounds[0].tolist(), abs=0.01)
+        assert [model[f"size_{axis}"] for axis in "xyz"] == pytest.approx(
+            np.ptp(there.bounds, axis=0).tolist(), abs=0.01
+        )
