@@ -1,10 +1,12 @@
 """`metasim bench`"""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from trainer.cli import options
+from trainer.cli.assignments import parse_assignments
 from trainer.cli.tables import aligned, echo_json
 
 app = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="rich")
@@ -85,6 +87,49 @@ def jacobian(
     rows = [["digits", *result["digits"]]]
     rows += [[name.replace("_", " "), *(_shown(found[name]) for found in result["digits"].values())] for name in names]
     typer.echo(aligned(rows))
+
+
+@app.command()
+def train(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As for `metasim train`.")],
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for `metasim train`.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="The first one's seed.")] = 0,
+    engine: options.Engine = None,
+    workers: options.Workers = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the run folders there.", show_default="they are deleted")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Train an experiment with several seeds, and compare what each run has learned with the target.
+
+    A figure in brackets is out of tolerance: means within 3 of 360 parts of the range, spreads within 30 %, weights of
+    a mixture within 10 points, frequencies of categories within 5.
+
+    \b
+    [bold]Example[/bold]
+    metasim bench train mnist-rot --engine raster --seeds 10
+    """
+    from trainer.bench.training import bench_training, table
+    from trainer.console import console_progress
+
+    with console_progress() as progress:
+        result = bench_training(
+            experiment,
+            range(first_seed, first_seed + seeds),
+            engine=engine,
+            workers=workers,
+            overrides=parse_assignments(assignments or ()),
+            keep=keep,
+            progress=progress,
+        )
+    if json:
+        echo_json(result)
+    else:
+        typer.echo(aligned(table(result)))
 
 
 _QUALITY = ("cosine", "relative_error", "seconds", "cost_to_equal_error")

@@ -1,4 +1,4 @@
-"""Pixels at several scales."""
+"""Pixels at several scales, for the search of a start."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,10 @@ from torch import Tensor
 
 #: Longest side of each level, in pixels.
 LEVELS_PX = (32, 16, 8)
+#: Numbers that are left of each level: a random projection keeps distances within some percent (Johnson &
+#: Lindenstrauss, 1984), and kernels cost as many times less.
+PROJECTED = 256
+_SEED = 0
 
 
 class PixelPyramid:
@@ -14,11 +18,21 @@ class PixelPyramid:
     name = "pyramid"
     layers = None
 
+    def __init__(self) -> None:
+        self._projections: dict[int, Tensor] = {}
+
     def __call__(self, images: Tensor) -> Tensor:
         """Features [N, D] of images [N, 3, H, W]."""
-        return torch.cat(
-            [level.flatten(1) / level[0].numel() ** 0.5 for level in (shrink(images, side) for side in LEVELS_PX)], 1
-        )
+        return torch.cat([self._projected(shrink(images, side).flatten(1)) for side in LEVELS_PX], 1)
+
+    def _projected(self, level: Tensor) -> Tensor:
+        size = level.shape[1]
+        if size <= PROJECTED:
+            return level / size**0.5
+        if size not in self._projections:
+            generator = torch.Generator().manual_seed(_SEED)
+            self._projections[size] = torch.randn(size, PROJECTED, generator=generator) / (PROJECTED * size) ** 0.5
+        return level @ self._projections[size]
 
 
 def shrink(images: Tensor, longest_px: int) -> Tensor:

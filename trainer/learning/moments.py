@@ -82,26 +82,26 @@ def _match_kind(
     centres = {
         (mode, place): mean(truth[modes == mode, place], spec) for mode in present for place, spec in specs.items()
     }
-    # Each image of the target belongs to the mode that it looks most like.
-    distances = np.stack(
-        [
-            sum(
-                (deviation(target[:, place], centres[mode, place], spec) / (spec.high - spec.low)) ** 2
-                for place, spec in specs.items()
-            )
-            for mode in present
-        ]
-    )
-    nearest = np.array(present)[distances.argmin(0)]
+
+    def likeliest(found: np.ndarray) -> np.ndarray:
+        """The mode that each image looks most like."""
+        distances = np.zeros((len(present), len(found)))
+        for row, mode in enumerate(present):
+            for place, spec in specs.items():
+                distances[row] += (deviation(found[:, place], centres[mode, place], spec) / (spec.high - spec.low)) ** 2
+        return np.array(present)[distances.argmin(0)]
+
+    ours, theirs = likeliest(read), likeliest(target)
     for mode in present:
-        if (nearest == mode).sum() < _FEWEST:
+        rendered, wanted = (modes == mode) & (ours == mode), theirs == mode
+        if min(rendered.sum(), wanted.sum()) < _FEWEST:
             continue
         for place, spec in specs.items():
             centre = centres[mode, place]
             moments = read_moments(
                 *(
                     deviation(values[chosen, place], centre, spec)
-                    for values, chosen in ((truth, modes == mode), (read, modes == mode), (target, nearest == mode))
+                    for values, chosen in ((truth, rendered), (read, rendered), (target, wanted))
                 )
             )
             if moments is not None:

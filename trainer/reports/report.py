@@ -87,7 +87,8 @@ def outcome(summary: Json, metrics: Sequence[Json], histories: Sequence[Attribut
         for history in histories[:3]
         if history.last is not None
     ]
-    return f"{state} {_count(last['epoch'], 'epoch')}, MMD² {short(last['mmd'])}; {', '.join(matched)}."
+    reached = [f"{label} {short(last[key])}" for key, label in (("mmd", "MMD²"), ("score", "score")) if key in last]
+    return f"{state} {_count(last['epoch'], 'epoch')}, {', '.join(reached)}; {', '.join(matched)}."
 
 
 def _heading(
@@ -188,8 +189,22 @@ def _attributes(histories: Sequence[AttributeHistory]) -> str:
 def _curves(metrics: Sequence[Json]) -> str:
     if not metrics:
         return ""
-    epochs = [float(record["epoch"]) for record in metrics]
-    mmd = [float(record["mmd"]) for record in metrics]
+    charts = [
+        ("MMD² between rendered and target images", [_course(metrics, "mmd", "MMD²", "learned")]),
+        (
+            "Kernel inception distance of the learned model, with its standard error",
+            [_course(metrics, "kid", "KID", "learned", "kid_standard_error")],
+        ),
+        (
+            "Score of the task network on V, and its moving average",
+            [_course(metrics, "score", "Score", "learned"), _course(metrics, "baseline", "Baseline", "prior")],
+        ),
+    ]
+    cards = [
+        f'<div class="card"><h3>{title}</h3>{line_chart(title, "epoch", lines)}</div>'
+        for title, lines in charts
+        if lines[0].points
+    ]
     names = list(dict.fromkeys(name for record in metrics for name in record.get("gradient_norms", {})))
     norms = [
         Line(
@@ -203,13 +218,22 @@ def _curves(metrics: Sequence[Json]) -> str:
         )
         for index, name in enumerate(names)
     ]
-    loss_chart = line_chart("MMD² per epoch", "epoch", [Line("MMD²", list(zip(epochs, mmd, strict=True)), "learned")])
-    norm_chart = line_chart("Norm of the MMD's gradient per attribute", "epoch", norms, logarithmic=True)
+    norm_chart = line_chart("Norm of the loss's gradient per attribute", "epoch", norms, logarithmic=True)
     return (
-        '<h2>Learning curves</h2><div class="cards">'
-        f'<div class="card"><h3>MMD² between rendered and target images</h3>{loss_chart}</div>'
-        f'<div class="card"><h3>Norm of its gradient, by attribute</h3>{norm_chart}'
+        f'<h2>Learning curves</h2><div class="cards">{"".join(cards)}'
+        f'<div class="card"><h3>Norm of the loss\'s gradient, by attribute</h3>{norm_chart}'
         f"{_legend([(line.style, line.label) for line in norms])}</div></div>"
+    )
+
+
+def _course(metrics: Sequence[Json], key: str, label: str, style: str, spread: str = "") -> Line:
+    """A number of the metrics over the epochs that have it."""
+    having = [record for record in metrics if key in record]
+    return Line(
+        label,
+        [(float(record["epoch"]), float(record[key])) for record in having],
+        style,
+        [float(record[spread]) for record in having] if spread else (),
     )
 
 

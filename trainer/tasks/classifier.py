@@ -190,7 +190,7 @@ class DigitClassifier:
 def open_network(classes: Sequence[str], budget: Budget) -> DigitClassifier:
     """The classifier for an experiment's classes."""
     if budget == "quick":
-        return DigitClassifier(ClassifierSettings(classes=len(classes), epochs=8, batch_size=32), train_images=500)
+        return DigitClassifier(ClassifierSettings(classes=len(classes), epochs=8, batch_size=32), train_images=300)
     return DigitClassifier(ClassifierSettings(classes=len(classes)))
 
 

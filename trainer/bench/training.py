@@ -1,0 +1,132 @@
+"""Trains experiments with several seeds and says how near each run has come to its target, component by component."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainer.grammar import Experiment, load_experiment
+from trainer.grammar.distributions import Distribution
+from trainer.model.encoding import Encoding
+from trainer.progress import Progress, Silent
+from trainer.run import Json, Run
+from trainer.statistics import components
+from trainer.train import TrainOptions, train
+
+#: How near is near enough: means as a fraction of the range (3 of 360 degrees), spreads as a fraction of the target's,
+#: weights and frequencies absolutely.
+MEAN, SPREAD, WEIGHT, FREQUENCY = 3 / 360, 0.3, 0.1, 0.05
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that was to be learned."""
+
+    name: str
+    wanted: float
+    found: float
+    tolerance: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether it lies within the tolerance."""
+        return abs(self.found - self.wanted) <= self.tolerance
+
+
+def bench_training(
+    experiment: str,
+    seeds: Sequence[int],
+    *,
+    engine: str | None = None,
+    workers: int | None = None,
+    overrides: Mapping[str, object],
+    keep: Path | None = None,
+    progress: Progress | None = None,
+    train_run: Callable[[TrainOptions, Progress], Run] = train,
+) -> Json:
+    """One run per seed.
+
+    Args:
+        keep: folder for the run folders; default: they are deleted.
+        train_run: trains; the ablation passes another.
+
+    Returns:
+        `runs`: of each seed the figures, whether all were reached, the MMD and the seconds; `reached`: how many runs.
+    """
+    progress = progress or Silent()
+    loaded = load_experiment(experiment, overrides)
+    runs = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for seed in seeds:
+            progress.note(f"{experiment}, seed {seed}")
+            out = (keep or Path(temporary)) / f"{Path(experiment).stem}-{seed}"
+            options = TrainOptions(experiment, out, engine=engine, workers=workers, seed=seed, overrides=overrides)
+            run = train_run(options, progress)
+            found = figures(loaded, run)
+            runs.append(
+                {
+                    "seed": seed,
+                    "reached": all(figure.reached for figure in found),
+                    "figures": [{**asdict(figure), "reached": figure.reached} for figure in found],
+                    "mmd": run.summary["mmd"],
+                    "scores": [record["score"] for record in run.records("metrics.jsonl") if "score" in record],
+                    "seconds": run.summary["seconds"]["total"],
+                    "renders": run.summary["renders"],
+                }
+            )
+    return {"experiment": experiment, "runs": runs, "reached": sum(run["reached"] for run in runs)}
+
+
+def figures(experiment: Experiment, run: Run) -> list[Figure]:
+    """What the run was to learn of a synthetic target, and what it has learned."""
+    if experiment.target is None:
+        return []
+    learned = [record for record in run.records("attributes.jsonl") if record["of"] == "learned"][-1]
+    values = {(item["kind"], item["name"]): item["values"] for item in learned["attributes"]}
+    wanted = {(kind, spec.name): spec.distribution for kind, spec in experiment.target.grammar.specs}
+    found: list[Figure] = []
+    for kind, spec in Encoding(experiment.grammar).mutable:
+        reach = MEAN * (spec.high - spec.low)
+        if (kind, spec.name) in values:
+            label = f"{kind}.{spec.name}"
+            found += _of_number(label, values[kind, spec.name], wanted[kind, spec.name], spec.is_angle, reach)
+    target = {(item["kind"], item["name"]): item for item in run.summary["choices"]["target"]}
+    for item in run.summary["choices"]["learned"]:
+        frequencies = target.get((item["kind"], item["name"]), {}).get("frequencies", {})
+        for category, frequency in frequencies.items():
+            label = f"{item['kind']}.{item['name']} {category}"
+            found.append(Figure(label, frequency, item["frequencies"].get(category, 0.0), FREQUENCY))
+    return found
+
+
+def _of_number(
+    label: str, values: Sequence[float], distribution: Distribution, is_angle: bool, reach: float
+) -> list[Figure]:
+    parts = components(values, distribution, is_angle)
+    found = []
+    for index, (wanted, part) in enumerate(parts):
+        name = label if len(parts) == 1 else f"{label} ({index + 1})"
+        found.append(Figure(f"{name} mean", wanted.mean, part.mean, reach))
+        found.append(Figure(f"{name} spread", wanted.std, part.std, SPREAD * wanted.std))
+        if len(parts) > 1:
+            found.append(Figure(f"{name} weight", wanted.weight, part.weight, WEIGHT))
+    return [Figure(**{**asdict(figure), "found": _or_far(figure.found)}) for figure in found]
+
+
+def _or_far(number: float) -> float:
+    """A part that no value belongs to is infinitely far off."""
+    return float(number) if np.isfinite(number) else float("inf")
+
+
+def table(result: Json) -> list[list[str]]:
+    """A row per run: every figure, those out of tolerance in brackets."""
+    names = [figure["name"] for figure in result["runs"][0]["figures"]]
+    rows = [["seed", *names, "MMD² first, last", "s", "reached"]]
+    for run in result["runs"]:
+        cells = [f"{f['found']:.3g}" if f["reached"] else f"({f['found']:.3g})" for f in run["figures"]]
+        mmd = f"{run['mmd'][0]:.4f}, {run['mmd'][-1]:.4f}" if run["mmd"] else "–"
+        rows.append([str(run["seed"]), *cells, mmd, f"{run['seconds']:.0f}", "yes" if run["reached"] else "no"])
+    wanted = [f"{figure['wanted']:.3g}" for figure in result["runs"][0]["figures"]]
+    return [*rows, ["target", *wanted, "", "", f"{result['reached']} of {len(result['runs'])}"]]
