@@ -158,6 +158,7 @@ class _Builder:
     def __init__(self, loader: _Loader, path: Path, lines: dict[KeyPath, int]) -> None:
         self._loader, self._path, self._lines = loader, path, lines
         self._open: list[yaml.Node] = []
+        self._merged: set[yaml.Node] = set()
         self._count = 0
 
     def build(self, node: yaml.Node, keys: KeyPath) -> object:
@@ -179,7 +180,8 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, keys: KeyPath) -> dict[object, object]:
         seen: dict[object, int] = {}
-        for key_node, _ in node.value:
+        # What an alias repeats has been checked, and what it takes over already stands in it, before its own keys.
+        for key_node, _ in () if node in self._merged else node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *other`, which has no value of its own
                 continue
             key = self._scalar(key_node)
@@ -188,6 +190,7 @@ class _Builder:
                 raise self._error(key_node, f"{place} is given twice; the first is on line {seen[key]}")
             seen[key] = key_node.start_mark.line + 1
         self._loader.flatten_mapping(node)
+        self._merged.add(node)
         mapping: dict[object, object] = {}
         for key_node, value_node in node.value:
             key = self._scalar(key_node)

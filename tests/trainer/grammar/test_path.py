@@ -140,7 +140,9 @@ def test_a_kind_may_take_over_what_another_says(load):
     text = (
         WORLD.replace("  car: {", "  car: &car {").replace("CURVATURE", "x: 0").replace("ALONG", "end: 1, spacing: 1")
     )
-    grammar = load(text.replace("scene:", "  bus: {<<: *car, class: bus, y: 7}\nscene:"))
+    grammar = load(text.replace("scene:", "  bus: &bus {<<: *car, class: bus, y: 7}\n  tram: *bus\nscene:"))
     bus = grammar.kinds["bus"]
     assert bus.class_name == "bus"
     assert {spec.name: spec.distribution.mean for spec in bus.specs} == {"x": 0, "y": 7}
+    # Nor are keys given twice where an alias repeats what took something over.
+    assert grammar.kinds["tram"].specs == bus.specs
