@@ -88,7 +88,7 @@ def finished(folder: Path, epochs: int = 8, *, evaluated: bool = True, target: b
     run.update_summary(
         {
             "reconstruction_error": {"digit.yaw": 0.0021, "digit.x": 0.0034},
-            "search": {"shift": {"digit.yaw": 85.0, "digit.x": -8.25}},
+            "search": {"shift": {"digit.yaw": [85.0], "digit.x": [-8.25]}},
             "features": "simulator",
             "seconds": {"total": 100.0, "target": 2.0, "pretraining": 8.0, "search": 10.0, "epochs": 80.0},
             "renders": 123_456,
