@@ -44,7 +44,7 @@ def _car(index: int) -> Parts:
 
 def _truck(index: int) -> Parts:
     length, height = ((6.4, 3.1), (7.6, 3.4), (9.2, 3.7))[index % 3]
-    return truck(PAINTS[(0, 4, 5, 1)[index % 4]], _CARGO[index % len(_CARGO)], length, height)
+    return truck(_VAN_PAINTS[index % len(_VAN_PAINTS)], _CARGO[index % len(_CARGO)], length, height)
 
 
 def _person(index: int) -> Parts:

@@ -18,8 +18,22 @@ from trainer.procedural.solids import extruded, turned
 
 Parts = list[tuple[Shape, Surface | None]]
 
-#: Paints by how common they are on European roads, roughly: shades of grey first.
-PAINTS = ("#e9eaea", "#9fa4a8", "#4a4f54", "#17181a", "#1f3a6e", "#a3171c", "#5d6f7c", "#c9b79a", "#234a35", "#d8a11d")
+#: As common as they are on European roads, roughly: three in four are white, grey or black.
+PAINTS = (
+    "#e9eaea",
+    "#f2f1ec",
+    "#c3c6c8",
+    "#9fa4a8",
+    "#6d7277",
+    "#3d4145",
+    "#17181a",
+    "#222529",
+    "#1f3a6e",
+    "#4a6f96",
+    "#a3171c",
+    "#c9b79a",
+    "#234a35",
+)
 _GLASS = Surface(linear("#1d262c"), roughness=0.1)
 _RUBBER = Surface(linear("#1b1b1c"), roughness=0.9)
 _RIM = Surface(linear("#a9adb1"), roughness=0.4)

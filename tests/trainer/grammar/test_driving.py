@@ -1,0 +1,73 @@
+"""The streets that ship: how many things stand in them, and where."""
+
+import numpy as np
+import pytest
+
+from trainer.grammar import load_grammar
+from trainer.grammar.path import PLACE
+from trainer.procedural import street
+from trainer.procedural.street_roads import BENDS, PROFILES
+
+#: Height of what the kinds stand on, where it is not the road.
+ON_PAVEMENTS = {"pedestrian", "house", "building", "hedge", "tree", "street-tree", "lamp", "sign"}
+
+
+def road_of(scene):
+    """The road's node, and the name of its profile."""
+    (road,) = (node for node in scene.nodes if node.parent is None and node.kind.split("-")[0] in PROFILES)
+    return road, road.kind.split("-")[0]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    grammar = load_grammar("driving")
+    rng = np.random.default_rng(0)
+    return [grammar.sample(rng) for _ in range(150)]
+
+
+def test_there_are_40_to_120_things_in_most_streets(scenes):
+    counts = [sum(node.kind != PLACE for node in scene.nodes) for scene in scenes]
+    assert np.mean([40 <= count <= 120 for count in counts]) > 0.85
+    assert min(counts) > 20
+
+
+def test_every_scenario_and_bend_comes_up(scenes):
+    assert len({road_of(scene)[0].kind for scene in scenes}) == 12
+
+
+def test_vehicles_stand_in_lanes_of_their_roads(scenes):
+    """The place of each vehicle lies in a lane or strip of its road's profile."""
+    for scene in scenes[:60]:
+        road, name = road_of(scene)
+        profile = PROFILES[name]
+        curvature = scene.kinds[road.kind].curvature
+        bend = 0.0 if curvature is None else curvature.mean
+        # The mesh bends as the line does.
+        label = street.ROADS.label(road.asset.index)
+        assert label.startswith(f"{name}-")
+        assert bend == pytest.approx(BENDS[label.removeprefix(f"{name}-")], abs=1e-6)
+        for node in scene.nodes:
+            if node.class_name not in ("car", "van", "truck"):
+                continue
+            place = scene.nodes[node.parent].values
+            radius = np.inf if bend == 0 else 1 / bend
+            offset = place["y"] if bend == 0 else radius - np.sign(radius) * np.hypot(place["x"], place["y"] - radius)
+            assert place["z"] == 0
+            assert abs(offset) < profile.kerb_m - 0.8, (road.kind, offset)
+            if not node.kind.startswith("parked"):
+                lanes = [(lane + 0.5) * profile.lane_m for lane in range(profile.lanes)]
+                assert min(abs(abs(offset) - lane) for lane in lanes) < 0.02
+
+
+def test_things_beside_the_road_stand_as_high_as_its_pavements(scenes):
+    for scene in scenes[:60]:
+        high = 0.12 if PROFILES[road_of(scene)[1]].pavement_m else 0
+        for node in scene.nodes:
+            if node.kind in ON_PAVEMENTS:
+                assert scene.nodes[node.parent].values["z"] == high
+
+
+def test_classes_are_kittis(scenes):
+    assert set(scenes[0].classes) == {"car", "van", "truck", "pedestrian"}
+    seen = {node.class_name for scene in scenes for node in scene.nodes}
+    assert seen == {"car", "van", "truck", "pedestrian", ""}
