@@ -132,6 +132,36 @@ def train(
         typer.echo(aligned(table(result)))
 
 
+@app.command()
+def ablation(
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each variant.")] = 3,
+    only: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Variants whose name contains this.", show_default="all")
+    ] = None,
+    engine: options.Engine = None,
+    workers: options.Workers = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the run folders there.", show_default="they are deleted")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Train mnist-rot with the errors of the published code put back, one at a time. Takes half an hour.
+
+    \b
+    [bold]Example[/bold]
+    metasim bench ablation --engine raster --seeds 3
+    """
+    from trainer.bench.ablation import bench_ablation, table
+    from trainer.console import console_progress
+
+    with console_progress() as progress:
+        result = bench_ablation(range(seeds), engine=engine, workers=workers, only=only, keep=keep, progress=progress)
+    if json:
+        echo_json(result)
+    else:
+        typer.echo(aligned(table(result), numbers_from=6))
+
+
 _QUALITY = ("cosine", "relative_error", "seconds", "cost_to_equal_error")
 
 

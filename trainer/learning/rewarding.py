@@ -37,21 +37,19 @@ class TaskLoss:
         drawn = draw(transformer, scenes)
         mean = transformer(drawn.batch)
         mean.retain_grad()
-        tried, scores, rewards = [], [], []
+        tried, rewards = [], []
         for pair in range(settings.task_pairs):
             generator = torch_generator(problem.seed, Purpose.REWARD, step, pair)
             noise = shared_noise(drawn.batch.places, len(self._sigma), generator)
             offsets = LOGIT_SIGMA * torch.randn(transformer.log_prior.shape, generator=generator)
             for sign in (1, -1):
                 moved = draw(transformer, scenes, offsets=sign * offsets) if len(offsets) else drawn
-                values = self._inside(
-                    transformer(moved.batch).detach() + sign * self._sigma[moved.batch.places] * noise, moved.batch
-                )
+                values = self._drawn(transformer(moved.batch).detach(), sign * noise, moved.batch)
                 tried.append((sign * noise, sign * offsets))
                 rewards.append(self._score(with_values(moved.scenes, values), step))
-        scores = self.baseline.advantages(rewards)
+        advantages = self.baseline.advantages(rewards)
         loss = mean.sum() * 0
-        for (noise, offsets), advantage in zip(tried, scores, strict=True):
+        for (noise, offsets), advantage in zip(tried, advantages, strict=True):
             weight = advantage / len(tried)
             loss = loss - weight * self._shift(mean, noise, drawn.batch)
             loss = loss - weight * self._logits(drawn.log_probabilities, offsets, drawn.batch)
@@ -68,8 +66,9 @@ class TaskLoss:
         model = validation.network.train(images, labels, seed)
         return validation.network.score(model, validation.images, validation.labels).value
 
-    def _inside(self, values: Tensor, batch: GraphBatch) -> Tensor:
-        """The values within their ranges, which the density does not notice: it is that of the draw."""
+    def _drawn(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
+        """mean + σ noise, within the ranges, which the density does not notice: it is that of the draw."""
+        values = mean + self._sigma[batch.places] * noise
         specs = [self._problem.encoding.mutable[place][1] for place in batch.places.tolist()]
         low = torch.tensor([-torch.inf if spec.wraps else spec.low for spec in specs])
         high = torch.tensor([torch.inf if spec.wraps else spec.high for spec in specs])

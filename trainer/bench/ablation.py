@@ -1,0 +1,171 @@
+"""The errors of the published code put back, one at a time, to show what each does.
+
+Errors that cannot show here are left out: the digits' scene graphs have no edges that could be undirected, and
+attributes that are not mutable are never probed. A variant replaces a part of the trainer while a run lasts.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from torch import Tensor
+
+from trainer.bench.training import bench_training
+from trainer.features.simulator import SimulatorFeatures
+from trainer.learning.rewarding import TaskLoss
+from trainer.losses import score_function
+from trainer.model.encoding import GraphBatch
+from trainer.progress import Progress, Silent
+from trainer.rendering import Renderer
+from trainer.run import Json
+
+#: Neither search nor moments: local descent from the prior, as published.
+_LOCAL = {"training.search_first": 0, "training.moment_images": 0}
+_TASK = {"training.stages": [{"losses": ["task"], "epochs": 2}]}
+#: Step of the published finite difference, in degrees.
+_STEP_DEG = 1.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to train."""
+
+    name: str
+    what: str
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    patched: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+@contextmanager
+def _gradient(change: Callable[[Tensor], Tensor], of: str) -> Iterator[None]:
+    """Renders whose gradient is changed on its way back: that of the images, or of the values."""
+    differentiable = Renderer.differentiable
+
+    def changed(self: Renderer, values: Tensor, *args: Any, **options: Any) -> Tensor:
+        if of == "values" and values.requires_grad:
+            values.register_hook(change)
+        images = differentiable(self, values, *args, **options)
+        if of == "images" and images.requires_grad:
+            images.register_hook(change)
+        return images
+
+    with patch.object(Renderer, "differentiable", changed):
+        yield
+
+
+def _untrained_features() -> AbstractContextManager[Any]:
+    def as_initialised(self: SimulatorFeatures, *_: object, **__: object) -> float:
+        return self.freeze()
+
+    return patch.object(SimulatorFeatures, "fit", as_initialised)
+
+
+def _data_from_the_mean() -> AbstractContextManager[Any]:
+    """The scored dataset is G_θ's output itself, not the sample whose density is used."""
+    drawn = TaskLoss._drawn
+
+    def without_noise(self: TaskLoss, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
+        return drawn(self, mean, 0 * noise, batch)
+
+    return patch.object(TaskLoss, "_drawn", without_noise)
+
+
+def _noise_of_their_own() -> AbstractContextManager[Any]:
+    """Every value is drawn by itself, as in the paper."""
+    stack = ExitStack()
+    for name in ("shared_noise", "shared_score"):
+        function = getattr(score_function, name)
+        stack.enter_context(patch(f"trainer.learning.rewarding.{name}", _uncorrelated(function)))
+    return stack
+
+
+def _uncorrelated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda *arguments: function(*arguments, correlation=0.0)
+
+
+MATCHING = (
+    Variant("ours", "as it is"),
+    Variant(
+        "wrong scale",
+        "the finite difference times δ/2 instead of over 2δ, and over 255 once more",
+        patched=lambda: _gradient(lambda gradient: gradient * _STEP_DEG**2 / 255, "values"),
+    ),
+    Variant(
+        "one difference for all",
+        "the whole batch's output gradient times one sample's difference image",
+        patched=lambda: _gradient(lambda gradient: gradient.sum(0, keepdim=True).expand_as(gradient), "images"),
+    ),
+    Variant("no global stage", "descent from the prior, without search and moments", _LOCAL),
+    Variant("untrained features", "distances in a random network's features", {}, _untrained_features),
+    Variant("untrained features, no global stage", "as published", _LOCAL, _untrained_features),
+)
+REWARDING = (
+    Variant("ours, task loss", "as it is", _TASK),
+    Variant(
+        "undetached sample",
+        "log p of a sample that carries the gradient of its own mean: exactly 0",
+        {**_TASK, "training.task_weight": 1e-12},
+    ),
+    Variant("data from the mean", "scored on data that was not sampled", _TASK, _data_from_the_mean),
+    Variant("noise of their own", "every value with noise of its own, as in the paper", _TASK, _noise_of_their_own),
+)
+
+
+def bench_ablation(
+    seeds: Sequence[int],
+    *,
+    experiment: str = "mnist-rot",
+    engine: str | None = None,
+    workers: int | None = None,
+    only: str | None = None,
+    keep: Path | None = None,
+    progress: Progress | None = None,
+) -> Json:
+    """Every variant with every seed.
+
+    Args:
+        only: the variants whose name contains this.
+
+    Returns:
+        Of each variant what `bench_training` returns, and what it changes.
+    """
+    progress = progress or Silent()
+    found: Json = {}
+    for variant in (*MATCHING, *REWARDING):
+        if only is not None and only not in variant.name:
+            continue
+        progress.note(f"{variant.name}: {variant.what}")
+        folder = keep / variant.name.replace(" ", "-").replace(",", "") if keep else None
+        with variant.patched():
+            result = bench_training(
+                experiment,
+                seeds,
+                engine=engine,
+                workers=workers,
+                overrides=variant.overrides,
+                keep=folder,
+                progress=progress,
+            )
+        found[variant.name] = {"what": variant.what, **result}
+    return found
+
+
+def table(result: Json) -> list[list[str]]:
+    """A row per variant: what every seed has come to."""
+    rows = [["variant", "reached", "mean", "spread", "MMD² last", "score last"]]
+    for name, variant in result.items():
+        runs = variant["runs"]
+        figures = [[f"{figure['found']:.1f}" for figure in run["figures"]] for run in runs]
+        rows.append(
+            [
+                name,
+                f"{variant['reached']} of {len(runs)}",
+                *(", ".join(each) for each in zip(*(part[:2] for part in figures), strict=True)),
+                ", ".join(f"{run['mmd'][-1]:.3f}" for run in runs if run["mmd"]) or "–",
+                ", ".join(f"{run['scores'][-1]:.2f}" for run in runs if run["scores"]) or "–",
+            ]
+        )
+    return rows
