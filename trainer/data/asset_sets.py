@@ -14,6 +14,7 @@ from PIL import Image
 
 from trainer.data.glb import embed_images
 from trainer.data.idx import idx_shape, read_idx
+from trainer.data.placing import placed
 from trainer.data.symmetries import Symmetry
 from trainer.errors import InputError
 
@@ -157,8 +158,11 @@ def idx_set(name: str, images: Path, labels: Path | None) -> DigitSet:
 class FolderSet(AssetSet):
     """The PNG images, or the meshes, of a folder, in the order of their paths. Sub-folders are labels."""
 
-    def __init__(self, name: str, folder: Path, suffixes: tuple[str, ...]) -> None:
+    def __init__(self, name: str, folder: Path, suffixes: tuple[str, ...], placement: np.ndarray | None = None) -> None:
         """
+        Args:
+            placement: [4, 4] that brings meshes into our frame; None: they are in it.
+
         Raises:
             InputError: the folder does not exist or holds no such file.
         """
@@ -169,20 +173,24 @@ class FolderSet(AssetSet):
         self._files = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
         if not self._files:
             raise InputError(f"{folder} holds no file that ends in {' or '.join(suffixes)}")
-        self._folder = folder
+        self._folder, self._placement = folder, placement
 
     @classmethod
     def of_images(cls, name: str, folder: Path) -> "FolderSet":
         return cls(name, folder, (".png",))
 
     @classmethod
-    def of_meshes(cls, name: str, folder: Path) -> "FolderSet":
-        return cls(name, folder, tuple(_MESH_FORMATS))
+    def of_meshes(cls, name: str, folder: Path, placement: np.ndarray | None = None) -> "FolderSet":
+        return cls(name, folder, tuple(_MESH_FORMATS), placement)
 
     def __len__(self) -> int:
         return len(self._files)
 
     def data(self, index: int) -> bytes:
+        data = self._file(index)
+        return data if self._placement is None else placed(data, self._files[index], self._placement)
+
+    def _file(self, index: int) -> bytes:
         path = self._files[index]
         if path.suffix.lower() == ".glb":
             return embed_images(path, self._folder)

@@ -25,7 +25,7 @@ def embed_images(path: Path, root: Path) -> bytes:
         InputError: the file is no GLB, or an image is missing, outside of `root`, or neither PNG nor JPEG.
     """
     data = _read(path, str(path))
-    document, binary = _split(data, path)
+    document, binary = split_glb(data, path)
     images = [image for image in document.get("images", []) if "uri" in image and not image["uri"].startswith("data:")]
     if not images:
         return data
@@ -51,8 +51,12 @@ def pack_glb(document: dict, binary: bytes) -> bytes:
     return _MAGIC + struct.pack("<II", _VERSION, 12 + len(chunks)) + chunks
 
 
-def _split(data: bytes, path: Path) -> tuple[dict, bytes]:
-    """The JSON document and the binary chunk."""
+def split_glb(data: bytes, path: Path) -> tuple[dict, bytes]:
+    """The glTF document of a GLB file, and the bytes of its binary chunk.
+
+    Raises:
+        InputError: the file, of that name, is no GLB.
+    """
     parts: dict[int, bytes] = {}
     try:
         magic, version, length = struct.unpack_from("<4sII", data)

@@ -8,6 +8,7 @@ from metasim.v1 import scene_pb2 as pb
 from trainer.data.asset_sets import AssetSet, Fold, FolderSet, idx_set
 from trainer.data.bop_models import BopModels
 from trainer.data.mnist import mnist_set
+from trainer.data.placing import placement
 from trainer.data.procedural_set import ProceduralSet
 from trainer.errors import InputError
 from trainer.grammar.build_distribution import check_sum
@@ -78,7 +79,8 @@ def _open(
     if section.images is not None:
         return FolderSet.of_images(name, folder / section.images), None
     if section.meshes is not None:
-        return FolderSet.of_meshes(name, folder / section.meshes), None
+        fits = {key: value for key in ("scale", "forward", "up") if (value := getattr(section, key)) is not None}
+        return FolderSet.of_meshes(name, folder / section.meshes, placement(**fits) if fits else None), None
     if section.bop is not None:
         return BopModels(name, folder / section.bop, standing=section.standing), None
     return ProceduralSet(name, FAMILIES[str(section.procedural)]()), None

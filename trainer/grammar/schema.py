@@ -281,6 +281,13 @@ class AssetSetSection(Section):
     meshes: Text | None = Field(
         None, description="folder of PLY, OBJ or GLB files; sub-folders, if any, are the labels"
     )
+    scale: Positive | None = Field(None, description="with `meshes`: metres to a unit of the models; default: 1")
+    forward: Literal["x", "-x", "y", "-y"] | None = Field(
+        None, description="with `meshes`: where the models' front points, z being up; it is turned to x; default: x"
+    )
+    up: Literal["y", "z"] | None = Field(
+        None, description="with `meshes`: the axis that points upwards in OBJ files; default: z"
+    )
     bop: Text | None = Field(None, description="folder of BOP models: PLY files in millimetres with models_info.json")
     standing: Flag = Field(False, description="with `bop`: models stand on their origin, the middle of their base")
     procedural: Text | None = Field(None, description="name of a family of images or meshes that the project makes")
@@ -301,6 +308,9 @@ class AssetSetSection(Section):
             raise PydanticCustomError(
                 "source", "labels are given without idx; they belong to an idx file", {"bare": True}
             )
+        for key in ("scale", "forward", "up"):
+            if getattr(self, key) is not None and self.meshes is None:
+                raise PydanticCustomError("source", f"{key} belongs to a folder of meshes", {"bare": True})
         if self.standing and self.bop is None:
             raise PydanticCustomError("source", "standing belongs to a folder of BOP models, bop", {"bare": True})
         return self
