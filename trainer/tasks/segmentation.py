@@ -30,7 +30,7 @@ class SegmentationSettings:
     classes: tuple[str, ...]
     #: Filters of the first convolution; the deeper ones have two and four times as many.
     filters: int = 16
-    epochs: int = 12
+    epochs: int = 9
     batch_size: int = 16
     #: Peak of the one-cycle schedule.
     learning_rate: float = 5e-3
@@ -88,7 +88,7 @@ class Segmenter:
     name = "segmentation"
     outputs = (pb.OUTPUT_CLASS_MASK,)
 
-    def __init__(self, settings: SegmentationSettings, train_images: int = 2_000) -> None:
+    def __init__(self, settings: SegmentationSettings, train_images: int = 2_500) -> None:
         self.settings, self.train_images = settings, train_images
 
     def label(self, scene: SceneGraph, frame: Frame) -> np.ndarray:
@@ -184,7 +184,8 @@ class Segmenter:
 def open_network(classes: Sequence[str], budget: Budget) -> Segmenter:
     """The U-Net for an experiment's classes."""
     if budget == "quick":
-        return Segmenter(SegmentationSettings(tuple(classes), filters=8, epochs=2), train_images=400)
+        quick = SegmentationSettings(tuple(classes), filters=8, epochs=3, batch_size=8, learning_rate=1e-2)
+        return Segmenter(quick, train_images=400)
     return Segmenter(SegmentationSettings(tuple(classes)))
 
 

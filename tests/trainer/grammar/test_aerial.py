@@ -83,3 +83,8 @@ def test_the_road_differs_from_scene_to_scene_and_is_left_as_it_is(realistic: li
     assert placed(realistic, "road", "y").std() > 1
     assert scene_pb2.ATTRIBUTE_YAW in {item.spec.attribute for item in realistic[0].mutable}
     assert "road" not in {realistic[0].nodes[item.node].kind for item in realistic[0].mutable}
+
+
+def test_the_two_cars_cannot_be_taken_for_each_other(realistic: list[SceneGraph]) -> None:
+    """One comes from the left, one from the right: so what an image shows says which is which."""
+    assert placed(realistic, "forward", "x").max() < 0 < placed(realistic, "oncoming", "x").min()

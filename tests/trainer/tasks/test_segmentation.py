@@ -127,7 +127,7 @@ def test_the_label_is_the_class_mask(tmp_path) -> None:
     assert (label.dtype, label.tolist()) == (np.uint8, mask.tolist())
 
 
-def test_a_quick_network_is_smaller() -> None:
+def test_a_quick_network_sees_a_tenth_of_the_images() -> None:
     full, quick = (open_network(("a", "b", "c"), budget) for budget in ("full", "quick"))
     assert quick.settings.classes == full.settings.classes == ("a", "b", "c")
     assert quick.train_images * quick.settings.epochs * 10 < full.train_images * full.settings.epochs
