@@ -19,8 +19,8 @@ from render_server.engines.blender.session import silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
 from render_server.scene.extent import Extent, extent_of_points
 
-#: Asset files kept for later tasks.
-_MAX_KEPT = 64
+#: Asset files kept for later tasks: more than the streets that ship have, some tens of kilobytes each.
+_MAX_KEPT = 256
 _GLB_HEADER = struct.Struct("<4sIIII")
 _GLB_JSON = 0x4E4F534A
 
