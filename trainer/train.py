@@ -180,7 +180,7 @@ def _inception(settings: TrainingSettings, weights: Path | None, progress: Progr
     try:
         from trainer.features.inception import InceptionFeatures
 
-        return InceptionFeatures(weights=weights)
+        return InceptionFeatures(weights=weights, layers=settings.layers)
     except InputError:
         if settings.features == "inception" or weights is not None:
             raise

@@ -195,6 +195,7 @@ def _outcome(run: "Run", page: Path) -> str:
         f"{folder} is done in {summary['seconds']['total']:.0f} s, {summary['renders']:,} renders.",
         "",
         _attributes(summary["attributes"]),
+        *_choices(summary["choices"]["learned"]),
         "",
         f"  picture     {pictures[-1] if pictures else folder / 'samples'}",
         f"  report      {page}",
@@ -205,6 +206,15 @@ def _outcome(run: "Run", page: Path) -> str:
         f"  metasim generate {name} --count 10000 --format imagefolder --out {dataset}",
     ]
     return "\n".join(lines)
+
+
+def _choices(choices: list[dict[str, Any]]) -> list[str]:
+    """How often each category of a categorical attribute, or of a learned mixture's modes, occurs."""
+    lines = []
+    for choice in choices:
+        shares = [f"{name} {share:.0%}" for name, share in choice["frequencies"].items() if share > 0]
+        lines.append(f"  {choice['kind']}.{choice['name']}: {', '.join(shares)}")
+    return lines
 
 
 def _attributes(attributes: dict[str, list[dict[str, Any]] | None]) -> str:

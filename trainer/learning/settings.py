@@ -46,6 +46,7 @@ class TrainingSettings(BaseModel):
     features: Literal["auto", "simulator", "inception"] = Field(
         "auto", description="Space in which images are compared; auto: inception if its weights are at hand."
     )
+    layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
     feature_images: int = Field(4000, ge=64, description="Renders that the simulator's features learn from.")
     feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
     pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")

@@ -144,6 +144,38 @@ def _in_unit(history: AttributeHistory) -> str:
     return f" ({history.unit.strip()})" if history.unit else ""
 
 
+def choice_cards(summary: Json) -> str:
+    """The frequencies of categorical attributes: prior, learned and target, where each is known."""
+    found = summary.get("choices", {})
+    columns = [(of, title) for of, title in _COLUMNS if found.get(of)]
+    by_name = {of: {(item["kind"], item["name"]): item["frequencies"] for item in found[of]} for of, _ in columns}
+    cards = []
+    for item in found.get("learned", []):
+        known = [(of, title) for of, title in columns if (item["kind"], item["name"]) in by_name[of]]
+        head = "".join(f"<th>{title}</th>" for _, title in known)
+        rows = "".join(
+            f"<tr><th>{escape(category)}</th>"
+            + "".join(_share(by_name[of][item["kind"], item["name"]].get(category, 0.0), of) for of, _ in known)
+            + "</tr>"
+            for category in item["frequencies"]
+        )
+        title = escape(f"{item['kind']}.{item['name']}")
+        cards.append(
+            f'<div class="card"><h3>{title}, how often</h3><table><thead><tr><th></th>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>"
+        )
+    return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
+
+
+_COLUMNS = (("prior", "Prior"), ("learned", "Learned"), ("target", "Target"))
+
+
+def _share(share: float, of: str) -> str:
+    return (
+        f'<td class="number">{100 * share:.1f} % <span class="share {of}" style="width:{6 * share:.2f}rem"></span></td>'
+    )
+
+
 def reconstruction_table(summary: Json, histories: Sequence[AttributeHistory]) -> str:
     """What the stages before the epochs have found, by attribute: the identity's error, and the start."""
     errors: dict[str, float] = summary.get("reconstruction_error", {})

@@ -18,6 +18,7 @@ from trainer.reports.attributes import (
     attribute_cards,
     attribute_histories,
     attribute_table,
+    choice_cards,
     reconstruction_table,
 )
 from trainer.reports.charts import Line, line_chart, short
@@ -54,7 +55,7 @@ def write_report(run: Run) -> Path:
             _epoch_slider(histories),
             _pictures(run.folder / "samples"),
             _scores(run, summary),
-            _attributes(histories),
+            _attributes(histories, summary),
             _curves(metrics),
             _preparation(summary, histories),
             _cost(summary, metrics),
@@ -175,14 +176,15 @@ def _scores(run: Run, summary: Json) -> str:
     )
 
 
-def _attributes(histories: Sequence[AttributeHistory]) -> str:
+def _attributes(histories: Sequence[AttributeHistory], summary: Json) -> str:
     if not histories:
-        return ""
+        return choice_cards(summary)
     return (
         "<h2>Attributes</h2><p>What the model may change. Values are means ± standard deviations over scenes; means of "
         f"angles are circular.</p>{attribute_table(histories)}"
         + _legend([("prior", "Prior"), ("learned", "Learned"), ("target", "Target")])
         + attribute_cards(histories)
+        + choice_cards(summary)
     )
 
 

@@ -1,0 +1,131 @@
+"""A training that is killed with SIGKILL at twenty random moments and resumed ends with the same bits."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.grammars import write_sprites
+
+WORLD = """\
+unit: px
+render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
+assets:
+  shapes: {images: shapes}
+nodes:
+  camera: {camera: orthographic, fov: 32, z: 10}
+  thing:
+    class: "{label}"
+    sprite: {set: shapes, weights: {a: 0.5, b: 0.5}, mutable: true}
+    width: 16
+    height: 6
+    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
+    y: {normal: [0, 1], mutable: true, range: [-10, 10]}
+scene: [camera, thing]
+target:
+  count: 150
+  overrides:
+    thing.x: {mixture: [{weight: 0.5, normal: [-6, 1]}, {weight: 0.5, normal: [6, 1]}]}
+training:
+  stages:
+    - {name: across, losses: [mmd], attributes: [thing.x], epochs: 3}
+    - {name: both, losses: [mmd, task], epochs: 3}
+  steps: 2
+  batch: 8
+  pretraining_steps: 20
+  search_first: 8
+  search_later: 4
+  search_generations: 2
+  search_scenes: 8
+  valley_images: 64
+  feature_images: 64
+  feature_epochs: 1
+  moment_images: 64
+  monitor_scenes: 32
+  monitor_images: 0
+  task_images: 16
+  task_pairs: 1
+  validation_images: 16
+"""
+KILLS = 20
+#: What takes as long as it takes.
+TIMED = ("seconds", "renders_per_s", "waiting_share", "workers")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    path = write_sprites(tmp_path, WORLD)
+    for shape, label in (("disc", "a"), ("square", "a"), ("star", "b")):
+        (tmp_path / "shapes" / label).mkdir(exist_ok=True)
+        (tmp_path / "shapes" / f"{shape}.png").rename(tmp_path / "shapes" / label / f"{shape}.png")
+    return path
+
+
+def start(world: Path, out: Path) -> subprocess.Popen[bytes]:
+    """Begins the run, or goes on with it."""
+    begun = (out / "config.json").is_file()
+    arguments = ["train", "--resume"] if begun else ["train", str(world), "--engine", "fake"]
+    command = "from trainer.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", command, *arguments, "--workers", "1", "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors.decode()
+
+
+def outcome(out: Path) -> tuple[list[dict], list[dict], dict[str, torch.Tensor]]:
+    """Metrics, attributes and tensors of a finished run."""
+    metrics, attributes = (
+        [json.loads(line) for line in (out / name).read_text().splitlines()]
+        for name in ("metrics.jsonl", "attributes.jsonl")
+    )
+    tensors = {
+        f"{path.stem}/{name}": tensor
+        for path in sorted((out / "checkpoint").glob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+    return [{k: v for k, v in record.items() if k not in TIMED} for record in metrics], attributes, tensors
+
+
+@pytest.mark.timeout(900)
+def test_twenty_kills_change_nothing(world: Path, tmp_path: Path) -> None:
+    began_s = time.monotonic()
+    finish(start(world, tmp_path / "whole"))
+    whole_s = time.monotonic() - began_s
+    metrics, attributes, tensors = outcome(tmp_path / "whole")
+    assert [record["stage"] for record in metrics] == ["across"] * 3 + ["both"] * 3
+    assert "score" in metrics[-1]
+
+    rng = random.Random(0)
+    kills = number = 0
+    while kills < KILLS:
+        number += 1
+        out = tmp_path / f"killed-{number}"
+        while kills < KILLS:
+            process = start(world, out)
+            try:
+                process.wait(rng.uniform(0.1, 1.0) * whole_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                kills += 1
+                continue
+            break
+        finish(process if process.returncode == 0 else start(world, out))
+        resumed = outcome(out)
+        assert resumed[0] == metrics
+        assert resumed[1] == attributes
+        assert resumed[2].keys() == tensors.keys()
+        assert all(torch.equal(tensor, tensors[name]) for name, tensor in resumed[2].items())
