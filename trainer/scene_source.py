@@ -8,8 +8,8 @@ from pathlib import Path
 from trainer.errors import InputError
 from trainer.grammar import Grammar, SceneGraph, load_experiment
 from trainer.grammar.loading import looks_like_path
-from trainer.learning.learner import transformed
 from trainer.loading import open_run
+from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator, integer
 

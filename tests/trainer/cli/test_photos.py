@@ -1,0 +1,69 @@
+"""A folder of images as the target, as a user gives it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.grammars import write_sprites
+
+SHORT = (
+    "training.epochs=1 training.steps=1 training.batch=2 training.target_images=6 training.features=simulator "
+    "training.feature_images=64 training.feature_epochs=1 training.pretraining_steps=2 training.search_first=2 "
+    "training.search_generations=0 training.search_scenes=2 training.monitor_scenes=8 training.valley_images=64 "
+    "training.moment_images=0"
+)
+
+
+def write_photos(folder: Path) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        Image.fromarray(rng.integers(0, 256, (40, 52, 3), dtype=np.uint8)).save(folder / f"{number}.jpg")
+
+
+def test_photos_are_learned_from_and_are_not_needed_afterwards(
+    metasim: Callable, tmp_path: Path, endpoint: str
+) -> None:
+    write_sprites(tmp_path)
+    write_photos(tmp_path / "photos")
+    done = metasim(f"train world.yaml --target photos --out run --renderer {endpoint} {SHORT}")
+    assert done.status == 0, done.err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["attributes"]["target"] == []
+    assert len(summary["mmd"]) == 1
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert "target" not in done.out.split("picture")[0], "no column for what nobody knows"
+    shutil.rmtree(tmp_path / "photos")
+    done = metasim(f"generate run --count 2 --format coco --out data --renderer {endpoint}")
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda folder: shutil.rmtree(folder), "{folder}: there is no such folder"),
+        (
+            lambda folder: [path.unlink() for path in folder.iterdir()],
+            "{folder} holds no image; looked for names that end in .png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, .ppm, "
+            ".pgm",
+        ),
+        (
+            lambda folder: (folder / "3.jpg").write_bytes(b"\xff\xd8\xff"),
+            "{folder}/3.jpg is damaged (no image that can be read); mend or remove it",
+        ),
+    ],
+)
+def test_bad_photos_are_one_line_and_leave_nothing(
+    metasim: Callable, tmp_path: Path, spoil: Callable[[Path], object], line: str
+) -> None:
+    write_sprites(tmp_path)
+    write_photos(tmp_path / "photos")
+    spoil(tmp_path / "photos")
+    done = metasim("train world.yaml --target photos --out run")
+    assert done.err.splitlines()[-1] == f"metasim: {line.format(folder=tmp_path / 'photos')}"
+    assert (done.status, done.out) == (2, "")
+    assert not (tmp_path / "run").exists()
