@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from metasim.v1 import render_pb2 as pb
 
 from trainer.data.kitti_labels import KittiObject
 from trainer.errors import InputError
-from trainer.tasks.detection import CarDetection, DetectionSettings, detection_scores
+from trainer.grammar import load_grammar
+from trainer.rendering import Frame
+from trainer.tasks.detection import CarDetection, DetectionSettings, detection_scores, open_network
 
 QUICK = CarDetection(DetectionSettings(epochs=8, width=16))
 
@@ -135,3 +138,60 @@ def test_without_a_car_of_moderate_difficulty_there_is_no_score():
         "ap_hard",
         "ap11_hard",
     }
+
+
+WORLD = """
+render: {width: 620, height: 188}
+nodes:
+  camera: {camera: perspective, fov: 29.2, z: 1.65, roll: 90, yaw: -90}
+  car: {mesh: cube, class: car, width: 4, depth: 1.6, height: 1.5, x: 20, y: 3, z: 0.75, yaw: 180}
+  hidden: {mesh: cube, class: car, x: 40}
+  tree: {mesh: cube, class: tree, x: 30}
+scene: [camera, car, hidden, tree]
+"""
+
+
+def frame_of(depth=np.inf):
+    """What a worker would say of the scene: boxes of the car and of what is not to be labelled."""
+    extent = pb.Extent(low_x_m=-2, low_y_m=-0.8, low_z_m=-0.75, high_x_m=2, high_y_m=0.8, high_z_m=0.75)
+    seen = pb.Rectangle(x_px=220.5, y_px=90.5, width_px=40, height_px=30)
+    boxes = [
+        pb.Box(node="car-1", class_name="car", visible=seen, amodal=seen, visible_px=900, extent=extent),
+        pb.Box(node="hidden-1", class_name="car", amodal=seen, extent=extent),
+        pb.Box(node="tree-1", class_name="tree", visible=seen, amodal=seen, visible_px=900, extent=extent),
+    ]
+    layers = {
+        pb.OUTPUT_IMAGE_U8: np.zeros((188, 620, 3), np.uint8),
+        pb.OUTPUT_DEPTH: np.full((188, 620), depth, np.float32),
+    }
+    return Frame(layers, tuple(boxes))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    (tmp_path / "world.yaml").write_text(WORLD)
+    return load_grammar(tmp_path / "world.yaml").sample(np.random.default_rng(0))
+
+
+def test_scenes_are_labelled_as_kitti_does(scene):
+    (label,) = CarDetection().label(scene, frame_of())
+    assert (label.type, label.occluded, label.truncated) == ("Car", 0, 0)
+    # KITTI counts from the centre of the first pixel.
+    assert label.box == (220, 90, 260, 120)
+    assert label.dimensions == pytest.approx((1.5, 1.6, 4))
+    # 20 m ahead, 3 m to the left, on a ground 1.65 m below the camera; it comes towards us.
+    assert label.location == pytest.approx((-3, 1.65, 20), abs=1e-6)
+    assert abs(label.rotation_y) == pytest.approx(np.pi / 2)
+    assert label.alpha == pytest.approx(label.rotation_y - np.arctan2(-3, 20))
+
+
+def test_things_in_front_hide_cars(scene):
+    (label,) = CarDetection().label(scene, frame_of(depth=10))
+    assert label.occluded == 2
+
+
+def test_networks_are_opened_for_grammars_with_cars():
+    assert open_network(("car", "tree"), "full").settings == DetectionSettings()
+    assert open_network(("CAR",), "quick").settings.max_width_px == 160
+    with pytest.raises(InputError, match=r"^detection looks for the class car; the grammar's classes are: none$"):
+        open_network((), "full")
