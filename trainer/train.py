@@ -62,7 +62,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     torch.set_num_threads(settings.threads)
     if experiment.target is None and experiment.photos is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
-    if not any(spec.mutable for _, spec in experiment.grammar.specs):
+    if not any(kind.choices for kind in experiment.grammar.kinds.values()):
         raise InputError(f"{experiment.path} has no mutable attribute: mark what may be learned with `mutable: true`")
     for note in experiment.notes:
         progress.note(note)

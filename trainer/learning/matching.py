@@ -12,7 +12,7 @@ from trainer.grammar import SceneGraph
 from trainer.learning.problem import Problem
 from trainer.losses import categories
 from trainer.losses.mmd import MMD
-from trainer.model.drawing import Drawn, draw
+from trainer.model.drawing import Drawn, changed, draw
 from trainer.model.encoding import GraphBatch, with_values
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, integer
@@ -51,8 +51,7 @@ class DistributionMatching:
     def __call__(self, transformer: DistributionTransformer, step: int) -> Estimate:
         problem = self._problem
         drawn = draw(transformer, problem.scenes(Purpose.STEP, problem.settings.batch, step))
-        values = transformer(drawn.batch)
-        values.retain_grad()
+        values = changed(transformer, drawn.batch)
         seed = integer(problem.seed, Purpose.STEP, step)
         images = problem.renderer.differentiable(
             values, drawn.scenes, seed, problem.settings.probing, probed=self._probed
@@ -87,9 +86,9 @@ class DistributionMatching:
             at = scenes[torch.tensor([row for row, _ in places])]
             with torch.no_grad():
                 batch = self._problem.encoding.encode(alternatives)
-                changed = with_values(alternatives, transformer(batch))
+                moved = with_values(alternatives, transformer(batch))
             # An alternative is drawn with the sampling noise of its scene, so that only the category differs.
-            images = self._problem.renderer.images(changed, seed, numbers=at.tolist())
+            images = self._problem.renderer.images(moved, seed, numbers=at.tolist())
             found = self.mmd.contributions(self._space(to_tensor(images)), features, at)
             for (row, category), contribution in zip(places, found, strict=True):
                 contributions[row, category] = contribution
@@ -109,8 +108,8 @@ class DistributionMatching:
             first = firsts[scenes[row]]
             for category in possible[row].nonzero().squeeze(1).tolist():
                 if category != current[row]:
-                    changed = current[first : first + len(scene.choices)]
-                    changed[row - first] = category
+                    others = current[first : first + len(scene.choices)]
+                    others[row - first] = category
                     places.append((row, category))
-                    alternatives.append(grammar.with_choices(scene, changed))
+                    alternatives.append(grammar.with_choices(scene, others))
         return places, alternatives

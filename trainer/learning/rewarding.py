@@ -7,7 +7,7 @@ from trainer.grammar import SceneGraph
 from trainer.learning.matching import Estimate
 from trainer.learning.problem import Problem, Validation
 from trainer.losses.score_function import Baseline, shared_noise, shared_score
-from trainer.model.drawing import draw
+from trainer.model.drawing import changed, draw
 from trainer.model.encoding import GraphBatch, with_values
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, integer, torch_generator
@@ -35,8 +35,7 @@ class TaskLoss:
         count = settings.task_images or self._validation.network.train_images
         scenes = problem.scenes(Purpose.REWARD, count, step)
         drawn = draw(transformer, scenes)
-        mean = transformer(drawn.batch)
-        mean.retain_grad()
+        mean = changed(transformer, drawn.batch)
         tried, rewards = [], []
         for pair in range(settings.task_pairs):
             generator = torch_generator(problem.seed, Purpose.REWARD, step, pair)

@@ -55,6 +55,14 @@ def draw(transformer: DistributionTransformer, scenes: Sequence[SceneGraph], *, 
     return Drawn(drawn, encoding.encode(drawn), log_probabilities)
 
 
+def changed(transformer: DistributionTransformer, batch: GraphBatch) -> Tensor:
+    """New values [M] of the batch's mutable numbers, which keep their gradient where they have one."""
+    values: Tensor = transformer(batch)
+    if values.requires_grad:  # A world may have categories alone
+        values.retain_grad()
+    return values
+
+
 def transformed(transformer: DistributionTransformer, scenes: Sequence[SceneGraph]) -> list[SceneGraph]:
     """G_θ(s) for each scene s."""
     with torch.no_grad():
