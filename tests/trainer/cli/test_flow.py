@@ -31,6 +31,8 @@ SHORT = [
     "training.search_first=2",
     "training.search_generations=0",
     "training.search_scenes=2",
+    "training.valley_images=64",
+    "training.moment_images=0",
     "training.monitor_scenes=8",
 ]
 
