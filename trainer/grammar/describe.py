@@ -17,6 +17,7 @@ from trainer.grammar.distributions import (
 )
 from trainer.grammar.experiment import Experiment
 from trainer.grammar.grammar import Grammar
+from trainer.grammar.path import most_places
 from trainer.grammar.scene_graph import AssetDraw, AttributeSpec, Camera, Children, Content, Light, Mesh, Sprite
 from trainer.grammar.symmetry import ambiguities
 
@@ -80,6 +81,8 @@ def _tree(grammar: Grammar, entries: tuple[Children, ...], indent: str) -> list[
     for number, entry in enumerate(entries):
         last = number == len(entries) - 1
         count = distribution_text(entry.count)
+        if entry.along is not None:
+            count = f"up to {most_places(entry.along)} in a row"
         for name, probability in zip(entry.kinds, entry.probabilities, strict=True):
             kind = grammar.kinds[name]
             share = "" if len(entry.kinds) == 1 else f" with probability {probability:g}"

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from trainer.grammar import Grammar, load_grammar
+from trainer.grammar import Grammar, load_experiment, load_grammar
+from trainer.grammar.describe import show_text
 from trainer.grammar.errors import GrammarError
 from trainer.grammar.path import PLACE, most_places, pose
 from trainer.model.encoding import Encoding
@@ -146,3 +147,9 @@ def test_a_kind_may_take_over_what_another_says(load):
     assert {spec.name: spec.distribution.mean for spec in bus.specs} == {"x": 0, "y": 7}
     # Nor are keys given twice where an alias repeats what took something over.
     assert grammar.kinds["tram"].specs == bus.specs
+
+
+def test_show_tells_how_many_stand_in_a_row(tmp_path):
+    path = tmp_path / "world.yaml"
+    path.write_text(WORLD.replace("CURVATURE", "x: 0").replace("ALONG", "end: 45, spacing: {uniform: [5, 9]}"))
+    assert "car x up to 10 in a row: mesh cube, class car" in show_text(load_experiment(path))
