@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.errors import InputError
 from trainer.features import FeatureSpace, features_of
 from trainer.features.readout import Readout, Window
 from trainer.features.simulator import SimulatorFeatures
@@ -62,10 +61,7 @@ class Learner:
         self._optimizer = self._new_optimizer()
         self._baseline = Baseline()
         self._warned = False
-        for stage in problem.settings.stages:
-            problem.joining(stage)
-        if "task" in problem.losses() and problem.validation is None:
-            raise InputError("training.stages: the task loss needs labelled images of the target, and there are none")
+        problem.check_stages()
 
     @property
     def finished(self) -> bool:
@@ -84,6 +80,8 @@ class Learner:
         joining = [place for place in active if self.stage == 0 or place not in self.problem.active(self.stage - 1)]
         self.transformer.active.fill_(False)
         self.transformer.active[active] = True
+        self.transformer.redrawn.fill_(False)
+        self.transformer.redrawn[self.problem.redrawn(self.stage)] = True
         if "mmd" in self.problem.settings.stages[self.stage].losses:
             place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
@@ -229,7 +227,8 @@ class Learner:
             if name == "mmd":
                 losses.append(DistributionMatching(self.problem, self._space(), self.problem.active(self.stage)))
             elif self.problem.validation is not None:
-                losses.append(TaskLoss(self.problem, self.problem.validation, self._baseline))
+                active = self.problem.active(self.stage)
+                losses.append(TaskLoss(self.problem, self.problem.validation, self._baseline, active))
         return losses
 
     def _step(

@@ -47,7 +47,7 @@ def match_moments(
     places: Sequence[int],
 ) -> None:
     """Moves and stretches the attributes at `places`, mode by mode, until their moments are the target's."""
-    if not problem.settings.moment_images:
+    if not problem.settings.moment_images or not places:
         return
     target = readout.numbers(features_of(space, problem.target))
     for index in range(ROUNDS):

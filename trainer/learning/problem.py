@@ -1,6 +1,6 @@
 """What a run learns from: nothing in it changes during training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -11,7 +11,8 @@ import numpy as np
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
 from trainer.grammar import Grammar, SceneGraph
-from trainer.learning.settings import Stage, TrainingSettings
+from trainer.grammar.scene_graph import MODE
+from trainer.learning.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
@@ -71,29 +72,38 @@ class Problem:
             advance(first + len(part), len(scenes))
         return np.concatenate(images)
 
-    def joining(self, stage: Stage) -> list[int]:
-        """Places in `encoding.mutable` of the attributes that a stage names.
+    @cached_property
+    def choice_names(self) -> list[str]:
+        """KIND.NAME of each mutable categorical attribute, modes included."""
+        return [f"{kind}.{choice.name}" for kind, choice in self.encoding.choices]
 
-        Raises:
-            InputError: one of its patterns names none, neither a number nor a categorical attribute.
+    def check_stages(self) -> None:
         """
-        choices = [f"{kind}.{choice.name}" for kind, choice in self.encoding.choices]
-        for pattern in stage.attributes:
-            if not any(fnmatchcase(name, pattern) for name in (*self.names, *choices)):
-                known = ", ".join(dict.fromkeys((*self.names, *choices)))
-                raise InputError(f"training.stages: no mutable attribute is called {pattern!r}; there are: {known}")
-        return [place for place, name in enumerate(self.names) if _named(name, stage)]
+        Raises:
+            InputError: a pattern of a stage names no mutable attribute, or V is missing for the task loss.
+        """
+        known = [*self.names, *(name for name in self.choice_names if not name.endswith(f".{MODE.name}"))]
+        for stage in self.settings.stages:
+            for pattern in stage.attributes:
+                if not any(fnmatchcase(name, pattern) for name in known):
+                    raise InputError(
+                        f"training.stages: no mutable attribute is called {pattern!r}; there are: {', '.join(known)}"
+                    )
+            if "task" in stage.losses and self.validation is None:
+                raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
 
     def active(self, stage: int) -> list[int]:
-        """Places in `encoding.mutable` of the attributes that are learned in a stage: its own and the earlier ones'."""
-        joined = (place for each in self.settings.stages[: stage + 1] for place in self.joining(each))
-        return sorted(set(joined))
+        """Places in `encoding.mutable` of what is learned in a stage: what it names, and what earlier ones did."""
+        return [place for place, name in enumerate(self.names) if self._joined(name, stage)]
 
-    def losses(self) -> Iterator[str]:
-        """Every loss that a stage has."""
-        for stage in self.settings.stages:
-            yield from stage.losses
+    def redrawn(self, stage: int) -> list[int]:
+        """As `active`, in `encoding.choices`. Modes are drawn from the start: there is one until others are found."""
+        return [
+            place
+            for place, name in enumerate(self.choice_names)
+            if self.encoding.choices[place][1] is MODE or self._joined(name, stage)
+        ]
 
-
-def _named(name: str, stage: Stage) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in stage.attributes)
+    def _joined(self, name: str, stage: int) -> bool:
+        patterns = (pattern for each in self.settings.stages[: stage + 1] for pattern in each.attributes)
+        return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,5 +1,7 @@
 """The task loss: one step of ascent on the task network's score on V (paper, section 3.2.3, algorithm 1)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,10 +27,16 @@ class TaskLoss:
     of every categorical attribute; see `trainer.losses.score_function`.
     """
 
-    def __init__(self, problem: Problem, validation: Validation, baseline: Baseline) -> None:
+    def __init__(self, problem: Problem, validation: Validation, baseline: Baseline, active: Sequence[int]) -> None:
+        """
+        Args:
+            active: places in `encoding.mutable` of the attributes of which something is tried.
+        """
         self._problem, self._validation, self.baseline = problem, validation, baseline
-        mutable = problem.encoding.mutable
-        self._sigma = torch.tensor([problem.settings.task_sigma * (spec.high - spec.low) for _, spec in mutable])
+        self._sigma = torch.zeros(len(problem.encoding.mutable))
+        for place in active:
+            _, spec = problem.encoding.mutable[place]
+            self._sigma[place] = problem.settings.task_sigma * (spec.high - spec.low)
 
     def __call__(self, transformer: DistributionTransformer, step: int) -> Estimate:
         problem, settings = self._problem, self._problem.settings
@@ -41,6 +49,7 @@ class TaskLoss:
             generator = torch_generator(problem.seed, Purpose.REWARD, step, pair)
             noise = shared_noise(drawn.batch.places, len(self._sigma), generator)
             offsets = LOGIT_SIGMA * torch.randn(transformer.log_prior.shape, generator=generator)
+            offsets = offsets * transformer.unsettled[:, None]
             for sign in (1, -1):
                 moved = draw(transformer, scenes, offsets=sign * offsets) if len(offsets) else drawn
                 values = self._drawn(transformer(moved.batch).detach(), sign * noise, moved.batch)
@@ -75,7 +84,7 @@ class TaskLoss:
 
     def _shift(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
         """Its gradient is ∇ log p of the common shift of each attribute, spread evenly over the attribute's values."""
-        score = shared_score(noise, batch.places, len(self._sigma)) / self._sigma
+        score = shared_score(noise, batch.places, len(self._sigma)) / self._sigma.clamp_min(1e-30) * (self._sigma > 0)
         sizes = torch.bincount(batch.places, minlength=len(self._sigma)).clamp_min(1)
         return ((score / sizes)[batch.places] * mean).sum()
 

@@ -37,8 +37,9 @@ def draw(transformer: DistributionTransformer, scenes: Sequence[SceneGraph], *, 
     batch = encoding.encode(scenes)
     log_probabilities = transformer.log_probabilities(batch)
     unsettled = transformer.unsettled
-    if not bool(unsettled.any()):  # The prior's category is the only one, or nothing may change at all.
+    if not bool(unsettled.any()):
         return Drawn(list(scenes), batch, log_probabilities)
+    redrawn, present = unsettled[batch.choice_places].numpy(), batch.categories.numpy()
     logits = (
         log_probabilities.detach() if offsets is None else log_probabilities.detach() + offsets[batch.choice_places]
     )
@@ -50,6 +51,7 @@ def draw(transformer: DistributionTransformer, scenes: Sequence[SceneGraph], *, 
         part = cumulative[first : first + count]
         # The last possible category ends at 1, up to rounding.
         categories = (numbers * part[:, -1:] >= part).sum(1)
+        categories = np.where(redrawn[first : first + count], categories, present[first : first + count])
         drawn.append(encoding.grammar.with_choices(scene, categories.tolist()))
         first += count
     return Drawn(drawn, encoding.encode(drawn), log_probabilities)

@@ -29,12 +29,14 @@ class DistributionTransformer(nn.Module):
         stretch: float32, as `shift`: by how much the deviation from the prior's mean is multiplied before that.
         log_prior: float32 [len(encoding.choices), most categories]: -inf where a category is impossible.
         active: bool [len(encoding.mutable)]: attributes that may change yet; others keep the values of the scene.
+        redrawn: bool [len(encoding.choices)]: the same for categorical attributes.
     """
 
     shift: Tensor
     stretch: Tensor
     log_prior: Tensor
     active: Tensor
+    redrawn: Tensor
 
     def __init__(self, encoding: Encoding, generator: torch.Generator) -> None:
         super().__init__()
@@ -52,6 +54,7 @@ class DistributionTransformer(nn.Module):
         self.register_buffer("shift", torch.zeros(MODES, numbers))
         self.register_buffer("stretch", torch.ones(MODES, numbers))
         self.register_buffer("active", torch.ones(numbers, dtype=torch.bool))
+        self.register_buffer("redrawn", torch.ones(choices, dtype=torch.bool))
         most = max((len(choice.categories) for _, choice in encoding.choices), default=1)
         self.register_buffer("log_prior", torch.full((choices, most), -torch.inf))
         for place, (_, choice) in enumerate(encoding.choices):
@@ -77,8 +80,8 @@ class DistributionTransformer(nn.Module):
 
     @property
     def unsettled(self) -> Tensor:
-        """Bool [len(encoding.choices)]: which categorical attributes have more than one possible category."""
-        return self.log_prior.isfinite().sum(1) > 1
+        """Bool [len(encoding.choices)]: categorical attributes that are redrawn, from more than one category."""
+        return self.redrawn & (self.log_prior.isfinite().sum(1) > 1)
 
     def reconstruct(self, batch: GraphBatch) -> "Reconstruction":
         """What comes out where the identity is wanted (the pre-training)."""

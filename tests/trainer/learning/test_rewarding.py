@@ -80,7 +80,7 @@ def made(grammar: Grammar, **settings: object) -> tuple[TaskLoss, DistributionTr
     transformer = DistributionTransformer(Encoding(grammar), torch.Generator().manual_seed(0))
     torch.nn.init.zeros_(transformer.output.weight)
     torch.nn.init.zeros_(transformer.output.bias)
-    return TaskLoss(problem, validation, Baseline()), transformer, network
+    return TaskLoss(problem, validation, Baseline(), [0]), transformer, network
 
 
 def test_the_gradient_is_that_of_the_expected_score(grammar: Grammar) -> None:

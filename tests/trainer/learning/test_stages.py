@@ -1,0 +1,105 @@
+"""Which losses and attributes run when."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from support.grammars import write_sprites
+
+from trainer.errors import InputError
+from trainer.grammar import Grammar, load_grammar
+from trainer.learning.problem import Problem
+from trainer.learning.settings import TrainingSettings
+from trainer.rendering.columns import plan_columns
+from trainer.rendering.probing import Probing
+
+WORLD = """\
+unit: px
+render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
+assets:
+  shapes: {images: shapes}
+nodes:
+  camera: {camera: orthographic, z: 10, fov: {normal: [32, 1], mutable: true, range: [20, 40]}}
+  thing:
+    class: thing
+    sprite: {set: shapes, mutable: true}
+    width: 8
+    height: 8
+    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
+    y: {normal: [0, 1], mutable: true, range: [-10, 10]}
+scene: [camera, thing]
+"""
+
+
+@pytest.fixture
+def grammar(tmp_path: Path) -> Grammar:
+    return load_grammar(write_sprites(tmp_path, WORLD))
+
+
+def problem(grammar: Grammar, *stages: dict[str, object]) -> Problem:
+    settings = TrainingSettings.parse({"stages": list(stages)} if stages else {})
+    return Problem(grammar, settings, 0, SimpleNamespace(), np.zeros((2, 4, 4, 3), np.uint8))  # type: ignore[arg-type]
+
+
+def test_by_default_one_stage_matches_distributions_with_all_attributes(grammar: Grammar) -> None:
+    found = problem(grammar)
+    found.check_stages()
+    assert [stage.losses for stage in found.settings.stages] == [["mmd"]]
+    assert found.active(0) == [0, 1, 2]
+    assert found.redrawn(0) == [0, 1, 2]
+
+
+def test_attributes_join_and_stay(grammar: Grammar) -> None:
+    found = problem(
+        grammar, {"attributes": ["thing.x"]}, {"attributes": ["camera.*"]}, {"attributes": ["thing.sprite"]}
+    )
+    names, choices = found.names, found.choice_names
+    assert [[names[place] for place in found.active(stage)] for stage in range(3)] == [
+        ["thing.x"],
+        ["camera.fov", "thing.x"],
+        ["camera.fov", "thing.x"],
+    ]
+    modes = ["camera.mode", "thing.mode"]
+    assert [sorted(choices[place] for place in found.redrawn(stage)) for stage in range(3)] == [
+        modes,
+        modes,
+        [*modes, "thing.sprite"],
+    ]
+
+
+def test_only_what_a_stage_learns_is_probed(grammar: Grammar) -> None:
+    scenes = [grammar.sample(np.random.default_rng(seed)) for seed in range(4)]
+    plan = plan_columns(scenes, Probing(), 0, {("thing", "x")})
+    assert [
+        [scene.mutable[place].name for place in part.places] for scene, part in zip(scenes, plan.scenes, strict=True)
+    ] == [["x"]] * 4
+    assert plan.weight == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (
+            {"attributes": ["thing.z"]},
+            "no mutable attribute is called 'thing.z'; there are: camera.fov, thing.x, thing.y",
+        ),
+        ({"losses": ["task"]}, "the task loss needs labelled images of the target; there are none"),
+    ],
+)
+def test_a_stage_that_cannot_run_is_refused(grammar: Grammar, stage: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        problem(grammar, stage).check_stages()
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"losses": ["mse"]}, "training.stages.0.losses.0 is 'mse': input should be 'mmd' or 'task'"),
+        ({"epoch": 3}, "training.stages.0.epoch is 3: extra inputs are not permitted"),
+        ({"losses": []}, r"training.stages.0.losses is \[\]: list should have at least 1 item"),
+    ],
+)
+def test_wrong_stages_are_told_in_one_line(stage: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TrainingSettings.parse({"stages": [stage]})
