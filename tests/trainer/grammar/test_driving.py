@@ -1,9 +1,12 @@
 """The streets that ship: how many things stand in them, and where."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from trainer.grammar import load_grammar
+from trainer.grammar import load_experiment, load_grammar
 from trainer.grammar.path import PLACE
 from trainer.procedural import street
 from trainer.procedural.street_roads import BENDS, PROFILES
@@ -71,3 +74,29 @@ def test_classes_are_kittis(scenes):
     assert set(scenes[0].classes) == {"car", "van", "truck", "pedestrian"}
     seen = {node.class_name for scene in scenes for node in scene.nodes}
     assert seen == {"car", "van", "truck", "pedestrian", ""}
+
+
+def test_the_city_moves_cars_to_where_kittis_stand():
+    """Lateral places of what comes towards the camera, on straight roads: the prior's lie nearer than the city's."""
+    experiment = load_experiment("driving-city")
+    assert experiment.task == "detection"
+    assert experiment.target is not None
+    lateral = {}
+    for name, grammar in (("prior", experiment.grammar), ("city", experiment.target.grammar)):
+        rng = np.random.default_rng(0)
+        found = []
+        for scene in (grammar.sample(rng) for _ in range(80)):
+            road, profile = road_of(scene)
+            if scene.kinds[road.kind].curvature is not None or profile != "residential":
+                continue
+            for node in scene.nodes:
+                if node.kind == "car" and abs(scene.nodes[node.parent].values["yaw"]) > 90:
+                    # The frame looks back: its y points to our right.
+                    found.append(road.values["y"] + scene.nodes[node.parent].values["y"] - node.values["y"])
+        lateral[name] = np.mean(found)
+    layout = json.loads((Path(__file__).resolve().parents[3] / "grammars" / "kitti-layout.json").read_text())
+    against = layout["types"]["Car"]["against_camera"]["y_m"]["histogram"]
+    # The most frequent bin, 3 to 4 m to the left.
+    assert int(np.argmax(against)) - 20 == 3
+    assert lateral["prior"] == pytest.approx(2.78, abs=0.25)
+    assert lateral["city"] == pytest.approx(3.08, abs=0.2)
