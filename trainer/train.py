@@ -13,6 +13,7 @@ from PIL import Image
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
 from trainer.grammar import Experiment, SceneGraph, load_experiment
+from trainer.grammar.symmetry import ambiguities
 from trainer.learning.learner import Learner
 from trainer.learning.problem import Problem, Validation
 from trainer.learning.settings import TrainingSettings
@@ -97,6 +98,9 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         if checkpoint is None:
             log = _Log(run, learner, target_scenes, timer, {})
             # Pre-training: G_θ learns the identity (section 3.2.1).
+            log.facts["ambiguities"] = [found.text for found in ambiguities(experiment.grammar) if found.mutable]
+            for text in log.facts["ambiguities"]:
+                progress.note(text)
             log.facts["reconstruction_error"] = learner.pretrain()
             timer.lap("pretraining")
             log.prior()

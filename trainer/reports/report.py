@@ -185,6 +185,7 @@ def _attributes(histories: Sequence[AttributeHistory], summary: Json) -> str:
         + _legend([("prior", "Prior"), ("learned", "Learned"), ("target", "Target")])
         + attribute_cards(histories)
         + choice_cards(summary)
+        + "".join(f"<p>{escape(text)}.</p>" for text in summary.get("ambiguities", []))
     )
 
 
