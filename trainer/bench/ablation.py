@@ -14,7 +14,9 @@ from unittest.mock import patch
 from torch import Tensor
 
 from trainer.bench.training import bench_training
+from trainer.errors import InputError
 from trainer.features.simulator import SimulatorFeatures
+from trainer.grammar.document import nearest
 from trainer.learning.rewarding import TaskLoss
 from trainer.losses import score_function
 from trainer.model.encoding import GraphBatch
@@ -127,16 +129,20 @@ def bench_ablation(
     """Every variant with every seed.
 
     Args:
-        only: the variants whose name contains this.
+        only: one variant, by its name.
 
     Returns:
         Of each variant what `bench_training` returns, and what it changes.
+
+    Raises:
+        InputError: there is no such variant.
     """
     progress = progress or Silent()
+    variants = {variant.name: variant for variant in (*MATCHING, *REWARDING)}
+    if only is not None and only not in variants:
+        raise InputError(f"there is no variant {only!r}; {nearest(only, variants)}")
     found: Json = {}
-    for variant in (*MATCHING, *REWARDING):
-        if only is not None and only not in variant.name:
-            continue
+    for variant in variants.values() if only is None else [variants[only]]:
         progress.note(f"{variant.name}: {variant.what}")
         folder = keep / variant.name.replace(" ", "-").replace(",", "") if keep else None
         with variant.patched():

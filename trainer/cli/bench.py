@@ -136,7 +136,7 @@ def train(
 def ablation(
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each variant.")] = 3,
     only: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Variants whose name contains this.", show_default="all")
+        str | None, typer.Option(metavar="NAME", help="A single variant, e.g. 'wrong scale'.", show_default="all")
     ] = None,
     engine: options.Engine = None,
     workers: options.Workers = None,
