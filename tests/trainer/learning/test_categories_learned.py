@@ -24,18 +24,19 @@ nodes:
     x: {normal: [0, 2]}
 scene: [camera, thing]
 target:
-  count: 400
+  count: 300
   overrides:
     thing.sprite: {set: shapes, weights: {bar: 0.7, block: 0.2, frame: 0.1}}
 training:
   pretraining_steps: 20
   feature_images: 256
   feature_epochs: 4
-  monitor_scenes: 400
+  monitor_scenes: 300
   monitor_images: 0
   epochs: 1
-  steps: 40
-  learning_rate: 0.01
+  steps: 30
+  batch: 32
+  learning_rate: 0.015
 """
 
 
