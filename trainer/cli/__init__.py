@@ -12,7 +12,7 @@ import typer
 from metasim.memory import keep_freed_memory
 from typer.main import get_command
 
-from trainer.cli import bench, check, data, evaluate, generate, grammar, pool, report, train
+from trainer.cli import bench, check, data, doctor, evaluate, generate, grammar, pool, report, train
 from trainer.errors import InputError, MetasimError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)
 app.command("report")(report.report)
+app.command("doctor")(doctor.doctor)
 app.add_typer(grammar.app, name="grammar")
 app.add_typer(data.app, name="data")
 app.add_typer(pool.app, name="pool")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainer.cli import options
+from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.tables import aligned, echo_json
 
@@ -19,7 +19,12 @@ def _group() -> None:
 @app.command()
 def gradient(
     experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="An experiment or a grammar that ships, or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="An experiment or a grammar that ships, or a YAML file.",
+            autocompletion=completion.experiments,
+        ),
     ],
     assignments: Annotated[
         list[str] | None,

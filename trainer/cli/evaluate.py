@@ -5,12 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from trainer.cli import options
+from trainer.cli import completion, options
 from trainer.cli.tables import aligned, echo_json
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.", autocompletion=completion.runs),
+    ],
     train_images: Annotated[
         int | None,
         typer.Option(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli import options
+from trainer.cli import completion, options
 from trainer.cli.tables import echo_json
 
 
@@ -15,6 +15,7 @@ def generate(
         typer.Argument(
             metavar="RUN|GRAMMAR",
             help="A run folder: its learned model. A grammar or experiment, by name or file: its prior.",
+            autocompletion=completion.sources,
         ),
     ],
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Images.")],
@@ -27,6 +28,7 @@ def generate(
             "coco, coco-rle: instances as polygons or run lengths. yolo, yolo-seg: boxes or polygons. kitti: with "
             "boxes in 3D. bop: poses, depth and masks. webdataset: tar files. idx, idx-gz: grey images and labels as "
             "MNIST's. imagefolder-masks, webdataset-masks: with masks of classes and instances. See docs/datasets.md.",
+            autocompletion=completion.formats,
         ),
     ] = "imagefolder",
     seed: Annotated[

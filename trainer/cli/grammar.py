@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.cli import options
+from trainer.cli import completion, options
 from trainer.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check, show and sample scene grammars.", no_args_is_help=True, rich_markup_mode="rich")
 
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A YAML file, or the name of a grammar or experiment that ships.")
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A YAML file, or the name of a grammar or experiment that ships.",
+        autocompletion=completion.experiments,
+    ),
 ]
 
 

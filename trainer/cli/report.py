@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
+from trainer.cli import completion
+
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.", autocompletion=completion.runs),
+    ],
 ) -> None:
     """Write RUN/report.html anew: pictures, learning curves, distributions, scores and how to reproduce them.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.cli import options
+from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.tables import aligned, echo_json
 from trainer.errors import InputError, RenderError
@@ -24,6 +24,7 @@ def train(
             help="An experiment that ships ([bold]mnist-rot[/bold], [bold]mnist-rot-trans[/bold]) or a YAML file of "
             "your own. A run that is resumed knows its own.",
             show_default=False,
+            autocompletion=completion.experiments,
         ),
     ] = None,
     assignments: Annotated[

@@ -12,7 +12,8 @@ from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
 from trainer.grammar.validation import validate_document
-from trainer.settings import Settings, checkout
+from trainer.settings import Settings
+from trainer.shipped import shipped_files
 
 NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.
@@ -120,10 +121,3 @@ def resolve(name_or_path: str | Path) -> Path:
 def looks_like_path(text: str) -> bool:
     """Whether a text is a path rather than the name of a grammar that ships."""
     return "/" in text or "\\" in text or text.endswith(_SUFFIXES)
-
-
-def shipped_files() -> dict[str, Path]:
-    """The grammars and experiments that ship, by name."""
-    root = checkout()
-    folder = root / "grammars" if root else Path(__file__).resolve().parent.parent / "grammars"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

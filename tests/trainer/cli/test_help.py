@@ -32,10 +32,13 @@ COMMANDS = sorted(commands(ROOT))  # type: ignore[arg-type]
 
 def test_commands() -> None:
     assert [" ".join(path) for path in COMMANDS] == [
+        "bench ablation",
         "bench jacobian",
         "bench pool",
+        "bench train",
         "check gradient",
         "data mnist",
+        "doctor",
         "evaluate",
         "generate",
         "grammar check",

@@ -17,7 +17,7 @@ from trainer.grammar.attributes import ATTRIBUTES
 from trainer.grammar.describe import check_text, show_text
 from trainer.grammar.distributions import Normal, Wrapped
 from trainer.grammar.json_schema import json_schema_text
-from trainer.grammar.loading import shipped_files
+from trainer.shipped import shipped_files
 
 GRAMMARS = Path(__file__).resolve().parents[3] / "grammars"
 README = (GRAMMARS / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,159 @@
+"""What is there is said to be there, what is not comes with what to do about it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.digits import write_digits
+
+from trainer import doctor
+from trainer.doctor import Finding, can_run, examine
+from trainer.errors import InputError
+from trainer.settings import Settings
+
+GOOD = {
+    "torch": 'print(\'{"torch": "2.1", "threads": 3, "gpus": ["H1"], "weights": "w.pth", "torchvision": "0.1"}\')',
+    "bpy": "print('Read prefs'); print('{\"bpy\": \"4.5\"}')",
+    "grpc": 'print(\'{"grpc": "1.8"}\')',
+}
+
+
+@pytest.fixture
+def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Finding]]:
+    """What is found where importing the packages does what the programs do."""
+
+    def look(renderer: str = "local", settings: Settings | None = None, **programs: str) -> dict[str, Finding]:
+        monkeypatch.setattr(doctor, "_PROGRAMS", {**GOOD, **programs})
+        settings = settings or Settings(mnist=write_digits(tmp_path / "digits"), data=None)
+        return {finding.name: finding for finding in examine(renderer, tmp_path, settings)}
+
+    return look
+
+
+def test_all_is_well(look: Callable) -> None:
+    found = look()
+    assert [name for name, finding in found.items() if not finding.ok and name != "memory"] == []
+    assert can_run(list(found.values()))
+    assert found["PyTorch"].detail == "2.1, 3 threads"
+    assert found["GPU"].detail == "H1"
+    assert found["Blender (bpy)"].detail == "4.5"
+    assert [finding.advice for finding in found.values() if finding.ok] == [""] * sum(f.ok for f in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "programs", "detail", "advice"),
+    [
+        (
+            "Blender (bpy)",
+            {"bpy": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"},
+            "it crashes when it is imported (SIGSEGV)",
+            "`make setup` in a checkout, else pip install '.[render]'; or take --engine raster for sprites, "
+            "or --renderer HOST:PORT",
+        ),
+        (
+            "Blender (bpy)",
+            {"bpy": "raise ImportError('libXi.so.6: cannot open shared object file')"},
+            "ImportError: libXi.so.6: cannot open shared object file",
+            "install the library that it names; Debian's packages: libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 "
+            "libxrender1 libgl1; or take --engine raster for sprites, or --renderer HOST:PORT",
+        ),
+        (
+            "PyTorch",
+            {"torch": "import sys; sys.exit('torch is broken')"},
+            "torch is broken",
+            "`make setup` in a checkout, else pip install '.[trainer]'",
+        ),
+        (
+            "grpcio",
+            {"grpc": "raise ImportError('no cygrpc')"},
+            "ImportError: no cygrpc",
+            "it talks to the workers: pip install --force-reinstall grpcio",
+        ),
+    ],
+)
+def test_what_is_needed_is_missing(
+    look: Callable, name: str, programs: dict[str, str], detail: str, advice: str
+) -> None:
+    found = look(**programs)
+    assert (found[name].ok, found[name].detail, found[name].advice) == (False, detail, advice)
+    assert not can_run(list(found.values()))
+
+
+def test_a_package_that_hangs(look: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PATIENCE_S", 0.5)
+    found = look(grpc="import time; time.sleep(60)")
+    assert found["grpcio"].detail.startswith("grpc was not imported within ")
+
+
+def test_what_is_not_needed_is_missing(look: Callable, tmp_path: Path) -> None:
+    (tmp_path / "kitti").mkdir()
+    settings = Settings(data=tmp_path, cache=tmp_path / "cache")
+    torch = (
+        'print(\'{"torch": "2.1", "threads": 3, "gpus": [], "no_torchvision": "operator nms", '
+        '"no_weights": "InceptionV3 weights: there is no file w.pth; fetch it"}\')'
+    )
+    found = look(settings=settings, torch=torch)
+    assert found["GPU"].detail == "none that PyTorch can use"
+    assert found["InceptionV3 weights"].detail == "there is no file w.pth"
+    assert found["InceptionV3 weights"].advice.startswith("fetch it; ")
+    assert found["torchvision"].detail == "operator nms"
+    assert found["KITTI"].detail.startswith(f"{tmp_path / 'kitti'}")
+    assert "cvlibs.net" in found["KITTI"].advice
+    missing = [finding for finding in found.values() if not finding.ok]
+    assert {finding.needed for finding in missing} == {False}
+    assert all(finding.advice for finding in missing)
+
+
+def test_a_folder_without_mnist_that_was_named_is_an_error_in_every_run(look: Callable, tmp_path: Path) -> None:
+    found = look(settings=Settings(mnist=tmp_path))
+    assert found["MNIST"].needed
+    assert found["MNIST"].detail.startswith(f"{tmp_path} lacks train-images-idx3-ubyte")
+
+
+def test_workers_elsewhere_need_no_blender_here(look: Callable) -> None:
+    found = look("127.0.0.1:9", bpy="raise ImportError('none')")
+    assert not found["Blender (bpy)"].needed
+    assert found["workers"].detail.startswith("none answers at 127.0.0.1:9: UNAVAILABLE: ")
+    assert "metasim-render serve" in found["workers"].advice
+    assert not can_run(list(found.values()))
+
+
+def test_a_malformed_endpoint_is_a_mistake(look: Callable) -> None:
+    with pytest.raises(InputError, match="has no host or no port"):
+        look("localhost")
+
+
+def test_memory_is_what_the_container_leaves(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
+    assert doctor._free_memory(meminfo, tmp_path) == 50 * 1024
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert doctor._free_memory(meminfo, tmp_path) == 2000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert doctor._free_memory(meminfo, tmp_path) == 50 * 1024
+    assert doctor._free_memory(tmp_path / "none", tmp_path) is None
+
+
+def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(dir: Path) -> None:  # noqa: A002
+        raise PermissionError(13, "Permission denied", dir)
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    found = doctor._writable(tmp_path)
+    assert (found.ok, found.needed) == (False, True)
+    assert found.detail == f"{tmp_path} cannot be written: Permission denied"
+
+
+@pytest.mark.parametrize(("good", "last"), [(True, "Ready: metasim train mnist-rot"), (False, "Cannot train yet")])
+def test_the_command(metasim: Callable, monkeypatch: pytest.MonkeyPatch, good: bool, last: str) -> None:
+    findings = [Finding("Python", True, "3.11.7"), Finding("Blender (bpy)", good, "4.5", "" if good else "install it")]
+    monkeypatch.setattr(doctor, "examine", lambda _: findings)
+    done = metasim("doctor")
+    assert done.status == (0 if good else 1)
+    assert done.out.splitlines()[0].split() == ["ok", "Python", "3.11.7"]
+    assert done.out.splitlines()[-1].startswith(last)
+    answer = json.loads(metasim("doctor --json").out)
+    assert answer["can_run"] is good
+    assert answer["findings"][0] == {"name": "Python", "ok": True, "detail": "3.11.7", "advice": "", "needed": True}
