@@ -1,6 +1,5 @@
 """Training, from an experiment to a finished run folder; reads from top to bottom like the paper's algorithm 1."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
@@ -21,15 +19,10 @@ from trainer.pool import PoolSettings, RenderPool, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
-from trainer.reports.pictures import contact_sheet
-from trainer.run import Json, Run, RunConfig
-from trainer.statistics import AttributeStatistics, ChoiceStatistics, attribute_statistics, choice_statistics
+from trainer.run import Run, RunConfig
+from trainer.run_log import RunLog, Timer
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
-from trainer.tensorboard_log import EventLog
-
-#: Images in a row of the picture of an epoch.
-PICTURED = 16
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     ) as pool:
         run = run or Run.create(options.out, _config(options, engine))
         checkpoint = run.load_checkpoint()
-        timer = _Timer({} if checkpoint is None else checkpoint[0]["seconds"])
+        timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
         # X_R, the target's images. No label of them is used.
         progress.stage("render the target")
         target_scenes, target = _target(experiment, settings, options.seed, pool)
@@ -96,7 +89,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         timer.lap("target")
         learner = Learner(problem)
         if checkpoint is None:
-            log = _Log(run, learner, target_scenes, timer, {})
+            log = RunLog(run, learner, target_scenes, timer, {})
             # Pre-training: G_θ learns the identity (section 3.2.1).
             log.facts["ambiguities"] = [found.text for found in ambiguities(experiment.grammar) if found.mutable]
             for text in log.facts["ambiguities"]:
@@ -106,7 +99,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             log.prior()
         else:
             learner.restore(*checkpoint)
-            log = _Log(run, learner, target_scenes, timer, checkpoint[0]["facts"], checkpoint[0]["renders"])
+            log = RunLog(run, learner, target_scenes, timer, checkpoint[0]["facts"], checkpoint[0]["renders"])
             progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
         while not learner.finished:
             if not learner.prepared:
@@ -222,130 +215,3 @@ def _validation(experiment: Experiment, settings: TrainingSettings, seed: int, p
     scenes = [grammar.sample(rng) for _ in range(settings.validation_images)]
     images, labels = labelled(Renderer(pool, grammar), network, scenes, integer(seed, Purpose.VALIDATION))
     return Validation(network, images, labels)
-
-
-class _Timer:
-    """Seconds by stage."""
-
-    def __init__(self, seconds: Mapping[str, float]) -> None:
-        self.seconds = dict(seconds)
-        self._last_s = time.monotonic()
-
-    def lap(self, stage: str) -> None:
-        """Adds the time since the last lap to a stage."""
-        now_s = time.monotonic()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now_s - self._last_s
-        self._last_s = now_s
-
-
-@dataclass
-class _Log:
-    """Writes what a run leaves behind."""
-
-    run: Run
-    learner: Learner
-    target_scenes: list[SceneGraph]
-    timer: _Timer
-    #: What the stages before the epochs have found out; goes into the checkpoint and the summary.
-    facts: Json
-    #: Images rendered before the run was resumed.
-    renders: int = 0
-
-    def __post_init__(self) -> None:
-        encoding = self.learner.problem.encoding
-        self._target_statistics = attribute_statistics(encoding, self.target_scenes)
-        self._target_choices = choice_statistics(encoding, self.target_scenes)
-        self._metrics = self._up_to_now("metrics.jsonl")
-        self._attributes = self._up_to_now("attributes.jsonl")
-        self._events = EventLog(self.run.folder)
-
-    def prior(self) -> None:
-        """The distributions and pictures to start from."""
-        _, scenes, _ = self.learner.statistics()
-        encoding = self.learner.problem.encoding
-        prior = attribute_statistics(encoding, scenes), choice_statistics(encoding, scenes)
-        self._attributes = [
-            _attributes("prior", None, *prior),
-            _attributes("target", None, self._target_statistics, self._target_choices),
-        ]
-        self._sheet(0, scenes, scenes)
-
-    def found(self) -> None:
-        """What the global part of a stage has found."""
-        shifts: Json = {"shift": self.learner.shift()}
-        if self.learner.mode_weights():
-            shifts["modes"] = self.learner.mode_weights()
-        self.facts["search"] = shifts
-
-    def epoch(self, metrics: Json) -> None:
-        """One epoch's metrics, distributions and picture."""
-        learned, before, after = self.learner.statistics()
-        self._metrics.append(metrics)
-        choices = choice_statistics(self.learner.problem.encoding, after)
-        self._attributes.append(_attributes("learned", metrics["epoch"], learned, choices))
-        self.run.write_records("metrics.jsonl", self._metrics)
-        self.run.write_records("attributes.jsonl", self._attributes)
-        self._events.epoch(metrics, learned, self._sheet(metrics["epoch"], before, after))
-
-    def checkpoint(self) -> None:
-        """From here the run can go on."""
-        state, tensors = self.learner.state()
-        self.run.write_records("attributes.jsonl", self._attributes)
-        facts: Json = {"seconds": self.timer.seconds, "renders": self._all_renders(), "facts": self.facts}
-        self.run.save_checkpoint({**state, **facts}, tensors)
-
-    def summary(self) -> None:
-        """The outcome."""
-        learned, before, after = self.learner.statistics()
-        encoding = self.learner.problem.encoding
-        prior = attribute_statistics(encoding, before)
-        choices = {
-            "prior": choice_statistics(encoding, before),
-            "learned": choice_statistics(encoding, after),
-            "target": self._target_choices,
-        }
-        self.run.update_summary(
-            {
-                "attributes": {
-                    "prior": [item.outline() for item in prior],
-                    "learned": [item.outline() for item in learned],
-                    "target": [item.outline() for item in self._target_statistics],
-                },
-                "choices": {name: [item.to_json() for item in items] for name, items in choices.items()},
-                **self.facts,
-                "mmd": [record["mmd"] for record in self._metrics if "mmd" in record],
-                "features": self.learner.space.name if self.learner.space else None,
-                "seconds": {"total": sum(self.timer.seconds.values()), **self.timer.seconds},
-                "renders": self._all_renders(),
-                "workers": self.learner.problem.renderer.pool.stats.workers_up,
-                "threads": torch.get_num_threads(),
-            }
-        )
-        self._events.close()
-
-    def _sheet(self, epoch: int, before: list[SceneGraph], after: list[SceneGraph]) -> Image.Image:
-        images = self.learner.problem.renderer.images
-        rows = [("Prior", images(before[:PICTURED], 0))]
-        if epoch:
-            rows.append(("Learned", images(after[:PICTURED], 0)))
-        sheet = contact_sheet([*rows, ("Target", self.learner.problem.target[:PICTURED])])
-        sheet.save(self.run.folder / "samples" / f"epoch-{epoch:03d}.png")
-        return sheet
-
-    def _all_renders(self) -> int:
-        return self.renders + self.learner.problem.renderer.pool.stats.renders
-
-    def _up_to_now(self, name: str) -> list[Json]:
-        """Records of the finished epochs; later ones were written by a run that then was killed."""
-        return [record for record in self.run.records(name) if (record["epoch"] or 0) <= self.learner.epoch]
-
-
-def _attributes(
-    of: str, epoch: int | None, statistics: list[AttributeStatistics], choices: list[ChoiceStatistics]
-) -> Json:
-    return {
-        "of": of,
-        "epoch": epoch,
-        "attributes": [item.to_json() for item in statistics],
-        "choices": [item.to_json() for item in choices],
-    }

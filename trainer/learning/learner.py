@@ -10,10 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from metasim.v1 import render_pb2 as pb
 from torch import Tensor
 
-from trainer import visibility
 from trainer.features import FeatureSpace, features_of
 from trainer.features.readout import Readout, Window
 from trainer.features.simulator import SimulatorFeatures
@@ -21,22 +19,20 @@ from trainer.grammar import SceneGraph
 from trainer.grammar.scene_graph import MODE
 from trainer.learning.matching import DistributionMatching, Estimate
 from trainer.learning.moments import match_moments
+from trainer.learning.monitoring import Monitor
 from trainer.learning.placing import feature_network, place, scatter
 from trainer.learning.pretraining import pretrain
 from trainer.learning.problem import Problem
 from trainer.learning.rewarding import TaskLoss
-from trainer.losses.kid import BLOCK, kid
 from trainer.losses.score_function import Baseline
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
-from trainer.randomness import Purpose, integer, torch_generator
+from trainer.randomness import Purpose, torch_generator
 from trainer.run import Json
 from trainer.statistics import AttributeStatistics, attribute_statistics
 
 #: Fraction of a stage's steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
 AVERAGED = 0.2
-#: Fraction of a kind's objects out of sight from which the user is told.
-LOST = 0.5
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
 
@@ -64,8 +60,7 @@ class Learner:
         self._epoch_of_stage = 0
         self._optimizer = self._new_optimizer()
         self._baseline = Baseline()
-        self._warned = False
-        self._lost: set[str] = set()
+        self._monitor = Monitor(problem)
         problem.check_stages()
 
     @property
@@ -134,9 +129,9 @@ class Learner:
                 "renders_per_s": (after.renders - stats.renders) / seconds,
                 "waiting_share": (after.waited_s - stats.waited_s) / seconds,
                 "workers": after.workers_up,
-                **self._audit(),
+                **self._monitor.audits(),
             }
-            metrics |= self._monitor(target)
+            metrics |= self._monitor.images(self.statistics()[2], self.epoch, self.space, target)
             shown = {name: metrics[name] for name in ("mmd", "score") if name in metrics}
             problem.progress.figures(**shown, renders_per_s=metrics["renders_per_s"], workers=metrics["workers"])
             if self._epoch_of_stage == epochs:
@@ -268,53 +263,12 @@ class Learner:
             raise RuntimeError("prepare() learns the features")
         return self.space
 
-    def _monitor(self, target: Tensor | None) -> Json:
-        """What images of the averaged weights say: how far they are from the target, and which objects are hidden.
-
-        Args:
-            target: its features; None: no distance is wanted.
-        """
-        count = min(self.problem.settings.monitor_images, self.problem.settings.monitor_scenes)
-        if not count:
-            return {}
-        _, _, learned = self.statistics()
-        seed = integer(self.problem.seed, Purpose.MONITOR)
-        frames = self.problem.renderer.render(learned[:count], seed, (pb.OUTPUT_IMAGE_U8, *visibility.OUTPUTS))
-        hidden = visibility.out_of_sight(learned[:count], frames)
-        for kind, fraction in hidden.items():
-            if fraction > LOST and kind not in self._lost:
-                self._lost.add(kind)
-                self.problem.progress.note(
-                    f"{fraction:.0%} of {kind} cannot be seen any more after epoch {self.epoch}: hidden, or out of the "
-                    "picture; narrower ranges of its position would keep it there"
-                )
-        found: Json = {"out_of_sight": hidden}
-        if target is not None and min(count, len(target)) >= 2 * BLOCK:
-            images = np.stack([frame.image for frame in frames])
-            distance = kid(features_of(self._space(), images), target)
-            found |= {"kid": distance.value, "kid_standard_error": distance.standard_error}
-        return found
-
     def _mode_weights(self, kind: str) -> dict[int, float]:
         for number, (name, choice) in enumerate(self.problem.encoding.choices):
             if name == kind and choice is MODE:
                 weights = self.transformer.log_prior[number].exp()
                 return {mode: float(weight) for mode, weight in enumerate(weights) if weight > 0}
         return {0: 1.0}
-
-    def _audit(self) -> Json:
-        """What the audits of an epoch have found; nothing if there were none. Warns once."""
-        found = self.problem.renderer.audits.take()
-        if found is None:
-            return {}
-        if found.warning is not None and not self._warned:
-            self._warned = True
-            self.problem.progress.note(found.warning)
-        total = found.total
-        return {
-            "audit": {"cosine": total.cosine, "norm_ratio": total.norm_ratio, "columns": total.count},
-            "audit_worst": found.worst,
-        }
 
 
 #: What the progress bar says of a stage without a name.

@@ -12,7 +12,7 @@ from support.grammars import write_sprites
 
 from trainer.errors import InputError
 from trainer.grammar import load_grammar
-from trainer.learning.learner import Learner
+from trainer.learning.monitoring import Monitor
 from trainer.learning.pretraining import reconstruction_error
 from trainer.learning.problem import Problem
 from trainer.learning.settings import TrainingSettings
@@ -196,11 +196,11 @@ def test_a_bad_audit_is_told_once(world: Path) -> None:
     settings = TrainingSettings.parse({})
     target = np.zeros((2, 32, 32, 3), np.uint8)
     problem = Problem(load_grammar(world), settings, 0, renderer, target, progress=Told())  # type: ignore[arg-type]
-    learner = Learner(problem)
+    monitor = Monitor(problem)
     for _ in range(2):
         renderer.audits.add("thing.x", pb.Audit(region_norm=3, frame_norm=5, product=9))
 
-        assert learner._audit()["audit"] == {"cosine": 0.6, "norm_ratio": 0.6, "columns": 1}
+        assert monitor.audits()["audit"] == {"cosine": 0.6, "norm_ratio": 0.6, "columns": 1}
 
     assert len(told) == 1
     assert told[0].startswith("regions of probes miss part of the gradient: cosine 0.6000, norm ratio 0.600")

@@ -1,0 +1,71 @@
+"""What is watched while a run learns; nothing of it goes back into the learning."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from metasim.v1 import render_pb2 as pb
+from torch import Tensor
+
+from trainer import visibility
+from trainer.features import FeatureSpace, features_of
+from trainer.grammar import SceneGraph
+from trainer.learning.problem import Problem
+from trainer.losses.kid import BLOCK, kid
+from trainer.randomness import Purpose, integer
+from trainer.run import Json
+
+#: Fraction of a kind's objects out of sight from which the user is told.
+LOST = 0.5
+
+
+class Monitor:
+    """Looks at renders of what has been learned, and tells the user once of each thing that is wrong."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._told: set[str] = set()
+
+    def images(
+        self, learned: Sequence[SceneGraph], epoch: int, space: FeatureSpace | None, target: Tensor | None
+    ) -> Json:
+        """How far renders of the learned scenes are from the target (`kid`), and which objects are hidden.
+
+        Args:
+            target: its features in the space; None: no distance is wanted.
+        """
+        count = min(self._problem.settings.monitor_images, len(learned))
+        if not count:
+            return {}
+        seed = integer(self._problem.seed, Purpose.MONITOR)
+        frames = self._problem.renderer.render(learned[:count], seed, (pb.OUTPUT_IMAGE_U8, *visibility.OUTPUTS))
+        hidden = visibility.out_of_sight(learned[:count], frames)
+        for kind, fraction in hidden.items():
+            if fraction > LOST:
+                self._tell(
+                    kind,
+                    f"{fraction:.0%} of {kind} cannot be seen any more after epoch {epoch}: hidden, or out of the "
+                    "picture; narrower ranges of its position would keep it there",
+                )
+        found: Json = {"out_of_sight": hidden}
+        if space is not None and target is not None and min(count, len(target)) >= 2 * BLOCK:
+            distance = kid(features_of(space, np.stack([frame.image for frame in frames])), target)
+            found |= {"kid": distance.value, "kid_standard_error": distance.standard_error}
+        return found
+
+    def audits(self) -> Json:
+        """What the audits of the probes have found since the last call; nothing if there were none."""
+        found = self._problem.renderer.audits.take()
+        if found is None:
+            return {}
+        if found.warning is not None:
+            self._tell("audits", found.warning)
+        total = found.total
+        return {
+            "audit": {"cosine": total.cosine, "norm_ratio": total.norm_ratio, "columns": total.count},
+            "audit_worst": found.worst,
+        }
+
+    def _tell(self, topic: str, text: str) -> None:
+        if topic not in self._told:
+            self._told.add(topic)
+            self._problem.progress.note(text)
