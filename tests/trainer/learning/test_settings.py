@@ -16,7 +16,7 @@ DOCUMENT = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encodi
 )
 def test_every_setting_is_documented_with_its_default(model: type[BaseModel], after: str) -> None:
     table = DOCUMENT.split(f"\n{after}\n")[1].strip().split("\n\n")[0]
-    rows = {name: default for name, default in re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", table, re.MULTILINE)}
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]*) \|$", table, re.MULTILINE))
     assert list(rows) == list(model.model_fields)
     for name, field in model.model_fields.items():
         if isinstance(field.default, int | float | str) and field.default != "":
