@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Fetch or locate real datasets, and verify them.", no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    help="Fetch or locate datasets; write the assets that ship.", no_args_is_help=True, rich_markup_mode="rich"
+)
 
 
 @app.callback()
 def _group() -> None:
-    """Fetch or locate real datasets, and verify them."""
+    """Fetch or locate datasets; write the assets that ship."""
 
 
 @app.command()
@@ -47,3 +49,30 @@ def mnist(
         )
     verify_mnist(found)
     typer.echo(found)
+
+
+@app.command()
+def assets(
+    family: Annotated[
+        str,
+        typer.Argument(
+            metavar="FAMILY", help="What `procedural:` takes in grammars, such as household or street-cars."
+        ),
+    ],
+    labels: Annotated[
+        list[str] | None, typer.Argument(metavar="LABEL", help="Items of these labels alone.", show_default="all")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder to make.", show_default="FAMILY")] = None,
+) -> None:
+    """Write meshes or images that the project makes by itself as files, a folder for each label.
+
+    \b
+    [bold]Examples[/bold]
+    metasim data assets household mug bottle --out models
+    metasim data assets aerial-trees
+    """
+    from trainer.procedural.files import write_family
+
+    folder = out or Path(family)
+    written = write_family(family, folder, labels or ())
+    typer.echo(f"{folder}: {len(written)} file{'s' if len(written) > 1 else ''}")

@@ -53,3 +53,9 @@ def test_else_it_goes_to_the_cache(
     monkeypatch.setattr("trainer.data.mnist.checkout", lambda: None)
     assert metasim("data mnist").out == f"{tmp_path / 'metasim/mnist'}\n"
     assert fetched == [tmp_path / "metasim/mnist"]
+
+
+def test_assets_as_files(metasim: Callable) -> None:
+    done = metasim("data assets household mug --out models")
+    assert (done.status, done.out) == (0, "models: 1 file\n")
+    assert [path.name for path in Path("models/mug").iterdir()] == ["mug.glb"]

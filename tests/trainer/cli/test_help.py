@@ -37,6 +37,7 @@ def test_commands() -> None:
         "bench pool",
         "bench train",
         "check gradient",
+        "data assets",
         "data mnist",
         "doctor",
         "evaluate",
