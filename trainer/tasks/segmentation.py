@@ -88,7 +88,7 @@ class Segmenter:
     name = "segmentation"
     outputs = (pb.OUTPUT_CLASS_MASK,)
 
-    def __init__(self, settings: SegmentationSettings, train_images: int = 2_500) -> None:
+    def __init__(self, settings: SegmentationSettings, train_images: int = 4_000) -> None:
         self.settings, self.train_images = settings, train_images
 
     def label(self, scene: SceneGraph, frame: Frame) -> np.ndarray:
