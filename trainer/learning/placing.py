@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import nnls
 from torch import Tensor
 
 from trainer.features import features_of
@@ -32,8 +33,8 @@ from trainer.randomness import Purpose, generator, integer, torch_generator
 MISSED = 0.4
 #: A valley with a smaller share of the target is taken for a confusion.
 MINORITY = 0.1
-#: Rounds of the EM.
-_ROUNDS = 200
+#: One in so many renders is kept back, to see what the classifier confuses.
+_KEPT_BACK = 4
 
 
 def place(problem: Problem, transformer: DistributionTransformer, places: Sequence[int]) -> None:
@@ -117,29 +118,32 @@ def _shares(
         images.append(problem.images(scattered, Purpose.VALLEYS, index, f"render valley {index + 1}"))
         labels += [index] * len(scenes)
     transformer.shift.copy_(before)
+    seen, known = np.concatenate(images), np.array(labels, dtype=np.int64)
+    kept_back = np.arange(len(seen)) % _KEPT_BACK == 0
     network = feature_network(problem, [len(valleys)], Purpose.VALLEYS)
     network.fit(
-        np.concatenate(images),
-        np.array(labels, dtype=np.int64),
+        seen[~kept_back],
+        known[~kept_back],
         problem.settings.feature_epochs,
         torch_generator(problem.seed, Purpose.VALLEYS, len(valleys)),
         problem.progress.stage("choose the valley"),
         F.cross_entropy,
     )
-    return shares(features_of(network, problem.target).double().softmax(1).numpy())
+    posteriors = features_of(network, seen[kept_back]).double().softmax(1).numpy()
+    confusion = np.stack([posteriors[known[kept_back] == index].mean(0) for index in range(len(valleys))])
+    return shares(features_of(network, problem.target).double().softmax(1).numpy().mean(0), confusion)
 
 
-def shares(posteriors: np.ndarray) -> np.ndarray:
-    """Shares [V] of classes in a population, from a classifier that was trained on equal shares (Saerens et al., 2002).
+def shares(votes: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """The shares [V] w >= 0 of classes in a population, Σ w = 1, for which w @ confusion is nearest to the votes.
 
     Args:
-        posteriors: [N, V], what the classifier says of each member.
+        votes: [V], what a classifier says of the population's members on average.
+        confusion: [V, V], what it says on average of members of each class.
     """
-    weights = np.full(posteriors.shape[1], 1 / posteriors.shape[1])
-    for _ in range(_ROUNDS):
-        joint = posteriors * weights
-        weights = (joint / np.maximum(joint.sum(1, keepdims=True), 1e-300)).mean(0)
-    return weights
+    heavy = 1e3  # The sum is no matter of accuracy.
+    weights, _ = nnls(np.vstack([confusion.T, np.full((1, len(votes)), heavy)]), np.append(votes, heavy))
+    return weights / weights.sum()
 
 
 def scatter(

@@ -58,13 +58,17 @@ def test_one_round_changes_a_spread_by_a_bounded_factor() -> None:
 
 
 def test_shares_are_corrected_for_what_the_classifier_confuses() -> None:
-    """Posteriors of two overlapping normals, as a classifier that was trained on equal shares gives them."""
+    """Overlapping normals, and a classifier that is far too sure of itself."""
     rng = np.random.default_rng(0)
-    wanted = np.array([0.8, 0.15, 0.05])
     means = np.array([0.0, 1.5, 3.0])
-    x = rng.normal(means[rng.choice(3, 6000, p=wanted)])
-    density = np.exp(-((x[:, None] - means) ** 2) / 2)
-    posteriors = density / density.sum(1, keepdims=True)
 
-    assert np.abs(posteriors.mean(0) - wanted).max() > 0.1
-    assert np.abs(shares(posteriors) - wanted).max() < 0.03
+    def posteriors(classes: np.ndarray) -> np.ndarray:
+        x = rng.normal(means[classes])
+        density = np.exp(-4 * ((x[:, None] - means) ** 2) / 2)
+        return density / density.sum(1, keepdims=True)
+
+    confusion = np.stack([posteriors(np.full(2000, index)).mean(0) for index in range(3)])
+    for wanted in ([0.8, 0.15, 0.05], [1.0, 0.0, 0.0], [0.5, 0.0, 0.5]):
+        votes = posteriors(rng.choice(3, 6000, p=wanted)).mean(0)
+        assert np.abs(votes - wanted).max() > 0.1
+        assert np.abs(shares(votes, confusion) - wanted).max() < 0.05
