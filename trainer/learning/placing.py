@@ -3,9 +3,9 @@
 The search (`trainer.learning.search`) finds valleys of the MMD. Their MMDs say more of how well each was hit than of
 which one is right. So a network learns from renders scattered around each valley to tell them apart, and votes on the
 target's images: model choice by a classifier, as in approximate Bayesian computation (Pudlo et al., 2016). The shares
-of the votes are corrected for what the classifier confuses, by the EM of Saerens, Latinne & Decaestecker (Adjusting the
-Outputs of a Classifier to New a Priori Probabilities, Neural Computation 2002). A target that lies in several valleys
-is a mixture, and its shares are the first weights of the modes. (The paper names such targets as future work.)
+of the votes are corrected for what the classifier confuses on renders that it has not learned from (Lipton et al.,
+Detecting and Correcting for Label Shift with Black Box Predictors, ICML 2018). A target that lies in several valleys is
+a mixture, and its shares are the first weights of the modes. (The paper names such targets as future work.)
 """
 
 from collections.abc import Sequence
