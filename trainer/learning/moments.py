@@ -58,7 +58,7 @@ def match_moments(
         truth = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in scenes])))
         for kind in dict.fromkeys(problem.encoding.mutable[place][0] for place in places):
             own = [place for place in places if problem.encoding.mutable[place][0] == kind]
-            stretch = index == ROUNDS - 1  # Spreads only where the means are right: errors differ from place to place.
+            stretch = index > 0  # Spreads only where the means are right: errors differ from place to place.
             _match_kind(problem, transformer, kind, own, scenes, truth, read, target, stretch=stretch)
 
 

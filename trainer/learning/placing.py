@@ -33,6 +33,8 @@ from trainer.randomness import Purpose, generator, integer, torch_generator
 MISSED = 0.4
 #: A valley with a smaller share of the target is taken for a confusion.
 MINORITY = 0.1
+#: By how much longer the classifier learns than the features: shares are only as sure as it tells valleys apart.
+_THOROUGH = 2
 #: One in so many renders is kept back, to see what the classifier confuses.
 _KEPT_BACK = 4
 
@@ -124,7 +126,7 @@ def _shares(
     network.fit(
         seen[~kept_back],
         known[~kept_back],
-        problem.settings.feature_epochs,
+        _THOROUGH * problem.settings.feature_epochs,
         torch_generator(problem.seed, Purpose.VALLEYS, len(valleys)),
         problem.progress.stage("choose the valley"),
         F.cross_entropy,
