@@ -1,8 +1,9 @@
 """What a grammar says, as text for people: behind `metasim grammar check` and `metasim grammar show`."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from trainer.data.asset_sets import AssetSet
 from trainer.grammar.attributes import TINY
 from trainer.grammar.distributions import (
     Categorical,
@@ -18,10 +19,22 @@ from trainer.grammar.distributions import (
 from trainer.grammar.experiment import Experiment
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.path import most_places
-from trainer.grammar.scene_graph import AssetDraw, AttributeSpec, Camera, Children, Content, Light, Mesh, Sprite
+from trainer.grammar.scene_graph import (
+    Along,
+    AssetDraw,
+    AttributeSpec,
+    Camera,
+    Children,
+    ColorDraw,
+    Content,
+    Light,
+    Mesh,
+    Sprite,
+)
 from trainer.grammar.symmetry import ambiguities
 
 _MOST_SHOWN = 6
+_MOST_LABELS = 10
 _PRIMITIVES = {1: "cube", 2: "plane", 3: "sphere"}
 
 
@@ -41,10 +54,12 @@ def check_text(experiment: Experiment) -> str:
 
 
 def show_text(experiment: Experiment) -> str:
-    """The tree of kinds with their counts, and a table of the attributes' distributions."""
+    """The tree of kinds with their counts, the assets, and a table of everything that is drawn for a node."""
     grammar = experiment.grammar
     lines = [f"{experiment.name} ({grammar.render.width_px} x {grammar.render.height_px} pixels)", "", "scene"]
     lines += _tree(grammar, grammar.roots, "")
+    if grammar.asset_sets:
+        lines += ["", "assets", *_table([_set_row(name, items) for name, items in grammar.asset_sets.items()])]
     lines += ["", *_table(_rows(experiment))]
     remarks = _remarks(experiment)
     return "\n".join((*lines, *(("", *remarks) if remarks else ())))
@@ -82,17 +97,41 @@ def _tree(grammar: Grammar, entries: tuple[Children, ...], indent: str) -> list[
         last = number == len(entries) - 1
         count = distribution_text(entry.count)
         if entry.along is not None:
-            count = f"up to {most_places(entry.along)} in a row"
+            count = _row_text(entry.along)
         for name, probability in zip(entry.kinds, entry.probabilities, strict=True):
             kind = grammar.kinds[name]
             share = "" if len(entry.kinds) == 1 else f" with probability {probability:g}"
             label = f", class {kind.class_name}" if kind.class_name else ""
-            end = last and name == entry.kinds[-1]
-            lines.append(
-                f"{indent}{'└─' if end else '├─'} {name} x {count}{share}: {_content_text(kind.content)}{label}"
+            bend = (
+                f", its line bends by {distribution_text(kind.curvature)} per {grammar.unit}" if kind.curvature else ""
             )
+            end = last and name == entry.kinds[-1]
+            content = _content_text(kind.content)
+            lines.append(f"{indent}{'└─' if end else '├─'} {name} x {count}{share}: {content}{label}{bend}")
             lines += _tree(grammar, kind.children, indent + ("   " if end else "│  "))
     return lines
+
+
+def _row_text(along: Along) -> str:
+    """`up to 8 in a row: from uniform 9 to 40 to 110, each 12 on, y -3.5`"""
+    parts = [
+        f"from {distribution_text(along.start)} to {along.end:g}, each {distribution_text(along.spacing)} on",
+        *([f"taken with {distribution_text(along.keep)}"] if along.keep != Constant(1.0) else []),
+        *(f"{name} {value:g}" for name, value in (("y", along.y), ("z", along.z), ("yaw", along.yaw)) if value),
+    ]
+    return f"up to {most_places(along)} in a row ({', '.join(parts)})"
+
+
+def _set_row(name: str, items: AssetSet) -> list[str]:
+    sort = "images" if items.mesh_format(0) is None else "meshes"
+    labels = [str(label) for label in items.labels]
+    more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
+    return [
+        f"  {name}",
+        f"{len(items)} {sort if len(items) != 1 else sort.removesuffix('es' if sort == 'meshes' else 's')}",
+        f"labels {', '.join(labels[:_MOST_LABELS])}{more}" if labels else "no labels",
+        items.licence or "",
+    ]
 
 
 def _content_text(content: Content) -> str:
@@ -110,7 +149,7 @@ def _content_text(content: Content) -> str:
 
 
 def _draw_text(draw: AssetDraw) -> str:
-    return f"of {draw.set}" + (f" ({len(draw.groups)} weighted groups)" if draw.groups else "")
+    return f"of {draw.set}" + (" by weight" if draw.groups else "")
 
 
 def _rows(experiment: Experiment) -> list[list[str]]:
@@ -118,6 +157,21 @@ def _rows(experiment: Experiment) -> list[list[str]]:
     head = ["attribute", "distribution", "mean", "std", "range", "unit", "mutable"]
     rows = [[*head, *(["target"] if target else [])]]
     aims = {(kind, spec.name): spec for kind, spec in target.grammar.specs} if target else {}
+    target_draws = _draws(target.grammar) if target else {}
+    for (kind, name), draw in _draws(experiment.grammar).items():
+        row = [
+            f"{kind}.{name}",
+            _choices(draw.names, draw.probabilities),
+            "",
+            "",
+            "",
+            "",
+            "yes" if draw.mutable else "",
+        ]
+        if target:
+            aim_draw = target_draws.get((kind, name))
+            row.append(_choices(aim_draw.names, aim_draw.probabilities) if aim_draw and aim_draw != draw else "")
+        rows.append(row)
     for kind, spec in experiment.grammar.specs:
         row = [
             f"{kind}.{spec.name}",
@@ -126,14 +180,30 @@ def _rows(experiment: Experiment) -> list[list[str]]:
             f"{spec.distribution.std:.4g}",
             _range_text(spec),
             spec.unit,
-            "yes" if spec.mutable else "",
+            "yes" if spec.mutable or spec.is_choice else "",
         ]
         if target:
             aim = aims.get((kind, spec.name))
             changed = aim is not None and aim.distribution != spec.distribution
             row.append(distribution_text(aim.distribution) if aim and changed else "")
         rows.append(row)
-    return rows
+    kinds = list(experiment.grammar.kinds)
+    # What is drawn from names stands before a kind's numbers.
+    return [rows[0], *sorted(rows[1:], key=lambda row: kinds.index(row[0].partition(".")[0]))]
+
+
+def _draws(grammar: Grammar) -> dict[tuple[str, str], AssetDraw | ColorDraw]:
+    """What is drawn by weight from names, by kind and name: assets, textures, colours."""
+    found: dict[tuple[str, str], AssetDraw | ColorDraw] = {}
+    for kind in grammar.kinds.values():
+        content = kind.content
+        draws: dict[str, AssetDraw | ColorDraw | None] = {"color": kind.color}
+        if isinstance(content, Sprite):
+            draws["sprite"] = content.asset
+        elif isinstance(content, Mesh):
+            draws |= {"mesh": content.asset, "texture": content.texture}
+        found |= {(kind.name, name): draw for name, draw in sorted(draws.items()) if draw is not None and draw.names}
+    return found
 
 
 def _range_text(spec: AttributeSpec) -> str:
@@ -149,7 +219,7 @@ def _table(rows: list[list[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _choices(names: list[str], probabilities: Iterable[float]) -> str:
+def _choices(names: Sequence[str], probabilities: Iterable[float]) -> str:
     shown = [f"{name} ({probability:.3g})" for name, probability in zip(names, probabilities, strict=True)]
     more = f" or {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
     return " or ".join(shown[:_MOST_SHOWN]) + more

@@ -162,6 +162,41 @@ def test_the_mnist_experiments_are_the_papers():
     assert scene.nodes[1].class_name == str(turned.grammar.asset_sets["digits"].label(asset.index))
 
 
+def test_show_tells_everything_that_is_drawn(tmp_path):
+    path = write_sprites(
+        tmp_path,
+        """\
+render: {width: 32, height: 16}
+assets: {shapes: {images: shapes}, things: {procedural: household, licence: ours}}
+nodes:
+  eye: {camera: orthographic, fov: 32, z: 10}
+  road: {mesh: plane, curvature: 0.01, children: [{kind: car, along: {start: {uniform: [0, 9]}, end: 90, spacing: 8,
+    keep: {uniform: [0, 1]}, y: -3, yaw: 180}}]}
+  car:
+    mesh: {set: things, weights: {box: 0.7, mug: 0.3}, mutable: true}
+    color: {choices: {white: [1, 1, 1], red: [1, 0, 0]}, weights: {white: 0.8, red: 0.2}}
+    yaw: {categorical: {0: 0.9, 90: 0.1}, mutable: true}
+    material: {texture: {set: shapes, weights: {disc: 1}}}
+scene: [eye, road]
+target: {overrides: {car.color.weights: {white: 0.2, red: 0.8}}}
+""",
+    )
+    shown = [" ".join(line.split()) for line in show_text(load_experiment(path)).splitlines()]
+    assert "└─ road x 1: mesh plane, its line bends by 0.01 per m" in shown
+    assert (
+        "└─ car x up to 12 in a row (from uniform 0 to 9 to 90, each 8 on, taken with uniform 0 to 1, y -3, yaw 180): "
+        "mesh of things by weight textured of shapes by weight"
+    ) in shown
+    assert "things 5 meshes labels bottle, box, mug, tool, toy ours" in shown
+    first = next(index for index, line in enumerate(shown) if line.startswith("car."))
+    assert shown[first : first + 4] == [
+        "car.color white (0.8) or red (0.2) white (0.2) or red (0.8)",
+        "car.mesh box (0.7) or mug (0.3) yes",
+        "car.texture disc (1)",
+        "car.yaw 0 (0.9) or 90 (0.1), wrapped 6.34 25.52 -180 to 180, wraps deg yes",
+    ]
+
+
 def test_check_and_show(tmp_path):
     path = write_sprites(
         tmp_path,
@@ -191,6 +226,9 @@ scene
 └─ row x 1: frame
    ├─ lamp x 1 (0.5) or 2 (0.5) with probability 0.25: point light
    └─ thing x 1 (0.5) or 2 (0.5) with probability 0.75: sprite of shapes, class shape
+
+assets
+  shapes  3 images  no labels
 
 attribute       distribution            mean  std     range               unit  mutable  target
 eye.z           10                      10    0       any                 px

@@ -152,4 +152,5 @@ def test_a_kind_may_take_over_what_another_says(load):
 def test_show_tells_how_many_stand_in_a_row(tmp_path):
     path = tmp_path / "world.yaml"
     path.write_text(WORLD.replace("CURVATURE", "x: 0").replace("ALONG", "end: 45, spacing: {uniform: [5, 9]}"))
-    assert "car x up to 10 in a row: mesh cube, class car" in show_text(load_experiment(path))
+    row = "car x up to 10 in a row (from 0 to 45, each uniform 5 to 9 on): mesh cube, class car"
+    assert row in show_text(load_experiment(path))
