@@ -11,6 +11,16 @@ Modules derive their own errors from these (a grammar, an idx file). Every text 
 value, what is allowed and, where there is one, the next step.
 """
 
+import errno
+
+#: What a user can do something about when a file cannot be written.
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+}
+
 
 class MetasimError(Exception):
     """Root of all errors that this package raises on purpose."""
@@ -42,3 +52,9 @@ class TaskRefused(RenderError):  # noqa: N818
 
 class PoolLost(RenderError):  # noqa: N818
     """No worker was left to render the task, for as long as the pool was told to wait."""
+
+
+def file_problem(error: OSError) -> str | None:
+    """A file that cannot be read or written, in one line; None: it is another kind of error."""
+    reason = _FULL.get(error.errno or 0)
+    return None if reason is None else f"{error.filename or 'a file'}: {reason}"

@@ -13,7 +13,7 @@ from metasim.memory import keep_freed_memory
 from typer.main import get_command
 
 from trainer.cli import bench, check, data, doctor, evaluate, generate, grammar, pool, report, train
-from trainer.errors import InputError, MetasimError
+from trainer.errors import InputError, MetasimError, file_problem
 
 app = typer.Typer(
     name="metasim",
@@ -54,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error), 2)
     except MetasimError as error:
         return _failed(str(error), 1)
+    except OSError as error:
+        problem = file_problem(error)
+        if problem is None:
+            raise
+        return _failed(problem, 2)
     return status if isinstance(status, int) else 0
 
 

@@ -1,5 +1,6 @@
 """`metasim train`"""
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ import typer
 from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.tables import aligned, echo_json
-from trainer.errors import InputError, RenderError
+from trainer.errors import InputError, RenderError, file_problem
 
 if TYPE_CHECKING:
     from trainer.run import Run
@@ -129,6 +130,11 @@ def train(
     except RenderError as error:
         typer.echo(f"metasim: {error}{_saved(folder, context)}", err=True)
         raise typer.Exit(1) from None
+    except OSError as error:
+        problem = file_problem(error)
+        if problem is None:
+            raise
+        raise InputError(f"{problem}{_saved(folder, context)}") from None
 
     if json:
         echo_json({"run": str(run.folder), "report": str(page), **run.summary})
@@ -224,6 +230,12 @@ def _attributes(attributes: dict[str, list[dict[str, Any]] | None]) -> str:
     rows = [["mean ± spread", *columns]]
     for place, item in enumerate(columns["learned"]):
         row = [f"  {item['kind']}.{item['name']} ({item['unit']})"]
-        row += [f"{items[place]['mean']:.1f} ± {items[place]['std']:.1f}" for items in columns.values()]
+        row += [_plus_minus(items[place]["mean"], items[place]["std"]) for items in columns.values()]
         rows.append(row)
     return aligned(rows)
+
+
+def _plus_minus(mean: float, std: float) -> str:
+    """`90.3 ± 10.1`, `0.061 ± 0.020`: two digits of the spread, one decimal place at least and four at most."""
+    digits = min(4, max(1, 1 - math.floor(math.log10(std)))) if std > 0 else 1
+    return f"{mean:.{digits}f} ± {std:.{digits}f}"

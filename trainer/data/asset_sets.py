@@ -198,8 +198,14 @@ class FolderSet(AssetSet):
             data = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        if path.suffix.lower() == ".png" and not data.startswith(b"\x89PNG\r\n\x1a\n"):
-            raise InputError(f"{path} is not a PNG image, although its name says so")
+        if path.suffix.lower() == ".png":
+            if not data.startswith(b"\x89PNG\r\n\x1a\n"):
+                raise InputError(f"{path} is not a PNG image, although its name says so")
+            try:
+                with Image.open(io.BytesIO(data)) as image:
+                    image.verify()
+            except (OSError, SyntaxError, ValueError) as error:  # As Pillow calls what is torn or wrong.
+                raise InputError(f"{path} is damaged (no PNG image that can be read); mend or remove it") from error
         return data
 
     def label(self, index: int) -> Label:

@@ -97,7 +97,10 @@ def parse_document(text: str, path: Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise GrammarError(f"{path}{line}: not YAML: {error.problem or error.context}") from error
+        problem = f"{error.problem or error.context}"
+        if "'\\t'" in problem:
+            problem = "a line is indented with a tab; YAML takes spaces alone"
+        raise GrammarError(f"{path}{line}: not YAML: {problem}") from error
     except yaml.YAMLError as error:
         raise GrammarError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     finally:

@@ -11,7 +11,7 @@ from trainer.grammar.schema import WorldFile
 
 #: What is allowed, by pydantic's type of error; {braces} are its context.
 _ALLOWED = {
-    "float_type": "a number is needed",
+    "float_type": "a number is needed, without a unit",
     "finite_number": "a finite number is needed",
     "int_type": "a whole number is needed",
     "int_from_float": "a whole number is needed",

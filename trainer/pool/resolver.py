@@ -76,6 +76,8 @@ def _parse(text: str) -> Endpoint:
         return Endpoint("", 0, text.removeprefix("unix:").removeprefix("//"))
     host, separator, port = text.removeprefix("dns:").lstrip("/").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
+    if "/" in host:
+        raise InputError(f"renderer {text!r} is a URL; {_EXAMPLE}")
     if not separator or not host:
         raise InputError(f"renderer {text!r} has no host or no port; {_EXAMPLE}")
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):

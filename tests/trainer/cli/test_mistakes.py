@@ -1,5 +1,6 @@
 """Mistakes: each gives one line that says what is wrong and what would be right, and exit status 2."""
 
+import errno
 import gzip
 import shutil
 from collections.abc import Callable
@@ -110,6 +111,173 @@ def test_one_line(metasim: Callable, tmp_path: Path, arguments: str, line: str) 
     assert (done.status, done.out) == (2, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shapes", "taken", "world.yaml"]
     assert list((tmp_path / "taken").iterdir()) == []
+
+
+#: (what replaces what in a world that is right, the command, what is said).
+TYPICAL = {
+    "a misspelt key": (
+        "yaw:",
+        "yow:",
+        "grammar check w.yaml",
+        "w.yaml:12: nodes.thing: unknown key 'yow'; did you mean 'yaw'?",
+    ),
+    "a unit": (
+        "width: 8",
+        "width: 8 cm",
+        "train w.yaml",
+        "w.yaml:10: nodes.thing.width is '8 cm'; a number is needed, without a unit",
+    ),
+    "another unit": (
+        "[0, 10]",
+        "[0, 10deg]",
+        "train w.yaml",
+        "w.yaml:12: nodes.thing.yaw.normal[1] is '10deg'; a number is needed",
+    ),
+    "a tab": (
+        "    class",
+        "\tclass",
+        "train w.yaml",
+        "w.yaml:8: not YAML: a line is indented with a tab; YAML takes spaces alone",
+    ),
+    "a missing folder of assets": (
+        "images: shapes",
+        "images: shpaes",
+        "train w.yaml",
+        "w.yaml:4: assets.shapes.images is 'shpaes'; shpaes is no folder",
+    ),
+    "an empty folder of assets": (
+        "images: shapes",
+        "images: empty",
+        "train w.yaml",
+        "w.yaml:4: assets.shapes.images is 'empty'; empty holds no file that ends in .png",
+    ),
+    "a damaged image": (
+        "images: shapes",
+        "images: torn",
+        "train w.yaml --target shapes",
+        "torn/a.png is damaged (no PNG image that can be read); mend or remove it",
+    ),
+    "no image at all": (
+        "images: shapes",
+        "images: fake",
+        "train w.yaml --target shapes",
+        "fake/a.png is not a PNG image, although its name says so",
+    ),
+    "an unknown set": (
+        "sprite: shapes",
+        "sprite: shape",
+        "train w.yaml",
+        "w.yaml:9: nodes.thing.sprite: unknown set of assets 'shape'; did you mean 'shapes'?",
+    ),
+    "an unknown kind": (
+        "camera, thing",
+        "camera, thnig",
+        "train w.yaml",
+        "w.yaml:14: scene[1]: unknown kind of node 'thnig'; did you mean 'thing'?",
+    ),
+    "no camera": (
+        "camera, thing",
+        "thing",
+        "train w.yaml",
+        "w.yaml:14: scene: scenes have 0 cameras; every scene needs exactly one",
+    ),
+    "weights that are no probabilities": (
+        "sprite: shapes",
+        "sprite: {set: shapes, weights: {disc: 0.7, star: 0.7}}",
+        "train w.yaml",
+        "w.yaml:9: nodes.thing.sprite.weights is {'disc': 0.7, 'star': 0.7}; the probabilities sum to 1.4",
+    ),
+    "no range": (
+        ", range: [-10, 10]",
+        "",
+        "train w.yaml",
+        "w.yaml:13: nodes.thing.x: x is mutable and so needs a finite range, e.g. range: [-1, 1]",
+    ),
+    "nothing to learn": (
+        ", mutable: true",
+        "",
+        "train w.yaml --target shapes",
+        "w.yaml has no mutable attribute: mark what may be learned with `mutable: true`",
+    ),
+    "an empty target folder": (
+        "",
+        "",
+        "train w.yaml --target empty",
+        "{here}/empty holds no image; looked for names that end in .png",
+    ),
+    "no target folder": ("", "", "train w.yaml --target phtoos", "{here}/phtoos: there is no such folder"),
+    "an unknown experiment": (
+        "",
+        "",
+        "train mnist-rto",
+        "there is no grammar or experiment 'mnist-rto'; did you mean 'mnist-rot'?",
+    ),
+    "a URL as endpoint": (
+        "",
+        "",
+        "train w.yaml --target shapes --renderer http://host:50051",
+        "renderer 'http://host:50051' is a URL; write HOST:PORT, e.g. 127.0.0.1:50051",
+    ),
+    "an endpoint where nobody listens": (
+        "",
+        "",
+        "train w.yaml --target shapes --renderer 127.0.0.1:9 --connect-timeout 0.2",
+        "cannot reach 127.0.0.1:9 (tried for 0.2 s): ",
+    ),
+    "a place that cannot be written": (
+        "",
+        "",
+        "grammar sample w.yaml --count 1 --renderer {endpoint} --out /proc/no.png",
+        "/proc/no.png cannot be written: ",
+    ),
+    "a setting that is no number": (
+        "",
+        "",
+        "train w.yaml --target shapes training.epochs=many",
+        "training.epochs is 'many': ",
+    ),
+    "no run": (
+        "",
+        "",
+        "evaluate mnist-rot",
+        "mnist-rot is no run folder (it has no config.json); `metasim train` makes one",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TYPICAL)
+def test_typical_mistakes(metasim: Callable, tmp_path: Path, endpoint: str, name: str) -> None:
+    good, bad, command, line = TYPICAL[name]
+    assert good in SPRITES
+    write_sprites(tmp_path, SPRITES.replace(good, bad), "w.yaml")
+    for folder, content in (("torn", b"\x89PNG\r\n\x1a\nxx"), ("fake", b"hello"), ("empty", None)):
+        (tmp_path / folder).mkdir()
+        if content is not None:
+            (tmp_path / folder / "a.png").write_bytes(content)
+    done = metasim(command.format(endpoint=endpoint))
+    said = [text for text in done.err.splitlines() if not text.startswith("note: ")]
+    assert len(said) == 1
+    assert said[0].startswith("metasim: " + line.replace("{here}", str(tmp_path)))
+    assert (done.status, done.out) == (2, "")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_full_disk(metasim: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trainer import train
+
+    write_sprites(tmp_path)
+    shifting_run(tmp_path / "run", str(tmp_path / "world.yaml"), {})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "run/metrics.jsonl")
+
+    monkeypatch.setattr(train, "train", full)
+    done = metasim("train --resume --out run")
+    assert done.status == 2
+    assert done.err.splitlines()[-1] == (
+        "metasim: run/metrics.jsonl: the disk is full; all up to epoch 1 is saved in run. "
+        "Go on with: metasim train --resume --out run"
+    )
 
 
 @pytest.mark.parametrize("arguments", ["train mnist-rot training.epoch=3", "train mnist-rot digit.yow=3"])

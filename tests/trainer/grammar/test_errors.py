@@ -16,13 +16,13 @@ NODE_KEYS = (
 FAULTS = [
     ("yaw: {", "yew: {", f"12: nodes.thing: unknown key 'yew'; did you mean 'yaw'? Known: {NODE_KEYS}"),
     (YAW, "yaw: {normal: [0, -10]}", "12: nodes.thing.yaw.normal[1] is -10; it must be above 0"),
-    (YAW, "yaw: {normal: [0, ten]}", "12: nodes.thing.yaw.normal[1] is 'ten'; a number is needed"),
+    (YAW, "yaw: {normal: [0, ten]}", "12: nodes.thing.yaw.normal[1] is 'ten'; a number is needed, without a unit"),
     (YAW, "yaw: {normal: [0]}", "12: nodes.thing.yaw.normal is [0]; 2 values are needed"),
     (YAW, "yaw: {normal: [0, 1, 2]}", "12: nodes.thing.yaw.normal is [0, 1, 2]; at most 2 values are allowed"),
     (YAW, "yaw: {normal: 10}", "12: nodes.thing.yaw.normal is 10; a list is needed"),
     (YAW, "yaw: {normal: [0, .inf]}", "12: nodes.thing.yaw.normal[1] is inf; a finite number is needed"),
-    (YAW, "yaw: fast", "12: nodes.thing.yaw is 'fast'; a number is needed"),
-    (YAW, "yaw: true", "12: nodes.thing.yaw is true; a number is needed"),
+    (YAW, "yaw: fast", "12: nodes.thing.yaw is 'fast'; a number is needed, without a unit"),
+    (YAW, "yaw: true", "12: nodes.thing.yaw is true; a number is needed, without a unit"),
     (YAW, "yaw:", "12: nodes.thing.yaw is empty; give a value or leave the key out"),
     (
         YAW,
