@@ -4,7 +4,7 @@ PYTHON := $(VENV)/bin/python
 METASIM := $(VENV)/bin/metasim
 PROTOS := $(wildcard proto/metasim/v1/*.proto)
 
-.PHONY: help setup protos lint test test-vision test-compose demo clean
+.PHONY: help setup protos lint test test-vision test-compose test-tutorial demo clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -37,6 +37,9 @@ test-vision: $(VISION_VENV)/.ready ## Test what needs torchvision, in an environ
 
 test-compose: setup ## Test compose.yaml on the Docker engine of this machine: builds, trains, loses workers
 	$(VENV)/bin/pytest -m compose tests/compose
+
+test-tutorial: setup ## Do what docs/tutorial.md says, word for word: trains for minutes
+	$(VENV)/bin/pytest -m tutorial tests/docs
 
 # torchvision's wheel needs the build of torch that PyPI has: === takes no other, such as a local 2.13.0+cpu.
 $(VISION_VENV)/.ready: pyproject.toml constraints.txt

@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = write_sprites(folder / "world")
     for name in ("disc", "square", "star"):
         Image.new("RGBA", (4, 4), "white").save(folder / "world" / "shapes" / f"{name}.png")
-    for name, kind in (("turned", "imagefolder"), ("preview", "coco"), ("shards", "webdataset")):
+    for name, kind in (("turned", "imagefolder"), ("preview", "coco"), ("things", "coco"), ("shards", "webdataset")):
         generate(GenerateOptions(str(world), 2, folder / name, kind, engine="raster", workers=1))
     for path in (folder / "shards").glob("*.tar"):
         path.rename(folder / "preview" / path.name)

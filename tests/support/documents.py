@@ -23,6 +23,16 @@ class Snippet:
         return f"{self.document.name}:{self.line}"
 
 
+def commands(document: Path) -> list[tuple[int, str]]:
+    """(line, command) of each `metasim ...` that stands in a block of its own, without comment and environment."""
+    found = []
+    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
+        match = re.match(r"^(?:    )?(?:[A-Z_]+=\S+ )?(metasim (?:[a-z]|--).*?)(?:  +#.*)?$", line)
+        if match:
+            found.append((number, match[1]))
+    return found
+
+
 def snippets(document: Path, language: str) -> list[Snippet]:
     """The blocks of a language, in their order."""
     text = document.read_text(encoding="utf-8")
