@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from trainer.grammar import SceneGraph
 from trainer.grammar.distributions import Distribution, Mixture, Wrapped
 from trainer.grammar.scene_graph import MODE
 from trainer.model.encoding import Encoding
+
+Numbers = TypeVar("Numbers", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,8 @@ def attribute_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> li
 def summarise(kind: str, name: str, unit: str, is_angle: bool, values: Sequence[float]) -> AttributeStatistics:
     """Mean and standard deviation of the values of one attribute."""
     numbers = np.asarray(values, dtype=np.float64)
-    mean = float(np.rad2deg(np.angle(np.exp(1j * np.deg2rad(numbers)).mean()))) if is_angle else float(numbers.mean())
-    std = float(np.sqrt(np.mean([deviation(value, mean, is_angle) ** 2 for value in numbers])))
+    mean = mean_of(numbers, is_angle)
+    std = float(np.sqrt(np.mean(deviation(numbers, mean, is_angle) ** 2)))
     return AttributeStatistics(kind, name, unit, is_angle, mean, std, tuple(numbers.tolist()))
 
 
@@ -119,7 +122,7 @@ def components(
         else [(1.0, distribution)]
     )
     numbers = np.asarray(values, dtype=np.float64)
-    offsets = np.stack([_deviations(numbers, part.mean, is_angle) for _, part in parts])
+    offsets = np.stack([deviation(numbers, part.mean, is_angle) for _, part in parts])
     nearest = np.abs(offsets).argmin(0)
     found = []
     for index, (weight, part) in enumerate(parts):
@@ -131,10 +134,11 @@ def components(
     return found
 
 
-def _deviations(values: np.ndarray, centre: float, is_angle: bool) -> np.ndarray:
+def mean_of(values: np.ndarray, is_angle: bool) -> float:
+    """The mean; for angles, in degrees, the mean direction."""
+    return float(np.rad2deg(np.angle(np.exp(1j * np.deg2rad(values)).mean()))) if is_angle else float(values.mean())
+
+
+def deviation(values: Numbers, centre: float, is_angle: bool) -> Numbers:
+    """values - centre; for angles, in degrees, the shorter way round."""
     return (values - centre + 180) % 360 - 180 if is_angle else values - centre
-
-
-def deviation(value: float, centre: float, is_angle: bool) -> float:
-    """value - centre; for angles, in degrees, the shorter way round."""
-    return (value - centre + 180) % 360 - 180 if is_angle else value - centre

@@ -9,6 +9,7 @@ from torch import Tensor
 from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.grammar.scene_graph import MODE, MODES
 from trainer.model.encoding import Encoding
+from trainer.statistics import deviation, mean_of
 
 #: Windows are so many standard deviations wide, and this fraction of the attribute's range at least, to each side.
 SPREADS = 4.0
@@ -39,8 +40,8 @@ class Window:
                 values = _values(scenes, kind, spec, mode)
                 if not len(values):
                     continue
-                centre[mode, place] = mean(values, spec)
-                spread = float(np.sqrt(np.mean(deviation(values, centre[mode, place], spec) ** 2)))
+                centre[mode, place] = mean_of(values, spec.is_angle)
+                spread = float(np.sqrt(np.mean(deviation(values, centre[mode, place], spec.is_angle) ** 2)))
                 width = max(SPREADS * spread, LEAST * (spec.high - spec.low))
                 half_width[mode, place] = min(width, WIDEST_ANGLE_DEG) if spec.is_angle else width
         return cls(centre, half_width)
@@ -124,19 +125,6 @@ class Readout:
                 found.append(columns[:, start] * width + centre)
                 start += 1
         return np.stack(found, 1) if found else np.zeros((len(columns), 0))
-
-
-def mean(values: np.ndarray, spec: AttributeSpec) -> float:
-    """The mean of an attribute's values; of angles the mean direction."""
-    if not spec.is_angle:
-        return float(values.mean())
-    return float(np.rad2deg(np.angle(np.exp(1j * np.deg2rad(values)).mean())))
-
-
-def deviation(values: np.ndarray, centre: float, spec: AttributeSpec) -> np.ndarray:
-    """values - centre; of angles the shorter way round."""
-    difference = values - centre
-    return (difference + 180) % 360 - 180 if spec.is_angle else difference
 
 
 def _values(scenes: Sequence[SceneGraph], kind: str, spec: AttributeSpec, mode: int | None = None) -> np.ndarray:

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 
 from trainer.features import FeatureSpace, features_of
-from trainer.features.readout import Readout, deviation, mean
+from trainer.features.readout import Readout
 from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.grammar.scene_graph import MODE, MODES
 from trainer.learning.problem import Problem
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose
+from trainer.statistics import deviation, mean_of
 
 #: Attributes that explain less of the variance of what is read off cannot be seen, and are left alone.
 SEEN = 0.2
@@ -80,7 +81,9 @@ def _match_kind(
     if not present:
         return
     centres = {
-        (mode, place): mean(truth[modes == mode, place], spec) for mode in present for place, spec in specs.items()
+        (mode, place): mean_of(truth[modes == mode, place], spec.is_angle)
+        for mode in present
+        for place, spec in specs.items()
     }
 
     def likeliest(found: np.ndarray) -> np.ndarray:
@@ -88,7 +91,9 @@ def _match_kind(
         distances = np.zeros((len(present), len(found)))
         for row, mode in enumerate(present):
             for place, spec in specs.items():
-                distances[row] += (deviation(found[:, place], centres[mode, place], spec) / (spec.high - spec.low)) ** 2
+                distances[row] += (
+                    deviation(found[:, place], centres[mode, place], spec.is_angle) / (spec.high - spec.low)
+                ) ** 2
         return np.array(present)[distances.argmin(0)]
 
     ours, theirs = likeliest(read), likeliest(target)
@@ -100,7 +105,7 @@ def _match_kind(
             centre = centres[mode, place]
             moments = read_moments(
                 *(
-                    deviation(values[chosen, place], centre, spec)
+                    deviation(values[chosen, place], centre, spec.is_angle)
                     for values, chosen in ((truth, rendered), (read, rendered), (target, wanted))
                 )
             )
