@@ -1,6 +1,5 @@
 """The paper's digit classifier (section 4.1): two convolutions and three fully connected layers."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.initial_weights import rectified
 from trainer.tasks.schedule import one_cycle
 
 #: Weights of red, green and blue in grey (ITU-R 601-2), the same as in exported idx files.
@@ -68,12 +68,7 @@ class DigitNet(nn.Module):
             self.fc2 = nn.Linear(128, 64)
             self.fc3 = nn.Linear(64, classes)
         self.to_empty(device="cpu")
-        for layer in (self.conv1, self.conv2, self.fc1, self.fc2, self.fc3):
-            # He et al. 2015 (arXiv 1502.01852): keeps the variance through rectified layers.
-            bound = math.sqrt(6 / layer.weight[0].numel())
-            for parameter in layer.parameters():
-                nn.init.zeros_(parameter)
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+        rectified((self.conv1, self.conv2, self.fc1, self.fc2, self.fc3), generator)
 
     def _features(self, images: Tensor) -> Tensor:
         x = F.relu(F.max_pool2d(self.conv1(images), 2))

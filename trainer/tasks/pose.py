@@ -14,6 +14,7 @@ from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.initial_weights import rectified
 from trainer.tasks.schedule import one_cycle
 
 _CHUNK = 256  # Images looked at a time
@@ -68,12 +69,7 @@ class PoseNet(nn.Module):
         self.to_empty(device="cpu")
         for norm in norms:
             norm.reset_parameters()
-        layers: list[nn.Conv2d | nn.Linear] = [*convolutions, *heads]
-        for layer in layers:
-            # He et al. 2015 (arXiv 1502.01852): keeps the variance through rectified layers.
-            bound = math.sqrt(6 / layer.weight[0].numel())
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        rectified([*convolutions, *heads], generator)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [N, classes], and cosine and sine of the yaw [N, 2], of float images [N, 3, H, W] in [0, 1]."""

@@ -1,6 +1,5 @@
 """Semantic segmentation by a small U-Net (paper section 4.2; Ronneberger et al., 2015), scored by per-class IoU."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.initial_weights import rectified
 from trainer.tasks.schedule import one_cycle
 
 _CHUNK = 256  # Images segmented at a time
@@ -58,11 +58,7 @@ class UNet(nn.Module):
         self.to_empty(device="cpu")
         for norm in norms:
             norm.reset_parameters()
-        for layer in convolutions:
-            # He et al. 2015 (arXiv 1502.01852): keeps the variance through rectified layers.
-            bound = math.sqrt(6 / layer.weight[0].numel())
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        rectified(convolutions, generator)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, outputs, H, W] of float images [N, 3, H, W] in [0, 1]."""
