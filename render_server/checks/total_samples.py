@@ -5,8 +5,8 @@ from metasim.v1 import render_pb2 as pb
 from render_server.limits import LimitExceeded, Limits
 
 
-def check_total_samples(task: pb.RenderTask, limits: Limits) -> None:
-    """Bounds the samples that a task asks for in total.
+def check_total_samples(task: pb.RenderTask, limits: Limits) -> int:
+    """The samples that a task asks for in total, which are bounded.
 
     Raises:
         LimitExceeded: pixels times samples times renders are more than `limits.total_samples`, counted as if every
@@ -28,3 +28,4 @@ def check_total_samples(task: pb.RenderTask, limits: Limits) -> None:
             f"{settings.samples} ({samples:.3g} in total, of {1 + renders} renders of {pixels} pixels)",
             f"this worker takes at most {limits.total_samples:.3g} in total; ask for fewer columns, pixels or samples",
         )
+    return samples

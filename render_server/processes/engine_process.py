@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from metasim.v1 import render_pb2 as pb
 
 from render_server.errors import EngineUnavailable, RenderServerError
 from render_server.limits import Limits
-from render_server.processes.frames import Frame, Kind, read
+from render_server.processes.frames import Frame, Kind, Splitter
 from render_server.processes.job import Job
 from render_server.processes.resident import resident_bytes
 
@@ -91,6 +91,7 @@ class EngineProcess:
         self.doomed = ""
         self._popen = popen
         self._reader = reader
+        self._splitter = Splitter()
         self._writer = writer
         self._scratch = scratch
         self._sent = 0
@@ -110,7 +111,7 @@ class EngineProcess:
             popen = _spawn(settings, theirs, scratch)
         reader, writer = await asyncio.open_connection(sock=ours, limit=_READ_AHEAD)
         try:
-            frame = await asyncio.wait_for(read(reader), settings.start_timeout_s)
+            (frame,) = await asyncio.wait_for(_receive(reader, Splitter()), settings.start_timeout_s)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
             await _end(popen, writer, scratch)
             raise ProcessLost(f"a process of engine {settings.engine!r} {_ending(popen, error)}") from error
@@ -127,29 +128,36 @@ class EngineProcess:
         """Process id."""
         return self._popen.pid
 
-    def send(self, job: Job, now_s: float) -> None:
-        """Hands a job over, behind those that the process holds."""
-        self._sent += 1
-        job.withdraw = functools.partial(self._cancel, self._sent)
-        self.jobs.append(job)
-        queue_s = now_s - job.received_s
-        frame = Frame(Kind.TASK, job.body, number=self._sent, queue_s=queue_s, deadline_s=job.deadline_s)
-        self._writer.write(frame.header())
-        self._writer.write(job.body)
+    def send(self, jobs: Iterable[Job], now_s: float) -> None:
+        """Hands over the last of `jobs`."""
+        data = []
+        for job in jobs:
+            self._sent += 1
+            job.withdraw = functools.partial(self._cancel, self._sent)
+            queue_s = now_s - job.received_s
+            frame = Frame(Kind.TASK, job.body, number=self._sent, queue_s=queue_s, deadline_s=job.deadline_s)
+            data += [frame.header(), job.body]
+        self._writer.write(b"".join(data))
 
     def _cancel(self, number: int) -> None:
         self._writer.write(Frame(Kind.CANCEL, number=number).header())
 
-    async def receive(self) -> Frame:
-        """The answer to the first of `jobs`.
+    async def receive(self) -> list[Frame]:
+        """The answers to the first of `jobs`: those that have come, or the next one.
 
         Raises:
             ProcessLost: there will be none.
         """
         try:
-            return await read(self._reader)
+            return await _receive(self._reader, self._splitter)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ProcessLost(f"process {self.pid} {_ending(self._popen, error)}") from error
+
+    async def gather(self, seconds: float) -> None:
+        """Lets answers collect for a while, so that they wake the front once."""
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(seconds)
+        self._writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     def resident_bytes(self) -> int:
         """What the process holds in memory now."""
@@ -163,6 +171,14 @@ class EngineProcess:
     async def close(self) -> None:
         """Ends the process and waits for its end."""
         await _end(self._popen, self._writer, self._scratch)
+
+
+async def _receive(reader: asyncio.StreamReader, splitter: Splitter) -> list[Frame]:
+    """All frames that have come; waits for the first."""
+    while not (frames := splitter.feed(data := await reader.read(_READ_AHEAD))):
+        if not data:
+            raise asyncio.IncompleteReadError(b"", None)
+    return frames
 
 
 def _spawn(settings: EngineSettings, connection: socket.socket, scratch: Path) -> subprocess.Popen[bytes]:

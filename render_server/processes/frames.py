@@ -1,6 +1,5 @@
 """What travels between the front and its engine processes: framed bytes on a socket pair."""
 
-import asyncio
 import enum
 import math
 import socket
@@ -67,32 +66,23 @@ def send(connection: socket.socket, frame: Frame) -> None:
         connection.sendall(rest)
 
 
-def receive(connection: socket.socket) -> Frame | None:
-    """Reads a frame from a blocking socket; None once the other side has gone."""
-    header = _receive_exactly(connection, _HEADER.size)
-    if header is None:
-        return None
-    kind, *fields, length = _HEADER.unpack(header)
-    body = _receive_exactly(connection, length)
-    return None if body is None else Frame(Kind(kind), bytes(body), *fields)
+class Splitter:
+    """Finds the frames in what comes from a socket, piece by piece."""
 
+    def __init__(self) -> None:
+        self._rest = bytearray()
 
-async def read(reader: asyncio.StreamReader) -> Frame:
-    """Reads a frame at the front.
-
-    Raises:
-        asyncio.IncompleteReadError: the process has gone.
-    """
-    kind, *fields, length = _HEADER.unpack(await reader.readexactly(_HEADER.size))
-    return Frame(Kind(kind), await reader.readexactly(length), *fields)
-
-
-def _receive_exactly(connection: socket.socket, length: int) -> bytearray | None:
-    data = bytearray(length)
-    view = memoryview(data)
-    while view:
-        count = connection.recv_into(view)
-        if not count:
-            return None
-        view = view[count:]
-    return data
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that are complete with these bytes."""
+        self._rest += data
+        frames, at = [], 0
+        with memoryview(self._rest) as view:
+            while len(view) - at >= _HEADER.size:
+                kind, *fields, length = _HEADER.unpack_from(view, at)
+                begin = at + _HEADER.size
+                if len(view) - begin < length:
+                    break
+                at = begin + length
+                frames.append(Frame(Kind(kind), bytes(view[begin:at]), *fields))
+        del self._rest[:at]
+        return frames

@@ -1,6 +1,7 @@
 """A task that a worker has accepted and must answer exactly once."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ class Job:
         assets: content hashes that it needs.
         received_s: when it arrived.
         deadline_s: when the client no longer wants it.
+        samples: that it asks for, probes included; about as much work as there is.
+        service_s: how long the process took that rendered it; 0 before that.
+        expected_s: how long a process will take, when it is handed over.
         attempts: how often a process has failed at it.
         begun: whether a process is rendering it, as far as the front knows.
         answered: whether its answer is on the way.
@@ -33,6 +37,9 @@ class Job:
     received_s: float
     deadline_s: float
     answer: Answer = field(repr=False)
+    samples: int = 0
+    service_s: float = 0.0
+    expected_s: float = math.inf
     attempts: int = 0
     begun: bool = False
     answered: bool = False

@@ -6,10 +6,10 @@ itself.
 """
 
 import argparse
+import contextlib
 import ctypes
 import logging
 import os
-import select
 import signal
 import socket
 import tempfile
@@ -24,7 +24,7 @@ from metasim.v1 import scene_pb2
 from render_server.checks.validation import required_assets
 from render_server.engines import Engine, create_engine
 from render_server.errors import EngineUnavailable, InvalidTask, RenderServerError
-from render_server.processes.frames import Frame, Kind, receive, send
+from render_server.processes.frames import Frame, Kind, Splitter, send
 from render_server.service.log_format import LOG_FORMATS, configure_logging
 
 _PR_SET_PDEATHSIG = 1
@@ -32,6 +32,9 @@ _PR_SET_PDEATHSIG = 1
 #: Room for whole replies, so that the next render need not wait until the front has read the last one. The kernel may
 #: grant less.
 _SEND_BUFFER = 4 << 20
+
+#: Taken from the socket at once.
+_READ_BYTES = 256 << 10
 
 _log = logging.getLogger(__name__)
 
@@ -75,19 +78,22 @@ class _Inbox:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._splitter = Splitter()
         self._tasks: deque[Frame] = deque()
         self._cancelled: set[int] = set()
 
     def next(self) -> Frame | None:
         """The next task; None once the front has gone. Takes in all that the front has said until now."""
-        while not self._tasks or select.select((self._connection,), (), (), 0)[0]:
-            frame = receive(self._connection)
-            if frame is None:
-                return None
-            if frame.kind == Kind.CANCEL:
-                self._cancelled.add(frame.number)
-            else:
-                self._tasks.append(frame)
+        with contextlib.suppress(BlockingIOError):  # It has said no more.
+            while True:
+                data = self._connection.recv(_READ_BYTES, socket.MSG_DONTWAIT if self._tasks else 0)
+                if not data:
+                    return None
+                for frame in self._splitter.feed(data):
+                    if frame.kind == Kind.CANCEL:
+                        self._cancelled.add(frame.number)
+                    else:
+                        self._tasks.append(frame)
         return self._tasks.popleft()
 
     def unwanted(self, task: Frame) -> bool:

@@ -7,6 +7,7 @@ from collections import deque
 from metasim.v1 import render_pb2 as pb
 
 from render_server.processes.engine_process import EngineProcess, EngineSettings, ProcessLost
+from render_server.processes.expectation import Expectation
 from render_server.processes.frames import Frame, Kind
 from render_server.processes.job import Job
 from render_server.processes.succession import Succession
@@ -19,6 +20,16 @@ MAX_ATTEMPTS = 2
 #: A process whose last task was shorter than this gets its next task before it has finished the current one. Then it
 #: need not wait for the front, which matters for short tasks only; long ones would wait behind each other for nothing.
 READ_AHEAD_BELOW_S = 0.25
+
+#: A process holds several tasks where it is expected to be done with all of them in this time, at most so many, and is
+#: given them in one message.
+GROUP_S, GROUP_TASKS = 0.016, 16
+
+#: Answers of a process that holds a group are awaited for so long before they are read together.
+_GATHER_S = 0.004
+
+#: Not for the last few.
+_FEW = 3
 
 #: How often the memory of the processes is looked at.
 _MEMORY_EVERY_S = 0.5
@@ -59,6 +70,7 @@ class ProcessPool:
         self._keepers: list[asyncio.Task[None]] = []
         self._succession = Succession(settings)
         self._mean_task_s = 0.0
+        self._expectation = Expectation()
 
     @property
     def busy(self) -> int:
@@ -156,17 +168,20 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         self._dispatch()
         while True:
-            frame = await process.receive()
-            job = process.jobs.popleft()
-            process.last_task_s = loop.time() - process.head_since_s
-            process.finished += 1
+            frames = await process.receive()
+            jobs = [process.jobs.popleft() for _ in frames]
+            process.last_task_s = (loop.time() - process.head_since_s) / len(jobs)
+            process.finished += len(jobs)
             self._watch_head(process)
-            self._dispatch()  # Before the answer: the process must not wait for it.
-            self._finish(job, frame)
+            self._dispatch()  # Before the answers: the process must not wait for them.
+            for job, frame in zip(jobs, frames, strict=True):
+                self._finish(job, frame)
             if process.retiring and not process.jobs:
                 return
             if self._wear.tasks and process.finished >= self._wear.tasks:
                 self._wear_out(process, "tasks")
+            if len(process.jobs) > _FEW:  # It will not be idle before half of them are done.
+                await process.gather(min(_GATHER_S, _expected_s(process) / 2))
 
     async def _watch_memory(self) -> None:
         while self._wear.memory_bytes:
@@ -188,19 +203,27 @@ class ProcessPool:
 
     def _dispatch(self) -> None:
         now_s = asyncio.get_running_loop().time()
+        given: dict[EngineProcess, list[Job]] = {}
         while self._queue:
             able = (process for process in self._processes if not process.retiring)
             process = min(able, key=lambda each: len(each.jobs), default=None)
-            if process is None or not _has_room(process):
-                return
-            job = self._queue.popleft()
+            if process is None:
+                break
+            job = self._queue[0]
+            job.expected_s = self._expectation.of(job.samples)
+            if not _has_room(process, job):
+                break
+            self._queue.popleft()
             if job.answered:
                 continue
             if now_s >= job.deadline_s:
                 job.fail(pb.CODE_DEADLINE_EXCEEDED, f"it waited for {now_s - job.received_s:.3g} s and never began")
                 continue
-            process.send(job, now_s)
-            if len(process.jobs) == 1:
+            process.jobs.append(job)
+            given.setdefault(process, []).append(job)
+        for process, jobs in given.items():
+            process.send(jobs, now_s)
+            if len(process.jobs) == len(jobs):
                 self._watch_head(process)
 
     def _watch_head(self, process: EngineProcess) -> None:
@@ -221,7 +244,7 @@ class ProcessPool:
 
     def _finish(self, job: Job, frame: Frame) -> None:
         if frame.kind == Kind.RESULT:
-            self._observe(frame)
+            self._observe(job, frame)
             self.tally.renders += frame.renders
             job.finish(frame.body)
         elif frame.kind == Kind.FAILED:
@@ -233,9 +256,11 @@ class ProcessPool:
         else:
             job.fail(pb.CODE_RESOURCE_EXHAUSTED, frame.text())
 
-    def _observe(self, frame: Frame) -> None:
+    def _observe(self, job: Job, frame: Frame) -> None:
         task_s = frame.build_s + frame.render_s + frame.encode_s
         self._mean_task_s += 0.1 * (task_s - self._mean_task_s)
+        self._expectation.observe(job.samples, task_s)
+        job.service_s = task_s
         observe = self.tally.observe
         observe("queue", frame.queue_s)
         observe("build", frame.build_s)
@@ -279,6 +304,13 @@ class ProcessPool:
         job.fail(code, f"task {job.id!r} failed {job.attempts} times on this worker, at last: {reason}")
 
 
-def _has_room(process: EngineProcess) -> bool:
+def _has_room(process: EngineProcess, job: Job) -> bool:
     held = len(process.jobs)
-    return held == 0 or (held == 1 and process.last_task_s < READ_AHEAD_BELOW_S)
+    if held == 0 or (held == 1 and process.last_task_s < READ_AHEAD_BELOW_S):
+        return True
+    return held < GROUP_TASKS and _expected_s(process) + job.expected_s <= GROUP_S
+
+
+def _expected_s(process: EngineProcess) -> float:
+    """How long it will take for what it holds."""
+    return sum(job.expected_s for job in process.jobs)

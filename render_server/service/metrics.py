@@ -20,7 +20,7 @@ _HELP = {
     "build": "Time to build the scenes of tasks.",
     "render": "Time to render the images of tasks.",
     "encode": "Time to encode the answers to tasks.",
-    "send": "Time until a reply was handed to the network.",
+    "send": "Time until a message of replies was handed to the network.",
 }
 
 
@@ -49,7 +49,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         pool, service, tally = self._pool, self._service, self._pool.tally
-        yield _gauge("metasim_slots", "Tasks that each client may have unanswered.", service.slots)
+        yield _gauge("metasim_slots", "Tasks that each client may have unanswered at first.", service.slots)
         yield _gauge("metasim_clients", "Streams that are open.", service.clients)
         yield _gauge("metasim_queue_length", "Tasks that were accepted and have not begun.", service.queued)
         yield _gauge("metasim_held_bytes", "Size of unanswered tasks and unsent answers.", service.held_bytes)

@@ -3,6 +3,8 @@
 import asyncio
 from collections import deque
 
+from metasim.batches import take_batch
+
 from render_server.service.admission import Admission
 
 #: Bytes of unsent replies from which on a stream takes no more requests.
@@ -48,15 +50,15 @@ class Outbox:
         self.end()
 
     async def get(self) -> bytes | None:
-        """The next reply; None after the last."""
+        """The next replies that travel together, as serialized RenderReplies; None after the last."""
         while not self._replies:
             if self._ended:
                 return None
             self._changed.clear()
             await self._changed.wait()
-        reply = self._replies.popleft()
-        self._count(-len(reply))
-        return reply
+        message, size = take_batch(self._replies)
+        self._count(-size)
+        return message
 
     async def room(self) -> None:
         """Returns when the client has taken enough replies to be listened to."""

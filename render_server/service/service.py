@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 from google.protobuf.message import DecodeError
+from metasim.batches import split_batch
 from metasim.v1 import render_pb2 as pb
 
 from render_server.limits import Limits
@@ -35,7 +36,7 @@ class RenderService:
         pool: renders the tasks.
         cache: the worker's assets.
         limits: the worker's bounds.
-        slots: tasks that a client may have unanswered.
+        slots: tasks that a client may have unanswered, or more where they take no time.
         encrypted, authenticated: how the server is protected, for descriptions.
     """
 
@@ -64,7 +65,7 @@ class RenderService:
 
     @property
     def slots(self) -> int:
-        """Tasks that each client may have unanswered now."""
+        """Tasks that each client may have unanswered now, at least."""
         return self._slots if self._open else 0
 
     @property
@@ -171,9 +172,9 @@ class RenderService:
             _log.info("client %s has gone", context.peer(), extra={"fields": {"client": context.peer()}})
 
     async def _send(self, stream: TaskStream, context: grpc.aio.ServicerContext) -> None:
-        while (reply := await stream.outbox.get()) is not None:
+        while (message := await stream.outbox.get()) is not None:
             began_s = time.perf_counter()
-            await context.write(reply)
+            await context.write(message)
             self._tally.observe("send", time.perf_counter() - began_s)
 
 
@@ -181,9 +182,10 @@ async def _receive(stream: TaskStream, requests: AsyncIterator[bytes]) -> str | 
     """Takes requests until the client closes its side; what is wrong with the stream, if anything."""
     async for data in requests:
         try:
-            stream.take(data)
-        except DecodeError:
-            return f"a message of {len(data)} bytes is not a metasim.v1.RenderRequest"
+            for request in split_batch(data):
+                stream.take(request)
+        except (ValueError, DecodeError):
+            return f"a message of {len(data)} bytes is no metasim.v1.RenderRequests within its bounds"
         except AssetRefused as error:
             return str(error)
         await stream.outbox.room()

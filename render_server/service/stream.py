@@ -17,6 +17,7 @@ from render_server.processes.process_pool import ProcessPool
 from render_server.service.admission import Admission, WorkerFull
 from render_server.service.assets import AssetCache, AssetNotKept, AssetRefused, AssetTooLarge
 from render_server.service.outbox import Outbox
+from render_server.service.slots import SlotCount
 
 #: When a task may come again whose assets found the disk full.
 _DISK_RETRY_S = 10.0
@@ -48,6 +49,7 @@ class TaskStream:
         self._admission = admission
         self._slots = -1
         self._most_slots = 0
+        self._slot_count = SlotCount(0, pool.count)
         self._draining = False
         self._jobs: dict[str, Job] = {}
         self._waiting: dict[str, list[Job]] = {}  # By the hash of each missing asset.
@@ -60,14 +62,18 @@ class TaskStream:
         return len({id(job) for jobs in list(self._waiting.values()) for job in jobs})
 
     def set_slots(self, count: int) -> None:
-        """Tells the client how many tasks it may have unanswered, first of all and whenever that changes."""
+        """Lets the client have so many tasks unanswered, or more where they take no time. 0: none."""
+        self._slot_count = SlotCount(count, self._pool.count)
+        self._tell_slots(count)
+
+    def _tell_slots(self, count: int) -> None:
         if count != self._slots:
             self._slots = count
             self._most_slots = max(self._most_slots, count)
             self.outbox.put(pb.RenderReply(slots=pb.Slots(count=count, processes=self._pool.count)).SerializeToString())
 
     def take(self, data: bytes) -> None:
-        """Acts on a serialized RenderRequest.
+        """Acts on one serialized RenderRequest.
 
         Raises:
             DecodeError: the bytes are no request; the stream is beyond repair.
@@ -118,8 +124,7 @@ class TaskStream:
         else:
             try:
                 validate(task, self._limits)
-                check_total_samples(task, self._limits)
-                self._accept(task)
+                self._accept(task, check_total_samples(task, self._limits))
             except WorkerFull as error:
                 self._refuse(task.id, pb.CODE_RESOURCE_EXHAUSTED, str(error), self._pool.wait_s)
             except LimitExceeded as error:
@@ -131,13 +136,13 @@ class TaskStream:
         self._tally.errors[code] += 1
         self.outbox.put(error_reply(task_id[:256], code, message, retry_after_s))
 
-    def _accept(self, task: pb.RenderTask) -> None:
+    def _accept(self, task: pb.RenderTask, samples: int) -> None:
         loop = asyncio.get_running_loop()
         now_s = loop.time()
         # Without a deadline of its own, a task that hangs in one process has time for a second one.
         timeout_s = task.timeout_s or 2 * self._limits.task_timeout_s + 60
         assets = tuple(required_assets(task))
-        job = Job(task.id, task.SerializeToString(), assets, now_s, now_s + timeout_s, self._on_answer)
+        job = Job(task.id, task.SerializeToString(), assets, now_s, now_s + timeout_s, self._on_answer, samples)
         self._admission.admit(len(job.body))
         job.timer = loop.call_at(job.deadline_s, _expire, job)
         self._jobs[job.id] = job
@@ -156,6 +161,7 @@ class TaskStream:
     def _on_answer(self, job: Job, reply: bytes, code: pb.Code.ValueType | None) -> None:
         if code is None:
             self._tally.tasks_done += 1
+            self._slot_count.observe(job.service_s)
         else:
             self._tally.errors[code] += 1
         self._cache.unpin(job.assets)
@@ -167,6 +173,9 @@ class TaskStream:
                     del self._waiting[name]
         del self._jobs[job.id]
         self._admission.release(len(job.body))
+        if not self._draining:
+            crowded = self._admission.tasks > self._limits.held_tasks // 2
+            self._tell_slots(self._slot_count.least if crowded else self._slot_count.count)
         self.outbox.put(reply)
         if not self._jobs:
             self._answered.set()

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from metasim.batches import split_batch
 from metasim.hashing import content_hash
 from metasim.v1 import render_pb2 as pb
 from support.servers import METHOD, Conversation, server
@@ -61,9 +62,9 @@ def test_a_full_worker_says_when_to_come_back() -> None:
 
 def test_too_many_clients_are_told_to_come_later() -> None:
     with server("--engine", "fake", "--workers", "1", "--max-clients", "1") as running:
-        with Conversation(running.address) as first, Conversation(running.address) as second:
+        with Conversation(running.address) as first:
             assert first.receive().slots.count == 3
-            with pytest.raises(grpc.RpcError) as caught:
+            with Conversation(running.address) as second, pytest.raises(grpc.RpcError) as caught:
                 second.receive()
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             assert caught.value.details() == (
@@ -84,7 +85,10 @@ def test_who_does_not_listen_is_not_listened_to() -> None:
         assert admission.held_bytes == 65 * 4
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(outbox.room(), 0.01)
-        assert await outbox.get() == b"1234"
+        message = await outbox.get()
+        assert message is not None
+        assert list(split_batch(message)) == [b"1234"] * 64
+        assert admission.held_bytes == 4
         await outbox.room()
         outbox.put(bytes(33 << 20))
         with pytest.raises(TimeoutError):
@@ -99,7 +103,8 @@ def test_who_does_not_listen_is_not_listened_to() -> None:
 def test_replies_that_nobody_reads_do_not_pile_up() -> None:
     """A client that sends bad tasks and reads nothing is stopped by flow control, and gets all answers in the end."""
     count = 10_000
-    bad = pb.RenderRequest(task=pb.RenderTask(id="x" * 200)).SerializeToString()
+    bad = pb.RenderRequest(task=pb.RenderTask(id="x" * 200))
+    message = pb.RenderRequests(requests=[bad]).SerializeToString()
     with server("--engine", "fake", "--workers", "1") as running, grpc.insecure_channel(running.address) as channel:
         sent = 0
 
@@ -107,12 +112,12 @@ def test_replies_that_nobody_reads_do_not_pile_up() -> None:
             nonlocal sent
             for _ in range(count):
                 sent += 1
-                yield bad
+                yield message
 
-        call = channel.stream_stream(METHOD, response_deserializer=pb.RenderReply.FromString)(requests(), timeout=60)
-        assert next(call).HasField("slots")
+        call = channel.stream_stream(METHOD, response_deserializer=pb.RenderReplies.FromString)(requests(), timeout=60)
+        assert next(call).replies[0].HasField("slots")
         assert sent < count
-        assert sum(reply.HasField("error") for reply in call) == count
+        assert sum(reply.HasField("error") for message in call for reply in message.replies) == count
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

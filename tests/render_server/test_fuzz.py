@@ -270,7 +270,7 @@ def test_over_the_wire(running: Server) -> None:
                 talk.send_bytes(request)
             talk.half_close()
             try:
-                for reply in talk.call:
+                for reply in talk.replies:
                     if reply.HasField("error"):
                         assert reply.error.code in PROPER, reply.error.message
                     elif reply.HasField("assets_wanted"):

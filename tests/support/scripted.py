@@ -14,10 +14,16 @@ Script = Callable[[Iterator[pb.RenderRequest], grpc.ServicerContext], Iterator[p
 def scripted(script: Script, *, port: int = 0) -> Iterator[str]:
     """A worker whose streams run `script`; its address."""
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+
+    def one_by_one(messages: Iterator[pb.RenderRequests], context: grpc.ServicerContext) -> Iterator[pb.RenderReplies]:
+        requests = (request for message in messages for request in message.requests)
+        for reply in script(requests, context):
+            yield pb.RenderReplies(replies=[reply])
+
     handler = grpc.stream_stream_rpc_method_handler(
-        script,
-        request_deserializer=pb.RenderRequest.FromString,
-        response_serializer=pb.RenderReply.SerializeToString,
+        one_by_one,
+        request_deserializer=pb.RenderRequests.FromString,
+        response_serializer=pb.RenderReplies.SerializeToString,
     )
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("metasim.v1.Renderer", {"Render": handler}),))
     port = server.add_insecure_port(f"127.0.0.1:{port}")

@@ -5,11 +5,13 @@ import json
 import queue
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+from metasim.batches import take_batch
 from metasim.v1 import render_pb2 as pb
 
 METHOD = "/metasim.v1.Renderer/Render"
@@ -120,20 +122,25 @@ class Conversation:
     def __init__(self, address: str) -> None:
         self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
         self._requests: queue.Queue[bytes | None] = queue.Queue()
-        method = self._channel.stream_stream(METHOD, response_deserializer=pb.RenderReply.FromString)
+        method = self._channel.stream_stream(METHOD, response_deserializer=pb.RenderReplies.FromString)
         self.call: Any = method(iter(self._requests.get, None), timeout=PATIENCE_S)
+        self.replies = (reply for message in self.call for reply in message.replies)
 
     def send(self, **kind: Any) -> None:
         """Sends a RenderRequest of one kind: task, asset or cancel."""
-        self._requests.put(pb.RenderRequest(**kind).SerializeToString())
+        self.send_bytes(pb.RenderRequest(**kind).SerializeToString())
 
     def send_bytes(self, data: bytes) -> None:
         """Sends any bytes in the place of a request."""
+        self.send_message(take_batch(deque([data]))[0])
+
+    def send_message(self, data: bytes) -> None:
+        """Sends any bytes in the place of a message of requests."""
         self._requests.put(data)
 
     def receive(self) -> pb.RenderReply:
         """The next reply."""
-        return next(self.call)
+        return next(self.replies)
 
     def answer(self) -> pb.RenderResult | pb.TaskError:
         """The next reply that answers a task."""

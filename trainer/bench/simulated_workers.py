@@ -87,9 +87,10 @@ class _Worker(asyncio.Protocol):
                 payload = payload[1 : len(payload) - payload[0]]
             self._messages += payload
             while len(self._messages) >= 5 and len(self._messages) >= (size := self._next_size()):
-                request = pb.RenderRequest.FromString(bytes(self._messages[5:size]))
+                message = pb.RenderRequests.FromString(bytes(self._messages[5:size]))
                 del self._messages[:size]
-                self._take(request)
+                for request in message.requests:
+                    self._take(request)
         elif kind == _HEADERS:
             self._stream = stream
             self._transport.write(_frame(_HEADERS, _END_HEADERS, stream, _RESPONSE))
@@ -131,7 +132,7 @@ class _Worker(asyncio.Protocol):
             self._start(self._free_s)
 
     def _reply(self, reply: pb.RenderReply) -> None:
-        data = reply.SerializeToString()
+        data = pb.RenderReplies(replies=[reply]).SerializeToString()
         self._unsent.append(b"\0" + struct.pack(">I", len(data)) + data)
         self._flush()
 

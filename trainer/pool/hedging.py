@@ -35,10 +35,10 @@ class Pace:
     service_s: float = 0.0
     answered_s: float = 0.0
 
-    def observe(self, now_s: float, sent_s: float, service_s: float) -> None:
-        """An answer has come to the task that was sent at `sent_s`."""
-        interval_s = now_s - max(self.answered_s, sent_s)
-        weight = _NEWEST if self.interval_s else 1.0
+    def observe(self, now_s: float, sent_s: float, service_s: float, count: int = 1) -> None:
+        """Answers have come together to as many tasks, which took `service_s` each and were sent from `sent_s` on."""
+        interval_s = (now_s - max(self.answered_s, sent_s)) / count
+        weight = 1 - (1 - _NEWEST) ** count if self.interval_s else 1.0
         self.interval_s += weight * (interval_s - self.interval_s)
         self.service_s += weight * (service_s - self.service_s)
         self.answered_s = now_s

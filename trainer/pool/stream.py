@@ -1,9 +1,11 @@
 """One worker: a channel and a stream of tasks, opened again whenever they break."""
 
 import asyncio
+from collections import deque
 from typing import Protocol
 
 import grpc
+from metasim.batches import take_batch
 from metasim.v1 import render_pb2 as pb
 
 from trainer.pool.assets import AssetSource
@@ -79,7 +81,8 @@ class WorkerStream:
         self._assets = assets
         self._settings = settings
         self._security = security
-        self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self._outbox: deque[bytes] = deque()
+        self._outgoing = asyncio.Event()
         self._call: grpc.aio.StreamStreamCall | None = None
         self._culprit: Ticket | None = None
         self._pause_s = _FIRST_PAUSE_S
@@ -111,11 +114,11 @@ class WorkerStream:
         """Gives the worker a task."""
         ticket.holders[self] = self._loop.time()
         self.outstanding[ticket.id] = ticket
-        self._outbox.put_nowait(ticket.request)
+        self._put(ticket.request)
 
     def cancel(self, ticket: Ticket) -> None:
         """Tells the worker that the answer is not wanted. It still comes, and gives the slot back."""
-        self._outbox.put_nowait(pb.RenderRequest(cancel=ticket.id).SerializeToString())
+        self._put(pb.RenderRequest(cancel=ticket.id).SerializeToString())
 
     def give_up_overdue(self) -> None:
         """Drops the connection if the worker keeps a task for longer than it may."""
@@ -167,15 +170,17 @@ class WorkerStream:
 
     async def _converse(self) -> None:
         async with self._channel() as channel:
-            self._outbox = asyncio.Queue()
+            self._outbox.clear()
             self._call = _open_stream(channel, self._security)
-            sender = asyncio.create_task(_send(self._call, self._outbox))
+            sender = asyncio.create_task(self._send(self._call))
             try:
-                while (reply := await self._call.read()) is not grpc.aio.EOF:  # Cheaper than its iterator.
+                while (message := await self._call.read()) is not grpc.aio.EOF:  # Cheaper than its iterator.
                     if not self.connected:
                         self._pause_s, self._attempts = _FIRST_PAUSE_S, 0
                         self.connected = True
-                    self._take(reply)
+                    self._observe_pace(message)
+                    for reply in message.replies:
+                        self._take(reply)
             finally:
                 self._call = None
                 self.connected = False
@@ -202,15 +207,29 @@ class WorkerStream:
         options.append(("grpc.ssl_target_name_override", self._name))
         return grpc.aio.secure_channel(self.address, credentials, options=options)
 
+    async def _send(self, call: grpc.aio.StreamStreamCall) -> None:
+        while True:
+            await self._outgoing.wait()
+            while self._outbox:
+                message, _ = take_batch(self._outbox)
+                await call.write(message)
+            self._outgoing.clear()
+
+    def _observe_pace(self, message: pb.RenderReplies) -> None:
+        results = [reply.result for reply in message.replies if reply.HasField("result")]
+        sent_s = [self.outstanding[result.id].holders[self] for result in results if result.id in self.outstanding]
+        if sent_s:
+            timings = [result.timing for result in results]
+            service_s = sum(timing.build_s + timing.render_s + timing.encode_s for timing in timings) / len(timings)
+            self.pace.observe(self._loop.time(), min(sent_s), service_s, len(sent_s))
+
     def _take(self, reply: pb.RenderReply) -> None:
         kind = reply.WhichOneof("kind")
         if kind == "result":
             result = reply.result
             ticket = self.outstanding.pop(result.id, None)
             if ticket is not None:
-                timing = result.timing
-                sent_s = ticket.holders.pop(self)
-                self.pace.observe(self._loop.time(), sent_s, timing.build_s + timing.render_s + timing.encode_s)
+                del ticket.holders[self]
                 self._owner.on_result(self, ticket, result)
         elif kind == "error":
             ticket = self.outstanding.pop(reply.error.id, None)
@@ -237,7 +256,11 @@ class WorkerStream:
                 refusal = pb.TaskError(id=ticket.id, code=pb.CODE_INVALID_ARGUMENT, message=message)
                 self._owner.on_error(self, ticket, refusal)
             return
-        self._outbox.put_nowait(pb.RenderRequest(asset=pb.Asset(hash=name, data=data)).SerializeToString())
+        self._put(pb.RenderRequest(asset=pb.Asset(hash=name, data=data)).SerializeToString())
+
+    def _put(self, request: bytes) -> None:
+        self._outbox.append(request)
+        self._outgoing.set()
 
     def _lose(self) -> None:
         self.slots = 0
@@ -251,10 +274,5 @@ class WorkerStream:
 
 
 def _open_stream(channel: grpc.aio.Channel, security: Security) -> grpc.aio.StreamStreamCall:
-    method = channel.stream_stream(_METHOD, request_serializer=None, response_deserializer=pb.RenderReply.FromString)
-    return method(None, metadata=security.metadata)  # Requests are written one by one, already serialized.
-
-
-async def _send(call: grpc.aio.StreamStreamCall, outbox: asyncio.Queue[bytes]) -> None:
-    while True:
-        await call.write(await outbox.get())
+    method = channel.stream_stream(_METHOD, request_serializer=None, response_deserializer=pb.RenderReplies.FromString)
+    return method(None, metadata=security.metadata)  # Messages are written as they come, already serialized.

@@ -154,6 +154,30 @@ CODE_UNAVAILABLE: Code.ValueType  # 6
 Global___Code: _TypeAlias = Code  # noqa: Y015
 
 @_typing.final
+class RenderRequests(_message.Message):
+    """What the client has to say at a moment, in its order: messages cost more than small tasks. At most 64 requests of
+    64 KiB together; a larger one travels alone. Anything else ends the stream.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___RenderRequest]: ...
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___RenderRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenderRequests: _TypeAlias = RenderRequests  # noqa: Y015
+
+@_typing.final
 class RenderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,6 +208,28 @@ class RenderRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___RenderRequest: _TypeAlias = RenderRequest  # noqa: Y015
+
+@_typing.final
+class RenderReplies(_message.Message):
+    """What the worker has to say at a moment, with the same bounds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___RenderReply]: ...
+    def __init__(
+        self,
+        *,
+        replies: _abc.Iterable[Global___RenderReply] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replies", b"replies"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenderReplies: _TypeAlias = RenderReplies  # noqa: Y015
 
 @_typing.final
 class RenderReply(_message.Message):
@@ -221,7 +267,9 @@ Global___RenderReply: _TypeAlias = RenderReply  # noqa: Y015
 
 @_typing.final
 class Slots(_message.Message):
-    """How many tasks the worker wants to hold at once. Sent first, and again whenever it changes. 0: send none (draining)."""
+    """How many tasks the worker wants to hold at once: more of them the shorter those were that it has rendered last. Sent
+    first, and again whenever it changes. 0: send none (draining).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -852,7 +900,7 @@ class DescribeResponse(_message.Message):
     device: _builtins.str
     """e.g. "cpu" """
     slots: _builtins.int
-    """Of each stream. 0: the worker is starting or draining."""
+    """Of each stream, at first. 0: the worker is starting or draining."""
     processes: _builtins.int
     """Engine processes that it is to have"""
     uptime_s: _builtins.float

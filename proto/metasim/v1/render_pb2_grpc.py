@@ -36,8 +36,8 @@ class RendererStub:
         """
         self.Render = channel.stream_stream(
                 '/metasim.v1.Renderer/Render',
-                request_serializer=metasim_dot_v1_dot_render__pb2.RenderRequest.SerializeToString,
-                response_deserializer=metasim_dot_v1_dot_render__pb2.RenderReply.FromString,
+                request_serializer=metasim_dot_v1_dot_render__pb2.RenderRequests.SerializeToString,
+                response_deserializer=metasim_dot_v1_dot_render__pb2.RenderReplies.FromString,
                 _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/metasim.v1.Renderer/Describe',
@@ -70,8 +70,8 @@ def add_RendererServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Render': grpc.stream_stream_rpc_method_handler(
                     servicer.Render,
-                    request_deserializer=metasim_dot_v1_dot_render__pb2.RenderRequest.FromString,
-                    response_serializer=metasim_dot_v1_dot_render__pb2.RenderReply.SerializeToString,
+                    request_deserializer=metasim_dot_v1_dot_render__pb2.RenderRequests.FromString,
+                    response_serializer=metasim_dot_v1_dot_render__pb2.RenderReplies.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -104,8 +104,8 @@ class Renderer:
             request_iterator,
             target,
             '/metasim.v1.Renderer/Render',
-            metasim_dot_v1_dot_render__pb2.RenderRequest.SerializeToString,
-            metasim_dot_v1_dot_render__pb2.RenderReply.FromString,
+            metasim_dot_v1_dot_render__pb2.RenderRequests.SerializeToString,
+            metasim_dot_v1_dot_render__pb2.RenderReplies.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,8 +78,8 @@ def test_a_token_opens_every_service(guarded: Server) -> None:
     description = describe(grpc.insecure_channel(guarded.address), *metadata)
     assert (description.encrypted, description.authenticated) == (False, True)
     with grpc.insecure_channel(guarded.address) as channel:
-        call = channel.stream_stream(METHOD, response_deserializer=pb.RenderReply.FromString)
-        assert next(call(iter(()), metadata=metadata, timeout=20)).slots.count > 0
+        call = channel.stream_stream(METHOD, response_deserializer=pb.RenderReplies.FromString)
+        assert next(call(iter(()), metadata=metadata, timeout=20)).replies[0].slots.count > 0
 
 
 @pytest.mark.parametrize(
