@@ -1,21 +1,25 @@
 """Evaluation: is data from the learned model worth more than data from the prior (paper, tables 1 to 3)?
 
-The task network is trained from scratch on each of the two, and both are scored on the same fresh target images, which
-neither training nor the distribution matching has seen.
+The task network is trained from scratch on each of the two, and both are scored on the same target images. Those of a
+synthetic target are fresh: neither training nor the distribution matching has seen them. Real images are those that the
+run has learned from; no loss but the task loss has seen labels of them.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from trainer.data.datasets.fitting import chosen
 from trainer.distances import wasserstein
 from trainer.errors import InputError
-from trainer.grammar import Grammar, SceneGraph
+from trainer.grammar import Experiment, Grammar, SceneGraph
+from trainer.image_distances import MOST_IMAGES, feature_space, image_distances
 from trainer.loading import open_run
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
@@ -25,7 +29,7 @@ from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.run import Json
 from trainer.statistics import attribute_statistics
-from trainer.tasks import open_task
+from trainer.tasks import TaskNetwork, open_task
 from trainer.tasks.labelling import labelled
 
 #: Which data set a random stream is for.
@@ -51,10 +55,13 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json:
-    """Scores the task network trained on prior and on learned data; also writes the scores into summary.json.
+    """Scores the task network trained on prior and on learned data, and compares both with the target.
+
+    All of it also goes into summary.json. Where the target's images have no labels for the task, there are no scores,
+    and `not_scored` says why.
 
     Raises:
-        InputError: the run cannot be opened, or its experiment has no synthetic target to test on.
+        InputError: the run cannot be opened, its experiment has no target, or the target cannot be read.
     """
     progress = progress or Silent()
     began_s = time.monotonic()
@@ -62,13 +69,10 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
     experiment, seed = loaded.experiment, loaded.config.seed
     for note in experiment.notes:
         progress.note(note)
-    if experiment.target is None:
+    if experiment.target is None and experiment.photos is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
-    test = experiment.target.evaluation
     torch.set_num_threads(loaded.settings.threads)
     network = open_task(experiment)
-    train_images = options.train_images or network.train_images
-    scores = {}
     with open_pool(
         options.renderer,
         assets=experiment.asset_source,
@@ -76,43 +80,109 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         workers=options.workers,
         settings=options.pool,
     ) as pool:
-
-        def data(
-            of: str, grammar: Grammar, count: int, purpose: int, transformer: DistributionTransformer | None = None
-        ) -> tuple[np.ndarray, list[Any]]:
-            advance = progress.stage(f"render {of}")
-            return labelled(
-                Renderer(pool, grammar),
-                network,
-                scenes_of(grammar, count, generator(seed, Purpose.EVALUATION, purpose), transformer),
-                integer(seed, Purpose.EVALUATION, purpose),
-                lambda done: advance(done, count),
-            )
-
-        test_images, test_labels = data("the test images", test, options.test_images, _TEST)
+        data = _Data(Renderer(pool, experiment.grammar), network, seed, progress)
+        test = _test_set(experiment, options.test_images, data)
+        count = min(options.test_images, MOST_IMAGES)
+        if test.labels is not None:
+            count = options.train_images or network.train_images
+        images, scores = {}, {}
         for name, purpose, transformer in (("prior", _PRIOR, None), ("learned", _LEARNED, loaded.transformer)):
-            images, labels = data(f"{name} data", experiment.grammar, train_images, purpose, transformer)
+            scenes = scenes_of(experiment.grammar, count, generator(seed, Purpose.EVALUATION, purpose), transformer)
+            if test.labels is None:
+                images[name] = data.images(f"{name} data", scenes, count, purpose)
+                continue
+            images[name], labels = data.labelled(f"{name} data", scenes, count, purpose)
             model = network.train(
-                images,
+                images[name],
                 labels,
                 integer(seed, Purpose.TASK_NETWORK, purpose),
                 progress.stage(f"train the {network.name} on {name} data"),
             )
-            scores[name] = network.score(model, test_images, test_labels)
+            scores[name] = network.score(model, test.images, test.labels)
             progress.figures(**{scores[name].primary: scores[name].value})
-    progress.stop()
+            images[name] = images[name][:MOST_IMAGES]
+    progress.stage("compare with the target")
     evaluation: Json = {
         "task": network.name,
-        "metric": scores["prior"].primary,
-        **{name: score.value for name, score in scores.items()},
-        "scores": {name: dict(score.values) for name, score in scores.items()},
-        "distances": attribute_distances(experiment.grammar, test, loaded.transformer, seed),
-        "train_images": train_images,
-        "test_images": options.test_images,
-        "seconds": time.monotonic() - began_s,
+        "test_images": len(test.images),
+        "unseen": experiment.target is not None,
     }
+    if scores:
+        evaluation |= {
+            "metric": scores["prior"].primary,
+            **{name: score.value for name, score in scores.items()},
+            "scores": {name: dict(score.values) for name, score in scores.items()},
+            "train_images": count,
+        }
+    else:
+        evaluation["not_scored"] = test.unlabelled
+    if experiment.target is not None:
+        target = experiment.target.evaluation
+        evaluation["distances"] = attribute_distances(experiment.grammar, target, loaded.transformer, seed)
+    evaluation["image_distances"] = image_distances(feature_space(loaded), images, test.images, seed)
+    evaluation["seconds"] = time.monotonic() - began_s
+    progress.stop()
     loaded.run.update_summary({"evaluation": evaluation})
     return evaluation
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Images of the target, uint8 [N, H, W, 3], and their labels; None: there are none, and `unlabelled` says why."""
+
+    images: np.ndarray
+    labels: list[Any] | None
+    unlabelled: str = ""
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Renders data sets."""
+
+    renderer: Renderer
+    network: TaskNetwork[Any, Any]
+    seed: int
+    progress: Progress
+
+    def labelled(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> tuple[np.ndarray, list[Any]]:
+        """Images and labels of `count` scenes."""
+        advance = self.progress.stage(f"render {of}")
+        return labelled(
+            self.renderer,
+            self.network,
+            scenes,
+            integer(self.seed, Purpose.EVALUATION, purpose),
+            lambda done: advance(done, count),
+        )
+
+    def images(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> np.ndarray:
+        """Images alone."""
+        advance = self.progress.stage(f"render {of}")
+        noise = integer(self.seed, Purpose.EVALUATION, purpose)
+        source, images, done = iter(scenes), [], 0
+        while part := list(islice(source, _CHUNK)):
+            images.append(self.renderer.images(part, noise + done))
+            done += len(part)
+            advance(done, count)
+        return np.concatenate(images)
+
+
+def _test_set(experiment: Experiment, count: int, data: _Data) -> _Test:
+    """Images of the target that both networks are scored on."""
+    if experiment.target is not None:
+        grammar = experiment.target.evaluation
+        scenes = scenes_of(grammar, count, generator(data.seed, Purpose.EVALUATION, _TEST))
+        of_target = replace(data, renderer=Renderer(data.renderer.pool, grammar))
+        return _Test(*of_target.labelled("the test images", scenes, count, _TEST))
+    if experiment.photos is None:
+        raise InputError(f"{experiment.path} has no target")
+    data.progress.stage("read the target")
+    images = experiment.photos.images
+    try:
+        return _Test(*experiment.photos.labelled(experiment.task, experiment.grammar.classes, count))
+    except InputError as error:
+        data.progress.note(f"{experiment.task} is not scored: {error}")
+        return _Test(images[chosen(len(images), count)], None, str(error))
 
 
 def scenes_of(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import InputError
+from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import Experiment, load_experiment
 from trainer.learning.settings import TrainingSettings
 from trainer.model.encoding import Encoding
@@ -22,6 +23,8 @@ class LoadedRun:
     settings: TrainingSettings
     #: With the averaged weights.
     transformer: DistributionTransformer
+    #: The feature space that it has learned from the simulator last; None where it has learned none.
+    features: SimulatorFeatures | None
 
 
 def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
@@ -40,5 +43,13 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     )
     encoding = Encoding(experiment.grammar)
     transformer = DistributionTransformer(encoding, torch_generator(config.seed, Purpose.WEIGHTS))
-    transformer.load_state_dict(checkpoint[1]["average"])
-    return LoadedRun(run, config, experiment, TrainingSettings.parse(experiment.training), transformer.eval())
+    state, tensors = checkpoint
+    transformer.load_state_dict(tensors["average"])
+    features = None
+    if "features" in tensors:
+        size = experiment.grammar.render.height_px, experiment.grammar.render.width_px
+        features = SimulatorFeatures(state["layers"], size, torch_generator(config.seed, Purpose.FEATURES))
+        features.load_state_dict(tensors["features"])
+        features.freeze()
+    settings = TrainingSettings.parse(experiment.training)
+    return LoadedRun(run, config, experiment, settings, transformer.eval(), features)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from trainer.grammar import SceneGraph
 from trainer.learning.learner import Learner
-from trainer.reports.pictures import contact_sheet
+from trainer.reports.pictures import paired_sheet
 from trainer.run import Json, Run
 from trainer.statistics import AttributeStatistics, ChoiceStatistics, attribute_statistics, choice_statistics
 from trainer.tensorboard_log import EventLog
@@ -122,7 +122,7 @@ class RunLog:
         rows = [("Prior", images(before[:PICTURED], 0))]
         if epoch:
             rows.append(("Learned", images(after[:PICTURED], 0)))
-        sheet = contact_sheet([*rows, ("Target", self.learner.problem.target[:PICTURED])])
+        sheet = paired_sheet([*rows, ("Target", self.learner.problem.target[:PICTURED])])
         sheet.save(self.run.folder / "samples" / f"epoch-{epoch:03d}.png")
         return sheet
 

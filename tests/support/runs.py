@@ -23,6 +23,18 @@ EVALUATION = {
     "metric": "accuracy",
     "prior": 0.151,
     "learned": 0.9934,
+    "scores": {"prior": {"accuracy": 0.151}, "learned": {"accuracy": 0.9934}},
+    "unseen": True,
+    "distances": {
+        "digit.yaw": {"prior": 170.0, "learned": 1.25, "unit": "deg"},
+        "digit.x": {"prior": 16.0, "learned": 0.2, "unit": "px"},
+    },
+    "image_distances": {
+        "features": "simulator",
+        "target_images": 1000,
+        "prior": {"images": 1000, "mmd": 0.31, "kid": 2.5, "kid_standard_error": 0.1},
+        "learned": {"images": 1000, "mmd": 0.0004, "kid": -0.002, "kid_standard_error": 0.003},
+    },
     "train_images": 30_000,
     "test_images": 5_000,
     "seconds": 101.5,

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from support.grammars import SPRITES, write_sprites
 from support.shifting_run import shifting_run
 
 from trainer.cli.evaluate import _table
+from trainer.errors import InputError
 from trainer.evaluate import EvaluateOptions, evaluate
+from trainer.features.pyramid import PixelPyramid
+from trainer.image_distances import image_distances
+from trainer.progress import Silent
 from trainer.run import Json
 from trainer.tasks import open_task
 
@@ -53,15 +59,81 @@ def test_attributes_are_compared_with_the_targets(evaluated: tuple[Path, Json]) 
     assert distances["tree.y"]["learned"] == pytest.approx(distances["tree.y"]["prior"], rel=0.1)
 
 
+def test_images_are_compared_with_the_targets(evaluated: tuple[Path, Json]) -> None:
+    _, scores = evaluated
+    found = scores["image_distances"]
+    assert (found["features"], found["target_images"], found["learned"]["images"]) == ("pyramid", 20, 100)
+    assert found["learned"]["mmd"] < found["prior"]["mmd"]
+    assert found["learned"]["kid_standard_error"] > 0
+
+
+#: Three shapes, one to an image, and a folder of images as the target.
+PHOTOS = SPRITES.replace("class: thing", 'class: "{label}"') + "target: {images: photos}\n"
+
+
+def photographed(folder: Path, *, labels: bool) -> Path:
+    """A run that turns shapes by 90°, and photos of turned ones; sub-folders are labels."""
+    world = write_sprites(folder, PHOTOS)
+    for shape in ("disc", "square", "star"):
+        (folder / "shapes" / shape).mkdir()
+        (folder / "shapes" / f"{shape}.png").rename(folder / "shapes" / shape / f"{shape}.png")
+    rng = np.random.default_rng(0)
+    for level, shape in zip((40, 100, 160), ("disc", "square", "star"), strict=True):
+        photos = folder / "photos" / (shape if labels else "")
+        photos.mkdir(parents=True, exist_ok=True)
+        for number in range(6):
+            image = np.zeros((32, 32, 3), np.uint8)
+            left = rng.integers(8, 16)
+            image[12:20, left : left + 8] = level * level // 255  # Opacity is as high as the colour.
+            Image.fromarray(image).save(photos / f"{shape}-{number}.png")
+    shifting_run(folder / "run", str(world), {"thing.yaw": 90})
+    return folder / "run"
+
+
+def test_photos_without_labels_are_compared_and_not_scored(tmp_path: Path) -> None:
+    notes: list[str] = []
+    progress = Silent()
+    progress.note = notes.append  # type: ignore[method-assign]
+    found = evaluate(EvaluateOptions(photographed(tmp_path, labels=False), workers=1, test_images=50), progress)
+    reason = f"{tmp_path / 'photos'}: disc-0.png has no label, which classification needs"
+    assert found["not_scored"] == reason
+    assert notes == [f"classification is not scored: {reason}"]
+    assert not {"scores", "distances", "metric", "prior"} & set(found)
+    assert (found["test_images"], found["image_distances"]["prior"]["images"]) == (18, 50)
+    lines = _table(found).splitlines()
+    assert lines[0] == f"classification is not scored: {reason}"
+    assert [line.split()[0] for line in lines[3:]] == ["MMD²", "KID", "of"]
+
+
+def test_labelled_photos_score_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
+    found = evaluate(EvaluateOptions(photographed(tmp_path, labels=True), workers=1, train_images=200))
+    assert (found["metric"], found["test_images"], found["unseen"]) == ("accuracy", 18, False)
+    assert found["learned"] > 0.9
+    assert "tested on 18 images of the target" in _table(found)
+
+
+def test_a_few_images_are_too_few_to_compare() -> None:
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    with pytest.raises(InputError, match=r"^3 images \(prior\) are too few to compare; 4 are needed$"):
+        image_distances(PixelPyramid(), {"prior": images}, np.zeros((9, 8, 8, 3), np.uint8), 0)
+
+
 def test_the_table_shows_all_scores_and_distances() -> None:
     scores = {
         "task": "segmentation",
         "test_images": 1000,
+        "unseen": True,
         "train_images": 2500,
         "scores": {"prior": {"car": 0.3, "mean IoU": 0.803}, "learned": {"car": 0.867, "mean IoU": 0.952}},
         "distances": {
             "forward.yaw": {"prior": 90.0, "learned": 4.5, "unit": "deg"},
             "tree.y": {"prior": 0.0, "learned": 1.0, "unit": "px"},
+        },
+        "image_distances": {
+            "features": "simulator",
+            "prior": {"mmd": 0.5, "kid": 1.25, "kid_standard_error": 0.1},
+            "learned": {"mmd": 0.01, "kid": -0.0002, "kid_standard_error": 0.0003},
         },
     }
     assert _table(scores).splitlines() == [
@@ -73,4 +145,9 @@ def test_the_table_shows_all_scores_and_distances() -> None:
         "  distance from the target's  prior  learned  smaller by",
         "    forward.yaw (deg)         90.00     4.50         95%",
         "    tree.y (px)                0.00     1.00           -",
+        "",
+        "  distance from the target's            prior           learned",
+        "    MMD²                               0.5000            0.0100",
+        "    KID                       1.2500 ± 0.1000  -0.0002 ± 0.0003",
+        "  of images, in the feature space simulator",
     ]

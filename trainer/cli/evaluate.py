@@ -21,7 +21,7 @@ def evaluate(
         ),
     ] = None,
     test_images: Annotated[
-        int, typer.Option(min=10, metavar="N", help="Fresh target images that both are tested on.")
+        int, typer.Option(min=10, metavar="N", help="Images of the target that both are tested on, at most.")
     ] = 5_000,
     renderer: options.Renderer = "local",
     engine: options.Engine = None,
@@ -33,9 +33,9 @@ def evaluate(
     """Measure what the learned data is worth: the paper's tables 1 and 2.
 
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
-    target images that training has never seen. Also says how far the attributes of both are from the target's, on
-    average (Wasserstein distance). All of it also goes into RUN/summary.json, the scores into the report.
-
+    images of the target: fresh ones, or the labelled photos that --target named. Also says how far both are from the
+    target: attributes by how much they are off on average (Wasserstein distance), images by MMD² and KID in the run's
+    feature XX
     \b
     [bold]Examples[/bold]
     metasim evaluate runs/mnist-rot
@@ -71,14 +71,35 @@ def evaluate(
         typer.echo(f"{_table(scores)}\n\nAlso in {run / 'summary.json'} and {page}")
 
 
-def _table(scores: dict[str, Any]) -> str:
-    head = f"{scores['task']}, tested on {scores['test_images']:,} unseen target images"
-    names = list(scores["scores"]["prior"])
-    rows = [[f"  trained on {scores['train_images']:,} images of the", *names]]
+def _table(found: dict[str, Any]) -> str:
+    return "\n\n".join([_scores(found), *_attributes(found), _images(found["image_distances"])])
+
+
+def _scores(found: dict[str, Any]) -> str:
+    if "scores" not in found:
+        return f"{found['task']} is not scored: {found['not_scored']}"
+    unseen = "unseen target images" if found["unseen"] else "images of the target"
+    names = list(found["scores"]["prior"])
+    rows = [[f"  trained on {found['train_images']:,} images of the", *names]]
     for words, key in (("prior", "prior"), ("learned model", "learned")):
-        rows.append([f"    {words}", *(f"{scores['scores'][key][name]:.1%}" for name in names)])
-    far = [["  distance from the target's", "prior", "learned", "smaller by"]]
-    for name, item in scores["distances"].items():
+        rows.append([f"    {words}", *(f"{found['scores'][key][name]:.1%}" for name in names)])
+    return f"{found['task']}, tested on {found['test_images']:,} {unseen}\n{aligned(rows)}"
+
+
+def _attributes(found: dict[str, Any]) -> list[str]:
+    """How far the attributes are from the target's, where these are known."""
+    rows = [["  distance from the target's", "prior", "learned", "smaller by"]]
+    for name, item in found.get("distances", {}).items():
         smaller = f"{1 - item['learned'] / item['prior']:.0%}" if item["prior"] else "-"
-        far.append([f"    {name} ({item['unit']})", f"{item['prior']:.2f}", f"{item['learned']:.2f}", smaller])
-    return "\n".join([head, aligned(rows), "", aligned(far)])
+        rows.append([f"    {name} ({item['unit']})", f"{item['prior']:.2f}", f"{item['learned']:.2f}", smaller])
+    return [aligned(rows)] if len(rows) > 1 else []
+
+
+def _images(found: dict[str, Any]) -> str:
+    """How far the images are from the target's."""
+    rows = [["  distance from the target's", "prior", "learned"]]
+    rows.append(["    MMD²", *(f"{found[of]['mmd']:.4f}" for of in ("prior", "learned"))])
+    rows.append(
+        ["    KID", *(f"{found[of]['kid']:.4f} ± {found[of]['kid_standard_error']:.4f}" for of in ("prior", "learned"))]
+    )
+    return f"{aligned(rows)}\n  of images, in the feature space {found['features']}"

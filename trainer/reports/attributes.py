@@ -158,6 +158,7 @@ def choice_cards(summary: Json) -> str:
             + "".join(_share(by_name[of][item["kind"], item["name"]].get(category, 0.0), of) for of, _ in known)
             + "</tr>"
             for category in item["frequencies"]
+            if any(by_name[of][item["kind"], item["name"]].get(category, 0.0) > 0 for of, _ in known)
         )
         title = escape(f"{item['kind']}.{item['name']}")
         cards.append(

@@ -14,17 +14,32 @@ GAP_PX = 4
 #: Between rows of different origin, and around the sheet.
 MARGIN_PX = 14
 FONT_PX = 18
+#: Images stand side by side up to this width, and so many of them at most.
+MOST_WIDTH_PX, MOST_COLUMNS = 1300, 16
+#: Groups of rows in the picture of an epoch.
+MOST_GROUPS = 2
 BACKGROUND = (238, 238, 236)
 TEXT = (40, 40, 40)
 
 
-def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int = 16) -> Image.Image:
+def paired_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
+    """As `contact_sheet`, for rows whose images belong together by their place: these stand under each other.
+
+    What does not fit beside the others follows in a second group of rows; the rest is left out.
+    """
+    columns = _columns(rows)
+    longest = max((len(images) for _, images in rows), default=0)
+    starts = range(0, max(longest, 1), columns)[:MOST_GROUPS]
+    return contact_sheet([(label, images[i : i + columns]) for i in starts for label, images in rows], columns)
+
+
+def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int | None = None) -> Image.Image:
     """Arranges images in rows with a label at the left of each.
 
     Args:
         rows: label and images, uint8 [N, H, W, 3] (or [N, H, W] for grey ones); a label may have several lines.
             More images than columns continue on a further line of the same row.
-        columns: images side by side.
+        columns: images side by side; None: as many as fit.
 
     Returns:
         An RGB picture. Small images are enlarged without smoothing, so that their pixels stay visible.
@@ -32,6 +47,8 @@ def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int = 16) -> 
     Raises:
         ValueError: there are no rows, or one is no batch of images.
     """
+    if columns is None:
+        columns = _columns(rows)
     if not rows or columns < 1:
         raise ValueError(f"a contact sheet of {len(rows)} rows and {columns} columns; it needs at least one of each")
     thumbnails = [(label, [_thumbnail(image) for image in _checked(label, images)]) for label, images in rows]
@@ -60,6 +77,12 @@ def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int = 16) -> 
             sheet.paste(image, (left + column * (width + GAP_PX), top + line * (height + GAP_PX)))
         top += row_height + MARGIN_PX
     return sheet
+
+
+def _columns(rows: Sequence[tuple[str, np.ndarray]]) -> int:
+    """How many images fit side by side."""
+    widths = [_thumbnail(images[0]).width for label, images in rows if len(_checked(label, images))]
+    return min(MOST_COLUMNS, max(1, MOST_WIDTH_PX // (max(widths, default=SMALLEST_PX) + GAP_PX)))
 
 
 def _checked(label: str, images: np.ndarray) -> np.ndarray:

@@ -37,6 +37,10 @@ def test_photos_are_learned_from_and_are_not_needed_afterwards(
     assert len(summary["mmd"]) == 1
     assert (tmp_path / "run" / "report.html").is_file()
     assert "target" not in done.out.split("picture")[0], "no column for what nobody knows"
+    done = metasim(f"evaluate run --test-images 10 --renderer {endpoint}")
+    assert done.status == 0, done.err
+    assert done.out.startswith(f"classification is not scored: {tmp_path / 'photos'}: 0.jpg has no label, which ")
+    assert "of images, in the feature space simulator" in done.out
     shutil.rmtree(tmp_path / "photos")
     done = metasim(f"generate run --count 2 --format coco --out data --renderer {endpoint}")
     assert done.status == 0, done.err

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.reports.pictures import BACKGROUND, GAP_PX, LARGEST_PX, MARGIN_PX, contact_sheet
+from trainer.reports.pictures import BACKGROUND, GAP_PX, LARGEST_PX, MARGIN_PX, contact_sheet, paired_sheet
 
 
 def plain(count: int, height: int, width: int, level: int) -> np.ndarray:
@@ -36,6 +36,24 @@ def test_wide_images_are_reduced_with_their_aspect() -> None:
     sheet = np.asarray(contact_sheet([("Target", plain(1, 188, 620, 0))]))
     assert sheet.shape[0] == 94 + 2 * MARGIN_PX
     assert (sheet[MARGIN_PX + 5, -MARGIN_PX - LARGEST_PX : -MARGIN_PX] == 0).all()
+
+
+def test_wide_images_stand_in_as_many_columns_as_fit() -> None:
+    sheet = contact_sheet([("Target", plain(9, 188, 620, 0))])
+    assert sheet.width == contact_sheet([("Target", plain(9, 188, 620, 0))], columns=4).width
+    assert contact_sheet([("Target", plain(40, 32, 32, 0))]).width == (
+        contact_sheet([("Target", plain(40, 32, 32, 0))], columns=16).width
+    )
+
+
+def test_pairs_stand_under_each_other_in_two_groups() -> None:
+    before, after = (np.concatenate([plain(1, 188, 620, 10 * i + j) for i in range(16)]) for j in (0, 5))
+    sheet = np.asarray(paired_sheet([("Prior", before), ("Learned", after)]))
+    lines = [MARGIN_PX + 20 + line * (94 + MARGIN_PX) for line in range(4)]
+    first = sheet.shape[1] - MARGIN_PX - 4 * LARGEST_PX - 3 * GAP_PX
+    assert sheet[lines, first + 5, 0].tolist() == [0, 5, 40, 45]
+    assert sheet[lines, -MARGIN_PX - 5, 0].tolist() == [30, 35, 70, 75]
+    assert sheet.shape[0] == 4 * 94 + 5 * MARGIN_PX, "the other eight are left out"
 
 
 def test_labels_stand_at_the_left_of_their_rows_and_make_room_for_the_longest() -> None:

@@ -12,7 +12,9 @@ from PIL import Image
 from support import runs
 
 from trainer.reports.attributes import AttributeHistory
-from trainer.reports.report import MOST_SHEET_BYTES, MOST_SHEETS, command, write_report
+from trainer.reports.cost import command
+from trainer.reports.epoch_pictures import MOST_SHEET_BYTES, MOST_SHEETS
+from trainer.reports.report import write_report
 from trainer.run import Run
 from trainer.statistics import summarise
 
@@ -84,12 +86,49 @@ def test_a_page_needs_nothing_beside_it(state: str, tmp_path: Path) -> None:
 def test_an_evaluated_run_begins_with_its_scores(tmp_path: Path) -> None:
     text = page_of(runs.finished(tmp_path / "run")).text
     sentence = (
-        "Trained on data from the learned model, the digit classifier reaches 99.3 % accuracy on the target; "
-        "trained on data from the prior, 15.1 %."
+        "Trained on data from the learned model, the task network (digit classifier) reaches 99.3 % accuracy on the "
+        "target; trained on data from the prior, 15.1 %."
     )
     assert sentence in text
     assert "the prior 15.1 % the learned model 99.3 %" in text
     assert "30,000 training images each; 5,000 test images of the target." in text
+
+
+def test_distances_from_the_target_stand_below_the_scores(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run")
+    text = page_of(run).text
+    assert "Attribute Prior Learned Smaller by digit.yaw 170° 1.25° 99 % digit.x 16 px 0.2 px 99 %" in text
+    assert "Distance Prior Learned MMD² 0.31 4e−4 KID 2.5 ± 0.1 −0.002 ± 0.003" in text
+    assert "Gain (points)" not in text, "there is one score alone"
+
+
+def test_scores_by_class_are_listed(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run", evaluated=False)
+    scores = {"prior": {"car": 0.4, "<b>": 0.3}, "learned": {"car": 0.55, "<b>": 0.25}}
+    run.update_summary({"evaluation": {**runs.EVALUATION, "scores": scores}})
+    assert "Gain (points) car 40.0 % 55.0 % +15.0 <b> 30.0 % 25.0 % −5.0" in page_of(run).text
+
+
+def test_what_could_not_be_scored_says_why(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run", evaluated=False, target=False)
+    kept = {key: runs.EVALUATION[key] for key in ("task", "test_images", "image_distances")}
+    run.update_summary({"evaluation": {**kept, "not_scored": "photos: 0.jpg has no label"}})
+    text = page_of(run).text
+    assert "Trained for 8 epochs" in text
+    assert "The task (digit classifier) is not scored: photos: 0.jpg has no label." in text
+    assert "MMD² 0.31 4e−4" in text
+
+
+def test_the_health_of_the_gradient_is_told(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run")
+    assert "A gradient reaches every attribute in the last epoch." in page_of(run).text
+    audit = {"audit": {"cosine": 0.9998, "norm_ratio": 0.997, "columns": 54}, "audit_worst": "digit.x"}
+    dead = {"gradient_norms": {"digit.yaw": 0.0, "digit.x": 0.1}, "out_of_sight": {"digit": 0.25}}
+    run.write_records("metrics.jsonl", [runs.metrics(1, 0.1) | audit, runs.metrics(2, 0.1) | audit | dead])
+    text = page_of(run).text
+    assert "In the last epoch no gradient reached digit.yaw: the image did not change with it." in text
+    assert "54 columns of epoch 2 were rendered in full as well: cosine 1, ratio of norms 0.997" in text
+    assert "Share of objects that cannot be seen, by kind" in text
 
 
 def test_a_finished_run_says_how_to_get_scores(tmp_path: Path) -> None:

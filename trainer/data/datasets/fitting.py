@@ -126,8 +126,10 @@ def _label(dataset: ImageDataset, example: Example, fit: Fit, task: str, classes
     numbers = {name.lower(): place for place, name in enumerate(classes)}
     where = f"{dataset.folder}: {example.name}"
     if task == "classification":
+        if example.label is None:
+            raise InputError(f"{where} has no label, which classification needs")
         number = numbers.get(str(example.label).lower())
-        if example.label is None or number is None:
+        if number is None:
             raise InputError(f"{where} has the label {example.label!r}; allowed: {', '.join(classes)}")
         return number
     if task == "segmentation":
