@@ -1,6 +1,7 @@
 """Processes that die under their tasks: the pool's own decisions, without the wire."""
 
 import asyncio
+import math
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.pools import Answers, run_pool
 from render_server.errors import EngineUnavailable
 from render_server.limits import Limits
 from render_server.processes.engine_process import EngineProcess, EngineSettings, ProcessLost
+from render_server.processes.expectation import Expectation
 from render_server.processes.process_pool import ProcessPool
 
 
@@ -147,3 +149,61 @@ def test_a_process_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
             await pool.start()
 
     asyncio.run(main())
+
+
+def expect(pool: ProcessPool, seconds: float) -> None:
+    """Lets the pool believe that tasks take so long."""
+    pool._expectation = Expectation()
+    pool._expectation.observe(0, seconds)
+
+
+def stop(pool: ProcessPool) -> None:
+    for process in pool._processes:
+        os.kill(process.pid, signal.SIGSTOP)
+
+
+def test_processes_share_groups_of_fast_tasks(tmp_path: Path) -> None:
+    async def scenario(pool: ProcessPool) -> None:
+        stop(pool)
+        for seconds, held in ((0.0001, 16), (0.004, 4), (0.02, 1)):
+            answers = Answers()
+            expect(pool, seconds)
+            for i in range(40):
+                pool.submit(answers.job(str(i)))
+            assert [len(process.jobs) for process in pool._processes] == [held, held]
+            assert [process.jobs[0].id for process in pool._processes] == ["0", "1"]
+            for job in (*pool._queue, *(job for process in pool._processes for job in process.jobs)):
+                job.fail(pb.CODE_CANCELLED, "enough")
+            for process in pool._processes:
+                process.jobs.clear()
+            pool._queue.clear()
+
+    run_pool(tmp_path, scenario, count=2, service_time_s=0.0)
+
+
+def test_only_the_first_of_a_group_is_to_blame_for_a_crash(tmp_path: Path) -> None:
+    async def scenario(pool: ProcessPool) -> None:
+        answers = Answers()
+        stop(pool)
+        expect(pool, 0.0001)
+        jobs = [answers.job(str(i)) for i in range(20)]
+        for job in jobs:
+            pool.submit(job)
+        assert [job.begun for job in jobs] == [True] + [False] * 19
+        os.kill(pool._processes[0].pid, signal.SIGKILL)
+        replies = await answers.all(20)
+        assert all(reply.HasField("result") for reply in replies.values())
+        assert [job.attempts for job in jobs] == [1] + [0] * 19
+        assert pool.tally.restarts == {"crashed": 1}
+        assert pool.tally.renders == 20 * 13
+
+    run_pool(tmp_path, scenario, service_time_s=0.0)
+
+
+def test_expectations_follow_tasks_of_about_the_same_size() -> None:
+    expectation = Expectation()
+    assert expectation.of(1000) == math.inf
+    expectation.observe(1000, 1.0)
+    expectation.observe(1000, 2.0)
+    assert expectation.of(600) == pytest.approx(1.1)
+    assert expectation.of(2000) == math.inf
