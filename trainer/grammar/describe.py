@@ -29,6 +29,7 @@ from trainer.grammar.scene_graph import (
     Content,
     Light,
     Mesh,
+    NodeKind,
     Sprite,
 )
 from trainer.grammar.symmetry import ambiguities
@@ -57,7 +58,7 @@ def show_text(experiment: Experiment) -> str:
     """The tree of kinds with their counts, the assets, and a table of everything that is drawn for a node."""
     grammar = experiment.grammar
     lines = [f"{experiment.name} ({grammar.render.width_px} x {grammar.render.height_px} pixels)", "", "scene"]
-    lines += _tree(grammar, grammar.roots, "")
+    lines += _Tree(grammar).lines(grammar.roots)
     if grammar.asset_sets:
         lines += ["", "assets", *_table([_set_row(name, items) for name, items in grammar.asset_sets.items()])]
     lines += ["", *_table(_rows(experiment))]
@@ -91,25 +92,55 @@ def distribution_text(distribution: Distribution) -> str:
     return type(distribution).__name__
 
 
-def _tree(grammar: Grammar, entries: tuple[Children, ...], indent: str) -> list[str]:
-    lines = []
-    for number, entry in enumerate(entries):
-        last = number == len(entries) - 1
-        count = distribution_text(entry.count)
-        if entry.along is not None:
-            count = _row_text(entry.along)
-        for name, probability in zip(entry.kinds, entry.probabilities, strict=True):
-            kind = grammar.kinds[name]
-            share = "" if len(entry.kinds) == 1 else f" with probability {probability:g}"
-            label = f", class {kind.class_name}" if kind.class_name else ""
-            bend = (
-                f", its line bends by {distribution_text(kind.curvature)} per {grammar.unit}" if kind.curvature else ""
-            )
-            end = last and name == entry.kinds[-1]
-            content = _content_text(kind.content)
-            lines.append(f"{indent}{'└─' if end else '├─'} {name} x {count}{share}: {content}{label}{bend}")
-            lines += _tree(grammar, kind.children, indent + ("   " if end else "│  "))
-    return lines
+class _Tree:
+    """Lines of the tree of kinds: what a kind is stands where it occurs first, and so do its children."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._grammar = grammar
+        self._described: set[str] = set()
+        #: Whose children have been listed.
+        self._listed: list[NodeKind] = []
+
+    def lines(self, entries: Sequence[Children], indent: str = "") -> list[str]:
+        """The entries of `scene`, or of a kind's children."""
+        lines = []
+        for entry in entries:
+            last = entry is entries[-1]
+            count = distribution_text(entry.count) if entry.along is None else _row_text(entry.along)
+            if len(entry.kinds) > 1 and self._described.issuperset(entry.kinds):
+                lines.append(f"{indent}{_branch(last)} {_choices(entry.kinds, entry.probabilities)} x {count}")
+                continue
+            for name, probability in zip(entry.kinds, entry.probabilities, strict=True):
+                end = last and name == entry.kinds[-1]
+                share = "" if len(entry.kinds) == 1 else f" with probability {probability:g}"
+                lines.append(f"{indent}{_branch(end)} {name} x {count}{share}{self._what(name)}")
+                lines += self._below(self._grammar.kinds[name], indent + ("   " if end else "│  "))
+        return lines
+
+    def _what(self, name: str) -> str:
+        """`: mesh of cars, class car`; nothing where it was said before."""
+        if name in self._described:
+            return ""
+        self._described.add(name)
+        kind = self._grammar.kinds[name]
+        label = f", class {kind.class_name}" if kind.class_name else ""
+        bend = ""
+        if kind.curvature is not None:
+            bend = f", its line bends by {distribution_text(kind.curvature)} per {self._grammar.unit}"
+        return f": {_content_text(kind.content)}{label}{bend}"
+
+    def _below(self, kind: NodeKind, indent: str) -> list[str]:
+        if not kind.children:
+            return []
+        for other in self._listed:
+            if other.children == kind.children:
+                return [f"{indent}└─ the same as in {other.name}"]
+        self._listed.append(kind)
+        return self.lines(kind.children, indent)
+
+
+def _branch(last: bool) -> str:
+    return "└─" if last else "├─"
 
 
 def _row_text(along: Along) -> str:

@@ -197,6 +197,38 @@ target: {overrides: {car.color.weights: {white: 0.2, red: 0.8}}}
     ]
 
 
+def test_what_occurs_again_is_described_once(tmp_path):
+    path = write_sprites(
+        tmp_path,
+        """\
+unit: px
+render: {width: 32, height: 16}
+assets: {shapes: {images: shapes}}
+nodes:
+  eye: {camera: orthographic, fov: 32, z: 10}
+  left: {x: -5, children: &row [thing, {kind: {thing: 0.75, other: 0.25}, count: 2}]}
+  right: {x: 5, children: *row}
+  thing: {class: shape, sprite: shapes, width: 8, height: 8, yaw: {normal: [0, 10], mutable: true}}
+  other: {sprite: shapes, width: 8, height: 8, children: [dot]}
+  dot: {sprite: shapes, width: 2, height: 2}
+scene: [eye, left, right, {kind: {thing: 0.75, other: 0.25}}]
+""",
+    )
+    tree = show_text(load_experiment(path)).partition("\nscene\n")[2].partition("\n\n")[0]
+    assert tree == (
+        """\
+├─ eye x 1: orthographic camera
+├─ left x 1: frame
+│  ├─ thing x 1: sprite of shapes, class shape
+│  ├─ other x 2 with probability 0.25: sprite of shapes
+│  │  └─ dot x 1: sprite of shapes
+│  └─ thing x 2 with probability 0.75
+├─ right x 1: frame
+│  └─ the same as in left
+└─ other (0.25) or thing (0.75) x 1"""
+    )
+
+
 def test_check_and_show(tmp_path):
     path = write_sprites(
         tmp_path,
