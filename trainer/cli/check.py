@@ -49,6 +49,7 @@ def gradient(
     engine: options.Engine = None,
     workers: options.Workers = None,
     connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    patience: options.Patience = options.PATIENCE_S,
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
@@ -81,7 +82,7 @@ def gradient(
                 workers=workers,
                 mnist=mnist,
                 overrides=parse_assignments(assignments or ()),
-                pool=PoolSettings(connect_timeout_s=connect_timeout),
+                pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
             ),
             progress,
         )

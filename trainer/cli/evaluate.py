@@ -27,6 +27,7 @@ def evaluate(
     engine: options.Engine = None,
     workers: options.Workers = None,
     connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    patience: options.Patience = options.PATIENCE_S,
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
@@ -59,7 +60,7 @@ def evaluate(
                 mnist=mnist,
                 train_images=train_images,
                 test_images=test_images,
-                pool=PoolSettings(connect_timeout_s=connect_timeout),
+                pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
             ),
             progress,
         )

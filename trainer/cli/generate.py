@@ -42,6 +42,7 @@ def generate(
     engine: options.Engine = None,
     workers: options.Workers = None,
     connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    patience: options.Patience = options.PATIENCE_S,
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
@@ -73,7 +74,7 @@ def generate(
                     engine=engine,
                     workers=workers,
                     mnist=mnist,
-                    pool=PoolSettings(connect_timeout_s=connect_timeout),
+                    pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
                     resume=resume,
                 ),
                 progress,

@@ -73,6 +73,7 @@ def sample(
     ] = None,
     workers: options.Workers = None,
     connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    patience: options.Patience = options.PATIENCE_S,
     mnist: options.Mnist = None,
 ) -> None:
     """Draw scenes of a grammar, and of its target if it has one, into one picture.
@@ -98,7 +99,7 @@ def sample(
         assets=experiment.asset_source,
         engine=engine or _fastest(experiment.grammar),
         workers=workers,
-        settings=PoolSettings(connect_timeout_s=connect_timeout),
+        settings=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
     ) as pool:
         pictures = []
         for name, grammar in rows:

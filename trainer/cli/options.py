@@ -48,6 +48,15 @@ ConnectTimeout = Annotated[
         rich_help_panel=_RENDERING,
     ),
 ]
+Patience = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="How long to wait for a worker when none is left, before giving up.",
+        rich_help_panel=_RENDERING,
+    ),
+]
 Mnist = Annotated[
     Path | None,
     typer.Option(
@@ -61,3 +70,5 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 
 #: Seconds that --connect-timeout is by default.
 CONNECT_TIMEOUT_S = 30.0
+#: Seconds that --patience is by default.
+PATIENCE_S = 300.0

@@ -63,6 +63,7 @@ def train(
     engine: options.Engine = None,
     workers: options.Workers = None,
     connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
+    patience: options.Patience = options.PATIENCE_S,
     mnist: options.Mnist = None,
     inception_weights: Annotated[
         Path | None,
@@ -118,7 +119,9 @@ def train(
                     mnist=mnist,
                     inception_weights=inception_weights,
                     overrides=overrides,
-                    pool=PoolSettings(connect_timeout_s=connect_timeout, failed_tasks=folder / "failed"),
+                    pool=PoolSettings(
+                        connect_timeout_s=connect_timeout, patience_s=patience, failed_tasks=folder / "failed"
+                    ),
                 ),
                 progress,
             )
@@ -186,9 +189,10 @@ def _saved(folder: Path, context: typer.Context) -> str:
         epoch, f"all up to epoch {epoch} is saved"
     )
     command = ["metasim", "train", "--resume", "--out", str(folder)]
-    for name in ("renderer", "workers", "connect_timeout"):  # The run itself remembers everything else.
+    usual = {"renderer": "local", "connect_timeout": options.CONNECT_TIMEOUT_S, "patience": options.PATIENCE_S}
+    for name in ("renderer", "workers", "connect_timeout", "patience"):  # The run itself remembers everything else.
         value = context.params[name]
-        if value not in (None, "local", options.CONNECT_TIMEOUT_S):
+        if value not in (None, usual.get(name)):
             command += [f"--{name.replace('_', '-')}", str(value)]
     return f"; {saved} in {folder}. Go on with: {shlex.join(command)}"
 

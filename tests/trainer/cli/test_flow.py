@@ -119,6 +119,7 @@ def test_report(trained: Trained, metasim: Callable) -> None:
 def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, metasim: Callable, endpoint: str) -> None:
     write_digits(tmp_path / "digits")
     arguments = ["train", "mnist-rot", *SHORT, "training.epochs=40", "--mnist", "digits", "--renderer", endpoint]
+    arguments += ["--patience", "60"]
     command = [sys.executable, "-c", "import sys; from trainer.cli import main; sys.exit(main())", *arguments]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         give_up_s = time.monotonic() + PATIENCE_S
@@ -134,7 +135,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, metasim: Callable, endpoi
     assert "saved in runs/mnist-rot. Go on with: " in last
     assert "Traceback" not in err
     resume = last.partition("Go on with: ")[2]
-    assert resume == f"metasim train --resume --out runs/mnist-rot --renderer {endpoint}"
+    assert resume == f"metasim train --resume --out runs/mnist-rot --renderer {endpoint} --patience 60.0"
 
     finished = metasim(resume.removeprefix("metasim "))
     assert finished.status == 0, finished.err
