@@ -1,5 +1,6 @@
 """Every Python snippet of the documents runs as it stands there, each by itself."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +67,9 @@ def test_there_are_snippets() -> None:
     assert {old for old in SHORTER if any(old in snippet.text for snippet in SNIPPETS)} == set(SHORTER)
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file.*shard:ResourceWarning")  # webdataset leaves shards open
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=[snippet.place for snippet in SNIPPETS])
 def test_it_runs(snippet: Snippet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "import webdataset" in snippet.text:
-        pytest.importorskip("webdataset", reason="the package webdataset is not installed")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("METASIM_MNIST", str(folder / "digits"))
     if '"runs/mnist-rot"' in snippet.text:
@@ -78,6 +78,7 @@ def test_it_runs(snippet: Snippet, folder: Path, monkeypatch: pytest.MonkeyPatch
     for old, new in SHORTER.items():
         text = text.replace(old, new)
     exec(compile(text, snippet.place, "exec"), {"__name__": "__main__", "SHORT": SHORT})
+    gc.collect()
 
 
 def test_the_example_of_the_library_is_short() -> None:

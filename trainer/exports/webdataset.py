@@ -19,8 +19,8 @@ from trainer.exports.writer import DatasetWriter, Record
 SHARD = 1000
 
 _LAYOUT = f"""
-* `shard-000000.tar` ...: {SHARD} samples each. Of a sample: `NUMBER.png` (RGB), `NUMBER.cls` (its label as text, where
-  it has one), `NUMBER.json` (label, boxes around visible pixels as x, y, width, height in px, the scene's attributes)
+* `shard-000000.tar` ...: {SHARD} samples each. Of a sample: `NUMBER.png` (RGB), `NUMBER.cls` (where it has a label: that
+  number, or of a name its number among the classes, less 1), `NUMBER.json` (label, boxes around visible pixels as x, y, width, height in px, the scene's attributes)
 """
 
 
@@ -32,8 +32,9 @@ class WebDatasetWriter(DatasetWriter):
 
     def _write(self, index: int, sample: Sample) -> Record:
         members = {"png": _png(sample.image)}
-        if sample.label is not None:
-            members["cls"] = str(sample.label).encode()
+        number = self._class_number(sample.label)
+        if number is not None:
+            members["cls"] = str(number).encode()
         members["json"] = json.dumps(description(index, sample)).encode()
         if Need.MASKS in self.needs:
             members |= {f"{name}.png": _png(mask) for name, mask in sample.masks.items()}
@@ -46,6 +47,12 @@ class WebDatasetWriter(DatasetWriter):
             file.write(data + bytes(2 * tarfile.BLOCKSIZE))
             file.truncate()
         return {"end": start + len(data)}
+
+    def _class_number(self, label: int | str | None) -> int | None:
+        """What `.cls` holds: readers expect a whole number there."""
+        if isinstance(label, str):
+            return self.card.classes.index(label) if label in self.card.classes else None
+        return label
 
     def _finish(self) -> None:
         """Every shard is whole already."""

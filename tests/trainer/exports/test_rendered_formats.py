@@ -1,5 +1,6 @@
 """Datasets of rendered worlds, read by others' code or by a few lines that know nothing of the writers."""
 
+import gc
 import io
 import json
 import math
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import webdataset
 from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
@@ -138,6 +140,19 @@ def test_webdataset_is_a_tar_file_of_samples(masks: bool, rings: Export) -> None
         if masks:
             instances = Image.open(io.BytesIO(sample["instance.png"]))
             assert np.array_equal(instances, pixels(plain / row["instance_mask_file_name"]))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file.*shard:ResourceWarning")  # The package leaves shards open.
+def test_webdataset_is_read_by_its_own_package(rings: Export) -> None:
+    folder, plain = rings("webdataset-masks"), rings("imagefolder-masks")
+    rows = [json.loads(line) for line in (plain / "metadata.jsonl").read_text().splitlines()]
+    samples = list(webdataset.WebDataset(str(folder / "shard-000000.tar"), shardshuffle=False).decode("rgb8"))
+    assert [sample["__key__"] for sample in samples] == [f"{number:07d}" for number in range(4)]
+    for row, sample in zip(rows, samples, strict=True):
+        assert sample["json"]["objects"] == row["objects"]
+        np.testing.assert_array_equal(sample["png"], pixels(plain / row["file_name"]))
+        np.testing.assert_array_equal(sample["instance.png"][..., 0], pixels(plain / row["instance_mask_file_name"]))
+    gc.collect()
 
 
 def read_kitti(path: Path) -> list[tuple[str, np.ndarray]]:
