@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from trainer.procedural.glb_writer import Surface, linear
-from trainer.procedural.prints import Canvas, sheet
+from trainer.procedural.prints import Print, sheet
 from trainer.procedural.shape import Shape, joined
 from trainer.procedural.solids import WHOLE, box, ellipsoid, extruded, tube, turned
 
@@ -17,30 +17,30 @@ _SEGMENTS = 40
 def cereal_box() -> Parts:
     """A box of oats, 12 x 5.5 x 17 cm, with another print on each side."""
     size = 48, 64
-    front = Canvas(*size, "#d8262c")
+    front = Print(*size, "#d8262c")
     front.ellipse(0.5, 0.68, 0.84, 0.46, "#ffd23f")
     front.ellipse(0.5, 0.64, 0.6, 0.26, "#fff6dd")
     front.text(0.5, 0.22, "OATS", 0.2, "#ffffff")
-    right = Canvas(*size, "#1f7a3d")
+    right = Print(*size, "#1f7a3d")
     for row in range(4):
         right.rectangle(0.15, 0.14 + 0.2 * row, 0.85, 0.24 + 0.2 * row, "#f2f0dc")
-    back = Canvas(*size, "#2456a6")
+    back = Print(*size, "#2456a6")
     back.rectangle(0.0, 0.0, 1.0, 0.3, "#f6f4ea")
     back.star(0.5, 0.65, 0.62, 0.48, "#ffd23f")
     back.text(0.5, 0.15, "WIN", 0.13, "#2456a6")
-    left = Canvas(*size, "#f08a24")
+    left = Print(*size, "#f08a24")
     left.ellipse(0.5, 0.3, 0.7, 0.4, "#5a2d0c")
     left.rectangle(0.15, 0.64, 0.85, 0.84, "#fff6dd")
-    top = Canvas(*size, "#a51b20")
+    top = Print(*size, "#a51b20")
     top.rectangle(0.0, 0.4, 1.0, 0.6, "#ffd23f")
-    bottom = Canvas(*size, "#b9a586")
+    bottom = Print(*size, "#b9a586")
     print_, cells = sheet([side.image() for side in (front, right, back, left, top, bottom)], 3)
     return [(box(0.12, 0.055, 0.17, cells), Surface(texture=print_, roughness=0.6))]
 
 
 def mug() -> Parts:
     """A mug, 8.6 cm wide and 9.5 cm high, its handle to +x; a heart in front, a star behind, rings at the left."""
-    outside = Canvas(160, 56, "#2a9fb8")
+    outside = Print(160, 56, "#2a9fb8")
     # u runs from the back (0) by the left (0.25), the front (0.5) and the right, with the handle, to the back.
     outside.rectangle(0.19, 0.0, 0.31, 1.0, "#fff6dd")
     outside.rectangle(0.225, 0.0, 0.275, 1.0, "#e4572e")
@@ -67,7 +67,7 @@ def mug() -> Parts:
 
 def bottle() -> Parts:
     """A flat bottle of washing-up liquid, 8.6 x 5.6 x 21 cm; labels in front and behind, the spout to +x."""
-    print_ = Canvas(144, 88, "#3fae49")
+    print_ = Print(144, 88, "#3fae49")
     print_.rectangle(0.31, 0.34, 0.69, 0.92, "#fff9e6")
     print_.ellipse(0.5, 0.72, 0.17, 0.32, "#f7c600")
     print_.text(0.5, 0.45, "LEMON", 0.13, "#1d6b2a")
@@ -122,7 +122,7 @@ def drill() -> Parts:
     housing = [(-0.062, 0.112), (0.052, 0.112), (0.052, 0.158), (0.04, 0.166), (-0.05, 0.166), (-0.066, 0.15)]
     grip = [(-0.05, 0.034), (-0.012, 0.034), (0.0, 0.075), (0.008, 0.114), (-0.046, 0.114)]
     trigger = [(0.003, 0.078), (0.017, 0.084), (0.02, 0.11), (0.0, 0.114)]
-    badges = [Canvas(56, 24, "#0e8f8a"), Canvas(56, 24, "#0e8f8a")]
+    badges = [Print(56, 24, "#0e8f8a"), Print(56, 24, "#0e8f8a")]
     badges[0].rectangle(0.1, 0.24, 0.82, 0.76, "#ffe14d")
     badges[0].text(0.46, 0.5, "20V", 0.36, "#1c1c1c")
     badges[1].rectangle(0.1, 0.24, 0.82, 0.76, "#f4f4f4")

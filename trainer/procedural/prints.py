@@ -10,11 +10,11 @@ from trainer.procedural.solids import Cell
 #: Prints are drawn so many times larger, which smooths their edges.
 _OVERSAMPLED = 8
 
-Draw = Callable[["Canvas"], None]
+Draw = Callable[["Print"], None]
 
 
-class Canvas:
-    """A picture to draw on in units of its size: (0, 0) is the top left corner, (1, 1) the bottom right one."""
+class Print:
+    """An opaque picture to draw on in units of its size: (0, 0) is the top left corner, (1, 1) the bottom right one."""
 
     def __init__(self, width_px: int, height_px: int, color: str) -> None:
         self._size = width_px, height_px
