@@ -70,7 +70,7 @@ def serve(
         typer.Option(
             min=0,
             envvar="METASIM_RENDER_QUEUE",
-            help="Tasks that a client may send beyond one per process. Default: 2 per process.",
+            help="Tasks that a client may send beyond one per process; more if they are fast. Default: 2 per process.",
         ),
     ] = None,
     tls_cert: Annotated[

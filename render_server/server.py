@@ -61,7 +61,7 @@ class ServerSettings:
     port: int
     #: Engine processes.
     workers: int
-    #: Tasks that a client may send beyond those that the processes work on.
+    #: Tasks that a client may send beyond those that the processes work on, or more where they take no time.
     queue: int
     #: Bounds of what is accepted.
     limits: Limits
