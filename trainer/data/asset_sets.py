@@ -12,6 +12,7 @@ from metasim.hashing import content_hash
 from metasim.v1 import scene_pb2 as pb
 from PIL import Image
 
+from trainer.data.blend import blend_as_glb
 from trainer.data.glb import embed_images
 from trainer.data.idx import idx_shape, read_idx
 from trainer.data.placing import placed
@@ -20,7 +21,13 @@ from trainer.errors import InputError
 
 Label = int | str | None
 
-_MESH_FORMATS = {".ply": pb.MESH_FORMAT_PLY, ".obj": pb.MESH_FORMAT_OBJ, ".glb": pb.MESH_FORMAT_GLB}
+#: What travels; a .blend file is converted first.
+_MESH_FORMATS = {
+    ".ply": pb.MESH_FORMAT_PLY,
+    ".obj": pb.MESH_FORMAT_OBJ,
+    ".glb": pb.MESH_FORMAT_GLB,
+    ".blend": pb.MESH_FORMAT_GLB,
+}
 
 
 @dataclass(frozen=True)
@@ -194,6 +201,8 @@ class FolderSet(AssetSet):
         path = self._files[index]
         if path.suffix.lower() == ".glb":
             return embed_images(path, self._folder)
+        if path.suffix.lower() == ".blend":
+            return blend_as_glb(path)
         try:
             data = path.read_bytes()
         except OSError as error:

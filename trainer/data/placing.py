@@ -36,14 +36,14 @@ def placed(data: bytes, path: Path, matrix: np.ndarray) -> bytes:
     """A model's file with its content turned and scaled by `matrix`.
 
     Raises:
-        InputError: the file is neither GLB nor OBJ, or damaged.
+        InputError: the file is neither GLB (or was made GLB of .blend) nor OBJ, or damaged.
     """
     suffix = path.suffix.lower()
-    if suffix == ".glb":
+    if suffix in (".glb", ".blend"):
         return _glb(data, path, matrix)
     if suffix == ".obj":
         return _obj(data, path, matrix)
-    raise InputError(f"{path}: scale, forward and up are for GLB and OBJ files; convert it to GLB")
+    raise InputError(f"{path}: scale, forward and up are for GLB, OBJ and .blend files; convert it to GLB")
 
 
 def _glb(data: bytes, path: Path, matrix: np.ndarray) -> bytes:

@@ -19,8 +19,9 @@ from trainer.exports.writer import DatasetWriter, Record
 SHARD = 1000
 
 _LAYOUT = f"""
-* `shard-000000.tar` ...: {SHARD} samples each. Of a sample: `NUMBER.png` (RGB), `NUMBER.cls` (where it has a label: that
-  number, or of a name its number among the classes, less 1), `NUMBER.json` (label, boxes around visible pixels as x, y, width, height in px, the scene's attributes)
+* `shard-000000.tar` ...: {SHARD} samples each. Of a sample: `NUMBER.png` (RGB), `NUMBER.cls` (where it has a label:
+  that number, or of a name its number among the classes, less 1), `NUMBER.json` (label, boxes around visible pixels
+  as x, y, width, height in px, the scene's attributes)
 """
 
 

@@ -279,7 +279,7 @@ class AssetSetSection(Section):
     labels: Text | None = Field(None, description="idx file of labels, beside `idx`")
     images: Text | None = Field(None, description="folder of PNG images; sub-folders, if any, are the labels")
     meshes: Text | None = Field(
-        None, description="folder of PLY, OBJ or GLB files; sub-folders, if any, are the labels"
+        None, description="folder of PLY, OBJ, GLB or .blend files; sub-folders, if any, are the labels"
     )
     scale: Positive | None = Field(None, description="with `meshes`: metres to a unit of the models; default: 1")
     forward: Literal["x", "-x", "y", "-y"] | None = Field(

@@ -84,7 +84,9 @@ def test_obj_files_are_turned(tmp_path):
 
 
 def test_other_files_cannot_be_fitted(tmp_path):
-    with pytest.raises(InputError, match=r"scale, forward and up are for GLB and OBJ files; convert it to GLB$"):
+    with pytest.raises(
+        InputError, match=r"scale, forward and up are for GLB, OBJ and .blend files; convert it to GLB$"
+    ):
         placed(b"ply", tmp_path / "thing.ply", placement(2))
     with pytest.raises(InputError, match=r"thing.obj, line 1: 'v a b c' is no vector of an OBJ file$"):
         placed(b"v a b c", tmp_path / "thing.obj", placement(2))
