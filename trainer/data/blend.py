@@ -1,4 +1,4 @@
-"""Blender's own files as meshes: converted to GLB once, by Blender, and kept in the cache under their content's name."""
+"""Blender's own files as meshes: converted to GLB once, by Blender, and kept in the cache by content."""
 
 import importlib.util
 import subprocess
@@ -30,8 +30,8 @@ def blend_as_glb(path: Path) -> bytes:
     if not kept.is_file():
         if importlib.util.find_spec("bpy") is None:
             raise InputError(
-                f"{path} needs Blender's package bpy, which is not installed here: `pip install '.[render]'`, or export "
-                "the file as GLB"
+                f"{path} needs Blender's package bpy, which is not installed here: `pip install '.[render]'`, or "
+                "export the file as GLB"
             )
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:

@@ -19,7 +19,8 @@ def main(blend: Path, out: Path) -> str | None:
         bpy.ops.wm.open_mainfile(filepath=str(blend), load_ui=False, use_scripts=False)
     except RuntimeError as error:
         return f"it is no .blend file that Blender {bpy.app.version_string} can open ({' '.join(str(error).split())})"
-    shown = [item for item in bpy.context.scene.objects if item.type in _SURFACES and not item.hide_render]
+    scene = bpy.context.scene
+    shown = [item for item in (scene.objects if scene else ()) if item.type in _SURFACES and not item.hide_render]
     if not shown:
         return "its scene has no mesh that is rendered"
     bpy.ops.export_scene.gltf(

@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_one_line(models: Path, tmp_path: Path, cache: Pa
 
 
 def test_without_blender_it_says_so(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError) as raised:
         FolderSet.of_meshes("things", models).data(0)
     assert str(raised.value) == (
