@@ -44,7 +44,13 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     encoding = Encoding(experiment.grammar)
     transformer = DistributionTransformer(encoding, torch_generator(config.seed, Purpose.WEIGHTS))
     state, tensors = checkpoint
-    transformer.load_state_dict(tensors["average"])
+    try:
+        transformer.load_state_dict(tensors["average"])
+    except (RuntimeError, KeyError):  # Tensors of other sizes or names.
+        raise InputError(
+            f"{folder} does not fit {config.experiment} any more: its nodes or mutable attributes have changed since "
+            "the training; undo that, or train anew"
+        ) from None
     features = None
     if "features" in tensors:
         size = experiment.grammar.render.height_px, experiment.grammar.render.width_px

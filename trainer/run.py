@@ -11,14 +11,17 @@ runs/NAME/
   report.html
 """
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -85,9 +88,39 @@ class Run:
             f"{folder} exists, and nothing is ever overwritten: add --resume to go on with it, or choose another --out"
         )
 
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder meanwhile; ends with the process, however that ends.
+
+        Raises:
+            InputError: another one does already.
+        """
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{self.folder} is being trained by another process; wait for it, stop it, or choose another --out"
+                ) from None
+            yield
+
     @property
     def config(self) -> RunConfig:
-        return RunConfig(**self._read("config.json"))
+        """
+        Raises:
+            InputError: config.json is damaged, or of another version of this program.
+        """
+        content = self._read("config.json")
+        known = {item.name for item in fields(RunConfig)}
+        wrong = [f"{key} is unknown" for key in content if key not in known]
+        wrong += [f"{key} is missing" for key in ("experiment", "overrides", "seed", "engine") if key not in content]
+        if wrong:
+            version = content.get("versions", {}).get("metasim", "unknown")
+            raise InputError(
+                f"{self.folder / 'config.json'} is of another version of metasim ({version}): {', '.join(wrong)}; "
+                "use that version, or train anew"
+            )
+        return RunConfig(**content)
 
     @property
     def summary(self) -> Json:
@@ -99,9 +132,14 @@ class Run:
         _write_json(self.folder / "summary.json", {**self.summary, **values})
 
     def records(self, name: str) -> list[Json]:
-        """The objects of metrics.jsonl or attributes.jsonl; none where the file is missing."""
+        """The objects of metrics.jsonl or attributes.jsonl; none where the file is missing.
+
+        Raises:
+            InputError: a line is damaged.
+        """
         path = self.folder / name
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
 
     def write_records(self, name: str, records: list[Json]) -> None:
         """Replaces such a file as a whole, so that a run that was killed never leaves half a line."""
@@ -130,20 +168,21 @@ class Run:
         shutil.rmtree(old, ignore_errors=True)
 
     def load_checkpoint(self) -> tuple[Json, dict[str, dict[str, Tensor]]] | None:
-        """State and tensors of the last finished checkpoint; None if there is none yet."""
+        """State and tensors of the last finished checkpoint; None if there is none yet.
+
+        Raises:
+            InputError: a file of it is damaged.
+        """
         for name in ("checkpoint", "checkpoint.old"):  # The old one alone exists between the two renames.
             folder = self.folder / name
             if (folder / "state.json").is_file():
-                tensors = {path.stem: load_file(path) for path in sorted(folder.glob("*.safetensors"))}
-                return json.loads((folder / "state.json").read_text()), tensors
+                tensors = {path.stem: _tensors(path) for path in sorted(folder.glob("*.safetensors"))}
+                return self._read(f"{name}/state.json"), tensors
         return None
 
     def _read(self, name: str) -> Json:
         path = self.folder / name
-        try:
-            content: Json = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} is damaged: {error.msg} at line {error.lineno}") from None
+        content: Json = _parsed(path.read_text(), path)
         return content
 
 
@@ -155,6 +194,21 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _parsed(text: str, path: Path, line: int = 0) -> Any:
+    """JSON; `line` is where it stands in a file of several objects."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged: {error.msg} at line {line or error.lineno}") from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
 
 
 def _write_json(path: Path, values: Json) -> None:

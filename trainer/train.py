@@ -1,6 +1,7 @@
 """Training, from an experiment to a finished run folder; reads from top to bottom like the paper's algorithm 1."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -63,14 +64,18 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     _read_assets(experiment)
     inception = _inception(settings, options.inception_weights, progress)
     engine = options.engine or experiment.engine
-    with open_pool(
-        options.renderer,
-        assets=experiment.asset_source,
-        engine=engine,
-        workers=options.workers,
-        settings=options.pool,
-    ) as pool:
+    with (
+        ExitStack() as claims,
+        open_pool(
+            options.renderer,
+            assets=experiment.asset_source,
+            engine=engine,
+            workers=options.workers,
+            settings=options.pool,
+        ) as pool,
+    ):
         run = run or Run.create(options.out, _config(options, engine))
+        claims.enter_context(run.claimed())
         checkpoint = run.load_checkpoint()
         timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
         # X_R, the target's images. No label of them is used.

@@ -27,6 +27,8 @@ File = Annotated[
 def check(file: File, mnist: options.Mnist = None) -> None:
     """Say whether a grammar is right; if not, what is wrong in which line, and what would be right.
 
+    Files of images and meshes that it names are read as well.
+
     \b
     [bold]Example[/bold]
     metasim grammar check my-world.yaml
@@ -34,7 +36,10 @@ def check(file: File, mnist: options.Mnist = None) -> None:
     from trainer.grammar import load_experiment
     from trainer.grammar.describe import check_text
 
-    typer.echo(check_text(load_experiment(file, mnist=mnist)))
+    experiment = load_experiment(file, mnist=mnist)
+    for asset_set in experiment.grammar.asset_sets.values():
+        asset_set.check_files()
+    typer.echo(check_text(experiment))
 
 
 @app.command()

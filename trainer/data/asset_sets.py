@@ -66,10 +66,21 @@ class AssetSet(ABC):
         del index
         return None
 
+    def check_files(self) -> None:  # noqa: B027  # Other sets have nothing to check.
+        """Reads the files of all items, where each is a file of its own.
+
+        Raises:
+            InputError: one is damaged.
+        """
+
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         """The format of a mesh; None for images."""
         del index
         return None
+
+    def source(self, index: int) -> str:
+        """Where the item comes from, for messages."""
+        return f"item {index} of asset set {self.name!r}"
 
     def symmetries(self, index: int) -> tuple[Symmetry, ...]:
         """Turns that leave a model's look as it is, as far as they are known."""
@@ -224,6 +235,13 @@ class FolderSet(AssetSet):
     def item_name(self, index: int) -> str | None:
         return self._files[index].stem
 
+    def source(self, index: int) -> str:
+        return str(self._files[index])
+
+    def check_files(self) -> None:
+        for index in range(len(self)):
+            self._file(index)
+
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         return _MESH_FORMATS.get(self._files[index].suffix.lower())
 
@@ -250,6 +268,12 @@ class Fold(AssetSet):
 
     def item_name(self, index: int) -> str | None:
         return self._whole.item_name(self._indices[index])
+
+    def source(self, index: int) -> str:
+        return self._whole.source(self._indices[index])
+
+    def check_files(self) -> None:
+        self._whole.check_files()
 
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         return self._whole.mesh_format(self._indices[index])
@@ -278,6 +302,10 @@ class AssetLibrary:
         name = asset_set.content_hash(asset.index)
         self._items[name] = (asset_set, asset.index)
         return name
+
+    def sources(self, text: str) -> dict[str, str]:
+        """Where the assets come from whose hashes stand in a text, by hash."""
+        return {name: items.source(index) for name, (items, index) in self._items.items() if name in text}
 
     def __contains__(self, content_hash: str) -> bool:
         """Whether the hash was given out."""

@@ -14,6 +14,7 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2, tensor_pb2
 from torch import Tensor
 
+from trainer.errors import InputError, MetasimError, TaskRefused
 from trainer.grammar import AssetRef, Grammar, SceneGraph
 from trainer.model.encoding import with_values
 from trainer.pool import RenderPool
@@ -61,6 +62,7 @@ class Renderer:
         self.pool = pool
         self.settings = grammar.render_settings()
         self.audits = Audits()
+        self._grammar = grammar
         self._asset_hash = asset_hash or grammar.assets.hash_of
         self._chunk = chunk
 
@@ -79,8 +81,19 @@ class Renderer:
                 self._task(scenes[i], f"{seed}/{i}", seed + (i if numbers is None else numbers[i]), outputs)
                 for i in part
             ]
-            frames += [_frame(result) for result in self.pool.render(tasks)]
+            try:
+                results = self.pool.render(tasks)
+            except TaskRefused as error:
+                raise self._by_file(error) from error
+            frames += [_frame(result) for result in results]
         return frames
+
+    def _by_file(self, error: TaskRefused) -> MetasimError:
+        """The same error with assets called by the files that a user knows, where it is about one."""
+        text = str(error)
+        for name, source in self._grammar.assets.sources(text).items():
+            text = text.replace(name, source)
+        return error if text == str(error) else InputError(text)
 
     def images(self, scenes: Sequence[SceneGraph], seed: int, *, numbers: Sequence[int] | None = None) -> np.ndarray:
         """8-bit images [N, H, W, 3]."""

@@ -2,11 +2,14 @@
 
 import errno
 import gzip
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from support.data import shared_data
 from support.digits import write_digits
 from support.grammars import SPRITES, write_sprites
@@ -367,6 +370,111 @@ def test_a_run_goes_on_as_it_began(metasim: Callable, tmp_path: Path, arguments:
     shifting_run(tmp_path / "run", str(world), {})
     done = metasim("train", arguments, "--resume --out run")
     assert done.err.startswith(f"metasim: {line.format(world=world)}")
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+#: What is wrong with a run folder or its experiment, and what is said.
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another version": (
+        lambda here: edited(here / "run" / "config.json", '"seed"', '"sead"'),
+        "run/config.json is of another version of metasim (unknown): sead is unknown, seed is missing; use that "
+        "version, or train anew",
+    ),
+    "half a configuration": (
+        lambda here: (here / "run" / "config.json").write_text('{"experiment": '),
+        "run/config.json is damaged: Expecting value at line 1",
+    ),
+    "half a checkpoint": (
+        lambda here: (here / "run" / "checkpoint" / "state.json").write_text("{"),
+        "run/checkpoint/state.json is damaged: Expecting property name enclosed in double quotes at line 1",
+    ),
+    "torn weights": (
+        lambda here: (here / "run" / "checkpoint" / "average.safetensors").write_bytes(b"\xff" * 40),
+        "run/checkpoint/average.safetensors is damaged: ",
+    ),
+    "an experiment that has changed": (
+        lambda here: edited(here / "world.yaml", "    yaw: {normal: [0, 10], mutable: true}\n", ""),
+        "run does not fit {here}/world.yaml any more: its nodes or mutable attributes have changed since the ",
+    ),
+    "an experiment that is gone": (
+        lambda here: (here / "world.yaml").unlink(),
+        "{here}/world.yaml: there is no such file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_runs(metasim: Callable, tmp_path: Path, name: str) -> None:
+    damage, line = DAMAGED[name]
+    shifting_run(tmp_path / "run", str(write_sprites(tmp_path)), {})
+    damage(tmp_path)
+    done = metasim("generate run --count 1 --out data")
+    assert done.err.startswith(f"metasim: {line.format(here=tmp_path)}")
+    assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
+
+
+def test_damaged_records(metasim: Callable, tmp_path: Path) -> None:
+    run = shifting_run(tmp_path / "run", str(write_sprites(tmp_path)), {})
+    (run.folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2, "mm')
+    done = metasim("report run")
+    assert done.err.startswith("metasim: run/metrics.jsonl is damaged: Unterminated string starting at")
+    assert done.err.endswith(" at line 2\n")
+    assert (done.status, done.out) == (2, "")
+
+
+def test_a_run_that_goes_on_elsewhere(metasim: Callable, tmp_path: Path, endpoint: str) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((32, 32, 3), 50 * number, np.uint8)).save(tmp_path / "photos" / f"{number}.png")
+    world = write_sprites(tmp_path, SPRITES + "target: {images: photos}\n")
+    run = shifting_run(tmp_path / "run", str(world), {})
+    with run.claimed():
+        done = metasim(f"train --resume --out run --renderer {endpoint}")
+    assert done.err.splitlines()[-1] == (
+        "metasim: run is being trained by another process; wait for it, stop it, or choose another --out"
+    )
+    assert (done.status, done.out) == (2, "")
+
+
+MESHES = """\
+render: {width: 8, height: 8, samples: 1}
+assets: {things: {meshes: things}}
+nodes:
+  camera: {camera: perspective, fov: 40, y: -1, z: 1, roll: 45}
+  sun: {light: sun, intensity: 3}
+  thing: {mesh: things, yaw: {uniform: [-90, 90], mutable: true}}
+scene: [camera, sun, thing]
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "show", "sample"])
+def test_a_truncated_model(metasim: Callable, tmp_path: Path, command: str) -> None:
+    main(["data", "assets", "household", "box", "--out", "things"])
+    model = tmp_path / "things" / "box" / "box.glb"
+    model.write_bytes(model.read_bytes()[:-100])
+    (tmp_path / "w.yaml").write_text(MESHES)
+    done = metasim("grammar", command, "w.yaml", "--engine raster --workers 1" if command == "sample" else "")
+    if command == "show":
+        assert done.status == 0, "it opens no model"
+        return
+    line = "things/box/box.glb is not a whole glTF 2.0 binary file, although its name says so"
+    assert (done.status, done.out, done.err) == (2, "", f"metasim: {line}\n")
+
+
+@pytest.mark.blender
+@pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="Blender's package bpy is not installed")
+def test_a_model_that_the_worker_cannot_read_is_called_by_its_file(metasim: Callable, tmp_path: Path) -> None:
+    (tmp_path / "things").mkdir()
+    (tmp_path / "things" / "flat.obj").write_text("v 1 2\n")
+    (tmp_path / "w.yaml").write_text(MESHES)
+    done = metasim("grammar sample w.yaml --count 1 --workers 1")
+    assert ".mesh.asset.hash is things/flat.obj, which cannot be loaded (it holds no faces); " in done.err
     assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
 
 
