@@ -58,6 +58,37 @@ def pool(
 
 
 @app.command()
+def render(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As for `metasim train`.")],
+    scenes: Annotated[int, typer.Option(min=1, metavar="N", help="Scenes that are rendered, always the same.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Runs; the median counts.")] = 3,
+    engine: options.Engine = None,
+    workers: options.Workers = None,
+    json: options.Json = False,
+) -> None:
+    """Measure how fast this machine renders an experiment's scenes, with one worker and with all.
+
+    \b
+    [bold]Example[/bold]
+    metasim bench render aerial --workers 2
+    """
+    from trainer.bench.render import bench_render
+
+    result = bench_render(experiment, engine=engine, workers=workers, scenes=scenes, repeats=repeats)
+    if json:
+        echo_json(result)
+        return
+    size = f"{result['width_px']} x {result['height_px']} pixels, samples per pixel {result['samples']}"
+    rows = [["workers", "frames/s", "samples/s", "against one"]]
+    for run in result["runs"]:
+        rates = (f"{run[name]:.3g}" for name in ("frames_per_s", "samples_per_s"))
+        rows.append([str(run["workers"]), *rates, f"{run['speedup']:.2f}"])
+    typer.echo(
+        f"{result['scenes']} scenes of {result['experiment']}, {size}, engine {result['engine']}\n{aligned(rows)}"
+    )
+
+
+@app.command()
 def jacobian(
     scenes: Annotated[int, typer.Option(min=1, metavar="N", help="Streets in the batch.")] = 16,
     audited: Annotated[int, typer.Option(min=1, metavar="N", help="Columns rendered as full frames too.")] = 24,

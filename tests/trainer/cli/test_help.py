@@ -35,6 +35,7 @@ def test_commands() -> None:
         "bench ablation",
         "bench jacobian",
         "bench pool",
+        "bench render",
         "bench train",
         "check gradient",
         "data assets",

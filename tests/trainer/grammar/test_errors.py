@@ -195,7 +195,8 @@ FAULTS = [
     (
         "images: shapes",
         "meshes: shapes",
-        "4: assets.shapes.meshes is 'shapes'; {folder}/shapes holds no file that ends in .ply or .obj or .glb or .blend",
+        "4: assets.shapes.meshes is 'shapes'; {folder}/shapes holds no file that ends in .ply or .obj or .glb or "
+        ".blend",
     ),
     (
         "images: shapes",
