@@ -4,7 +4,6 @@ The lower layers say what an image looks like, the higher ones what it shows; th
 extra `vision` and the weights that torchvision publishes, which are looked for and never downloaded.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import InputError
+from trainer.published_weights import UNREADABLE, cached, one_line
 
 #: Where torchvision publishes the weights; its cache keeps them under the last part of this name.
 WEIGHTS_URL = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
@@ -118,7 +118,7 @@ def find_weights(path: Path | None) -> Path:
     Raises:
         InputError: there is no such file; says where it was looked for and how to get it.
     """
-    looked_for = path or Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_URL.rpartition("/")[2]
+    looked_for = path or cached(WEIGHTS_URL)
     if not looked_for.is_file():
         raise InputError(
             f"InceptionV3 weights: there is no file {looked_for}; fetch {WEIGHTS_URL} to that place, "
@@ -138,19 +138,14 @@ def _load(path: Path | None) -> nn.Module:
     file = find_weights(path)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise InputError(f"{file} is no file of weights ({_line(error)}); fetch {WEIGHTS_URL} again") from error
+    except UNREADABLE as error:
+        raise InputError(f"{file} is no file of weights ({one_line(error)}); fetch {WEIGHTS_URL} again") from error
     with torch.device("meta"):  # Draws nothing from the global generator
         network = inception_v3(weights=None, init_weights=False, transform_input=False)
     try:
         network.load_state_dict(state, assign=True)
-    except (RuntimeError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise InputError(
-            f"{file} holds other weights than torchvision's InceptionV3 ({_line(error)}); fetch {WEIGHTS_URL}"
+            f"{file} holds other weights than torchvision's InceptionV3 ({one_line(error)}); fetch {WEIGHTS_URL}"
         ) from error
     return network
-
-
-def _line(error: Exception) -> str:
-    """The start of an error's text as one line."""
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -4,7 +4,6 @@ He et al. 2017 (arXiv 1703.06870); Lin et al. 2017 (arXiv 1612.03144). Needs the
 trained on ImageNet where torch's cache holds them, or a file names them; nothing is downloaded.
 """
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from trainer.data.kitti_labels import KittiObject
 from trainer.errors import InputError
 from trainer.grammar import SceneGraph
+from trainer.published_weights import UNREADABLE, cached, one_line
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
 from trainer.tasks.detection import (
@@ -226,9 +226,8 @@ def _torchvision() -> Any:
         import torchvision
         import torchvision.models.detection
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that was built for another torch
-        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"Mask R-CNN needs torchvision ({reason}); install the extra `vision`, or choose task: detection"
+            f"Mask R-CNN needs torchvision ({one_line(error)}); install the extra `vision`, or choose task: detection"
         ) from error
     return torchvision
 
@@ -241,8 +240,8 @@ def _find_weights(path: Path | None) -> Path | None:
     """
     if path is not None and not path.is_file():
         raise InputError(f"ResNet-50 weights: there is no file {path}; fetch {WEIGHTS_URL} to that place")
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS_URL.rpartition("/")[2]
-    return path or (cached if cached.is_file() else None)
+    kept = cached(WEIGHTS_URL)
+    return path or (kept if kept.is_file() else None)
 
 
 def _load(body: nn.Module, file: Path) -> None:
@@ -250,8 +249,8 @@ def _load(body: nn.Module, file: Path) -> None:
         state = torch.load(file, map_location="cpu", weights_only=True)
         wanted = body.state_dict()
         body.load_state_dict({name: state[name] for name in wanted})
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except UNREADABLE as error:
         raise InputError(
-            f"{file} does not hold the weights of torchvision's ResNet-50 ({reason}); fetch {WEIGHTS_URL} again"
+            f"{file} does not hold the weights of torchvision's ResNet-50 ({one_line(error)}); "
+            f"fetch {WEIGHTS_URL} again"
         ) from error
