@@ -100,7 +100,8 @@ def fitted_labels(
 
     Args:
         task: "classification": the label is the index of the image's class. "segmentation": the mask of its classes,
-            uint8 [height_px, width_px]. "detection": its objects as KITTI's, what is not known left open.
+            uint8 [height_px, width_px]. "detection", "detection-mask-rcnn": its objects as KITTI's, what is
+            not known left open.
         classes: those of the grammar; they are matched by name, whatever its case.
         count: see `fitted_images`.
 
@@ -137,11 +138,14 @@ def _label(dataset: ImageDataset, example: Example, fit: Fit, task: str, classes
         if mask is None:
             raise InputError(f"{where} has no masks, which segmentation needs")
         return fit.mask(mask)
-    if task == "detection":
+    if task in ("detection", "detection-mask-rcnn"):
         if example.objects is None:
             raise InputError(f"{where} has no objects, which detection needs")
         return tuple(_kitti_objects(example, fit))
-    raise InputError(f"task {task!r} takes no labels of datasets; allowed: classification, segmentation, detection")
+    raise InputError(
+        f"task {task!r} takes no labels of datasets; allowed: classification, segmentation, detection, "
+        "detection-mask-rcnn"
+    )
 
 
 def _class_mask(dataset: ImageDataset, example: Example, numbers: Mapping[str, int]) -> np.ndarray | None:
