@@ -5,14 +5,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-#: One sprite under a camera. `{...}` is never used in it, so tests replace lines of it as text.
-SPRITES = """\
+#: The beginning of a flat world: the images that `write_sprites` makes, and a camera that sees 32 x 32 units as pixels.
+#: Kinds of nodes go on.
+FLAT = """\
 unit: px
 render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
 assets:
   shapes: {images: shapes}
 nodes:
   camera: {camera: orthographic, fov: 32, z: 10}
+"""
+
+#: One sprite under a camera. `{...}` is never used in it, so tests replace lines of it as text.
+SPRITES = (
+    FLAT
+    + """\
   thing:
     class: thing
     sprite: shapes
@@ -22,6 +29,7 @@ nodes:
     x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}
 scene: [camera, thing]
 """
+)
 
 
 def write_sprites(folder: Path, text: str = SPRITES, name: str = "world.yaml") -> Path:

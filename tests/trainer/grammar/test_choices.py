@@ -2,17 +2,13 @@
 
 import numpy as np
 import pytest
-from support.grammars import write_sprites
+from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import GrammarError, load_grammar
 
-WORLD = """\
-unit: px
-render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
-assets:
-  shapes: {images: shapes}
-nodes:
-  camera: {camera: orthographic, fov: 32, z: 10}
+WORLD = (
+    FLAT
+    + """\
   thing:
     class: thing
     sprite: {set: shapes, weights: {disc: 0.5, star: 0.5}, mutable: true}
@@ -22,6 +18,7 @@ nodes:
     x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}
 scene: [camera, {kind: thing, count: 2}]
 """
+)
 # In the order of a kind's choices.
 NAMES = ["sprite", "color", "width", "mode"]
 

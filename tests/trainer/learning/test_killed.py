@@ -11,15 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.grammars import write_sprites
+from support.grammars import FLAT, write_sprites
 
-WORLD = """\
-unit: px
-render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
-assets:
-  shapes: {images: shapes}
-nodes:
-  camera: {camera: orthographic, fov: 32, z: 10}
+WORLD = (
+    FLAT
+    + """\
   thing:
     class: "{label}"
     sprite: {set: shapes, weights: {a: 0.5, b: 0.5}, mutable: true}
@@ -53,6 +49,7 @@ training:
   task_pairs: 1
   validation_images: 16
 """
+)
 KILLS = 20
 #: What takes as long as it takes.
 TIMED = ("seconds", "renders_per_s", "waiting_share", "workers")

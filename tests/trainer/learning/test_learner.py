@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from metasim.v1 import render_pb2 as pb
-from support.grammars import write_sprites
+from support.grammars import FLAT, write_sprites
 
 from trainer.errors import InputError
 from trainer.grammar import load_grammar
@@ -24,13 +24,9 @@ from trainer.rendering import Audits
 from trainer.run import Run
 from trainer.train import TrainOptions, train
 
-WORLD = """\
-unit: px
-render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
-assets:
-  shapes: {images: shapes}
-nodes:
-  camera: {camera: orthographic, fov: 32, z: 10}
+WORLD = (
+    FLAT
+    + """\
   thing:
     class: thing
     sprite: shapes
@@ -55,6 +51,7 @@ training:
   epochs: 4
 
 """
+)
 
 
 @pytest.fixture

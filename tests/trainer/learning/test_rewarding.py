@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.grammars import write_sprites
+from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, SceneGraph, load_grammar
 from trainer.learning.problem import Problem, Validation
@@ -19,13 +19,9 @@ from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 from trainer.tasks import Scores
 
-WORLD = """\
-unit: px
-render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
-assets:
-  shapes: {images: shapes}
-nodes:
-  camera: {camera: orthographic, fov: 32, z: 10}
+WORLD = (
+    FLAT
+    + """\
   thing:
     class: thing
     sprite: {set: shapes, weights: {disc: 0.5, star: 0.5}, mutable: true}
@@ -34,6 +30,7 @@ nodes:
     x: {normal: [0, 1], mutable: true, range: [-50, 50]}
 scene: [camera, thing]
 """
+)
 GOAL = 4.0
 
 

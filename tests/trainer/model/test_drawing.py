@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.grammars import write_sprites
+from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
 from trainer.grammar.scene_graph import MODE
@@ -13,13 +13,9 @@ from trainer.model.drawing import draw, transformed
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 
-WORLD = """\
-unit: px
-render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
-assets:
-  shapes: {images: shapes}
-nodes:
-  camera: {camera: orthographic, fov: 32, z: 10}
+WORLD = (
+    FLAT
+    + """\
   thing:
     class: thing
     sprite: {set: shapes, weights: {disc: 0.5, square: 0.3, star: 0.2}, mutable: true}
@@ -28,6 +24,7 @@ nodes:
     x: {normal: [0, 1], mutable: true, range: [-10, 10]}
 scene: [camera, {kind: thing, count: {integers: [1, 3]}}]
 """
+)
 
 
 @pytest.fixture

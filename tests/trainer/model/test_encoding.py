@@ -3,20 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.grammars import write_sprites
+from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
 from trainer.grammar.scene_graph import MODES
 from trainer.model.encoding import BOTTOM_UP, TOP_DOWN, Encoding, KeepInside, with_values
 from trainer.model.transformer import DistributionTransformer
 
-NESTED = """\
-unit: px
-render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
-assets:
-  shapes: {images: shapes}
-nodes:
-  camera: {camera: orthographic, fov: 32, z: 10}
+NESTED = (
+    FLAT
+    + """\
   road:
     class: road
     sprite: shapes
@@ -33,6 +29,7 @@ nodes:
     pitch: {uniform: [-5, 5]}
 scene: [camera, road]
 """
+)
 
 
 @pytest.fixture

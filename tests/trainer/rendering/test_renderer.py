@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.grammars import write_sprites
+from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
 from trainer.model.encoding import with_values
@@ -14,13 +14,9 @@ from trainer.pool import open_pool
 from trainer.rendering import Renderer
 
 #: An elongated blob on a canvas of 32 x 32, with white colour: turning and moving it changes the image.
-WORLD = """\
-unit: px
-render: {width: 32, height: 32, samples: 1, filter_width: 0, view_transform: raw}
-assets:
-  shapes: {images: shapes}
-nodes:
-  camera: {camera: orthographic, fov: 32, z: 10}
+WORLD = (
+    FLAT
+    + """\
   thing:
     class: thing
     sprite: shapes
@@ -30,6 +26,7 @@ nodes:
     yaw: {uniform: [-40, 40], mutable: true, step: 0.25}
 scene: [camera, thing]
 """
+)
 
 
 @pytest.fixture(scope="module")
