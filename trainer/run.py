@@ -9,6 +9,7 @@ runs/NAME/
   checkpoint/            state.json and tensors (safetensors): the last finished epoch
   summary.json           the outcome: distributions, times, and the scores that `metasim evaluate` adds
   report.html
+  .lock                  held by the process that trains, so that there is one alone
 """
 
 import fcntl
