@@ -5,8 +5,9 @@ from pathlib import Path
 
 from metasim.v1 import scene_pb2 as pb
 
-from trainer.data.asset_sets import AssetSet, Fold, FolderSet, idx_set
+from trainer.data.asset_sets import AssetSet, Fold, idx_set
 from trainer.data.bop_models import BopModels
+from trainer.data.folder_set import FolderSet
 from trainer.data.mnist import mnist_set
 from trainer.data.placing import placement
 from trainer.data.procedural_set import ProceduralSet

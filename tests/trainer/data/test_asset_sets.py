@@ -8,7 +8,8 @@ from metasim.hashing import content_hash
 from metasim.v1 import scene_pb2
 from PIL import Image
 
-from trainer.data.asset_sets import AssetLibrary, AssetRef, DigitSet, Fold, FolderSet, idx_set
+from trainer.data.asset_sets import AssetLibrary, AssetRef, DigitSet, Fold, idx_set
+from trainer.data.folder_set import FolderSet
 from trainer.data.idx import write_idx
 from trainer.errors import InputError
 

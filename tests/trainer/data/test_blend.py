@@ -11,7 +11,7 @@ import pytest
 import trimesh
 from metasim.v1 import scene_pb2
 
-from trainer.data.asset_sets import FolderSet
+from trainer.data.folder_set import FolderSet
 from trainer.data.placing import placement
 from trainer.errors import InputError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.data import shared_data
 
-from trainer.data.asset_sets import FolderSet
+from trainer.data.folder_set import FolderSet
 from trainer.data.glb import embed_images
 from trainer.errors import InputError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.data import shared_data
 
-from trainer.data.asset_sets import FolderSet
+from trainer.data.folder_set import FolderSet
 from trainer.data.placing import placed, placement
 from trainer.errors import InputError
 from trainer.grammar import load_grammar

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.asset_sets import FolderSet
+from trainer.data.folder_set import FolderSet
 from trainer.errors import InputError
 from trainer.procedural import FAMILIES
 from trainer.procedural.files import write_family
