@@ -69,8 +69,9 @@ class SimulatorFeatures(nn.Module):
     ) -> float:
         """Learns to say `targets` [N, ...] of 8-bit images [N, H, W, 3]; returns the last epoch's mean loss.
 
-        The parameters then stay as they are: they take no gradients.
+        The parameters then stay as they are: they take no gradients. What was learned before is not forgotten.
         """
+        self.requires_grad_(True)
         wanted = torch.from_numpy(targets)
         batches = max(1, len(images) // BATCH)
         optimizer = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)

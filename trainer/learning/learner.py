@@ -16,11 +16,11 @@ from trainer.features import FeatureSpace, features_of
 from trainer.features.readout import Readout, Window
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import SceneGraph
-from trainer.grammar.scene_graph import MODE
+from trainer.learning.comparing import feature_network, scatter
 from trainer.learning.matching import DistributionMatching, Estimate
 from trainer.learning.moments import match_moments
 from trainer.learning.monitoring import Monitor
-from trainer.learning.placing import feature_network, place, scatter
+from trainer.learning.placing import place
 from trainer.learning.pretraining import pretrain
 from trainer.learning.problem import Problem
 from trainer.learning.rewarding import TaskLoss
@@ -142,14 +142,14 @@ class Learner:
         """What the global stage has found, by "kind.name": the shift of each possible mode, in the attribute's unit."""
         found = {}
         for number, (kind, spec) in enumerate(self.problem.encoding.mutable):
-            weights = self._mode_weights(kind)
-            found[f"{kind}.{spec.name}"] = [float(self.transformer.shift[mode, number]) for mode in weights]
+            modes = self.transformer.modes(kind)
+            found[f"{kind}.{spec.name}"] = [float(self.transformer.shift[mode, number]) for mode in modes]
         return found
 
     def mode_weights(self) -> dict[str, list[float]]:
         """The first weights of the modes of each kind that has several."""
         kinds = dict.fromkeys(kind for kind, _ in self.problem.encoding.mutable)
-        weights = {kind: list(self._mode_weights(kind).values()) for kind in kinds}
+        weights = {kind: list(self.transformer.modes(kind).values()) for kind in kinds}
         return {kind: values for kind, values in weights.items() if len(values) > 1}
 
     def statistics(self) -> tuple[list[AttributeStatistics], list[SceneGraph], list[SceneGraph]]:
@@ -262,13 +262,6 @@ class Learner:
         if self.space is None:
             raise RuntimeError("prepare() learns the features")
         return self.space
-
-    def _mode_weights(self, kind: str) -> dict[int, float]:
-        for number, (name, choice) in enumerate(self.problem.encoding.choices):
-            if name == kind and choice is MODE:
-                weights = self.transformer.log_prior[number].exp()
-                return {mode: float(weight) for mode, weight in enumerate(weights) if weight > 0}
-        return {0: 1.0}
 
 
 #: What the progress bar says of a stage without a name.

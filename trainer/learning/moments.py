@@ -37,7 +37,7 @@ SIGNIFICANT = 2.0
 #: Standard deviations beyond which values are pulled in.
 OUTLYING = 3.0
 #: Fewest values that a mean and a spread are taken from.
-_FEWEST = 30
+FEWEST = 30
 
 
 def match_moments(
@@ -77,7 +77,7 @@ def _match_kind(
 ) -> None:
     specs = {place: problem.encoding.mutable[place][1] for place in places}
     modes = np.array([_mode(scene, kind) for scene in scenes])
-    present = [mode for mode in range(MODES) if (modes == mode).sum() >= _FEWEST]
+    present = [mode for mode in range(MODES) if (modes == mode).sum() >= FEWEST]
     if not present:
         return
     centres = {
@@ -99,7 +99,7 @@ def _match_kind(
     ours, theirs = likeliest(read), likeliest(target)
     for mode in present:
         rendered, wanted = (modes == mode) & (ours == mode), theirs == mode
-        if min(rendered.sum(), wanted.sum()) < _FEWEST:
+        if min(rendered.sum(), wanted.sum()) < FEWEST:
             continue
         for place, spec in specs.items():
             centre = centres[mode, place]
@@ -111,7 +111,7 @@ def _match_kind(
             )
             if moments is not None:
                 shift, quotient = moments
-                transformer.shift[mode, place] = _inside(float(transformer.shift[mode, place]) + shift, spec)
+                transformer.shift[mode, place] = inside(float(transformer.shift[mode, place]) + shift, spec)
                 if stretch:
                     transformer.stretch[mode, place] *= quotient
 
@@ -155,7 +155,7 @@ def _mode(scene: SceneGraph, kind: str) -> int:
     return found.pop() if len(found) == 1 else -1
 
 
-def _inside(shift: float, spec: AttributeSpec) -> float:
+def inside(shift: float, spec: AttributeSpec) -> float:
     """The shift within those that keep the prior's mean inside the range."""
     if spec.wraps:
         return (shift + 180) % 360 - 180

@@ -1,5 +1,6 @@
 """The distribution transformer G_θ (paper, section 3.1): a graph network that changes a scene graph's attributes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -7,11 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import RGCNConv
 
-from trainer.grammar.scene_graph import MODES
+from trainer.grammar.scene_graph import MODE, MODES
 from trainer.model.encoding import Encoding, GraphBatch
 
 #: Hidden features of a node, and rounds of messages along the edges.
 WIDTH, ROUNDS = 32, 2
+#: A mode with a smaller part of the weight is taken for a confusion.
+MINORITY = 0.1
 
 
 class DistributionTransformer(nn.Module):
@@ -77,6 +80,34 @@ class DistributionTransformer(nn.Module):
         wanted = columns[:, None] + torch.arange(self.log_prior.shape[1])
         logits = output[batch.choice_rows[:, None], wanted.clamp_max(self.encoding.columns - 1)]
         return (self.log_prior[batch.choice_places] + logits).log_softmax(1)
+
+    def modes(self, kind: str) -> dict[int, float]:
+        """First weights of the possible modes of a kind's nodes."""
+        weights = self.log_prior[self._mode_place(kind)].exp()
+        return {mode: float(weight) for mode, weight in enumerate(weights) if weight > 0}
+
+    def set_modes(self, kind: str, weights: Mapping[int, float]) -> None:
+        """Gives a kind's modes their first weights, and sorts them, the heaviest first.
+
+        Modes that are light beside the others, or not named, are left out.
+
+        Args:
+            weights: >= 0, by mode; they need not sum to one.
+        """
+        kept = [mode for mode, weight in weights.items() if weight >= MINORITY * sum(weights.values())]
+        kept.sort(key=lambda mode: -weights[mode])
+        order = kept + [mode for mode in range(MODES) if mode not in kept]
+        own = [place for place, (name, _) in enumerate(self.encoding.mutable) if name == kind]
+        for rows in (self.shift, self.stretch):
+            rows[:, own] = rows[order][:, own]
+        row = torch.zeros(self.log_prior.shape[1])
+        row[: len(kept)] = torch.tensor([weights[mode] for mode in kept])
+        self.log_prior[self._mode_place(kind)] = (row / row.sum()).log()
+
+    def _mode_place(self, kind: str) -> int:
+        return next(
+            place for place, (name, choice) in enumerate(self.encoding.choices) if name == kind and choice is MODE
+        )
 
     @property
     def unsettled(self) -> Tensor:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from trainer.learning.comparing import shares
 from trainer.learning.moments import MOST, read_moments
-from trainer.learning.placing import shares
 
 
 def readings(mean: float, std: float, count: int, seed: int, *, error: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
