@@ -86,7 +86,9 @@ def compare(
                 moments = read_moments(
                     known[kept_back][rendered, 1 + column], ours[1][rendered, column], theirs[1][wanted, column]
                 )
-                if moments is not None:
+                if moments is None:
+                    moved[index] = 1.0  # The network, which goes on learning, may see it next time.
+                else:
                     step = float(np.clip(moments[0], -1, 1))
                     moved[index] = max(moved[index], abs(step))
                     centres[index][column] = inside(centres[index][column] + step * half_widths[index][column], spec)
