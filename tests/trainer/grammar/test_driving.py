@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.cli.assignments import parse_assignments
 from trainer.grammar import load_experiment, load_grammar
 from trainer.grammar.path import PLACE
+from trainer.learning.problem import Problem
+from trainer.learning.settings import TrainingSettings
 from trainer.procedural import street
 from trainer.procedural.street_roads import BENDS, PROFILES
 
@@ -100,3 +103,36 @@ def test_the_city_moves_cars_to_where_kittis_stand():
     assert int(np.argmax(against)) - 20 == 3
     assert lateral["prior"] == pytest.approx(2.78, abs=0.25)
     assert lateral["city"] == pytest.approx(3.08, abs=0.2)
+
+
+CARS = {f"{kind}.{name}" for kind in ("car", "parked", "van", "parked-van", "truck") for name in ("x", "y", "yaw")}
+CAMERA = {"camera.z", "camera.yaw", "camera.roll", "camera.fov"}
+CONTEXT = {"sun.intensity", "house.y", "building.y", "tree.y"}
+
+
+@pytest.mark.parametrize("name", ["driving", "driving-city"])
+def test_the_papers_stages_let_their_attributes_join(name):
+    experiment = load_experiment(name)
+    settings = TrainingSettings.parse(experiment.training)
+    assert [(stage.title, stage.losses) for stage in settings.stages] == [
+        ("cars", ["mmd"]),
+        ("camera", ["mmd"]),
+        ("context", ["mmd"]),
+        ("task loss", ["mmd", "task"]),
+    ]
+    problem = Problem(experiment.grammar, settings, 0, None, None, validation=object())
+    problem.check_stages()
+    joined = [{problem.names[place] for place in problem.active(stage)} for stage in range(4)]
+    # Nothing that may be learned is left out at the end.
+    assert joined == [CARS, CARS | CAMERA, CARS | CAMERA | CONTEXT, set(problem.names)]
+    assert joined[2] == joined[3]
+
+
+def test_the_first_stage_can_run_alone():
+    text = "training.stages=[{name: cars, attributes: [car.*, parked.*, van.*, parked-van.*, truck.*]}]"
+    experiment = load_experiment("driving-city", parse_assignments([text]))
+    settings = TrainingSettings.parse(experiment.training)
+    problem = Problem(experiment.grammar, settings, 0, None, None)
+    problem.check_stages()
+    assert {problem.names[place] for place in problem.active(0)} == CARS
+    assert problem.settings.stages[1:] == []
