@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from trainer.learning.comparing import shares
 from trainer.learning.moments import MOST, read_moments
 
 
@@ -55,20 +54,3 @@ def test_one_round_changes_a_spread_by_a_bounded_factor() -> None:
     truth, read = readings(0, 1, 2000, 0, error=0.1)
     _, target = readings(0, 100, 2000, 1)
     assert read_moments(truth, read, target)[1] == MOST  # type: ignore[index]
-
-
-def test_shares_are_corrected_for_what_the_classifier_confuses() -> None:
-    """Overlapping normals, and a classifier that is far too sure of itself."""
-    rng = np.random.default_rng(0)
-    means = np.array([0.0, 1.5, 3.0])
-
-    def posteriors(classes: np.ndarray) -> np.ndarray:
-        x = rng.normal(means[classes])
-        density = np.exp(-4 * ((x[:, None] - means) ** 2) / 2)
-        return density / density.sum(1, keepdims=True)
-
-    confusion = np.stack([posteriors(np.full(2000, index)).mean(0) for index in range(3)])
-    for wanted in ([0.8, 0.15, 0.05], [1.0, 0.0, 0.0], [0.5, 0.0, 0.5]):
-        votes = posteriors(rng.choice(3, 6000, p=wanted)).mean(0)
-        assert np.abs(votes - wanted).max() > 0.1
-        assert np.abs(shares(votes, confusion) - wanted).max() < 0.05

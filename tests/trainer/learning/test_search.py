@@ -6,7 +6,6 @@ import torch
 from support.grammars import write_sprites
 
 from trainer.grammar import AttributeSpec, load_grammar
-from trainer.learning.comparing import aligned
 from trainer.learning.search import SWEPT, distance, find_valleys
 from trainer.losses.mmd import MMD
 
@@ -88,9 +87,3 @@ def test_the_seed_decides_everything(specs: list[AttributeSpec]) -> None:
 def test_distances_go_the_shorter_way_round(specs: list[AttributeSpec]) -> None:
     assert distance(specs, np.array([0.0, 170.0]), np.array([0.0, -170.0])) == pytest.approx(20 / 360)
     assert distance(specs, np.array([-5.0, 0.0]), np.array([5.0, 0.0])) == pytest.approx(10 / 20)
-
-
-def test_valleys_agree_in_what_does_not_tell_them_apart(specs: list[AttributeSpec]) -> None:
-    valleys = [np.array([-4.0, 175.0]), np.array([-3.0, 5.0]), np.array([6.0, -179.0])]
-    found = aligned(specs, valleys)
-    np.testing.assert_allclose(found, [[-3.5, 178.0], [-3.5, 5.0], [6.0, 178.0]])
