@@ -239,7 +239,8 @@ def scene_objects(scene: SceneGraph, frame: Frame) -> dict[str, KittiObject]:
         InputError: the camera is not a perspective one.
     """
     wire = scene.to_wire(lambda _: "")  # Only places and sizes are read from it.
-    height, width = frame.image.shape[:2]
+    depth = frame.layers[pb.OUTPUT_DEPTH]
+    height, width = depth.shape
     camera = camera_of(wire, pb.RenderSettings(width_px=width, height_px=height))
     if not camera.perspective:
         raise InputError("detection needs a perspective camera; the scene has an orthographic one")
@@ -254,7 +255,7 @@ def scene_objects(scene: SceneGraph, frame: Frame) -> dict[str, KittiObject]:
                 cuboid=cuboid_of(box.extent, world[box.node], camera),
             ),
             camera,
-            frame.layers[pb.OUTPUT_DEPTH],
+            depth,
         )
         for box in frame.boxes
         if kitti_type(box.class_name) and box.visible_px and box.HasField("amodal") and box.HasField("extent")
