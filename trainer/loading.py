@@ -1,7 +1,10 @@
 """A finished run, opened to generate or evaluate data with it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from trainer.errors import InputError
 from trainer.features.simulator import SimulatorFeatures
@@ -41,16 +44,8 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     experiment = load_experiment(
         config.experiment, config.overrides, mnist=mnist or (Path(config.mnist) if config.mnist else None)
     )
-    encoding = Encoding(experiment.grammar)
-    transformer = DistributionTransformer(encoding, torch_generator(config.seed, Purpose.WEIGHTS))
     state, tensors = checkpoint
-    try:
-        transformer.load_state_dict(tensors["average"])
-    except (RuntimeError, KeyError):  # Tensors of other sizes or names.
-        raise InputError(
-            f"{folder} does not fit {config.experiment} any more: its nodes or mutable attributes have changed since "
-            "the training; undo that, or train anew"
-        ) from None
+    transformer = _transformer(run, config, experiment, tensors.get("average", {}))
     features = None
     if "features" in tensors:
         size = experiment.grammar.render.height_px, experiment.grammar.render.width_px
@@ -58,4 +53,32 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
         features.load_state_dict(tensors["features"])
         features.freeze()
     settings = TrainingSettings.parse(experiment.training)
-    return LoadedRun(run, config, experiment, settings, transformer.eval(), features)
+    return LoadedRun(run, config, experiment, settings, transformer, features)
+
+
+def open_stages(loaded: LoadedRun) -> list[DistributionTransformer]:
+    """What each finished stage of a run has ended with.
+
+    Raises:
+        InputError: none has, or a file is damaged.
+    """
+    kept = loaded.run.load_stages()
+    if not kept:
+        raise InputError(
+            f"{loaded.run.folder} has no weights of its stages: none has ended yet, or an older version trained it"
+        )
+    return [_transformer(loaded.run, loaded.config, loaded.experiment, weights) for weights in kept]
+
+
+def _transformer(
+    run: Run, config: RunConfig, experiment: Experiment, weights: Mapping[str, Tensor]
+) -> DistributionTransformer:
+    transformer = DistributionTransformer(Encoding(experiment.grammar), torch_generator(config.seed, Purpose.WEIGHTS))
+    try:
+        transformer.load_state_dict(weights)
+    except RuntimeError:  # Tensors of other sizes or names.
+        raise InputError(
+            f"{run.folder} does not fit {config.experiment} any more: its nodes or mutable attributes have changed "
+            "since the training; undo that, or train anew"
+        ) from None
+    return transformer.eval()

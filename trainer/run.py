@@ -7,6 +7,7 @@ runs/NAME/
   events.out.tfevents.*  the metrics for TensorBoard
   samples/               a picture per epoch: prior, learned, target
   checkpoint/            state.json and tensors (safetensors): the last finished epoch
+  stages/                1.safetensors, 2.safetensors ...: the averaged weights that each finished stage has ended with
   summary.json           the outcome: distributions, times, and the scores that `metasim evaluate` adds
   report.html
   .lock                  held by the process that trains, so that there is one alone
@@ -19,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -158,9 +160,7 @@ class Run:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         for name, group in tensors.items():
-            save_file(
-                {key: value.detach().contiguous().clone() for key, value in group.items()}, new / f"{name}.safetensors"
-            )
+            save_file(_alone(group), new / f"{name}.safetensors")
         _write_json(new / "state.json", state)
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():
@@ -181,6 +181,27 @@ class Run:
                 return self._read(f"{name}/state.json"), tensors
         return None
 
+    def save_stage(self, number: int, weights: Mapping[str, Tensor]) -> None:
+        """Keeps what a stage has ended with.
+
+        Args:
+            number: of the stage, from 1 on.
+        """
+        path = self.folder / "stages" / f"{number}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        save_file(_alone(weights), partial)
+        partial.replace(path)
+
+    def load_stages(self) -> list[dict[str, Tensor]]:
+        """What each finished stage has ended with, in their order.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        paths = (self.folder / "stages" / f"{number}.safetensors" for number in count(1))
+        return [_tensors(path) for path in takewhile(Path.is_file, paths)]
+
     def _read(self, name: str) -> Json:
         path = self.folder / name
         content: Json = _parsed(path.read_text(), path)
@@ -195,6 +216,11 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+
+
+def _alone(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory, as safetensors wants them."""
+    return {key: value.detach().contiguous().clone() for key, value in group.items()}
 
 
 def _parsed(text: str, path: Path, line: int = 0) -> Any:

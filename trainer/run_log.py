@@ -72,7 +72,7 @@ class RunLog:
         self.facts["search"] = shifts
 
     def epoch(self, metrics: Json) -> None:
-        """One epoch's metrics, distributions and picture."""
+        """One epoch's metrics, distributions and picture, and the weights where it ends a stage."""
         learned, before, after = self.learner.statistics()
         self._metrics.append(metrics)
         choices = choice_statistics(self.learner.problem.encoding, after)
@@ -80,6 +80,8 @@ class RunLog:
         self.run.write_records("metrics.jsonl", self._metrics)
         self.run.write_records("attributes.jsonl", self._attributes)
         self._events.epoch(metrics, learned, self._sheet(metrics["epoch"], before, after))
+        if not self.learner.prepared:  # It was the last epoch of a stage; the next one has not begun.
+            self.run.save_stage(self.learner.stage, self.learner.average.state_dict())
 
     def checkpoint(self) -> None:
         """From here the run can go on."""

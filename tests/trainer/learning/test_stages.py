@@ -5,14 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from support.grammars import write_sprites
 
 from trainer.errors import InputError
 from trainer.grammar import Grammar, load_grammar
 from trainer.learning.problem import Problem
 from trainer.learning.settings import TrainingSettings
+from trainer.loading import open_run, open_stages
 from trainer.rendering.columns import plan_columns
 from trainer.rendering.probing import Probing
+from trainer.train import TrainOptions, train
 
 WORLD = """\
 unit: px
@@ -103,3 +106,41 @@ def test_a_stage_that_cannot_run_is_refused(grammar: Grammar, stage: dict[str, o
 def test_wrong_stages_are_told_in_one_line(stage: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainingSettings.parse({"stages": [stage]})
+
+
+TWO_STAGES = """\
+target: {count: 16, overrides: {thing.x: {normal: [4, 1]}}}
+training:
+  stages: [{name: across, attributes: [thing.x]}, {name: up, attributes: [thing.y]}]
+  epochs: 1
+  steps: 2
+  batch: 4
+  pretraining_steps: 5
+  search_first: 0
+  feature_images: 64
+  feature_epochs: 1
+  moment_images: 0
+  monitor_scenes: 8
+  monitor_images: 0
+"""
+
+
+def test_what_a_stage_ends_with_is_kept(tmp_path: Path) -> None:
+    world = write_sprites(tmp_path, WORLD + TWO_STAGES)
+    run = train(TrainOptions(experiment=str(world), out=tmp_path / "run", engine="fake", workers=1))
+    assert [record["stage"] for record in run.records("metrics.jsonl")] == ["across", "up"]
+    assert [path.name for path in sorted((run.folder / "stages").iterdir())] == ["1.safetensors", "2.safetensors"]
+    loaded = open_run(run.folder)
+    across, up = open_stages(loaded)
+    names = ["camera.fov", "thing.x", "thing.y"]
+    assert [dict(zip(names, each.active.tolist(), strict=True)) for each in (across, up)] == [
+        {"camera.fov": False, "thing.x": True, "thing.y": False},
+        {"camera.fov": False, "thing.x": True, "thing.y": True},
+    ]
+    last = loaded.transformer.state_dict()
+    assert all(torch.equal(value, last[name]) for name, value in up.state_dict().items())
+    assert not torch.equal(across.output.weight, up.output.weight)
+
+    (run.folder / "stages" / "1.safetensors").unlink()
+    with pytest.raises(InputError, match=r"run has no weights of its stages: none has ended yet, or an older version"):
+        open_stages(loaded)
