@@ -54,6 +54,19 @@ def test_labels_without_masks_train_the_rest() -> None:
     assert not model.roi_heads.has_mask()
 
 
+def test_it_goes_on_from_what_it_has_learned() -> None:
+    images, labels = blocks(2)
+    network = MaskRcnn(QUICK)
+    model = network.train(images, labels, 0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tuned = network.fine_tune(model, images, [label.objects for label in labels], 0)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.roi_heads.has_mask()
+    assert not tuned.roi_heads.has_mask()
+    name = "roi_heads.box_predictor.cls_score.weight"
+    assert not torch.equal(tuned.state_dict()[name], before[name])
+
+
 def test_the_backbone_takes_weights_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "resnet50.pth"
     with torch.random.fork_rng():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -79,6 +79,21 @@ class TaskNetwork(Protocol[Label, Model]):
 
         Raises:
             InputError: there are no images, or a label is not one of the task's.
+        """
+        ...
+
+
+@runtime_checkable
+class FineTunable(Protocol[Label, Model]):
+    """A task network that can go on from what it has learned (paper, table 5)."""
+
+    def fine_tune(
+        self, model: Model, images: np.ndarray, labels: Sequence[Label], seed: int, progress: Progress | None = None
+    ) -> Model:
+        """A copy of a trained network, trained further on other images. The arguments are those of `train`.
+
+        Raises:
+            InputError: there are too few images, or a label is not one of the task's.
         """
         ...
 

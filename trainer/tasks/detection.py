@@ -3,6 +3,7 @@
 It stands in for the paper's Mask R-CNN (`trainer.tasks.mask_rcnn`) and trains on a CPU in minutes.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ class DetectionSettings:
     batch_size: int = 8
     #: Peak of the one-cycle schedule.
     learning_rate: float = 2e-3
+    #: The same where a trained network goes on with other images.
+    tuning_rate: float = 5e-4
     #: AdamW's decoupled weight decay.
     weight_decay: float = 1e-2
     #: Channels of the detector's finest level.
@@ -94,18 +97,46 @@ class CarDetection:
         Raises:
             InputError: no images, another form of images, or no object of the class in any of them.
         """
+        generator = torch.Generator().manual_seed(seed)
+        model = Detector(self.settings.width, generator).to(self.settings.device)
+        return self._fitted(model, images, labels, generator, self.settings.learning_rate, progress)
+
+    def fine_tune(
+        self,
+        model: Detector,
+        images: np.ndarray,
+        labels: Sequence[ImageLabels],
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Detector:
+        """A copy of a trained detector that goes on with other images, as `train` has them.
+
+        Raises:
+            InputError: as `train`.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        copied = copy.deepcopy(model).train()
+        return self._fitted(copied, images, labels, generator, self.settings.tuning_rate, progress)
+
+    def _fitted(
+        self,
+        model: Detector,
+        images: np.ndarray,
+        labels: Sequence[ImageLabels],
+        generator: torch.Generator,
+        learning_rate: float,
+        progress: Progress | None,
+    ) -> Detector:
         settings = self.settings
         pixels, factor = self._shrunk(images, labels)
         shape = (pixels.shape[2], pixels.shape[3])
         if not any(self._sorted(objects, factor, shape)[0] for objects in labels):
             raise InputError(f"none of the {len(images)} images shows a {settings.class_name} that can be learned")
         mirrored = [_mirrored(objects, images.shape[2]) for objects in labels]
-        generator = torch.Generator().manual_seed(seed)
-        model = Detector(settings.width, generator).to(settings.device)
         batch_size = min(settings.batch_size, len(pixels))
         steps = settings.epochs * (len(pixels) // batch_size)
         optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+            model.parameters(), learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
         for epoch in range(settings.epochs):

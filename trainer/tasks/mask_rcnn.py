@@ -4,7 +4,9 @@ He et al. 2017 (arXiv 1703.06870); Lin et al. 2017 (arXiv 1612.03144). Needs the
 trained on ImageNet where torch's cache holds them, or a file names them; nothing is downloaded.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,8 @@ class MaskRcnnSettings:
     batch_size: int = 4
     #: Of SGD with momentum 0.9; divided by 10 after three quarters of the epochs.
     learning_rate: float = 5e-3
+    #: The same where a trained network goes on with other images.
+    tuning_rate: float = 5e-4
     weight_decay: float = 1e-4
     #: Images are shown at this height, and at most so wide.
     height_px: int = 375
@@ -107,39 +111,73 @@ class MaskRcnn:
             InputError: no images, more or fewer labels, no object of the class in any image, or weights of another
                 network.
         """
-        settings = self.settings
+        with _seeded(seed):
+            targets, masked = self._targets(images, labels)
+            model = self._network(masked).to(self._device)
+            return self._fitted(model, images, targets, seed, self.settings.learning_rate, progress)
+
+    def fine_tune(
+        self,
+        model: nn.Module,
+        images: np.ndarray,
+        labels: Sequence[MaskedLabels | ImageLabels],
+        seed: int,
+        progress: Progress | None = None,
+    ) -> nn.Module:
+        """A copy of a trained network that goes on with other images, without their masks where they have none.
+
+        Raises:
+            InputError: as `train`.
+        """
+        with _seeded(seed):
+            targets, masked = self._targets(images, labels)
+            copied = copy.deepcopy(model)
+            if not masked:
+                _without_masks(copied)
+            return self._fitted(copied, images, targets, seed, self.settings.tuning_rate, progress)
+
+    def _targets(
+        self, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]
+    ) -> tuple[list[dict[str, Tensor]], bool]:
+        """What torchvision is to find in each image, and whether masks are part of it."""
         if not len(images) or len(images) != len(labels):
             raise InputError(
                 f"{len(labels)} labels for {len(images)} images; each image needs one, and there must be any"
             )
         targets = [self._target(label) for label in labels]
         if not any(len(target["boxes"]) for target in targets):
-            raise InputError(f"none of the {len(images)} images shows a {settings.class_name} that can be learned")
-        masked = all("masks" in target for target in targets)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = self._network(masked).to(self._device).train()
-            generator = torch.Generator().manual_seed(seed)
-            parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-            optimizer = torch.optim.SGD(
-                parameters, settings.learning_rate, momentum=0.9, weight_decay=settings.weight_decay
-            )
-            schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, settings.epochs * 3 // 4))
-            for epoch in range(settings.epochs):
-                for batch in torch.randperm(len(images), generator=generator).split(settings.batch_size):
-                    places = batch.tolist()
-                    x = [_to_float(images[place]).to(self._device) for place in places]
-                    wanted = [
-                        {name: part.to(self._device) for name, part in targets[place].items()} for place in places
-                    ]
-                    loss = sum(model(x, wanted).values())
-                    optimizer.zero_grad()
-                    loss.backward()
-                    nn.utils.clip_grad_norm_(parameters, 10.0)
-                    optimizer.step()
-                schedule.step()
-                if progress:
-                    progress(epoch + 1, settings.epochs)
+            class_name = self.settings.class_name
+            raise InputError(f"none of the {len(images)} images shows a {class_name} that can be learned")
+        return targets, all("masks" in target for target in targets)
+
+    def _fitted(
+        self,
+        model: nn.Module,
+        images: np.ndarray,
+        targets: Sequence[dict[str, Tensor]],
+        seed: int,
+        learning_rate: float,
+        progress: Progress | None,
+    ) -> nn.Module:
+        settings = self.settings
+        model.train()
+        generator = torch.Generator().manual_seed(seed)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.SGD(parameters, learning_rate, momentum=0.9, weight_decay=settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, settings.epochs * 3 // 4))
+        for epoch in range(settings.epochs):
+            for batch in torch.randperm(len(images), generator=generator).split(settings.batch_size):
+                places = batch.tolist()
+                x = [_to_float(images[place]).to(self._device) for place in places]
+                wanted = [{name: part.to(self._device) for name, part in targets[place].items()} for place in places]
+                loss = sum(model(x, wanted).values())
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(parameters, 10.0)
+                optimizer.step()
+            schedule.step()
+            if progress:
+                progress(epoch + 1, settings.epochs)
         return model.eval()
 
     def score(self, model: nn.Module, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]) -> Scores:
@@ -197,9 +235,7 @@ class MaskRcnn:
         network = detection.MaskRCNN(
             backbone, num_classes=2, min_size=self.settings.height_px, max_size=self.settings.max_width_px
         )
-        if not masked:
-            network.roi_heads.mask_roi_pool = network.roi_heads.mask_head = network.roi_heads.mask_predictor = None
-        return network
+        return network if masked else _without_masks(network)
 
 
 def open_network(classes: Sequence[str], budget: Budget) -> MaskRcnn:
@@ -210,6 +246,20 @@ def open_network(classes: Sequence[str], budget: Budget) -> MaskRcnn:
     """
     check_classes(classes)
     return MaskRcnn(MaskRcnnSettings(epochs=8 if budget == "full" else 1))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """torch's global generator, from which torchvision draws, set by a seed meanwhile."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _without_masks(network: Any) -> Any:
+    """The network without what learns and finds masks."""
+    network.roi_heads.mask_roi_pool = network.roi_heads.mask_head = network.roi_heads.mask_predictor = None
+    return network
 
 
 def _objects(label: MaskedLabels | ImageLabels) -> ImageLabels:

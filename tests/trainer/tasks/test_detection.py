@@ -1,5 +1,7 @@
 """Car detection: what it learns, that it repeats itself, and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,16 @@ def cars(count: int, seed: int, height: int = 48, width: int = 96):
         image[y + h * 3 // 4 : y + h, x : x + w] = 0
         labels.append((KittiObject("Car", 0, 0, 0, (x, y, x + w, y + h)),))
     return images, labels
+
+
+def overturned(images: np.ndarray, labels: list):
+    """The same cars on their roofs."""
+    last = images.shape[1] - 1
+    turned = [
+        tuple(replace(item, box=(item.box[0], last - item.box[3], item.box[2], last - item.box[1])) for item in objects)
+        for objects in labels
+    ]
+    return np.ascontiguousarray(images[:, ::-1]), turned
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +73,18 @@ def test_detections_are_boxes_in_the_image(trained):
         np.testing.assert_allclose(best.box, objects[0].box, atol=4)
         assert all(item.score <= best.score for item in found)
         assert all(0 <= item.box[0] <= item.box[2] <= 96 and 0 <= item.box[1] <= item.box[3] <= 48 for item in found)
+
+
+def test_it_goes_on_from_what_it_has_learned(trained):
+    model, _ = trained
+    images, labels = overturned(*cars(32, 4))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tuned, again = (QUICK.fine_tune(model, images, labels, 0) for _ in range(2))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(torch.equal(value, tuned.state_dict()[name]) for name, value in again.state_dict().items())
+    fresh = overturned(*cars(32, 5))
+    first, then = (QUICK.score(each, *fresh).value for each in (model, tuned))
+    assert then > max(first, 0.5)
 
 
 def test_the_same_seed_gives_the_same_network():
