@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     CHOICES = 15
     REWARD = 16
     VALIDATION = 17
+    READING = 18
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

@@ -1,8 +1,9 @@
 """The global stage: sets where gradient descent starts, as one shift or as the modes of a mixture.
 
 The search (`trainer.learning.search`) finds valleys of the MMD; `trainer.learning.comparing` says which part of the
-target lies in each. A target that lies in several is a mixture, and the parts are the first weights of the modes. (The
-paper names such targets as future work.)
+target lies in each. Where there are too many attributes for a search, the start is read off the target's images
+(`trainer.learning.reading`). A target that lies in several valleys is a mixture, and the parts are the first weights of
+the modes. (The paper names such targets as future work.)
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,15 @@ from trainer.features.pyramid import PixelPyramid
 from trainer.grammar.scene_graph import MODES
 from trainer.learning.comparing import compare
 from trainer.learning.problem import Problem
+from trainer.learning.reading import read_start
 from trainer.learning.search import VALLEY_WIDTH, distance, find_valleys
 from trainer.losses.mmd import MMD
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator, integer
+
+#: Most attributes whose ranges are searched: the first candidates, on a grid, would be four along each of three.
+SEARCHED = 3
 
 
 def place(problem: Problem, transformer: DistributionTransformer, places: Sequence[int]) -> None:
@@ -28,6 +33,21 @@ def place(problem: Problem, transformer: DistributionTransformer, places: Sequen
     settings = problem.settings
     if settings.search_first == 0 or not places:
         return
+    if len(places) > SEARCHED:
+        valleys = [read_start(problem, transformer, places)]
+    else:
+        valleys = _search(problem, transformer, places)
+    weights = np.ones(1)
+    if len(valleys) > 1:
+        weights, valleys = compare(problem, transformer, places, valleys)
+    kept = [(float(weights[i]), valleys[i]) for i in np.argsort(-weights, kind="stable")[:MODES]]
+    for kind in dict.fromkeys(problem.encoding.mutable[place][0] for place in places):
+        _set_modes(problem, transformer, kind, places, kept)
+
+
+def _search(problem: Problem, transformer: DistributionTransformer, places: Sequence[int]) -> list[np.ndarray]:
+    """Shifts [len(places)] to the valleys of the MMD."""
+    settings = problem.settings
     scenes = problem.scenes(Purpose.SEARCH, settings.search_scenes)
     pyramid = PixelPyramid()
     mmd = MMD(features_of(pyramid, problem.target))
@@ -50,12 +70,7 @@ def place(problem: Problem, transformer: DistributionTransformer, places: Sequen
         progress=problem.progress.stage("search the start"),
     )
     transformer.shift.copy_(before)
-    weights = np.ones(1)
-    if len(valleys) > 1:
-        weights, valleys = compare(problem, transformer, places, valleys)
-    kept = [(float(weights[i]), valleys[i]) for i in np.argsort(-weights, kind="stable")[:MODES]]
-    for kind in dict.fromkeys(problem.encoding.mutable[place][0] for place in places):
-        _set_modes(problem, transformer, kind, places, kept)
+    return valleys
 
 
 def _set_modes(
