@@ -1,42 +1,34 @@
-"""Evaluation: is data from the learned model worth more than data from the prior (paper, tables 1 to 3)?
+"""Evaluation: is data from the learned model worth more than data from the prior (paper, tables 1 to 3 and 5)?
 
 The task network is trained from scratch on each of the two, and both are scored on the same target images. Those of a
 synthetic target are fresh: neither training nor the distribution matching has seen them. Real images are those that the
 run has learned from; no loss but the task loss has seen labels of them.
+
+On request also on what each stage of the training has ended with (table 3), and again after each network has gone on
+with labelled images of the target, V (table 5). These are not among those that are tested on.
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from trainer.data.datasets.fitting import chosen
-from trainer.distances import wasserstein
 from trainer.errors import InputError
-from trainer.grammar import Experiment, Grammar, SceneGraph
+from trainer.evaluation_data import DataSets, TargetImages, V, target_images, validation_set
 from trainer.image_distances import MOST_IMAGES, feature_space, image_distances
-from trainer.loading import open_run
-from trainer.model.drawing import transformed
+from trainer.loading import LoadedRun, open_run, open_stages
 from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolSettings, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.run import Json
-from trainer.statistics import attribute_statistics
-from trainer.tasks import TaskNetwork, open_task
-from trainer.tasks.labelling import labelled
-
-#: Which data set a random stream is for.
-_PRIOR, _LEARNED, _TEST = 1, 2, 3
-_CHUNK = 512  # Scenes that are changed at a time
-#: Scenes whose attributes are compared with the target's.
-_COMPARED = 2_000
+from trainer.scene_distances import LEARNED, PRIOR, attribute_distances, scenes_of
+from trainer.tasks import FineTunable, Scores, open_task
 
 
 @dataclass(frozen=True)
@@ -51,6 +43,10 @@ class EvaluateOptions:
     #: Images that each task network is trained on (None: as many as the task takes), and that both are tested on.
     train_images: int | None = None
     test_images: int = 5_000
+    #: Scores what each stage of the training has ended with, too.
+    stages: bool = False
+    #: Scores each network again after it has gone on with so many labelled images of the target.
+    fine_tune: int | None = None
     pool: PoolSettings | None = None
 
 
@@ -73,6 +69,9 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
     torch.set_num_threads(loaded.settings.threads)
     network = open_task(experiment)
+    if options.fine_tune and not isinstance(network, FineTunable):
+        raise InputError(f"{network.name} cannot be fine-tuned; detection can")
+    models = _models(loaded, stages=options.stages)
     with open_pool(
         options.renderer,
         assets=experiment.asset_source,
@@ -80,46 +79,46 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         workers=options.workers,
         settings=options.pool,
     ) as pool:
-        data = _Data(Renderer(pool, experiment.grammar), network, seed, progress)
-        test = _test_set(experiment, options.test_images, data)
+        data = DataSets(experiment.grammar, Renderer(pool, experiment.grammar), network, seed, progress)
+        test = target_images(experiment, options.test_images, data, spared=options.fine_tune or 0)
         count = min(options.test_images, MOST_IMAGES)
         if test.labels is not None:
             count = options.train_images or network.train_images
-        images, scores = {}, {}
-        for name, purpose, transformer in (("prior", _PRIOR, None), ("learned", _LEARNED, loaded.transformer)):
-            scenes = scenes_of(experiment.grammar, count, generator(seed, Purpose.EVALUATION, purpose), transformer)
-            if test.labels is None:
-                images[name] = data.images(f"{name} data", scenes, count, purpose)
-                continue
-            images[name], labels = data.labelled(f"{name} data", scenes, count, purpose)
-            model = network.train(
-                images[name],
-                labels,
-                integer(seed, Purpose.TASK_NETWORK, purpose),
-                progress.stage(f"train the {network.name} on {name} data"),
-            )
-            scores[name] = network.score(model, test.images, test.labels)
-            progress.figures(**{scores[name].primary: scores[name].value})
-            images[name] = images[name][:MOST_IMAGES]
+        tuning = None
+        if options.fine_tune and test.labels is not None:
+            tuning = _Tuning(*validation_set(experiment, options.fine_tune, data), test, data)
+        found = _measured(models, count, data, test, tuning)
     progress.stage("compare with the target")
     evaluation: Json = {
         "task": network.name,
         "test_images": len(test.images),
         "unseen": experiment.target is not None,
     }
-    if scores:
+    if found.scores:
         evaluation |= {
-            "metric": scores["prior"].primary,
-            **{name: score.value for name, score in scores.items()},
-            "scores": {name: dict(score.values) for name, score in scores.items()},
+            "metric": found.scores["prior"].primary,
+            **{name: found.scores[name].value for name in ("prior", "learned")},
+            "scores": {name: dict(found.scores[name].values) for name in ("prior", "learned")},
             "train_images": count,
         }
     else:
         evaluation["not_scored"] = test.unlabelled
+    if found.tuned:
+        evaluation["fine_tuned"] = {
+            "images": options.fine_tune,
+            "scores": {name: dict(found.tuned[name].values) for name in ("target", "prior", "learned")},
+        }
     if experiment.target is not None:
         target = experiment.target.evaluation
         evaluation["distances"] = attribute_distances(experiment.grammar, target, loaded.transformer, seed)
-    evaluation["image_distances"] = image_distances(feature_space(loaded), images, test.images, seed)
+    apart = image_distances(feature_space(loaded), found.images, test.images, seed)
+    if options.stages:
+        evaluation["stages"] = [
+            {"name": model.title, "image_distances": apart[name], **found.scores_of(name)}
+            for name, model in models.items()
+            if model.transformer is not None
+        ]
+    evaluation["image_distances"] = {name: item for name, item in apart.items() if not name.isdigit()}
     evaluation["seconds"] = time.monotonic() - began_s
     progress.stop()
     loaded.run.update_summary({"evaluation": evaluation})
@@ -127,92 +126,81 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
 
 
 @dataclass(frozen=True)
-class _Test:
-    """Images of the target, uint8 [N, H, W, 3], and their labels; None: there are none, and `unlabelled` says why."""
+class _Model:
+    """What makes data; without a transformer it is the prior."""
 
-    images: np.ndarray
-    labels: list[Any] | None
-    unlabelled: str = ""
+    title: str
+    transformer: DistributionTransformer | None
+
+
+def _models(loaded: LoadedRun, *, stages: bool) -> dict[str, _Model]:
+    """What is compared: "prior", on request earlier stages by their number from 1 on, "learned"."""
+    if not stages:
+        return {"prior": _Model("prior", None), "learned": _Model("learned", loaded.transformer)}
+    planned, kept = loaded.settings.stages, open_stages(loaded)
+    models = {"prior": _Model("prior", None)}
+    for number, (stage, transformer) in enumerate(zip(planned[:-1], kept, strict=False), 1):
+        models[str(number)] = _Model(stage.title, transformer)
+    finished = len(kept) == len(planned)
+    title = planned[-1].title if finished else f"{planned[len(kept)].title}, not finished"
+    return models | {"learned": _Model(title, loaded.transformer)}
+
+
+@dataclass
+class _Found:
+    """What was found of each model: images, uint8 [N, H, W, 3], scores, and scores after fine-tuning."""
+
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+    scores: dict[str, Scores] = field(default_factory=dict)
+    tuned: dict[str, Scores] = field(default_factory=dict)
+
+    def scores_of(self, name: str) -> Json:
+        """All scores of a model, where there are any."""
+        both = (("scores", self.scores), ("fine_tuned", self.tuned))
+        return {key: dict(scores[name].values) for key, scores in both if name in scores}
+
+
+def _measured(
+    models: Mapping[str, _Model], count: int, data: DataSets, test: TargetImages, tuning: "_Tuning | None"
+) -> _Found:
+    """Renders `count` images of each model; trains and scores a network on them where the test images have labels."""
+    found, network, progress = _Found(), data.network, data.progress
+    for name, model in models.items():
+        purpose = PRIOR if model.transformer is None else LEARNED  # All stages change the same scenes.
+        rng = generator(data.seed, Purpose.EVALUATION, purpose)
+        scenes, of = scenes_of(data.grammar, count, rng, model.transformer), f"{model.title} data"
+        if test.labels is None:
+            found.images[name] = data.images(of, scenes, count, purpose)
+            continue
+        images, labels = data.labelled(of, scenes, count, purpose)
+        advance = progress.stage(f"train the {network.name} on {of}")
+        trained = network.train(images, labels, integer(data.seed, Purpose.TASK_NETWORK, purpose), advance)
+        found.scores[name] = score = network.score(trained, test.images, test.labels)
+        progress.figures(**{score.primary: score.value})
+        if tuning is not None:
+            found.tuned[name] = tuning.score(trained, f"after {of}")
+        found.images[name] = images[:MOST_IMAGES]
+    if tuning is not None:
+        found.tuned["target"] = tuning.score(None, "alone")
+    return found
 
 
 @dataclass(frozen=True)
-class _Data:
-    """Renders data sets."""
+class _Tuning:
+    """Fine-tuning on V, uint8 [N, H, W, 3] with labels."""
 
-    renderer: Renderer
-    network: TaskNetwork[Any, Any]
-    seed: int
-    progress: Progress
+    images: np.ndarray
+    labels: list[Any]
+    test: TargetImages
+    data: DataSets
 
-    def labelled(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> tuple[np.ndarray, list[Any]]:
-        """Images and labels of `count` scenes."""
-        advance = self.progress.stage(f"render {of}")
-        return labelled(
-            self.renderer,
-            self.network,
-            scenes,
-            integer(self.seed, Purpose.EVALUATION, purpose),
-            lambda done: advance(done, count),
-        )
-
-    def images(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> np.ndarray:
-        """Images alone."""
-        advance = self.progress.stage(f"render {of}")
-        noise = integer(self.seed, Purpose.EVALUATION, purpose)
-        source, images, done = iter(scenes), [], 0
-        while part := list(islice(source, _CHUNK)):
-            images.append(self.renderer.images(part, noise + done))
-            done += len(part)
-            advance(done, count)
-        return np.concatenate(images)
-
-
-def _test_set(experiment: Experiment, count: int, data: _Data) -> _Test:
-    """Images of the target that both networks are scored on."""
-    if experiment.target is not None:
-        grammar = experiment.target.evaluation
-        scenes = scenes_of(grammar, count, generator(data.seed, Purpose.EVALUATION, _TEST))
-        of_target = replace(data, renderer=Renderer(data.renderer.pool, grammar))
-        return _Test(*of_target.labelled("the test images", scenes, count, _TEST))
-    if experiment.photos is None:
-        raise InputError(f"{experiment.path} has no target")
-    data.progress.stage("read the target")
-    images = experiment.photos.images
-    try:
-        return _Test(*experiment.photos.labelled(experiment.task, experiment.grammar.classes, count))
-    except InputError as error:
-        data.progress.note(f"{experiment.task} is not scored: {error}")
-        return _Test(images[chosen(len(images), count)], None, str(error))
-
-
-def scenes_of(
-    grammar: Grammar, count: int, rng: np.random.Generator, transformer: DistributionTransformer | None = None
-) -> Iterator[SceneGraph]:
-    """Scenes of a grammar, changed by a transformer if given; sampled as they are taken."""
-    for first in range(0, count, _CHUNK):
-        scenes = [grammar.sample(rng) for _ in range(min(_CHUNK, count - first))]
-        yield from scenes if transformer is None else transformed(transformer, scenes)
-
-
-def attribute_distances(grammar: Grammar, target: Grammar, transformer: DistributionTransformer, seed: int) -> Json:
-    """How far the prior's and the learned attributes are from the target's, with the unit, by "kind.name".
-
-    These are Wasserstein-1 distances, on the circle for angles. Attributes are those of the parent's frame: the yaw of
-    a car on a road is relative to the road.
-    """
-    values = {}
-    for of, world, purpose, changed in (
-        ("prior", grammar, _PRIOR, None),
-        ("learned", grammar, _LEARNED, transformer),
-        ("target", target, _TEST, None),
-    ):
-        scenes = list(scenes_of(world, _COMPARED, generator(seed, Purpose.EVALUATION, purpose), changed))
-        values[of] = {f"{item.kind}.{item.name}": item for item in attribute_statistics(transformer.encoding, scenes)}
-    distances: Json = {}
-    for name, item in values["target"].items():
-        period = 360.0 if item.is_angle else None
-        distances[name] = {
-            of: wasserstein(np.array(values[of][name].values), np.array(item.values), period)
-            for of in ("prior", "learned")
-        } | {"unit": item.unit}
-    return distances
+    def score(self, model: Any | None, of: str) -> Scores:
+        """Scores a network after it has gone on with V; None: one that has seen nothing else."""
+        network = self.data.network
+        advance = self.data.progress.stage(f"train the {network.name} on labelled images of the target, {of}")
+        seed = integer(self.data.seed, Purpose.TASK_NETWORK, V)
+        if model is None:
+            tuned = network.train(self.images, self.labels, seed, advance)
+        else:
+            tuned = network.fine_tune(model, self.images, self.labels, seed, advance)  # type: ignore[attr-defined]
+        return network.score(tuned, self.test.images, self.test.labels or [])

@@ -1,6 +1,8 @@
 """Evaluation of runs whose model does something known, without training one."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from trainer.errors import InputError
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.features.pyramid import PixelPyramid
 from trainer.image_distances import image_distances
+from trainer.loading import open_run
 from trainer.progress import Silent
-from trainer.run import Json
+from trainer.run import Json, Run
 from trainer.tasks import open_task
+from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet
 
 #: What makes lanes of the prior of `aerial`, whose cars stand across the road.
 LANES = {"forward.y": -5.7, "forward.yaw": -90.0, "oncoming.y": 5.7, "oncoming.yaw": 90.0}
@@ -68,7 +72,13 @@ def test_images_are_compared_with_the_targets(evaluated: tuple[Path, Json]) -> N
 
 
 #: Three shapes, one to an image, and a folder of images as the target.
-PHOTOS = SPRITES.replace("class: thing", 'class: "{label}"') + "target: {images: photos}\n"
+PHOTOS = (
+    SPRITES.replace("class: thing", 'class: "{label}"')
+    + """\
+target: {images: photos}
+training: {stages: [{name: place, attributes: [thing.x]}, {name: turn, attributes: [thing.yaw]}]}
+"""
+)
 
 
 def photographed(folder: Path, *, labels: bool) -> Path:
@@ -113,6 +123,47 @@ def test_labelled_photos_score_the_task(tmp_path: Path, monkeypatch: pytest.Monk
     assert "tested on 18 images of the target" in _table(found)
 
 
+class Tunable(DigitClassifier):
+    """Forgets what it has learned."""
+
+    def fine_tune(self, _: DigitNet, images: np.ndarray, labels: list[int], seed: int, progress: Callable) -> DigitNet:
+        assert len(images) == 6
+        return self.train(images, labels, seed, progress)
+
+
+def test_stages_and_fine_tuning_are_scored_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first stage has turned things by half of what is right; six of the photos are for fine-tuning."""
+    folder = photographed(tmp_path, labels=True)
+    run, weights = Run.open(folder), open_run(folder).transformer.state_dict()
+    run.save_stage(1, {**weights, "shift": weights["shift"] / 2})
+    settings = ClassifierSettings(classes=3, epochs=4)
+    monkeypatch.setattr("trainer.evaluate.open_task", lambda _: Tunable(settings))
+    options = EvaluateOptions(folder, workers=1, train_images=100, stages=True)
+    unfinished = evaluate(options)
+    assert [stage["name"] for stage in unfinished["stages"]] == ["place", "turn, not finished"]
+    assert unfinished["test_images"] == 18
+
+    run.save_stage(2, weights)
+    found = evaluate(replace(options, fine_tune=6))
+    assert found["test_images"] == 12
+    place, turn = found["stages"]
+    assert (place["name"], turn["name"]) == ("place", "turn")
+    assert turn["scores"] == found["scores"]["learned"]
+    assert turn["image_distances"] == found["image_distances"]["learned"]
+    assert place["image_distances"]["mmd"] > turn["image_distances"]["mmd"]
+    tuned = found["fine_tuned"]
+    assert (tuned["images"], list(tuned["scores"])) == (6, ["target", "prior", "learned"])
+    assert place["fine_tuned"] == tuned["scores"]["prior"] == tuned["scores"]["target"]
+
+
+def test_what_cannot_be_scored_is_told(tmp_path: Path) -> None:
+    folder = photographed(tmp_path, labels=True)
+    with pytest.raises(InputError, match=r"^classification cannot be fine-tuned; detection can$"):
+        evaluate(EvaluateOptions(folder, workers=1, fine_tune=6))
+    with pytest.raises(InputError, match="run has no weights of its stages: none has ended yet"):
+        evaluate(EvaluateOptions(folder, workers=1, stages=True))
+
+
 def test_a_few_images_are_too_few_to_compare() -> None:
     images = np.zeros((3, 8, 8, 3), np.uint8)
     with pytest.raises(InputError, match=r"^3 images \(prior\) are too few to compare; 4 are needed$"):
@@ -149,5 +200,40 @@ def test_the_table_shows_all_scores_and_distances() -> None:
         "  distance from the target's            prior           learned",
         "    MMD²                               0.5000            0.0100",
         "    KID                       1.2500 ± 0.1000  -0.0002 ± 0.0003",
+        "  of images, in the feature space simulator",
+    ]
+
+
+def test_the_table_shows_stages_and_fine_tuning() -> None:
+    near = {"mmd": 0.01, "kid": 0.25, "kid_standard_error": 0.1}
+    far = {"mmd": 0.5, "kid": 1.25, "kid_standard_error": 0.1}
+    scores = {
+        "task": "detection",
+        "test_images": 500,
+        "unseen": True,
+        "train_images": 400,
+        "scores": {"prior": {"ap": 0.3}, "learned": {"ap": 0.5}},
+        "fine_tuned": {"images": 100, "scores": {"target": {"ap": 0.25}, "prior": {"ap": 0.4}, "learned": {"ap": 0.6}}},
+        "stages": [
+            {"name": "cars", "scores": {"ap": 0.45}, "fine_tuned": {"ap": 0.55}, "image_distances": far},
+            {"name": "camera", "scores": {"ap": 0.5}, "fine_tuned": {"ap": 0.6}, "image_distances": near},
+        ],
+        "image_distances": {"features": "simulator", "prior": far, "learned": near},
+    }
+    assert _table(scores).splitlines() == [
+        "detection, tested on 500 unseen target images",
+        "  trained on 400 images of the                 ap",
+        "    prior                                   30.0%",
+        "    cars                                    45.0%",
+        "    + camera                                50.0%",
+        "  and on 100 labelled images of the target",
+        "    these alone                             25.0%",
+        "    prior                                   40.0%",
+        "    cars                                    55.0%",
+        "    + camera                                60.0%",
+        "",
+        "  distance from the target's            prior             cars         + camera",
+        "    MMD²                               0.5000           0.5000           0.0100",
+        "    KID                       1.2500 ± 0.1000  1.2500 ± 0.1000  0.2500 ± 0.1000",
         "  of images, in the feature space simulator",
     ]

@@ -23,6 +23,19 @@ def evaluate(
     test_images: Annotated[
         int, typer.Option(min=10, metavar="N", help="Images of the target that both are tested on, at most.")
     ] = 5_000,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Also score what each stage of the training has ended with (table 3).")
+    ] = False,
+    fine_tune: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Score each network again after it has gone on with N labelled images of the target, which are not "
+            "tested on (table 5).",
+            show_default=False,
+        ),
+    ] = None,
     renderer: options.Renderer = "local",
     engine: options.Engine = None,
     workers: options.Workers = None,
@@ -31,7 +44,7 @@ def evaluate(
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
-    """Measure what the learned data is worth: the paper's tables 1 and 2.
+    """Measure what the learned data is worth: the paper's tables 1 to 3 and 5.
 
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
     images of the target: fresh ones, or the labelled photos that --target named. Also says how far both are from the
@@ -41,6 +54,7 @@ def evaluate(
     [bold]Examples[/bold]
     metasim evaluate runs/mnist-rot
     metasim evaluate runs/mnist-rot --engine raster --json
+    metasim evaluate runs/driving-city --stages --fine-tune 100
     """
     from trainer.console import console_progress
 
@@ -60,6 +74,8 @@ def evaluate(
                 mnist=mnist,
                 train_images=train_images,
                 test_images=test_images,
+                stages=stages,
+                fine_tune=fine_tune,
                 pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
             ),
             progress,
@@ -73,7 +89,7 @@ def evaluate(
 
 
 def _table(found: dict[str, Any]) -> str:
-    return "\n\n".join([_scores(found), *_attributes(found), _images(found["image_distances"])])
+    return "\n\n".join([_scores(found), *_attributes(found), _images(found)])
 
 
 def _scores(found: dict[str, Any]) -> str:
@@ -82,9 +98,32 @@ def _scores(found: dict[str, Any]) -> str:
     unseen = "unseen target images" if found["unseen"] else "images of the target"
     names = list(found["scores"]["prior"])
     rows = [[f"  trained on {found['train_images']:,} images of the", *names]]
-    for words, key in (("prior", "prior"), ("learned model", "learned")):
-        rows.append([f"    {words}", *(f"{found['scores'][key][name]:.1%}" for name in names)])
+    rows += _rows(_models(found, found["scores"], "scores"), names)
+    if "fine_tuned" in found:
+        tuned = found["fine_tuned"]
+        rows.append([f"  and on {tuned['images']:,} labelled images of the target", *([""] * len(names))])
+        rows += _rows(
+            [("these alone", tuned["scores"]["target"]), *_models(found, tuned["scores"], "fine_tuned")], names
+        )
     return f"{found['task']}, tested on {found['test_images']:,} {unseen}\n{aligned(rows)}"
+
+
+def _models(found: dict[str, Any], ends: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
+    """What there is to compare, and what was found of each.
+
+    Args:
+        ends: of prior and learned model.
+        key: where the same stands in a stage.
+    """
+    stages = found.get("stages")
+    if not stages:
+        return [("prior", ends["prior"]), ("learned model", ends["learned"])]
+    names = [f"+ {stage['name']}" if number else stage["name"] for number, stage in enumerate(stages)]
+    return [("prior", ends["prior"]), *zip(names, (stage[key] for stage in stages), strict=True)]
+
+
+def _rows(models: list[tuple[str, dict[str, Any]]], names: list[str]) -> list[list[str]]:
+    return [[f"    {words}", *(f"{scores[name]:.1%}" for name in names)] for words, scores in models]
 
 
 def _attributes(found: dict[str, Any]) -> list[str]:
@@ -98,9 +137,9 @@ def _attributes(found: dict[str, Any]) -> list[str]:
 
 def _images(found: dict[str, Any]) -> str:
     """How far the images are from the target's."""
-    rows = [["  distance from the target's", "prior", "learned"]]
-    rows.append(["    MMD²", *(f"{found[of]['mmd']:.4f}" for of in ("prior", "learned"))])
-    rows.append(
-        ["    KID", *(f"{found[of]['kid']:.4f} ± {found[of]['kid_standard_error']:.4f}" for of in ("prior", "learned"))]
-    )
-    return f"{aligned(rows)}\n  of images, in the feature space {found['features']}"
+    distances = found["image_distances"]
+    models = _models(found, distances, "image_distances")
+    rows = [["  distance from the target's", *(words.removesuffix(" model") for words, _ in models)]]
+    rows.append(["    MMD²", *(f"{item['mmd']:.4f}" for _, item in models)])
+    rows.append(["    KID", *(f"{item['kid']:.4f} ± {item['kid_standard_error']:.4f}" for _, item in models)])
+    return f"{aligned(rows)}\n  of images, in the feature space {distances['features']}"

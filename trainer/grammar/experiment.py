@@ -61,13 +61,15 @@ class ImageTarget:
         """
         return fitted_images(self.dataset, self.width_px, self.height_px, self.count)
 
-    def labelled(self, task: str, classes: tuple[str, ...], count: int | None = None) -> tuple[np.ndarray, list[Any]]:
+    def labelled(
+        self, task: str, classes: tuple[str, ...], count: int | None = None, *, spared: int = 0
+    ) -> tuple[np.ndarray, list[Any]]:
         """V: images uint8 [N, height_px, width_px, 3] and their labels for a task; see `fitted_labels`.
 
         Raises:
-            InputError: the dataset cannot be opened, an image is damaged, or has no label of the kind.
+            InputError: the dataset cannot be opened, an image is damaged, or has no label of the kind, or none is left.
         """
-        return fitted_labels(self.dataset, self.width_px, self.height_px, task, classes, count)
+        return fitted_labels(self.dataset, self.width_px, self.height_px, task, classes, count, spared=spared)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The part of a run's report that shows what `metasim evaluate` has found."""
 
 import shlex
+from collections.abc import Sequence
 from html import escape
 
 from trainer.reports.charts import short
@@ -43,7 +44,10 @@ def _task(evaluation: Json) -> str:
         if evaluation.get("unseen", True)
         else "Distribution matching has seen the target's images, without their labels."
     )
-    return f'{table(head, rows, "score")}<p class="soft">{"; ".join(facts)}. {seen}</p>{_every_score(evaluation)}'
+    return (
+        f'{table(head, rows, "score")}<p class="soft">{"; ".join(facts)}. {seen}</p>{_every_score(evaluation)}'
+        f"{_by_stage(evaluation)}{_fine_tuned(evaluation)}"
+    )
 
 
 def _every_score(evaluation: Json) -> str:
@@ -57,6 +61,36 @@ def _every_score(evaluation: Json) -> str:
     ]
     gain = [[*cells[:3], cells[3].replace("-", "−")] for cells in rows]
     return table(["Score", "Prior", "Learned", "Gain (points)"], gain)
+
+
+def _by_stage(evaluation: Json) -> str:
+    """What the data of each stage is worth; nothing where stages were not asked for."""
+    stages = evaluation.get("stages")
+    if not stages:
+        return ""
+    models = [("the prior", evaluation["scores"]["prior"]), *((stage["name"], stage["scores"]) for stage in stages)]
+    return "<h3>Scores by stage</h3>" + _of_models("After", models)
+
+
+def _fine_tuned(evaluation: Json) -> str:
+    """The same after the networks have gone on with labelled images of the target; nothing where they have not."""
+    tuned = evaluation.get("fine_tuned")
+    if not tuned:
+        return ""
+    stages = [(stage["name"], stage["fine_tuned"]) for stage in evaluation.get("stages", [])]
+    models = [("nothing", tuned["scores"]["target"]), ("the prior", tuned["scores"]["prior"])]
+    models += stages or [("the learned model", tuned["scores"]["learned"])]
+    return (
+        f"<h3>Scores after {tuned['images']:,} labelled images of the target</h3>"
+        + _of_models("Trained before on data from", models)
+        + '<p class="soft">None of these images is among those that are tested on.</p>'
+    )
+
+
+def _of_models(head: str, models: Sequence[tuple[str, Json]]) -> str:
+    names = list(models[0][1])
+    rows = [[escape(words), *(score(scores[name]) for name in names)] for words, scores in models]
+    return table([head, *(escape(name) for name in names)], rows)
 
 
 def _attributes(evaluation: Json) -> str:

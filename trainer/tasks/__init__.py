@@ -84,12 +84,12 @@ class TaskNetwork(Protocol[Label, Model]):
 
 
 @runtime_checkable
-class FineTunable(Protocol[Label, Model]):
+class FineTunable(Protocol):
     """A task network that can go on from what it has learned (paper, table 5)."""
 
     def fine_tune(
-        self, model: Model, images: np.ndarray, labels: Sequence[Label], seed: int, progress: Progress | None = None
-    ) -> Model:
+        self, model: Any, images: np.ndarray, labels: Sequence[Any], seed: int, progress: Progress | None = None
+    ) -> Any:
         """A copy of a trained network, trained further on other images. The arguments are those of `train`.
 
         Raises:

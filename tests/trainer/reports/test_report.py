@@ -83,6 +83,28 @@ def test_a_page_needs_nothing_beside_it(state: str, tmp_path: Path) -> None:
     assert [attributes["name"] for attributes in page.all("meta") if "name" in attributes] == ["viewport"]
 
 
+def test_stages_and_fine_tuning_have_tables(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run", evaluated=False)
+    stages = [
+        {"name": "cars & vans", "scores": {"accuracy": 0.5}, "fine_tuned": {"accuracy": 0.61}},
+        {"name": "camera", "scores": {"accuracy": 0.9934}, "fine_tuned": {"accuracy": 0.995}},
+    ]
+    ends = {"target": {"accuracy": 0.4}, "prior": {"accuracy": 0.45}, "learned": {"accuracy": 0.995}}
+    found = {**runs.EVALUATION, "stages": stages, "fine_tuned": {"images": 100, "scores": ends}}
+    run.update_summary({"evaluation": found})
+    text = page_of(run).text
+    assert "Scores by stage After accuracy the prior 15.1 % cars & vans 50.0 % camera 99.3 %" in text
+    assert (
+        "Scores after 100 labelled images of the target Trained before on data from accuracy nothing 40.0 % "
+        "the prior 45.0 % cars & vans 61.0 % camera 99.5 %"
+    ) in text
+    del found["stages"]
+    run.update_summary({"evaluation": found})
+    text = page_of(run).text
+    assert "Scores by stage" not in text
+    assert "the prior 45.0 % the learned model 99.5 %" in text
+
+
 def test_an_evaluated_run_begins_with_its_scores(tmp_path: Path) -> None:
     text = page_of(runs.finished(tmp_path / "run")).text
     sentence = (

@@ -95,6 +95,8 @@ def fitted_labels(
     task: str,
     classes: Sequence[str],
     count: int | None = None,
+    *,
+    spared: int = 0,
 ) -> tuple[np.ndarray, list[Any]]:
     """Images uint8 [M, height_px, width_px, 3] and their labels, as `TaskNetwork` takes them.
 
@@ -104,12 +106,18 @@ def fitted_labels(
             not known left open.
         classes: those of the grammar; they are matched by name, whatever its case.
         count: see `fitted_images`.
+        spared: leaves out those that are taken with this `count`.
 
     Raises:
-        InputError: an image is missing or damaged, or has no label of the kind.
+        InputError: an image is missing or damaged, or has no label of the kind, or none is left.
     """
     images, labels = [], []
-    for example in (dataset.example(index) for index in chosen(len(dataset), count)):
+    left = sorted(set(range(len(dataset))) - set(chosen(len(dataset), spared)))
+    if not left:
+        raise InputError(
+            f"{dataset.folder} has {len(dataset)} images; keep fewer than {spared} apart, so that some are left"
+        )
+    for example in (dataset.example(left[place]) for place in chosen(len(left), count)):
         fit = Fit.of(example.image, width_px, height_px)
         images.append(fit.image(example.image))
         labels.append(_label(dataset, example, fit, task, classes))

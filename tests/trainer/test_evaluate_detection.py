@@ -1,0 +1,62 @@
+"""Evaluation of a detector, stage by stage and after fine-tuning, on a small world before a perspective camera."""
+
+from pathlib import Path
+
+import pytest
+from support.shifting_run import shifting_run
+
+from trainer.evaluate import EvaluateOptions, evaluate
+from trainer.loading import open_run
+from trainer.run import Run
+from trainer.tasks.detection import CarDetection, DetectionSettings
+
+WORLD = """
+render: {width: 96, height: 48, samples: 1}
+background: [0.4, 0.5, 0.7]
+nodes:
+  camera: {camera: perspective, fov: 40, z: 1.6, roll: 88, yaw: -90}
+  car:
+    class: car
+    mesh: cube
+    width: 4
+    depth: 1.7
+    height: 1.5
+    x: {uniform: [7, 16]}
+    y: {normal: [0, 2], mutable: true, range: [-8, 8]}
+    z: 0.75
+    red: 0.1
+    intensity: 0.5
+scene: [camera, {kind: car, count: 2}]
+task: detection
+target: {count: 20, overrides: {car.y: {normal: [2, 2]}}}
+training: {stages: [{name: cars}, {name: task loss, losses: [mmd, task]}]}
+"""
+
+
+@pytest.mark.blender
+def test_a_detector_is_scored_by_stage_and_after_fine_tuning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = tmp_path / "world.yaml"
+    world.write_text(WORLD)
+    folder = tmp_path / "run"
+    shifting_run(folder, str(world), {"car.y": 2.0}, engine="blender")
+    weights = open_run(folder).transformer.state_dict()
+    Run.open(folder).save_stage(1, {**weights, "shift": weights["shift"] / 2})
+    Run.open(folder).save_stage(2, weights)
+    network = CarDetection(DetectionSettings(epochs=6, width=16))
+    monkeypatch.setattr("trainer.evaluate.open_task", lambda _: network)
+
+    options = EvaluateOptions(folder, workers=1, train_images=24, test_images=16, stages=True, fine_tune=12)
+    found = evaluate(options)
+
+    assert (found["task"], found["metric"], found["test_images"]) == ("detection", "ap_moderate", 16)
+    assert [stage["name"] for stage in found["stages"]] == ["cars", "task loss"]
+    assert found["fine_tuned"]["images"] == 12
+    tuned = found["fine_tuned"]["scores"]
+    assert list(tuned) == ["target", "prior", "learned"]
+    assert tuned["learned"] == found["stages"][1]["fine_tuned"]
+    for scores in (found["scores"]["learned"], tuned["learned"], tuned["target"]):
+        assert {"ap_moderate", "ap11_moderate", "ap_hard"} <= set(scores)
+        assert all(0 <= value <= 1 for value in scores.values())
+    # What goes on has seen three times as many images as what begins with them.
+    assert tuned["learned"]["ap_moderate"] > tuned["target"]["ap_moderate"]
+    assert found["distances"]["car.y"]["learned"] < 0.3 < 1.5 < found["distances"]["car.y"]["prior"]
