@@ -20,6 +20,7 @@ import torch
 from trainer.errors import InputError
 from trainer.evaluation_data import DataSets, TargetImages, V, target_images, validation_set
 from trainer.image_distances import MOST_IMAGES, feature_space, image_distances
+from trainer.layout import Places, layout_distances, places_of_labels, places_of_scenes
 from trainer.loading import LoadedRun, open_run, open_stages
 from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolSettings, open_pool
@@ -27,7 +28,7 @@ from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.run import Json
-from trainer.scene_distances import LEARNED, PRIOR, attribute_distances, scenes_of
+from trainer.scene_distances import LEARNED, PRIOR, attribute_distances, compared_scenes, scenes_of
 from trainer.tasks import FineTunable, Scores, open_task
 
 
@@ -109,8 +110,15 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
             "scores": {name: dict(found.tuned[name].values) for name in ("target", "prior", "learned")},
         }
     if experiment.target is not None:
-        target = experiment.target.evaluation
-        evaluation["distances"] = attribute_distances(experiment.grammar, target, loaded.transformer, seed)
+        scenes = compared_scenes(experiment.grammar, experiment.target.evaluation, loaded.transformer, seed)
+        evaluation["distances"] = attribute_distances(loaded.transformer.encoding, scenes)
+        settings = experiment.grammar.render_settings()
+        places = {of: places_of_scenes(each, settings) for of, each in scenes.items()}
+    else:
+        places = found.places | {"target": places_of_labels(test.labels or ())}
+    layout = layout_distances({of: places.get(of, {}) for of in ("prior", "learned")}, places["target"])
+    if layout:
+        evaluation["layout"] = layout
     apart = image_distances(feature_space(loaded), found.images, test.images, seed)
     if options.stages:
         evaluation["stages"] = [
@@ -148,9 +156,13 @@ def _models(loaded: LoadedRun, *, stages: bool) -> dict[str, _Model]:
 
 @dataclass
 class _Found:
-    """What was found of each model: images, uint8 [N, H, W, 3], scores, and scores after fine-tuning."""
+    """What was found of each model: images, uint8 [N, H, W, 3], scores, and scores after fine-tuning.
+
+    `places`: where its labels have objects.
+    """
 
     images: dict[str, np.ndarray] = field(default_factory=dict)
+    places: dict[str, Places] = field(default_factory=dict)
     scores: dict[str, Scores] = field(default_factory=dict)
     tuned: dict[str, Scores] = field(default_factory=dict)
 
@@ -179,7 +191,7 @@ def _measured(
         progress.figures(**{score.primary: score.value})
         if tuning is not None:
             found.tuned[name] = tuning.score(trained, f"after {of}")
-        found.images[name] = images[:MOST_IMAGES]
+        found.images[name], found.places[name] = images[:MOST_IMAGES], places_of_labels(labels)
     if tuning is not None:
         found.tuned["target"] = tuning.score(None, "alone")
     return found

@@ -1,12 +1,13 @@
 """How far the scenes of the prior and of a learned model are from the target's, without rendering any."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from trainer.distances import wasserstein
 from trainer.grammar import Grammar, SceneGraph
 from trainer.model.drawing import transformed
+from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator
 from trainer.run import Json
@@ -28,20 +29,33 @@ def scenes_of(
         yield from scenes if transformer is None else transformed(transformer, scenes)
 
 
-def attribute_distances(grammar: Grammar, target: Grammar, transformer: DistributionTransformer, seed: int) -> Json:
+def compared_scenes(
+    grammar: Grammar, target: Grammar, transformer: DistributionTransformer, seed: int
+) -> dict[str, list[SceneGraph]]:
+    """Unseen scenes of "prior", "learned" and "target"."""
+    return {
+        of: list(scenes_of(world, _COMPARED, generator(seed, Purpose.EVALUATION, purpose), changed))
+        for of, world, purpose, changed in (
+            ("prior", grammar, PRIOR, None),
+            ("learned", grammar, LEARNED, transformer),
+            ("target", target, TEST, None),
+        )
+    }
+
+
+def attribute_distances(encoding: Encoding, scenes: Mapping[str, Sequence[SceneGraph]]) -> Json:
     """How far the prior's and the learned attributes are from the target's, with the unit, by "kind.name".
 
     These are Wasserstein-1 distances, on the circle for angles. Attributes are those of the parent's frame: the yaw of
     a car on a road is relative to the road.
+
+    Args:
+        scenes: as `compared_scenes` makes them.
     """
-    values = {}
-    for of, world, purpose, changed in (
-        ("prior", grammar, PRIOR, None),
-        ("learned", grammar, LEARNED, transformer),
-        ("target", target, TEST, None),
-    ):
-        scenes = list(scenes_of(world, _COMPARED, generator(seed, Purpose.EVALUATION, purpose), changed))
-        values[of] = {f"{item.kind}.{item.name}": item for item in attribute_statistics(transformer.encoding, scenes)}
+    values = {
+        of: {f"{item.kind}.{item.name}": item for item in attribute_statistics(encoding, each)}
+        for of, each in scenes.items()
+    }
     distances: Json = {}
     for name, item in values["target"].items():
         period = 360.0 if item.is_angle else None

@@ -89,7 +89,7 @@ def evaluate(
 
 
 def _table(found: dict[str, Any]) -> str:
-    return "\n\n".join([_scores(found), *_attributes(found), _images(found)])
+    return "\n\n".join([_scores(found), *_distances(found), _images(found)])
 
 
 def _scores(found: dict[str, Any]) -> str:
@@ -126,13 +126,17 @@ def _rows(models: list[tuple[str, dict[str, Any]]], names: list[str]) -> list[li
     return [[f"    {words}", *(f"{scores[name]:.1%}" for name in names)] for words, scores in models]
 
 
-def _attributes(found: dict[str, Any]) -> list[str]:
-    """How far the attributes are from the target's, where these are known."""
-    rows = [["  distance from the target's", "prior", "learned", "smaller by"]]
-    for name, item in found.get("distances", {}).items():
-        smaller = f"{1 - item['learned'] / item['prior']:.0%}" if item["prior"] else "-"
-        rows.append([f"    {name} ({item['unit']})", f"{item['prior']:.2f}", f"{item['learned']:.2f}", smaller])
-    return [aligned(rows)] if len(rows) > 1 else []
+def _distances(found: dict[str, Any]) -> list[str]:
+    """How far attributes and layout are from the target's, where these are known."""
+    tables = []
+    for what, key in (("distance from the target's", "distances"), ("distance of the layout", "layout")):
+        rows = [[f"  {what}", "prior", "learned", "smaller by"]]
+        for name, item in found.get(key, {}).items():
+            smaller = f"{1 - item['learned'] / item['prior']:.0%}" if item["prior"] else "-"
+            rows.append([f"    {name} ({item['unit']})", f"{item['prior']:.2f}", f"{item['learned']:.2f}", smaller])
+        if len(rows) > 1:
+            tables.append(aligned(rows))
+    return tables
 
 
 def _images(found: dict[str, Any]) -> str:

@@ -51,7 +51,9 @@ class TrainingSettings(BaseModel):
     feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
     pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
     search_first: int = Field(
-        64, ge=0, description="Shifts that the global stage tries over the whole ranges; 0: none."
+        64,
+        ge=0,
+        description="Shifts of up to three attributes that are tried over the whole ranges; 0: no global start at all.",
     )
     search_later: int = Field(32, ge=1, description="Shifts in each generation that refines them.")
     search_generations: int = Field(5, ge=0, description="Generations of refinement.")

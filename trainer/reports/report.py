@@ -122,8 +122,8 @@ def _preparation(summary: Json, histories: Sequence[AttributeHistory]) -> str:
         return ""
     space = summary.get("features")
     return (
-        "<h2>Before the epochs</h2><p>The model first learns to leave scenes as they are; a search over the whole "
-        f"ranges then chooses the shift that the descent starts from.</p>{reconstruction_table(summary, histories)}"
+        "<h2>Before the epochs</h2><p>The model first learns to leave scenes as they are; the shift that the descent "
+        f"starts from is then found over the whole ranges.</p>{reconstruction_table(summary, histories)}"
         + (f"<p>Images are compared in the feature space <b>{escape(str(space))}</b>.</p>" if space else "")
     )
 

@@ -23,7 +23,7 @@ def scores(summary: Json, run: str) -> str:
             f"<h2>Scores</h2><p>{first} This trains the task network on data from the prior and on data from the "
             f"learned model, and scores both on images of the target:</p><pre>{escape(words)}</pre>"
         )
-    return f"<h2>Scores</h2>{_task(evaluation)}{_attributes(evaluation)}{_images(evaluation)}"
+    return f"<h2>Scores</h2>{_task(evaluation)}{_attributes(evaluation)}{_layout(evaluation)}{_images(evaluation)}"
 
 
 def _task(evaluation: Json) -> str:
@@ -94,7 +94,25 @@ def _of_models(head: str, models: Sequence[tuple[str, Json]]) -> str:
 
 
 def _attributes(evaluation: Json) -> str:
-    found = evaluation.get("distances")
+    return _distances(
+        evaluation.get("distances"),
+        "Distance of attributes from the target's",
+        "Attribute",
+        "By how much values must be moved on average to turn one distribution into the other (Wasserstein distance; on "
+        "the circle for angles). Unseen scenes of both.",
+    )
+
+
+def _layout(evaluation: Json) -> str:
+    return _distances(
+        evaluation.get("layout"),
+        "Distance of the layout from the target's",
+        "Before the camera",
+        "The same for where objects stand: ahead and to the side of the camera, and how they are turned against it.",
+    )
+
+
+def _distances(found: Json | None, title: str, head: str, words: str) -> str:
     if not found:
         return ""
     rows = []
@@ -103,12 +121,8 @@ def _attributes(evaluation: Json) -> str:
         smaller = f"{100 * (1 - item['learned'] / item['prior']):.0f} %" if item["prior"] else "–"
         before, after = (f"{short(item[of])}{escape(unit)}" for of in ("prior", "learned"))
         rows.append([escape(name), before, after, smaller.replace("-", "−")])
-    return (
-        "<h3>Distance of attributes from the target's</h3>"
-        + table(["Attribute", "Prior", "Learned", "Smaller by"], rows)
-        + '<p class="soft">By how much values must be moved on average to turn one distribution into the other '
-        "(Wasserstein distance; on the circle for angles). Unseen scenes of both.</p>"
-    )
+    shown = table([head, "Prior", "Learned", "Smaller by"], rows)
+    return f'<h3>{title}</h3>{shown}<p class="soft">{words}</p>'
 
 
 def _images(evaluation: Json) -> str:
