@@ -59,4 +59,5 @@ def test_a_detector_is_scored_by_stage_and_after_fine_tuning(tmp_path: Path, mon
         assert all(0 <= value <= 1 for value in scores.values())
     # What goes on has seen three times as many images as what begins with them.
     assert tuned["learned"]["ap_moderate"] > tuned["target"]["ap_moderate"]
+    assert found["layout"]["Car lateral"]["learned"] < 0.3 < 1.0 < found["layout"]["Car lateral"]["prior"]
     assert found["distances"]["car.y"]["learned"] < 0.3 < 1.5 < found["distances"]["car.y"]["prior"]

@@ -90,7 +90,8 @@ def test_stages_and_fine_tuning_have_tables(tmp_path: Path) -> None:
         {"name": "camera", "scores": {"accuracy": 0.9934}, "fine_tuned": {"accuracy": 0.995}},
     ]
     ends = {"target": {"accuracy": 0.4}, "prior": {"accuracy": 0.45}, "learned": {"accuracy": 0.995}}
-    found = {**runs.EVALUATION, "stages": stages, "fine_tuned": {"images": 100, "scores": ends}}
+    layout = {"Car lateral": {"prior": 0.4, "learned": 0.1, "unit": "m"}}
+    found = {**runs.EVALUATION, "layout": layout, "stages": stages, "fine_tuned": {"images": 100, "scores": ends}}
     run.update_summary({"evaluation": found})
     text = page_of(run).text
     assert "Scores by stage After accuracy the prior 15.1 % cars & vans 50.0 % camera 99.3 %" in text
@@ -98,6 +99,7 @@ def test_stages_and_fine_tuning_have_tables(tmp_path: Path) -> None:
         "Scores after 100 labelled images of the target Trained before on data from accuracy nothing 40.0 % "
         "the prior 45.0 % cars & vans 61.0 % camera 99.5 %"
     ) in text
+    assert "Before the camera Prior Learned Smaller by Car lateral 0.4 m 0.1 m 75 %" in text
     del found["stages"]
     run.update_summary({"evaluation": found})
     text = page_of(run).text
