@@ -20,9 +20,11 @@ from trainer.exports.kitti import kitti_type
 from trainer.grammar import SceneGraph
 from trainer.run import Json
 
-HALF_TURN = 180.0
+_HALF_TURN_DEG = 180.0
 #: The numbers, their units and periods, in the order of the columns.
-_NUMBERS = (("ahead", "m", None), ("lateral", "m", None), ("heading", "deg", HALF_TURN))
+_NUMBERS = (("ahead", "m", None), ("lateral", "m", None), ("heading", "deg", _HALF_TURN_DEG))
+#: A camera whose axis has less of the ground's plane in it, as a fraction, has no heading.
+_LEVEL = 1e-6
 #: Fewer objects make no distribution.
 FEWEST = 20
 
@@ -33,13 +35,13 @@ Places = Mapping[str, np.ndarray]
 def places_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) -> Places:
     """Of what stands in the camera's field of view, up to `FARTHEST_M`; hidden things count too.
 
-    Nothing of scenes without a perspective camera.
+    Nothing of scenes without a perspective camera, or whose camera looks straight down or up.
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for scene in scenes:
         wire = scene.to_wire(lambda _: "")  # Only places are read from it.
         camera = camera_of(wire, settings)
-        if not camera.perspective:
+        if not camera.perspective or np.hypot(*camera.rotation[2, :2]) < _LEVEL:
             continue
         world = world_matrices(wire)
         to_ground = _to_ground(camera.rotation)
@@ -92,7 +94,7 @@ def layout_distances(models: Mapping[str, Places], target: Places) -> Json:
 
 def _of_axis(turned: float) -> float:
     """A heading, in deg, as that of an axis, from -90 on and below 90."""
-    return (turned + HALF_TURN / 2) % HALF_TURN - HALF_TURN / 2
+    return (turned + _HALF_TURN_DEG / 2) % _HALF_TURN_DEG - _HALF_TURN_DEG / 2
 
 
 def _to_ground(rotation: np.ndarray) -> np.ndarray:
