@@ -70,11 +70,12 @@ class Profile:
 
 
 #: Widths after the German guidelines for streets in towns (RASt 06) and rural roads (RAL): lanes of 2.75 to 3.5 m,
-#: parking strips of 2.0 to 2.3 m, pavements of at least 2.0 m.
+#: pavements of at least 2.0 m. Their parking strips of 2.0 to 2.3 m are too narrow: so far from the camera as KITTI's
+#: parked cars stand, they would stand in the kerb.
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
-        "residential": Profile(1, 2.75, parking_m=2.2, pavement_m=2.2, middle="none"),
-        "street": Profile(1, 3.25, parking_m=2.2, pavement_m=3.0),
+        "residential": Profile(1, 2.75, parking_m=2.8, pavement_m=2.2, middle="none"),
+        "street": Profile(1, 3.25, parking_m=2.6, pavement_m=3.0),
         "avenue": Profile(2, 3.25, pavement_m=4.0, middle="double"),
         "rural": Profile(1, 3.5, gravel_m=1.2, edges=True),
     }
