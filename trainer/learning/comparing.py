@@ -22,7 +22,7 @@ from trainer.features import features_of
 from trainer.features.readout import Readout, Window
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import AttributeSpec, SceneGraph
-from trainer.learning.moments import FEWEST, inside, read_moments
+from trainer.learning.moments import FEWEST, inside, read_shift
 from trainer.learning.problem import Problem
 from trainer.learning.search import VALLEY_WIDTH, distance
 from trainer.model.drawing import transformed
@@ -83,13 +83,13 @@ def compare(
             if min(rendered.sum(), wanted.sum()) < FEWEST:
                 continue
             for column, spec in enumerate(specs):
-                moments = read_moments(
+                shift = read_shift(
                     known[kept_back][rendered, 1 + column], ours[1][rendered, column], theirs[1][wanted, column]
                 )
-                if moments is None:
+                if shift is None:
                     moved[index] = 1.0  # The network, which goes on learning, may see it next time.
                 else:
-                    step = float(np.clip(moments[0], -1, 1))
+                    step = float(np.clip(shift, -1, 1))
                     moved[index] = max(moved[index], abs(step))
                     centres[index][column] = inside(centres[index][column] + step * half_widths[index][column], spec)
         if moved[found >= MINORITY].max(initial=0.0) < SETTLED:

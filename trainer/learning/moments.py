@@ -4,13 +4,14 @@ The MMD sees a wrong spread poorly: a spread of 5 degrees in place of 10 hardly 
 errors are as large. But the simulator tells how they err. On renders whose attributes are known, what is read off, f,
 is regressed on the truth, f = b a + c + e, and the target's moments follow from the renders' (primed):
 
-    mean(a) = mean(a') + (mean(f) - mean(f')) / b          var(a) = var(a') + (var(f) - var(f')) / b²
+    mean(a) = mean(a') + (mean(f) - mean(f')) / b          var(a) = (var(f) - var(e')) / b²
 
 (regression calibration; Carroll et al., Measurement Error in Nonlinear Models, 2006; compare the regression adjustment
-of Beaumont et al., Approximate Bayesian Computation in Population Genetics, 2002). A spread stays as it is unless the
-two variances differ significantly.
+of Beaumont et al., Approximate Bayesian Computation in Population Genetics, 2002). A spread is the prior's unless it
+differs significantly from that.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,14 +29,17 @@ from trainer.statistics import deviation, mean_of
 
 #: Attributes that explain less of the variance of what is read off cannot be seen, and are left alone.
 SEEN = 0.2
-#: Most by which one round changes a spread, either way.
+#: Most by which a spread is changed, either way.
 MOST = 4.0
 #: Rounds: the regression is local, so each starts where the one before has led.
-ROUNDS = 3
+ROUNDS = 4
 #: Standard errors by which variances must differ.
 SIGNIFICANT = 2.0
 #: Standard deviations beyond which values are pulled in.
 OUTLYING = 3.0
+#: Centred truths and readings [2, N] of each round, by mode and place.
+Pool = dict[tuple[int, int], list[np.ndarray]]
+
 #: Fewest values that a mean and a spread are taken from.
 FEWEST = 30
 
@@ -51,16 +55,19 @@ def match_moments(
     if not problem.settings.moment_images or not places:
         return
     target = readout.numbers(features_of(space, problem.target))
+    kinds = list(dict.fromkeys(problem.encoding.mutable[place][0] for place in places))
+    # Of each mode and attribute what is known of the errors, from all rounds but the first: errors differ from place to
+    # place, and only after that round are the means right.
+    pooled: Pool = defaultdict(list)
     for index in range(ROUNDS):
         prior = problem.scenes(Purpose.MOMENTS, problem.settings.moment_images, index)
         scenes = transformed(transformer, prior)
         images = problem.images(scenes, Purpose.MOMENTS, index, f"read the moments {index + 1}")
         read = readout.numbers(features_of(space, images))
         truth = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in scenes])))
-        for kind in dict.fromkeys(problem.encoding.mutable[place][0] for place in places):
+        for kind in kinds:
             own = [place for place in places if problem.encoding.mutable[place][0] == kind]
-            stretch = index > 0  # Spreads only where the means are right: errors differ from place to place.
-            _match_kind(problem, transformer, kind, own, scenes, truth, read, target, stretch=stretch)
+            _match_kind(problem, transformer, kind, own, scenes, truth, read, target, pooled if index else None)
 
 
 def _match_kind(
@@ -72,8 +79,7 @@ def _match_kind(
     truth: np.ndarray,
     read: np.ndarray,
     target: np.ndarray,
-    *,
-    stretch: bool,
+    pooled: Pool | None,
 ) -> None:
     specs = {place: problem.encoding.mutable[place][1] for place in places}
     modes = np.array([_mode(scene, kind) for scene in scenes])
@@ -103,21 +109,24 @@ def _match_kind(
             continue
         for place, spec in specs.items():
             centre = centres[mode, place]
-            moments = read_moments(
-                *(
-                    deviation(values[chosen, place], centre, spec.is_angle)
-                    for values, chosen in ((truth, rendered), (read, rendered), (target, wanted))
-                )
+            known, ours_read, theirs_read = (
+                deviation(values[chosen, place], centre, spec.is_angle)
+                for values, chosen in ((truth, rendered), (read, rendered), (target, wanted))
             )
-            if moments is not None:
-                shift, quotient = moments
-                transformer.shift[mode, place] = inside(float(transformer.shift[mode, place]) + shift, spec)
-                if stretch:
-                    transformer.stretch[mode, place] *= quotient
+            shift = read_shift(known, ours_read, theirs_read)
+            if shift is None:
+                continue
+            transformer.shift[mode, place] = inside(float(transformer.shift[mode, place]) + shift, spec)
+            if pooled is not None:
+                pooled[mode, place].append(np.stack([known - np.median(known), ours_read - np.median(ours_read)]))
+                prior = known.std() / float(transformer.stretch[mode, place])
+                every_known, every_read = np.concatenate(pooled[mode, place], axis=1)
+                spread = read_spread(every_known, every_read, theirs_read, prior)
+                transformer.stretch[mode, place] = float(np.clip(spread / prior, 1 / MOST, MOST))
 
 
-def read_moments(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> tuple[float, float] | None:
-    """By how much the mean differs from the target's, and the quotient of the spreads.
+def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float | None:
+    """By how much the target's mean differs from the renders'.
 
     Args:
         truth: the attribute in renders [N].
@@ -125,21 +134,36 @@ def read_moments(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> tup
         target: what is read off the target's images [M].
 
     Returns:
-        (target's mean - renders' mean, target's spread / renders' spread); None where the attribute cannot be seen.
+        None where the attribute cannot be seen.
     """
     truth, read, target = (_without_outliers(values) for values in (truth, read, target))
     if not truth.std() > 0:
         return None
-    slope = float(np.cov(truth, read)[0, 1] / truth.var(ddof=1))
+    slope = _slope(truth, read)
     if not slope > 0 or (slope * truth.std()) ** 2 < SEEN * read.var():
         return None
-    shift = float(target.mean() - read.mean()) / slope
-    difference = float(target.var() - read.var())
+    return float(target.mean() - read.mean()) / slope
+
+
+def read_spread(truth: np.ndarray, read: np.ndarray, target: np.ndarray, prior: float) -> float:
+    """The target's standard deviation.
+
+    Args:
+        truth, read, target: as for `read_shift`; the attribute can be seen.
+        prior: the spread that it has unless it differs significantly.
+    """
+    truth, read, target = (_without_outliers(values) for values in (truth, read, target))
+    slope = _slope(truth, read)
+    errors = read.var() - slope**2 * truth.var()
+    difference = float(target.var() - (slope**2 * prior**2 + errors))
     error = np.sqrt(2 / len(target) * target.var() ** 2 + 2 / len(read) * read.var() ** 2)
     if abs(difference) < SIGNIFICANT * error:
-        return shift, 1.0
-    variance = max(truth.var() + difference / slope**2, 0.0)
-    return shift, float(np.clip(np.sqrt(variance / truth.var()), 1 / MOST, MOST))
+        return prior
+    return float(np.sqrt(max(prior**2 + difference / slope**2, 0.0)))
+
+
+def _slope(truth: np.ndarray, read: np.ndarray) -> float:
+    return float(np.cov(truth, read)[0, 1] / truth.var(ddof=1))
 
 
 def _without_outliers(values: np.ndarray) -> np.ndarray:
