@@ -203,7 +203,8 @@ class Learner:
     def _learn_features(self) -> Readout:
         """Trains the simulator's feature space around the present scenes."""
         problem, settings = self.problem, self.problem.settings
-        scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, settings.feature_images, self.stage))
+        count = settings.feature_images * self.transformer.most_modes
+        scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, self.stage))
         window = Window.around(problem.encoding, scenes)
         readout = Readout.of(problem.encoding, window)
         scattered = scatter(problem, scenes, window, Purpose.FEATURES, self.stage)

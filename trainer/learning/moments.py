@@ -59,8 +59,9 @@ def match_moments(
     # Of each mode and attribute what is known of the errors, from all rounds but the first: errors differ from place to
     # place, and only after that round are the means right.
     pooled: Pool = defaultdict(list)
+    count = problem.settings.moment_images * transformer.most_modes
     for index in range(ROUNDS):
-        prior = problem.scenes(Purpose.MOMENTS, problem.settings.moment_images, index)
+        prior = problem.scenes(Purpose.MOMENTS, count, index)
         scenes = transformed(transformer, prior)
         images = problem.images(scenes, Purpose.MOMENTS, index, f"read the moments {index + 1}")
         read = readout.numbers(features_of(space, images))

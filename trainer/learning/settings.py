@@ -47,7 +47,7 @@ class TrainingSettings(BaseModel):
         "auto", description="Space in which images are compared; auto: inception if its weights are at hand."
     )
     layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
-    feature_images: int = Field(4000, ge=64, description="Renders that the simulator's features learn from.")
+    feature_images: int = Field(4000, ge=64, description="Renders of each mode that the features learn from.")
     feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
     pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
     search_first: int = Field(
@@ -60,7 +60,9 @@ class TrainingSettings(BaseModel):
     search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")
     valley_images: int = Field(1500, ge=64, description="Renders of each valley from which they are told apart.")
     moment_images: int = Field(
-        2000, ge=0, description="Renders from which means and spreads of the target are read off; 0: they are not."
+        2000,
+        ge=0,
+        description="Renders of each mode to read the target's means and spreads; 0: they are not read.",
     )
     choice_renders: int = Field(
         12,

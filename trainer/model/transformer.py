@@ -86,6 +86,11 @@ class DistributionTransformer(nn.Module):
         weights = self.log_prior[self._mode_place(kind)].exp()
         return {mode: float(weight) for mode, weight in enumerate(weights) if weight > 0}
 
+    @property
+    def most_modes(self) -> int:
+        """Possible modes of the kind that has most: by so much more must be seen of what is learned."""
+        return max((len(self.modes(kind)) for kind in {kind for kind, _ in self.encoding.mutable}), default=1)
+
     def set_modes(self, kind: str, weights: Mapping[int, float]) -> None:
         """Gives a kind's modes their first weights, and sorts them, the heaviest first.
 
