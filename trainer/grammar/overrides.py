@@ -9,6 +9,7 @@ from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.schema import DISTRIBUTIONS, NodeSection, WorldFile
 
 _ATTRIBUTES = frozenset(name for table in ATTRIBUTES.values() for name in table)
+_MAPS_OF_PATHS = (("target", "overrides"), ("target", "evaluation"))
 _PATHS = ("idx", "labels", "images", "meshes", "bop")
 
 
@@ -16,8 +17,9 @@ def apply_overrides(document: Document, overrides: Mapping[str, object], base: P
     """The document with `overrides` in it.
 
     A key is a path of the file (`assets.digits`, `render.samples`, `scene.1.count`); one that begins with a kind of
-    node means that kind (`digit.yaw` is `nodes.digit.yaw`). A value replaces what is there, but the distribution of
-    an attribute leaves its `mutable`, `range` and `step` as they are.
+    node means that kind (`digit.yaw` is `nodes.digit.yaw`). What follows `target.overrides` is such a path again. A
+    value replaces what is there, but the distribution of an attribute leaves its `mutable`, `range` and `step` as they
+    are.
 
     Args:
         base: the folder that relative paths in the overrides start from.
@@ -34,6 +36,8 @@ def _apply(document: Document, key: str, value: object, base: Path) -> Document:
     parts = key.split(".")
     if parts[0] not in WorldFile.model_fields:
         parts.insert(0, "nodes")
+    if (parts[0], *parts[1:2]) in _MAPS_OF_PATHS:
+        parts[2:] = [".".join(parts[2:])] if parts[2:] else []
     data = copy.deepcopy(document.data)
     changed = Document(document.path, data, document.lines)
     container: object = data

@@ -138,3 +138,16 @@ def test_an_experiment_whose_grammar_is_wrong(tmp_path, grammar, message):
     with pytest.raises(GrammarError) as caught:
         load_experiment(path)
     assert str(caught.value) == f"{path}:1: {message.replace('{folder}', str(tmp_path))}"
+
+
+def test_targets_can_be_changed(tmp_path):
+    text = SPRITES + "target: {overrides: {thing.yaw: {normal: [90, 10]}}}\n"
+    path = write_sprites(tmp_path, text)
+    changed = {"target.overrides.thing.yaw": {"normal": [45, 5]}, "target.overrides.thing.x": 3, "target.count": 7}
+    target = load_experiment(path, changed).target
+    assert target is not None
+    assert spec(target.grammar, "thing", "yaw").distribution == Wrapped(Normal(45, 5))
+    assert spec(target.grammar, "thing", "x").distribution == Constant(3.0)
+    assert target.count == 7
+    with pytest.raises(GrammarError, match=r"unknown key 'yew'; did you mean 'yaw'\?"):
+        load_experiment(path, {"target.overrides.thing.yew": 3})
