@@ -23,11 +23,11 @@ from trainer.features.readout import Readout, Window
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.learning.moments import FEWEST, inside, read_shift
-from trainer.learning.problem import Problem
+from trainer.learning.problem import Problem, feature_network, scatter
 from trainer.learning.search import VALLEY_WIDTH, distance
 from trainer.model.drawing import transformed
 from trainer.model.transformer import MINORITY, DistributionTransformer
-from trainer.randomness import Purpose, generator, torch_generator
+from trainer.randomness import Purpose, torch_generator
 from trainer.statistics import deviation, mean_of
 
 #: By how much the search may have missed a valley's bottom, as a fraction of the features' window.
@@ -124,21 +124,6 @@ def aligned(specs: Sequence[AttributeSpec], valleys: Sequence[np.ndarray]) -> li
             columns[near, place] = mean_of(values[near], spec.wraps)
             left = [i for i in left if i not in near]
     return list(columns)
-
-
-def scatter(
-    problem: Problem, scenes: Sequence[SceneGraph], window: Window, purpose: Purpose, index: int
-) -> list[SceneGraph]:
-    """The scenes with their mutable numbers anywhere in the window."""
-    rng = generator(problem.seed, purpose, index, 1)
-    return [window.scatter(problem.encoding, scene, rng) for scene in scenes]
-
-
-def feature_network(problem: Problem, layers: Sequence[int], purpose: Purpose) -> SimulatorFeatures:
-    """An untrained network for the problem's images."""
-    settings = problem.renderer.settings
-    size = settings.height_px, settings.width_px
-    return SimulatorFeatures(layers, size, torch_generator(problem.seed, purpose, 4))
 
 
 def _around(

@@ -16,13 +16,12 @@ from trainer.features import FeatureSpace, features_of
 from trainer.features.readout import Readout, Window
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import SceneGraph
-from trainer.learning.comparing import feature_network, scatter
 from trainer.learning.matching import DistributionMatching, Estimate
 from trainer.learning.moments import match_moments
 from trainer.learning.monitoring import Monitor
 from trainer.learning.placing import place
 from trainer.learning.pretraining import pretrain
-from trainer.learning.problem import Problem
+from trainer.learning.problem import Problem, feature_network, scatter
 from trainer.learning.rewarding import TaskLoss
 from trainer.losses.score_function import Baseline
 from trainer.model.drawing import transformed

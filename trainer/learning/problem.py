@@ -10,12 +10,14 @@ import numpy as np
 
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
+from trainer.features.readout import Window
+from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.scene_graph import MODE
 from trainer.learning.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
-from trainer.randomness import Purpose, generator, integer
+from trainer.randomness import Purpose, generator, integer, torch_generator
 from trainer.rendering import Renderer
 from trainer.tasks import TaskNetwork
 
@@ -107,3 +109,18 @@ class Problem:
     def _joined(self, name: str, stage: int) -> bool:
         patterns = (pattern for each in self.settings.stages[: stage + 1] for pattern in each.attributes)
         return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def scatter(
+    problem: Problem, scenes: Sequence[SceneGraph], window: Window, purpose: Purpose, index: int
+) -> list[SceneGraph]:
+    """The scenes with their mutable numbers anywhere in the window."""
+    rng = generator(problem.seed, purpose, index, 1)
+    return [window.scatter(problem.encoding, scene, rng) for scene in scenes]
+
+
+def feature_network(problem: Problem, layers: Sequence[int], purpose: Purpose) -> SimulatorFeatures:
+    """An untrained network for the problem's images."""
+    settings = problem.renderer.settings
+    size = settings.height_px, settings.width_px
+    return SimulatorFeatures(layers, size, torch_generator(problem.seed, purpose, 4))

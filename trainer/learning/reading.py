@@ -15,9 +15,8 @@ import torch
 from trainer.features import features_of
 from trainer.features.readout import Readout, Window
 from trainer.grammar import AttributeSpec
-from trainer.learning.comparing import feature_network, scatter
 from trainer.learning.moments import SEEN, inside
-from trainer.learning.problem import Problem
+from trainer.learning.problem import Problem, feature_network, scatter
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
