@@ -25,7 +25,7 @@ from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.learning.moments import FEWEST, inside, read_shift
 from trainer.learning.problem import Problem, feature_network, scatter
 from trainer.learning.search import VALLEY_WIDTH, distance
-from trainer.model.drawing import transformed
+from trainer.model.drawing import shifted
 from trainer.model.transformer import MINORITY, DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
 from trainer.statistics import deviation, mean_of
@@ -130,10 +130,8 @@ def _around(
     problem: Problem, transformer: DistributionTransformer, places: Sequence[int], centre: np.ndarray, number: int
 ) -> tuple[list[SceneGraph], np.ndarray]:
     """Scenes scattered around a valley, and over which half widths [len(places)]."""
-    before = transformer.shift.clone()
-    transformer.shift[:, places] += torch.from_numpy(centre).float()
-    moved = transformed(transformer, problem.scenes(Purpose.VALLEYS, problem.settings.valley_images, number))
-    transformer.shift.copy_(before)
+    scenes = problem.scenes(Purpose.VALLEYS, problem.settings.valley_images, number)
+    moved = shifted(transformer, scenes, places, centre)
     window = Window.around(problem.encoding, moved).narrowed(MISSED)
     scattered = scatter(problem, moved, window, Purpose.VALLEYS, number)
     widths = window.half_width[:, places]

@@ -20,7 +20,7 @@ from trainer.learning.problem import Problem
 from trainer.learning.reading import read_start
 from trainer.learning.search import VALLEY_WIDTH, distance, find_valleys
 from trainer.losses.mmd import MMD
-from trainer.model.drawing import transformed
+from trainer.model.drawing import shifted
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator, integer
 
@@ -51,11 +51,10 @@ def _search(problem: Problem, transformer: DistributionTransformer, places: Sequ
     scenes = problem.scenes(Purpose.SEARCH, settings.search_scenes)
     pyramid = PixelPyramid()
     mmd = MMD(features_of(pyramid, problem.target))
-    before = transformer.shift.clone()
 
     def features(shift: np.ndarray) -> Tensor:
-        transformer.shift[:, places] = before[:, places] + torch.from_numpy(shift).float()
-        images = problem.renderer.images(transformed(transformer, scenes), integer(problem.seed, Purpose.SEARCH))
+        moved = shifted(transformer, scenes, places, shift)
+        images = problem.renderer.images(moved, integer(problem.seed, Purpose.SEARCH))
         return features_of(pyramid, images)
 
     specs = [problem.encoding.mutable[place][1] for place in places]
@@ -69,7 +68,6 @@ def _search(problem: Problem, transformer: DistributionTransformer, places: Sequ
         generations=settings.search_generations,
         progress=problem.progress.stage("search the start"),
     )
-    transformer.shift.copy_(before)
     return valleys
 
 

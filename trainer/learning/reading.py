@@ -17,7 +17,7 @@ from trainer.features.readout import Readout, Window
 from trainer.grammar import AttributeSpec
 from trainer.learning.moments import SEEN, inside
 from trainer.learning.problem import Problem, feature_network, scatter
-from trainer.model.drawing import transformed
+from trainer.model.drawing import shifted
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
 from trainer.statistics import deviation, mean_of
@@ -36,10 +36,8 @@ def read_start(problem: Problem, transformer: DistributionTransformer, places: S
     read = np.zeros(len(places), dtype=bool)
     network, readout = None, None
     for turn in range(TURNS):
-        before = transformer.shift.clone()
-        transformer.shift[:, places] += torch.from_numpy(shift).float()
-        scenes = transformed(transformer, problem.scenes(Purpose.READING, settings.feature_images, turn))
-        transformer.shift.copy_(before)
+        prior = problem.scenes(Purpose.READING, settings.feature_images, turn)
+        scenes = shifted(transformer, prior, places, shift)
         window = _window(problem, places, shift, read, 0.5**turn, Window.around(encoding, scenes))
         if readout is None or network is None:
             readout = Readout.of(encoding, window)
