@@ -286,7 +286,7 @@ def test_over_the_wire(running: Server) -> None:
 
     run()
     assert requests >= 600
-    ours = {grpc.StatusCode.CANCELLED}  # Where bytes that are no message end the stream first, there is nothing to cancel.
+    ours = {grpc.StatusCode.CANCELLED}  # Where the server ends the stream first there is nothing to cancel.
     assert statuses - ours == {grpc.StatusCode.INVALID_ARGUMENT}
     assert [running.process.pid, *engine_processes(running.process.pid)] == pids, "a process was replaced"
     assert sum(map(resident_bytes, pids)) - before < ROOM_BYTES
