@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from trainer.errors import InputError
-from trainer.features.simulator import SimulatorFeatures
+from trainer.features.learned import LearnedFeatures, learned_features
 from trainer.grammar import Experiment, load_experiment
 from trainer.learning.settings import TrainingSettings
 from trainer.model.encoding import Encoding
@@ -27,7 +27,7 @@ class LoadedRun:
     #: With the averaged weights.
     transformer: DistributionTransformer
     #: The feature space that it has learned from the simulator last; None where it has learned none.
-    features: SimulatorFeatures | None
+    features: LearnedFeatures | None
 
 
 def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
@@ -49,9 +49,7 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     features = None
     if "features" in tensors:
         size = experiment.grammar.render.height_px, experiment.grammar.render.width_px
-        features = SimulatorFeatures(state["layers"], size, torch_generator(config.seed, Purpose.FEATURES))
-        features.load_state_dict(tensors["features"])
-        features.freeze()
+        features = learned_features(state["features"], tensors["features"], size)
     settings = TrainingSettings.parse(experiment.training)
     return LoadedRun(run, config, experiment, settings, transformer, features)
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from support.grammars import write_sprites
 
+from trainer.features.dense import CellLabels, label_cells
+from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph, load_grammar
 from trainer.learning.problem import Problem
 from trainer.learning.settings import TrainingSettings
@@ -26,20 +28,31 @@ class Painted(Problem):
         """See `painted`."""
         return painted(scenes, seed=scenes[0].noise)
 
+    def labelled(self, scenes: Sequence[SceneGraph], readout: Readout, *_: Any) -> tuple[np.ndarray, CellLabels]:
+        """See `painted`; the mask is where the bar is brightest."""
+        masks = []
+        for scene in scenes:
+            number = next(i for i, node in enumerate(scene.nodes) if node.kind == "thing")
+            masks.append((number + 1) * (_bar(scene) > 0.3))
+        return self.images(scenes), label_cells(readout, scenes, masks)
+
 
 def painted(scenes: Sequence[SceneGraph], seed: int) -> np.ndarray:
     """A bar whose ends differ a little in brightness, under noise: uint8 [N, SIZE_PX, SIZE_PX, 3]."""
     rng = np.random.default_rng(seed)
+    bars = np.stack([_bar(scene) for scene in scenes])
+    images = np.clip(120 * bars + rng.normal(40, 12, bars.shape), 0, 255)
+    return np.repeat(images[..., None], 3, axis=3).astype(np.uint8)
+
+
+def _bar(scene: SceneGraph) -> np.ndarray:
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX] - (SIZE_PX - 1) / 2
-    images = []
-    for scene in scenes:
-        thing = next(node for node in scene.nodes if node.kind == "thing")
-        angle = np.deg2rad(thing.values["yaw"])
-        along = np.cos(angle) * (x - thing.values["x"]) + np.sin(angle) * y
-        across = -np.sin(angle) * (x - thing.values["x"]) + np.cos(angle) * y
-        bar = np.exp(-((along / 5) ** 2) - (across / 2) ** 2) * (1 + 0.08 * along)
-        images.append(np.clip(120 * bar + rng.normal(40, 12, bar.shape), 0, 255))
-    return np.repeat(np.stack(images)[..., None], 3, axis=3).astype(np.uint8)
+    thing = next(node for node in scene.nodes if node.kind == "thing")
+    angle = np.deg2rad(thing.values["yaw"])
+    along = np.cos(angle) * (x - thing.values["x"]) + np.sin(angle) * y
+    across = -np.sin(angle) * (x - thing.values["x"]) + np.cos(angle) * y
+    bar: np.ndarray = np.exp(-((along / 5) ** 2) - (across / 2) ** 2) * (1 + 0.08 * along)
+    return bar
 
 
 def painted_problem(

@@ -25,7 +25,7 @@ from trainer.rendering import Renderer
 from trainer.run import Json
 
 #: Neither search nor moments: local descent from the prior, as published.
-_LOCAL = {"training.search_first": 0, "training.moment_images": 0}
+_LOCAL = {"training.start": "prior", "training.moment_images": 0}
 _TASK = {"training.stages": [{"losses": ["task"], "epochs": 2}]}
 #: Step of the published finite difference, in degrees.
 _STEP_DEG = 1.0

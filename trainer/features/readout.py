@@ -1,13 +1,15 @@
 """What the simulator's features shall say of a scene, and around which values they learn it."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
 
 from trainer.grammar import AttributeSpec, SceneGraph
-from trainer.grammar.scene_graph import MODE, MODES
+from trainer.grammar.scene_graph import MODE, MODES, Node
 from trainer.model.encoding import Encoding
 from trainer.statistics import deviation, mean_of
 
@@ -25,10 +27,12 @@ class Window:
     Attributes:
         centre: [MODES, len(encoding.mutable)]; nan where a mode does not occur.
         half_width: the same.
+        opposite: names of attributes (KIND, NAME), angles, that are drawn around the opposite direction as often.
     """
 
     centre: np.ndarray
     half_width: np.ndarray
+    opposite: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def around(cls, encoding: Encoding, scenes: Sequence[SceneGraph]) -> "Window":
@@ -58,6 +62,8 @@ class Window:
             node = scene.nodes[item.node]
             at = node.choices[MODE.name], places[node.kind, item.name]
             value = self.centre[at] + self.half_width[at] * rng.uniform(-1, 1)
+            if (node.kind, item.name) in self.opposite and rng.random() < 0.5:
+                value += 180
             values.append(value if item.spec.wraps else min(max(value, item.spec.low), item.spec.high))
         return scene.with_values(np.array(values))
 
@@ -72,67 +78,132 @@ class Readout:
     """
 
     encoding: Encoding
-    #: [len(encoding.mutable)]; for angles the centre is 0 and the width in radians.
+    #: [len(encoding.mutable)]; for angles the centre is 0 and the width in radians, at most 1.
     centre: np.ndarray
     width: np.ndarray
+    #: Multiples of angles that are read.
+    multiples: tuple[int, ...] = (1,)
 
     @classmethod
-    def of(cls, encoding: Encoding, window: Window) -> "Readout":
+    def of(cls, encoding: Encoding, window: Window, multiples: tuple[int, ...] = (1,)) -> "Readout":
         """Scaled by a window's middle and typical width."""
         is_angle = np.array([spec.is_angle for _, spec in encoding.mutable], dtype=bool)
         width, centre = np.ones(len(is_angle)), np.zeros(len(is_angle))
-        for place in range(len(is_angle)):
+        for place, (kind, spec) in enumerate(encoding.mutable):
             seen = np.isfinite(window.centre[:, place])
             if seen.any():  # Else no scene had a node of its kind.
                 width[place] = np.median(window.half_width[seen, place])
                 centre[place] = window.centre[seen, place].mean()
-        return cls(encoding, np.where(is_angle, 0.0, centre), np.where(is_angle, np.deg2rad(width), width))
+            if (kind, spec.name) in window.opposite:
+                width[place] = 180
+        width[is_angle] = np.minimum(np.deg2rad(width[is_angle]), 1.0)
+        return cls(encoding, np.where(is_angle, 0.0, centre), width, multiples)
+
+    @cached_property
+    def _columns(self) -> list["_Column"]:
+        columns = []
+        for place, (kind, spec) in enumerate(self.encoding.mutable):
+            centre, width = float(self.centre[place]), float(self.width[place])
+            if spec.is_angle:
+                for multiple in self.multiples:
+                    scale = min(1.0, multiple * width)
+                    columns += [_Column(kind, spec.name, 0.0, scale, part, multiple) for part in (math.cos, math.sin)]
+            else:
+                columns.append(_Column(kind, spec.name, centre, width))
+        for kind, choice in self.encoding.choices:
+            if choice is not MODE:
+                columns += [_Column(kind, choice.name, category=i) for i in range(len(choice.categories))]
+        return columns
 
     @property
     def layers(self) -> list[int]:
         """Numbers of the continuous attributes, and of the categorical ones, each if there are any."""
-        numbers = sum(2 if spec.is_angle else 1 for _, spec in self.encoding.mutable)
-        fractions = sum(len(choice.categories) for _, choice in self.encoding.choices if choice is not MODE)
-        return [size for size in (numbers, fractions) if size]
+        fractions = sum(column.category is not None for column in self._columns)
+        return [size for size in (len(self._columns) - fractions, fractions) if size]
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Kinds of nodes of which something is read."""
+        return list(dict.fromkeys(column.kind for column in self._columns))
+
+    @property
+    def column_kinds(self) -> list[int]:
+        """Of each number the kind that it tells of, by its place in `kinds`."""
+        return [self.kinds.index(column.kind) for column in self._columns]
+
+    @property
+    def scales(self) -> np.ndarray:
+        """What 1 stands for in each number [sum(layers)], in the attribute's unit; of angles in parts of 1."""
+        return np.array([column.scale for column in self._columns])
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """What 0 stands for in each number."""
+        return np.array([column.offset for column in self._columns])
+
+    def codes(self, kind: str, nodes: Sequence[Node]) -> np.ndarray:
+        """The numbers of each node of a kind [len(nodes), sum(layers)]; those of other kinds are 0."""
+        found = np.zeros((len(nodes), len(self._columns)))
+        for place, column in enumerate(self._columns):
+            if column.kind == kind:
+                found[:, place] = [column.of(node) for node in nodes]
+        return found
 
     def read(self, scene: SceneGraph) -> np.ndarray:
         """The numbers of a scene, float32 [sum(layers)]. Kinds that do not occur count as zero."""
-        found: list[float] = []
-        for (kind, spec), centre, width in zip(self.encoding.mutable, self.centre, self.width, strict=True):
-            values = _values([scene], kind, spec)
+        found = np.zeros(len(self._columns))
+        for kind in self.kinds:
+            nodes = [node for node in scene.nodes if node.kind == kind]
+            if nodes:
+                found += self.codes(kind, nodes).mean(0)
+        return found.astype(np.float32)
+
+    def numbers(self, features: Tensor, multiple: int = 1) -> np.ndarray:
+        """Of features [N, D], as `read` gives them, the numeric attributes in their units: [N, len(mutable)].
+
+        Args:
+            multiple: of angles, which of `multiples` is used; for 2 they are right up to half a turn.
+        """
+        columns = features.double().numpy() * self.scales + self.offsets
+        found = np.zeros((len(columns), len(self.encoding.mutable)))
+        names = [(column.kind, column.name, column.multiple) for column in self._columns]
+        for place, (kind, spec) in enumerate(self.encoding.mutable):
             if spec.is_angle:
-                angles = np.deg2rad(values)
-                parts = [np.cos(angles) / width, np.sin(angles) / width]
+                first = names.index((kind, spec.name, multiple))
+                found[:, place] = np.rad2deg(np.arctan2(columns[:, first + 1], columns[:, first])) / multiple
             else:
-                parts = [(values - centre) / width]
-            found += [float(part.mean()) if len(part) else 0.0 for part in parts]
-        for kind, choice in self.encoding.choices:
-            if choice is not MODE:
-                drawn = [node.choices[choice.name] for node in scene.nodes if node.kind == kind]
-                counts = np.bincount(drawn, minlength=len(choice.categories))
-                found += (counts / max(1, len(drawn))).tolist()
-        return np.array(found, dtype=np.float32)
-
-    def numbers(self, features: Tensor) -> np.ndarray:
-        """Of features [N, D], as `read` gives them, the numeric attributes in their units: [N, len(mutable)]."""
-        columns = features.double().numpy()
-        found, start = [], 0
-        for (_, spec), centre, width in zip(self.encoding.mutable, self.centre, self.width, strict=True):
-            if spec.is_angle:
-                found.append(np.rad2deg(np.arctan2(columns[:, start + 1], columns[:, start])))
-                start += 2
-            else:
-                found.append(columns[:, start] * width + centre)
-                start += 1
-        return np.stack(found, 1) if found else np.zeros((len(columns), 0))
+                found[:, place] = columns[:, names.index((kind, spec.name, 1))]
+        return found
 
 
-def _values(scenes: Sequence[SceneGraph], kind: str, spec: AttributeSpec, mode: int | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class _Column:
+    """One number: (what it is about - offset) / scale."""
+
+    kind: str
+    name: str
+    offset: float = 0.0
+    scale: float = 1.0
+    #: Of angles: the cosine or the sine.
+    part: Callable[[float], float] | None = None
+    multiple: int = 1
+    category: int | None = None
+
+    def of(self, node: Node) -> float:
+        if self.category is not None:
+            return float(node.choices[self.name] == self.category)
+        value = node.values[self.name]
+        if self.part is not None:
+            value = self.part(self.multiple * math.radians(value))
+        return (value - self.offset) / self.scale
+
+
+def _values(scenes: Sequence[SceneGraph], kind: str, spec: AttributeSpec, mode: int) -> np.ndarray:
     return np.array(
         [
             node.values[spec.name]
             for scene in scenes
             for node in scene.nodes
-            if node.kind == kind and mode in (None, node.choices[MODE.name])
+            if node.kind == kind and node.choices[MODE.name] == mode
         ]
     )

@@ -58,6 +58,10 @@ class SimulatorFeatures(nn.Module):
         features: Tensor = self.head(self.convolutions(shrink(images, INPUT_PX)))
         return features
 
+    def plan(self) -> dict[str, object]:
+        """What it is made from, as JSON."""
+        return {"name": self.name, "columns": list(self.layers)}
+
     def fit(
         self,
         images: np.ndarray,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from trainer.features import FeatureSpace, features_of
+from trainer.features.learned import LearnedFeatures, learned_features
 from trainer.features.readout import Readout, Window
-from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import SceneGraph
 from trainer.learning.matching import DistributionMatching, Estimate
 from trainer.learning.moments import match_moments
@@ -22,6 +22,7 @@ from trainer.learning.monitoring import Monitor
 from trainer.learning.placing import place
 from trainer.learning.pretraining import pretrain
 from trainer.learning.problem import Problem, feature_network, scatter
+from trainer.learning.reading import Reader, learn_to_read
 from trainer.learning.rewarding import TaskLoss
 from trainer.losses.score_function import Baseline
 from trainer.model.drawing import transformed
@@ -82,9 +83,9 @@ class Learner:
         self.transformer.redrawn.fill_(False)
         self.transformer.redrawn[self.problem.redrawn(self.stage)] = True
         if "mmd" in self.problem.settings.stages[self.stage].losses:
-            place(self.problem, self.transformer, joining)
+            reader = place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
-                readout = self._learn_features()
+                readout = self._learn_features(reader)
                 match_moments(self.problem, self.transformer, self._space(), readout, joining)
         self._optimizer = self._new_optimizer()
         self._yield_present()
@@ -175,9 +176,9 @@ class Learner:
             "prepared": self.prepared,
             "baseline": self._baseline.value,
         }
-        if isinstance(self.space, SimulatorFeatures):
+        if isinstance(self.space, LearnedFeatures):
             tensors["features"] = self.space.state_dict()
-            state["layers"] = list(self.space.layers)
+            state["features"] = self.space.plan()
         return state, tensors
 
     def restore(self, state: Json, tensors: dict[str, dict[str, Tensor]]) -> None:
@@ -194,17 +195,19 @@ class Learner:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
         if "features" in tensors:
-            space = feature_network(self.problem, state["layers"], Purpose.FEATURES)
-            space.load_state_dict(tensors["features"])
-            space.freeze()
-            self.space = space
+            size = self.problem.renderer.settings.height_px, self.problem.renderer.settings.width_px
+            self.space = learned_features(state["features"], tensors["features"], size)
 
-    def _learn_features(self) -> Readout:
-        """Trains the simulator's feature space around the present scenes."""
+    def _learn_features(self, reader: Reader | None) -> Readout:
+        """Trains the simulator's feature space around the present scenes, from what has read the start, if anything."""
         problem, settings = self.problem, self.problem.settings
         count = settings.feature_images * self.transformer.most_modes
         scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, self.stage))
         window = Window.around(problem.encoding, scenes)
+        if problem.reads_start:
+            reader, *_ = learn_to_read(problem, reader, scenes, window, Purpose.FEATURES, self.stage)
+            self.space = reader.network
+            return reader.readout
         readout = Readout.of(problem.encoding, window)
         scattered = scatter(problem, scenes, window, Purpose.FEATURES, self.stage)
         space = feature_network(problem, readout.layers, Purpose.FEATURES)

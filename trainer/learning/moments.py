@@ -30,7 +30,7 @@ from trainer.statistics import deviation, mean_of
 #: Attributes that explain less of the variance of what is read off cannot be seen, and are left alone.
 SEEN = 0.2
 #: Most by which a spread is changed, either way.
-MOST = 4.0
+MOST = 10.0
 #: Rounds: the regression is local, so each starts where the one before has led.
 ROUNDS = 4
 #: Standard errors by which variances must differ.

@@ -17,24 +17,26 @@ from trainer.features.pyramid import PixelPyramid
 from trainer.grammar.scene_graph import MODES
 from trainer.learning.comparing import compare
 from trainer.learning.problem import Problem
-from trainer.learning.reading import read_start
+from trainer.learning.reading import Reader, read_start
 from trainer.learning.search import VALLEY_WIDTH, distance, find_valleys
 from trainer.losses.mmd import MMD
 from trainer.model.drawing import shifted
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator, integer
 
-#: Most attributes whose ranges are searched: the first candidates, on a grid, would be four along each of three.
-SEARCHED = 3
 
+def place(problem: Problem, transformer: DistributionTransformer, places: Sequence[int]) -> Reader | None:
+    """Finds a start for the attributes at `places` of `encoding.mutable`, and sets the transformer's buffers.
 
-def place(problem: Problem, transformer: DistributionTransformer, places: Sequence[int]) -> None:
-    """Searches a start for the attributes at `places` of `encoding.mutable`, and sets the transformer's buffers."""
-    settings = problem.settings
-    if settings.search_first == 0 or not places:
-        return
-    if len(places) > SEARCHED:
-        valleys = [read_start(problem, transformer, places)]
+    Returns:
+        What has learned to read images, if the start was read.
+    """
+    if problem.settings.start == "prior" or not places:
+        return None
+    reader = None
+    if problem.reads_start:
+        start, reader = read_start(problem, transformer, places)
+        valleys = [start]
     else:
         valleys = _search(problem, transformer, places)
     weights = np.ones(1)
@@ -43,6 +45,7 @@ def place(problem: Problem, transformer: DistributionTransformer, places: Sequen
     kept = [(float(weights[i]), valleys[i]) for i in np.argsort(-weights, kind="stable")[:MODES]]
     for kind in dict.fromkeys(problem.encoding.mutable[place][0] for place in places):
         _set_modes(problem, transformer, kind, places, kept)
+    return reader
 
 
 def _search(problem: Problem, transformer: DistributionTransformer, places: Sequence[int]) -> list[np.ndarray]:

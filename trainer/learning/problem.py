@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
-from trainer.features.readout import Window
+from trainer.features.dense import CellLabels, DenseFeatures, label_cells
+from trainer.features.readout import Readout, Window
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.scene_graph import MODE
@@ -18,9 +20,12 @@ from trainer.learning.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer, torch_generator
-from trainer.rendering import Renderer
+from trainer.rendering import Frame, Renderer
 from trainer.tasks import TaskNetwork
 
+#: Most attributes whose ranges are searched if not told otherwise: the first candidates, on a grid, would be four along
+#: each of three.
+SEARCHED = 3
 #: Scenes that are rendered at a time.
 _CHUNK = 256
 
@@ -66,13 +71,26 @@ class Problem:
 
     def images(self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str) -> np.ndarray:
         """Images uint8 [N, H, W, 3] of many scenes."""
+        return np.stack([frame.image for frame in self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8])])
+
+    def labelled(
+        self, scenes: Sequence[SceneGraph], readout: Readout, purpose: Purpose, index: int, stage: str
+    ) -> tuple[np.ndarray, CellLabels]:
+        """Images uint8 [N, H, W, 3] of many scenes, and what their cells show."""
+        frames = self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8, pb.OUTPUT_INSTANCE_MASK])
+        masks = [frame.layers[pb.OUTPUT_INSTANCE_MASK] for frame in frames]
+        return np.stack([frame.image for frame in frames]), label_cells(readout, scenes, masks)
+
+    def _frames(
+        self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str, outputs: Sequence[int]
+    ) -> list[Frame]:
         advance = self.progress.stage(stage)
-        images = []
+        frames: list[Frame] = []
         for first in range(0, len(scenes), _CHUNK):
             part = scenes[first : first + _CHUNK]
-            images.append(self.renderer.images(part, integer(self.seed, purpose, index, first)))
-            advance(first + len(part), len(scenes))
-        return np.concatenate(images)
+            frames += self.renderer.render(part, integer(self.seed, purpose, index, first), outputs)
+            advance(len(frames), len(scenes))
+        return frames
 
     @cached_property
     def choice_names(self) -> list[str]:
@@ -93,6 +111,12 @@ class Problem:
                     )
             if "task" in stage.losses and self.validation is None:
                 raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
+
+    @property
+    def reads_start(self) -> bool:
+        """Whether the start is read off the target, with features that look where the objects are."""
+        start = self.settings.start
+        return start == "read" or (start == "auto" and len(self.encoding.mutable) > SEARCHED)
 
     def active(self, stage: int) -> list[int]:
         """Places in `encoding.mutable` of what is learned in a stage: what it names, and what earlier ones did."""
@@ -124,3 +148,10 @@ def feature_network(problem: Problem, layers: Sequence[int], purpose: Purpose) -
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
     return SimulatorFeatures(layers, size, torch_generator(problem.seed, purpose, 4))
+
+
+def dense_network(problem: Problem, readout: Readout) -> DenseFeatures:
+    """An untrained network that looks where the objects are."""
+    settings = problem.renderer.settings
+    size = settings.height_px, settings.width_px
+    return DenseFeatures(readout.column_kinds, size, torch_generator(problem.seed, Purpose.READING, 4))

@@ -50,11 +50,12 @@ class TrainingSettings(BaseModel):
     feature_images: int = Field(4000, ge=64, description="Renders of each mode that the features learn from.")
     feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
     pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
-    search_first: int = Field(
-        64,
-        ge=0,
-        description="Shifts of up to three attributes that are tried over the whole ranges; 0: no global start at all.",
+    start: Literal["auto", "search", "read", "prior"] = Field(
+        "auto",
+        description="How the start of local descent is found: search: by trying shifts over the whole ranges; read: "
+        "off the target's images, by a network; auto: search for up to three attributes, else read; prior: not at all.",
     )
+    search_first: int = Field(64, ge=1, description="Shifts that a search tries over the whole ranges.")
     search_later: int = Field(32, ge=1, description="Shifts in each generation that refines them.")
     search_generations: int = Field(5, ge=0, description="Generations of refinement.")
     search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")

@@ -169,7 +169,7 @@ def test_reconstruction_errors_are_fractions_of_the_range(world: Path) -> None:
 
 
 def test_audits_are_recorded_in_each_epoch(world: Path) -> None:
-    quick = {"epochs": 2, "steps": 1, "batch": 4, "pretraining_steps": 1, "search_first": 0, "feature_images": 64}
+    quick = {"epochs": 2, "steps": 1, "batch": 4, "pretraining_steps": 1, "start": "prior", "feature_images": 64}
     overrides = {f"training.{key}": value for key, value in quick.items()}
 
     run = run_once(world, "audited", workers=1, overrides={**overrides, "training.probing.audit": 1.0})

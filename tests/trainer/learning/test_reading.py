@@ -13,7 +13,7 @@ from trainer.learning.reading import read_mean, read_start
 def test_the_start_is_read_over_the_whole_ranges(tmp_path: Path, yaw: float) -> None:
     problem, transformer = painted_problem(tmp_path, [yaw], [1], feature_images=1500, feature_epochs=5)
     names = [spec.name for _, spec in problem.encoding.mutable]
-    found = dict(zip(names, read_start(problem, transformer, range(2)), strict=True))
+    found = dict(zip(names, read_start(problem, transformer, range(2))[0], strict=True))
     assert found["x"] == pytest.approx(4, abs=1)
     assert (found["yaw"] - yaw + 180) % 360 - 180 == pytest.approx(0, abs=15)
     assert not transformer.shift.any()

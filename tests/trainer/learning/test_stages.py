@@ -116,7 +116,7 @@ training:
   steps: 2
   batch: 4
   pretraining_steps: 5
-  search_first: 0
+  start: prior
   feature_images: 64
   feature_epochs: 1
   moment_images: 0

@@ -1,0 +1,24 @@
+"""The feature spaces that are learned from the simulator, kept with a run and opened again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.features.dense import DenseFeatures
+from trainer.features.simulator import SimulatorFeatures
+
+LearnedFeatures = SimulatorFeatures | DenseFeatures
+
+
+def learned_features(plan: Mapping[str, Any], weights: Mapping[str, Tensor], size: tuple[int, int]) -> LearnedFeatures:
+    """
+    Args:
+        plan: what the space's `plan` gave.
+        size: height and width of the images, in pixels.
+    """
+    kind = {space.name: space for space in (SimulatorFeatures, DenseFeatures)}[plan["name"]]
+    space = kind(plan["columns"], size, torch.Generator())
+    space.load_state_dict(weights)
+    return space.requires_grad_(False)
