@@ -103,8 +103,10 @@ def test_the_number_of_workers_changes_nothing(world: Path) -> None:
     assert all(torch.equal(value, weights(two)[name]) for name, value in weights(one).items())
 
 
-def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run_once(world, "whole", workers=1, overrides={"training.epochs": 2})
+@pytest.mark.parametrize("start", ["search", "read"])
+def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+    overrides = {"training.epochs": 2, "training.start": start}
+    whole = run_once(world, "whole", workers=1, overrides=overrides)
 
     write_records = Run.write_records
 
@@ -116,12 +118,13 @@ def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(Run, "write_records", killed_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
-            run_once(world, "part", workers=1, overrides={"training.epochs": 2})
+            run_once(world, "part", workers=1, overrides=overrides)
     resumed = run_once(world, "part", workers=1, resume=True)
 
     assert figures(resumed) == figures(whole)
     assert resumed.records("attributes.jsonl") == whole.records("attributes.jsonl")
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+    assert resumed.summary["features"] == {"search": "simulator", "read": "dense"}[start]
 
 
 def test_a_run_folder_is_never_overwritten(world: Path) -> None:
