@@ -110,6 +110,7 @@ class RunLog:
                 "choices": {name: [item.to_json() for item in items] for name, items in choices.items()},
                 **self.facts,
                 "mmd": [record["mmd"] for record in self._metrics if "mmd" in record],
+                "mmd_prior": [record["mmd_prior"] for record in self._metrics if "mmd_prior" in record][-1:],
                 "features": self.learner.space.name if self.learner.space else None,
                 "seconds": {"total": sum(self.timer.seconds.values()), **self.timer.seconds},
                 "renders": self._all_renders(),

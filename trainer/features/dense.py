@@ -4,7 +4,8 @@ A network that reads an image as a whole must find each object before it can rea
 are small and many. The renderer's instance masks say where each object is. So every cell of a coarse grid learns how
 much of each kind of node it shows, and the attributes of the node that it shows most of (dense prediction; compare
 the voting of Hough forests: Gall & Lempitsky, 2009). An image's features are the cells' predictions, averaged with
-their own certainty that the kind is there. Masks are needed for learning alone: the target has none. What has no pixels
+their own certainty that the kind is there, plus what a small head sees in all cells together: which end of a thing is
+its front, or what stands before what. Masks are needed for learning alone: the target has none. What has no pixels
 (the camera, the light, a group) is read off the whole image, by an attention that is learned with it.
 
 Of an angle the network learns cosine and sine of itself and of its double: a car's axis is seen long before it is seen
@@ -124,8 +125,17 @@ class DenseFeatures(nn.Module):
             blocks: list[nn.Module] = []
             for (inputs, outputs), stride in zip(pairwise(channels), strides, strict=True):
                 blocks += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
-            self.cells = nn.Sequential(*blocks, nn.Conv2d(channels[-1], self._kinds + len(self.column_kinds), 1))
-        height, width = shrink(torch.zeros(1, 1, *size), INPUT_PX).shape[-2:]
+            self.trunk = nn.Sequential(*blocks)
+            self.cells = nn.Conv2d(channels[-1], self._kinds + len(self.column_kinds), 1)
+            small = shrink(torch.zeros(1, channels[0], *size), INPUT_PX)
+            blocks = []
+            for inputs, outputs in pairwise((channels[-1], 64, 64)):
+                blocks += [nn.Conv2d(inputs, outputs, 3, 2, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
+            together = nn.Sequential(*blocks, nn.Flatten())
+            flat = together(self.trunk(small)).numel()
+            self.together = nn.Sequential(together, nn.Linear(flat, 64), nn.ReLU())
+            self.whole = nn.Linear(64, len(self.column_kinds))
+        height, width = small.shape[-2:]
         across, down = torch.linspace(-1, 1, width), torch.linspace(-1, 1, height)
         self.register_buffer("place", torch.stack([across.expand(height, -1), down[:, None].expand(-1, width)]), False)
         #: Which kinds have pixels; known after the first `fit`.
@@ -137,18 +147,17 @@ class DenseFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features [N, D] of images [N, 3, H, W]."""
-        presence, values = self._predict(images)
-        return self._read(presence, values)
+        return self._predict(images)[2]
 
     def rescale(self, before: Readout, after: Readout) -> None:
         """What said features as one readout gives them then says them as another does."""
-        head = self.cells[-1]
-        assert isinstance(head, nn.Conv2d)
         factor = torch.from_numpy(before.scales / after.scales).float()
         offset = torch.from_numpy((before.offsets - after.offsets) / after.scales).float()
         with torch.no_grad():
-            head.weight[self._kinds :] *= factor[:, None, None, None]
-            head.bias[self._kinds :] = head.bias[self._kinds :] * factor + offset  # type: ignore[index]
+            self.cells.weight[self._kinds :] *= factor[:, None, None, None]
+            self.cells.bias[self._kinds :] = self.cells.bias[self._kinds :] * factor + offset  # type: ignore[index]
+            self.whole.weight.mul_(factor[:, None])
+            self.whole.bias.mul_(factor)
 
     def fit(
         self,
@@ -183,22 +192,24 @@ class DenseFeatures(nn.Module):
         self.requires_grad_(False)
         return error
 
-    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each cell logits of the kinds [N, K, h, w], and the features [N, D, h, w]."""
+    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each cell logits of the kinds [N, K, h, w] and the features [N, D, h, w]; of the image those [N, D]."""
         small = shrink(images, INPUT_PX)
-        cells: Tensor = self.cells(torch.cat([small, self.place.expand(len(small), -1, -1, -1)], 1))
-        return cells[:, : self._kinds], cells[:, self._kinds :]
+        seen_there = self.trunk(torch.cat([small, self.place.expand(len(small), -1, -1, -1)], 1))
+        cells = self.cells(seen_there)
+        presence, values = cells[:, : self._kinds], cells[:, self._kinds :]
+        return presence, values, self._averaged(presence, values) + self.whole(self.together(seen_there))
 
-    def _read(self, presence: Tensor, values: Tensor) -> Tensor:
+    def _averaged(self, presence: Tensor, values: Tensor) -> Tensor:
         seen = presence.sigmoid().square().flatten(2)
         weights = torch.where(self.shown[:, None], seen / seen.sum(2, keepdim=True), presence.flatten(2).softmax(2))
         return (weights[:, self.column_kinds] * values.flatten(2)).sum(2)
 
     def _loss(self, images: Tensor, labels: CellLabels) -> Tensor:
-        logits, values = self._predict(images)
+        logits, values, read = self._predict(images)
         present = torch.from_numpy(labels.presence).float() / 255
         shown = self.shown[self.column_kinds]
-        loss = values.new_zeros(())
+        loss = F.mse_loss(read, torch.from_numpy(labels.means))
         if shown.any():
             logits_shown, there = logits[:, self.shown], present[:, self.shown]
             loss = loss + PRESENCE * F.binary_cross_entropy_with_logits(logits_shown, there)
@@ -208,7 +219,4 @@ class DenseFeatures(nn.Module):
             weights = present[:, kinds]
             squares = weights * (values[:, columns] - wanted).square()
             loss = loss + (squares.sum((0, 2, 3)) / weights.sum((0, 2, 3)).clamp(min=1.0)).mean()
-        if not shown.all():
-            read = self._read(logits, values)[:, ~shown]
-            loss = loss + F.mse_loss(read, torch.from_numpy(labels.means)[:, ~shown])
         return loss

@@ -106,6 +106,7 @@ class Learner:
         total = epochs * settings.steps
         advance = problem.progress.stage(stage.name or _DOING[tuple(sorted(stage.losses))])
         target = features_of(self._space(), problem.target) if "mmd" in stage.losses else None
+        before = {} if target is None else self._monitor.prior(self.statistics()[1], self._space(), target)
         number = self.stage
         while self.stage == number:
             began_s, stats = time.monotonic(), problem.renderer.pool.stats
@@ -130,6 +131,7 @@ class Learner:
                 "waiting_share": (after.waited_s - stats.waited_s) / seconds,
                 "workers": after.workers_up,
                 **self._monitor.audits(),
+                **before,
             }
             metrics |= self._monitor.images(self.statistics()[2], self.epoch, self.space, target)
             shown = {name: metrics[name] for name in ("mmd", "score") if name in metrics}

@@ -11,6 +11,7 @@ from trainer.features import FeatureSpace, features_of
 from trainer.grammar import SceneGraph
 from trainer.learning.problem import Problem
 from trainer.losses.kid import BLOCK, kid
+from trainer.losses.mmd import MMD
 from trainer.randomness import Purpose, integer
 from trainer.run import Json
 
@@ -50,6 +51,18 @@ class Monitor:
         if space is not None and target is not None and min(count, len(target)) >= 2 * BLOCK:
             distance = kid(features_of(space, np.stack([frame.image for frame in frames])), target)
             found |= {"kid": distance.value, "kid_standard_error": distance.standard_error}
+        return found
+
+    def prior(self, scenes: Sequence[SceneGraph], space: FeatureSpace, target: Tensor) -> Json:
+        """How far renders of the prior's scenes are from the target's features: what the losses began with."""
+        count = min(self._problem.settings.monitor_images, len(scenes))
+        if count < 2:
+            return {}
+        images = self._problem.renderer.images(scenes[:count], integer(self._problem.seed, Purpose.MONITOR))
+        features = features_of(space, images)
+        found: Json = {"mmd_prior": MMD(target, space.layers)(features).item()}
+        if min(count, len(target)) >= 2 * BLOCK:
+            found["kid_prior"] = kid(features, target).value
         return found
 
     def audits(self) -> Json:

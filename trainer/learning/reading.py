@@ -110,10 +110,11 @@ def learn_to_read(
     images, labels = problem.labelled(scattered, readout, purpose, index, "render to learn to read")
     kept_back = np.arange(len(images)) % _KEPT_BACK == 0
     learned_from, tested_on = np.flatnonzero(~kept_back), np.flatnonzero(kept_back)
+    epochs = problem.settings.reading_epochs
     network.fit(
         images[learned_from],
         labels.chosen(learned_from),
-        problem.settings.feature_epochs,
+        epochs if reader is None else max(1, epochs // 2),
         torch_generator(problem.seed, purpose, 3, index),
         problem.progress.stage("learn to read"),
     )

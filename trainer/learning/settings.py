@@ -49,6 +49,9 @@ class TrainingSettings(BaseModel):
     layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
     feature_images: int = Field(4000, ge=64, description="Renders of each mode that the features learn from.")
     feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
+    reading_epochs: int = Field(
+        20, ge=1, description="Epochs of it where it reads the start, over the whole ranges; half as many around that."
+    )
     pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
     start: Literal["auto", "search", "read", "prior"] = Field(
         "auto",

@@ -17,10 +17,16 @@ def learning_curves(metrics: Sequence[Json]) -> str:
         return ""
     hidden = _by_name(metrics, "out_of_sight")
     charts = [
-        ("MMD² between rendered and target images", [_course(metrics, "mmd", "MMD²", "learned")]),
+        (
+            "MMD² between rendered and target images",
+            [_course(metrics, "mmd", "MMD²", "learned"), _course(metrics, "mmd_prior", "Prior", "prior")],
+        ),
         (
             "Kernel inception distance of the learned model, with its standard error",
-            [_course(metrics, "kid", "KID", "learned", "kid_standard_error")],
+            [
+                _course(metrics, "kid", "KID", "learned", "kid_standard_error"),
+                _course(metrics, "kid_prior", "Prior", "prior"),
+            ],
         ),
         (
             "Score of the task network on V, and its moving average",

@@ -11,7 +11,7 @@ from trainer.learning.reading import read_mean, read_start
 
 @pytest.mark.parametrize("yaw", [0.0, 135.0, -100.0])
 def test_the_start_is_read_over_the_whole_ranges(tmp_path: Path, yaw: float) -> None:
-    problem, transformer = painted_problem(tmp_path, [yaw], [1], feature_images=1500, feature_epochs=5)
+    problem, transformer = painted_problem(tmp_path, [yaw], [1], feature_images=1500, reading_epochs=10)
     names = [spec.name for _, spec in problem.encoding.mutable]
     found = dict(zip(names, read_start(problem, transformer, range(2))[0], strict=True))
     assert found["x"] == pytest.approx(4, abs=1)
