@@ -12,6 +12,7 @@ Of an angle the network learns cosine and sine of itself and of its double: a ca
 which end is the front.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -54,9 +55,6 @@ class CellLabels:
     codes: np.ndarray
     means: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.means)
-
     def chosen(self, index: np.ndarray) -> "CellLabels":
         """Those of some images."""
         return CellLabels(self.presence[index], self.owner[index], self.codes, self.means[index])
@@ -65,11 +63,13 @@ class CellLabels:
 def grid_of(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of cells of an image."""
     scale = min(1.0, INPUT_PX / max(height, width))
-    return tuple(max(1, -(-round(side * scale) // CELL_PX)) for side in (height, width))  # type: ignore[return-value]
+    rows, columns = (max(1, math.ceil(round(side * scale) / CELL_PX)) for side in (height, width))
+    return rows, columns
 
 
 def label_cells(readout: Readout, scenes: Sequence[SceneGraph], masks: Sequence[np.ndarray]) -> CellLabels:
-    """
+    """The labels of rendered scenes.
+
     Args:
         masks: instance masks [H, W] of the scenes: 1 + the node's number in its scene, or 0.
     """

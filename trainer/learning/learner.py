@@ -33,6 +33,8 @@ from trainer.statistics import AttributeStatistics, attribute_statistics
 
 #: Fraction of a stage's steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
 AVERAGED = 0.2
+#: Most times that features are learned and moments matched in them, where the start was read.
+TURNS = 2
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
 
@@ -85,8 +87,10 @@ class Learner:
         if "mmd" in self.problem.settings.stages[self.stage].losses:
             reader = place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
-                readout = self._learn_features(reader)
-                match_moments(self.problem, self.transformer, self._space(), readout, joining)
+                for turn in range(TURNS if self.problem.reads_start else 1):
+                    reader, readout = self._learn_features(reader, turn)
+                    if not match_moments(self.problem, self.transformer, self._space(), readout, joining, turn):
+                        break
         self._optimizer = self._new_optimizer()
         self._yield_present()
         self.prepared = True
@@ -200,16 +204,17 @@ class Learner:
             size = self.problem.renderer.settings.height_px, self.problem.renderer.settings.width_px
             self.space = learned_features(state["features"], tensors["features"], size)
 
-    def _learn_features(self, reader: Reader | None) -> Readout:
+    def _learn_features(self, reader: Reader | None, turn: int) -> tuple[Reader | None, Readout]:
         """Trains the simulator's feature space around the present scenes, from what has read the start, if anything."""
         problem, settings = self.problem, self.problem.settings
         count = settings.feature_images * self.transformer.most_modes
-        scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, self.stage))
+        number = self.stage + 1000 * turn  # Every stage and turn has its own scenes.
+        scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, number))
         window = Window.around(problem.encoding, scenes)
         if problem.reads_start:
-            reader, *_ = learn_to_read(problem, reader, scenes, window, Purpose.FEATURES, self.stage)
+            reader, *_ = learn_to_read(problem, reader, scenes, window, Purpose.FEATURES, number)
             self.space = reader.network
-            return reader.readout
+            return reader, reader.readout
         readout = Readout.of(problem.encoding, window)
         scattered = scatter(problem, scenes, window, Purpose.FEATURES, self.stage)
         space = feature_network(problem, readout.layers, Purpose.FEATURES)
@@ -221,7 +226,7 @@ class Learner:
             problem.progress.stage("learn the features"),
         )
         self.space = space
-        return readout
+        return None, readout
 
     def _losses(self) -> list[DistributionMatching | TaskLoss]:
         losses: list[DistributionMatching | TaskLoss] = []

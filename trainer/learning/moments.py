@@ -31,6 +31,8 @@ from trainer.statistics import deviation, mean_of
 SEEN = 0.2
 #: Most by which a spread is changed, either way.
 MOST = 10.0
+#: Features learned around spreads that were so many times as large or as small do not fit.
+ELSEWHERE = 1.5
 #: Rounds: the regression is local, so each starts where the one before has led.
 ROUNDS = 4
 #: Standard errors by which variances must differ.
@@ -50,10 +52,19 @@ def match_moments(
     space: FeatureSpace,
     readout: Readout,
     places: Sequence[int],
-) -> None:
-    """Moves and stretches the attributes at `places`, mode by mode, until their moments are the target's."""
+    turn: int = 0,
+) -> bool:
+    """Moves and stretches the attributes at `places`, mode by mode, until their moments are the target's.
+
+    Args:
+        turn: how often that was done before, with features learned elsewhere.
+
+    Returns:
+        Whether the scenes have changed so much that features learned around the former ones no longer fit.
+    """
     if not problem.settings.moment_images or not places:
-        return
+        return False
+    before = transformer.stretch[:, list(places)].clone()
     target = readout.numbers(features_of(space, problem.target))
     kinds = list(dict.fromkeys(problem.encoding.mutable[place][0] for place in places))
     # Of each mode and attribute what is known of the errors, from all rounds but the first: errors differ from place to
@@ -61,14 +72,16 @@ def match_moments(
     pooled: Pool = defaultdict(list)
     count = problem.settings.moment_images * transformer.most_modes
     for index in range(ROUNDS):
-        prior = problem.scenes(Purpose.MOMENTS, count, index)
+        number = turn * ROUNDS + index
+        prior = problem.scenes(Purpose.MOMENTS, count, number)
         scenes = transformed(transformer, prior)
-        images = problem.images(scenes, Purpose.MOMENTS, index, f"read the moments {index + 1}")
+        images = problem.images(scenes, Purpose.MOMENTS, number, f"read the moments {index + 1}")
         read = readout.numbers(features_of(space, images))
         truth = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in scenes])))
         for kind in kinds:
             own = [place for place in places if problem.encoding.mutable[place][0] == kind]
             _match_kind(problem, transformer, kind, own, scenes, truth, read, target, pooled if index else None)
+    return bool(((transformer.stretch[:, list(places)] / before).log().abs() > np.log(ELSEWHERE)).any())
 
 
 def _match_kind(
