@@ -31,16 +31,18 @@ from trainer.statistics import deviation, mean_of
 SEEN = 0.2
 #: Most by which a spread is changed, either way.
 MOST = 10.0
-#: Features learned around spreads that were so many times as large or as small do not fit.
+#: Features, and what is known of their errors, from spreads that were so many times as large or as small do not fit.
 ELSEWHERE = 1.5
+#: Most by which a round changes a spread: of values too near to each other nothing could be read any more.
+STEP = 2.0
 #: Rounds: the regression is local, so each starts where the one before has led.
 ROUNDS = 4
 #: Standard errors by which variances must differ.
 SIGNIFICANT = 2.0
 #: Standard deviations beyond which values are pulled in.
 OUTLYING = 3.0
-#: Centred truths and readings [2, N] of each round, by mode and place.
-Pool = dict[tuple[int, int], list[np.ndarray]]
+#: By mode and place, of each round how much the prior was stretched, and centred truths and readings [2, N].
+Pool = dict[tuple[int, int], list[tuple[float, np.ndarray]]]
 
 #: Fewest values that a mean and a spread are taken from.
 FEWEST = 30
@@ -132,11 +134,15 @@ def _match_kind(
                 continue
             transformer.shift[mode, place] = inside(float(transformer.shift[mode, place]) + shift, spec)
             if pooled is not None:
-                pooled[mode, place].append(np.stack([known - np.median(known), ours_read - np.median(ours_read)]))
-                prior = known.std() / float(transformer.stretch[mode, place])
-                every_known, every_read = np.concatenate(pooled[mode, place], axis=1)
-                spread = read_spread(every_known, every_read, theirs_read, prior)
-                transformer.stretch[mode, place] = float(np.clip(spread / prior, 1 / MOST, MOST))
+                stretch = float(transformer.stretch[mode, place])
+                prior = known.std() / stretch
+                pairs = np.stack([known - np.median(known), ours_read - np.median(ours_read)])
+                pooled[mode, place].append((stretch, pairs))
+                alike = [each for s, each in pooled[mode, place] if 1 / ELSEWHERE <= s / stretch <= ELSEWHERE]
+                every_known, every_read = np.concatenate(alike, axis=1)
+                wanted = read_spread(every_known, every_read, theirs_read, prior) / prior
+                wanted = float(np.clip(wanted, stretch / STEP, stretch * STEP))
+                transformer.stretch[mode, place] = float(np.clip(wanted, 1 / MOST, MOST))
 
 
 def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float | None:
