@@ -1,4 +1,4 @@
-"""The errors of the published code put back, one at a time, to show what each does.
+"""The errors of the published code put back, one at a time, beside our global stage and without it.
 
 Errors that cannot show here are left out: the digits' scene graphs have no edges that could be undirected, and
 attributes that are not mutable are never probed. A variant replaces a part of the trainer while a run lasts.
@@ -88,19 +88,23 @@ def _uncorrelated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda *arguments: function(*arguments, correlation=0.0)
 
 
+def _wrong_scale() -> AbstractContextManager[Any]:
+    return _gradient(lambda gradient: gradient * _STEP_DEG**2 / 255, "values")
+
+
+def _one_difference() -> AbstractContextManager[Any]:
+    return _gradient(lambda gradient: gradient.sum(0, keepdim=True).expand_as(gradient), "images")
+
+
+_SCALE = "the finite difference times δ/2 instead of over 2δ, and over 255 once more"
+_DIFFERENCE = "the whole batch's output gradient times one sample's difference image"
 MATCHING = (
     Variant("ours", "as it is"),
-    Variant(
-        "wrong scale",
-        "the finite difference times δ/2 instead of over 2δ, and over 255 once more",
-        patched=lambda: _gradient(lambda gradient: gradient * _STEP_DEG**2 / 255, "values"),
-    ),
-    Variant(
-        "one difference for all",
-        "the whole batch's output gradient times one sample's difference image",
-        patched=lambda: _gradient(lambda gradient: gradient.sum(0, keepdim=True).expand_as(gradient), "images"),
-    ),
+    Variant("wrong scale", _SCALE, {}, _wrong_scale),
+    Variant("one difference for all", _DIFFERENCE, {}, _one_difference),
     Variant("no global stage", "descent from the prior, without search and moments", _LOCAL),
+    Variant("wrong scale, no global stage", _SCALE, _LOCAL, _wrong_scale),
+    Variant("one difference for all, no global stage", _DIFFERENCE, _LOCAL, _one_difference),
     Variant("untrained features", "distances in a random network's features", {}, _untrained_features),
     Variant("untrained features, no global stage", "as published", _LOCAL, _untrained_features),
 )
