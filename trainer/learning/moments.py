@@ -140,9 +140,9 @@ def _match_kind(
                 pooled[mode, place].append((stretch, pairs))
                 alike = [each for s, each in pooled[mode, place] if 1 / ELSEWHERE <= s / stretch <= ELSEWHERE]
                 every_known, every_read = np.concatenate(alike, axis=1)
-                wanted = read_spread(every_known, every_read, theirs_read, prior) / prior
-                wanted = float(np.clip(wanted, stretch / STEP, stretch * STEP))
-                transformer.stretch[mode, place] = float(np.clip(wanted, 1 / MOST, MOST))
+                goal = read_spread(every_known, every_read, theirs_read, prior) / prior
+                goal = min(max(goal, stretch / STEP), stretch * STEP)
+                transformer.stretch[mode, place] = min(max(goal, 1 / MOST), MOST)
 
 
 def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float | None:

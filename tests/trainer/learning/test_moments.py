@@ -1,9 +1,22 @@
 """Means and spreads from noisy readings, where all is known."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+from support.painted import painted_problem
 
-from trainer.learning.moments import read_shift, read_spread
+from trainer.features.readout import Readout, Window
+from trainer.grammar import SceneGraph
+from trainer.grammar.scene_graph import MODES
+from trainer.learning.moments import match_moments, read_shift, read_spread
+from trainer.learning.problem import Problem
+from trainer.model.drawing import transformed
+from trainer.randomness import Purpose
 
 
 def readings(mean: float, std: float, count: int, seed: int, *, error: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
@@ -61,3 +74,56 @@ def test_a_few_misread_images_do_not_matter() -> None:
 def test_a_spread_that_is_too_small_for_the_errors_is_none_at_all() -> None:
     truth, read = readings(0, 10, 2000, 0)
     assert read_spread(truth, read, np.full(500, 3.0), 10.0) == 0
+
+
+@dataclass(frozen=True)
+class Coded(Problem):
+    """Images of two pixels that say x and yaw, with noise."""
+
+    def images(self, scenes: Sequence[SceneGraph], *_: Any) -> np.ndarray:
+        """See `coded`."""
+        return coded([[dict(_named(scene))[name] for name in ("x", "yaw")] for scene in scenes])
+
+
+def _named(scene: SceneGraph) -> list[tuple[str, float]]:
+    return [(item.name, value) for item, value in zip(scene.mutable, scene.values(), strict=True)]
+
+
+def coded(values: Sequence[Sequence[float]]) -> np.ndarray:
+    """uint8 [N, 1, 2, 3] of (x, yaw) pairs: 10 and 1 grey values per unit, noise of 3 grey values."""
+    x, yaw = np.array(values).T
+    rng = np.random.default_rng(len(values))
+    pixels = np.stack([128 + 10 * x, 128 + yaw], 1) + rng.normal(0, 3, (len(x), 2))
+    return np.repeat(np.clip(np.round(pixels), 0, 255).astype(np.uint8)[:, None, :, None], 3, axis=3)
+
+
+def test_all_attributes_of_a_kind_are_moved_and_stretched(tmp_path: Path) -> None:
+    """The prior has x of ±4 and yaw of 0 ± 10, the target a quarter and a third of these spreads elsewhere."""
+    painted, transformer = painted_problem(tmp_path, [0], [1], moment_images=2000)
+    rng = np.random.default_rng(0)
+    names = [spec.name for _, spec in painted.encoding.mutable]
+    target = {"x": rng.normal(5, 0.6, 1500), "yaw": rng.normal(30, 3.5, 1500)}
+    images = coded(np.stack([target["x"], target["yaw"]], 1).tolist())
+    problem = Coded(painted.grammar, painted.settings, 0, painted.renderer, images)
+    everywhere = np.zeros((MODES, 2))
+    readout = Readout.of(problem.encoding, Window(everywhere, everywhere + 1))
+
+    class Decoded:
+        name, layers = "decoded", None
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            said = (images[:, 0, 0] * 255 - 128).numpy() / np.array([10, 1])
+            found = {"x": said[:, 0], "yaw": said[:, 1]}
+            columns = []
+            for _, spec in problem.encoding.mutable:
+                values = found[spec.name]
+                columns += [np.cos(np.deg2rad(values)), np.sin(np.deg2rad(values))] if spec.is_angle else [values]
+            return torch.from_numpy((np.stack(columns, 1) - readout.offsets) / readout.scales)
+
+    changed_much = match_moments(problem, transformer, Decoded(), readout, [0, 1])
+    learned = transformed(transformer, problem.scenes(Purpose.MONITOR, 1000))
+    values = np.array([scene.values() for scene in learned])
+    assert changed_much
+    for place, name in enumerate(names):
+        assert values[:, place].mean() == pytest.approx(target[name].mean(), abs=0.3 * target[name].std()), name
+        assert values[:, place].std() == pytest.approx(target[name].std(), rel=0.2), name
