@@ -33,7 +33,11 @@ def learning_curves(metrics: Sequence[Json]) -> str:
             [_course(metrics, "score", "Score", "learned"), _course(metrics, "baseline", "Baseline", "prior")],
         ),
     ]
-    parts = [card(title, line_chart(title, "epoch", lines)) for title, lines in charts if lines[0].points]
+    parts = []
+    for title, lines in charts:
+        drawn = [line for line in lines if line.points]
+        if lines[0].points:
+            parts.append(card(title, line_chart(title, "epoch", drawn) + (_named(drawn) if len(drawn) > 1 else "")))
     if any(y > 0 for line in hidden for _, y in line.points):
         title = "Share of objects that cannot be seen, by kind"
         parts.append(card(title, line_chart(title, "epoch", hidden) + _named(hidden)))
