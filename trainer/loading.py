@@ -49,7 +49,7 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     features = None
     if "features" in tensors:
         size = experiment.grammar.render.height_px, experiment.grammar.render.width_px
-        features = learned_features(state["features"], tensors["features"], size)
+        features = learned_features(state.get("features"), tensors["features"], size)
     settings = TrainingSettings.parse(experiment.training)
     return LoadedRun(run, config, experiment, settings, transformer, features)
 

@@ -6,18 +6,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer.errors import InputError
 from trainer.features.dense import DenseFeatures
 from trainer.features.simulator import SimulatorFeatures
 
 LearnedFeatures = SimulatorFeatures | DenseFeatures
 
 
-def learned_features(plan: Mapping[str, Any], weights: Mapping[str, Tensor], size: tuple[int, int]) -> LearnedFeatures:
-    """
+def learned_features(
+    plan: Mapping[str, Any] | None, weights: Mapping[str, Tensor], size: tuple[int, int]
+) -> LearnedFeatures:
+    """A space as it was kept.
+
     Args:
-        plan: what the space's `plan` gave.
+        plan: what the space's `plan` gave; None: the run does not say.
         size: height and width of the images, in pixels.
+
+    Raises:
+        InputError: an older version kept it.
     """
+    if plan is None:
+        raise InputError("an older version of metasim made this run, and its feature space cannot be read: train anew")
     kind = {space.name: space for space in (SimulatorFeatures, DenseFeatures)}[plan["name"]]
     space = kind(plan["columns"], size, torch.Generator())
     space.load_state_dict(weights)

@@ -40,8 +40,6 @@ def test_nobody_there(metasim: Callable) -> None:
     assert len(done.err.splitlines()) == 1
 
 
-# The Docker SDK forgets to close a socket that it could not connect.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_docker(metasim: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     assert scaling.running_workers() == []

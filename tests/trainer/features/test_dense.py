@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.grammars import FLAT, write_sprites
 
+from trainer.errors import InputError
 from trainer.features import features_of, to_tensor
 from trainer.features.dense import CELL_PX, DenseFeatures, grid_of, label_cells
 from trainer.features.learned import learned_features
@@ -157,3 +158,5 @@ def test_it_is_kept_and_opened_again(grammar: Grammar) -> None:
     images = np.random.default_rng(1).integers(0, 255, (3, SIZE_PX, 2 * SIZE_PX, 3), dtype=np.uint8)
     assert torch.equal(features_of(again, images), features_of(network, images))
     assert not any(parameter.requires_grad for parameter in again.parameters())
+    with pytest.raises(InputError, match="an older version of metasim made this run"):
+        learned_features(None, network.state_dict(), (SIZE_PX, 2 * SIZE_PX))
