@@ -15,9 +15,11 @@ from trainer.run import Json, Run
 from trainer.statistics import components
 from trainer.train import TrainOptions, train
 
-#: How near is near enough: means as a fraction of the range (3 of 360 degrees), spreads as a fraction of the target's,
-#: weights and frequencies absolutely.
+#: How near is near enough: means as a fraction of the range (3 of 360 degrees) if not told otherwise, spreads as a
+#: fraction of the target's, weights and frequencies absolutely.
 MEAN, SPREAD, WEIGHT, FREQUENCY = 3 / 360, 0.3, 0.1, 0.05
+#: Most by which the mean of an angle that goes all round may be off.
+MEAN_DEG = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def bench_training(
     engine: str | None = None,
     workers: int | None = None,
     overrides: Mapping[str, object],
+    near: float = MEAN,
     keep: Path | None = None,
     progress: Progress | None = None,
     train_run: Callable[[TrainOptions, Progress], Run] = train,
@@ -49,6 +52,7 @@ def bench_training(
     """One run per seed.
 
     Args:
+        near: tolerance of means, as a fraction of the range.
         keep: folder for the run folders; default: they are deleted.
         train_run: trains; the ablation passes another.
 
@@ -64,7 +68,7 @@ def bench_training(
             out = (keep or Path(temporary)) / f"{Path(experiment).stem}-{seed}"
             options = TrainOptions(experiment, out, engine=engine, workers=workers, seed=seed, overrides=overrides)
             run = train_run(options, progress)
-            found = figures(loaded, run)
+            found = figures(loaded, run, near)
             runs.append(
                 {
                     "seed": seed,
@@ -79,7 +83,7 @@ def bench_training(
     return {"experiment": experiment, "runs": runs, "reached": sum(run["reached"] for run in runs)}
 
 
-def figures(experiment: Experiment, run: Run) -> list[Figure]:
+def figures(experiment: Experiment, run: Run, near: float = MEAN) -> list[Figure]:
     """What the run was to learn of a synthetic target, and what it has learned."""
     if experiment.target is None:
         return []
@@ -88,7 +92,9 @@ def figures(experiment: Experiment, run: Run) -> list[Figure]:
     wanted = {(kind, spec.name): spec.distribution for kind, spec in experiment.target.grammar.specs}
     found: list[Figure] = []
     for kind, spec in Encoding(experiment.grammar).mutable:
-        reach = MEAN * (spec.high - spec.low)
+        reach = near * (spec.high - spec.low)
+        if spec.wraps:
+            reach = min(reach, MEAN_DEG)
         if (kind, spec.name) in values:
             label = f"{kind}.{spec.name}"
             found += _of_number(label, values[kind, spec.name], wanted[kind, spec.name], spec.is_angle, reach)

@@ -128,6 +128,8 @@ def train(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="The first one's seed.")] = 0,
+    near: Annotated[float, typer.Option(min=0, metavar="PART", help="Tolerance of means: this part of the range.")] = 3
+    / 360,
     engine: options.Engine = None,
     workers: options.Workers = None,
     keep: Annotated[
@@ -137,8 +139,8 @@ def train(
 ) -> None:
     """Train an experiment with several seeds, and compare what each run has learned with the target.
 
-    A figure in brackets is out of tolerance: means within 3 of 360 parts of the range, spreads within 30 %, weights of
-    a mixture within 10 points, frequencies of categories within 5.
+    A figure in brackets is out of tolerance: means by --near, and by at most 5 degrees where an angle goes all round,
+    spreads within 30 %, weights of a mixture within 10 points, frequencies of categories within 5.
 
     \b
     [bold]Example[/bold]
@@ -154,6 +156,7 @@ def train(
             engine=engine,
             workers=workers,
             overrides=parse_assignments(assignments or ()),
+            near=near,
             keep=keep,
             progress=progress,
         )

@@ -1,7 +1,7 @@
 """Grammars by name or path."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -95,7 +95,16 @@ def open_file(name_or_path: str | Path) -> Opened:
     world = read_document(other)
     if validate_document(world).grammar is not None:
         raise file.error(("grammar",), "it must have a world of its own, not take it from another file")
-    return Opened(file, apply_overrides(world, content.overrides, path.parent))
+    return Opened(_inheriting(file, world), apply_overrides(world, content.overrides, path.parent))
+
+
+def _inheriting(file: Document, world: Document) -> Document:
+    """An experiment's file with the task and those settings of training that only its world states."""
+    data = {key: world.data[key] for key in ("task", "training") if key in world.data} | file.data
+    inherited, own = (document.data.get("training") for document in (world, file))
+    if isinstance(inherited, dict) and isinstance(own, dict):
+        data["training"] = {**inherited, **own}
+    return replace(file, data=data)
 
 
 def resolve(name_or_path: str | Path) -> Path:

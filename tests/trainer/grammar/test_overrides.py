@@ -113,6 +113,16 @@ def test_an_experiment_that_takes_its_world_from_a_grammar(tmp_path):
     assert spec(load_grammar(path), "thing", "x").distribution == Constant(1.0)
 
 
+def test_what_is_said_of_training_in_a_world_holds_for_its_experiments(tmp_path):
+    write_sprites(tmp_path, SPRITES + "task: pose\ntraining: {epochs: 5, batch: 8, probing: {samples: 4}}\n")
+    path = write_sprites(tmp_path, "grammar: world.yaml\ntraining: {epochs: 7}\n", "trial.yaml")
+    experiment = load_experiment(path, {"training.batch": 16, "training.probing.audit": 0.1})
+    assert experiment.task == "pose"
+    assert experiment.training == {"epochs": 7, "batch": 16, "probing": {"samples": 4, "audit": 0.1}}
+    path = write_sprites(tmp_path, "grammar: world.yaml\ntask: detection\n", "trial.yaml")
+    assert load_experiment(path).task == "detection"
+
+
 def test_a_grammar_alone_is_an_experiment_without_a_target(tmp_path):
     experiment = load_experiment(write_sprites(tmp_path))
     assert (experiment.target, experiment.engine, experiment.training, experiment.notes) == (None, "blender", {}, ())
