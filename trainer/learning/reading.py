@@ -1,11 +1,11 @@
 """The global stage of many attributes: a start that is read off the target's images.
 
 A search over the ranges of many attributes hits nothing by chance. Instead a network learns to read images over the
-whole ranges, and what it says of the target's is where to start; then again over narrower windows around that:
-sequential neural estimation (Papamakarios & Murray, Fast ε-free Inference of Simulation Models with Bayesian
-Conditional Density Estimation, NIPS 2016), with the mean in place of a density. Attributes that cannot be read yet keep
-their whole range, and become readable where what hides them has been put in its place. Of an angle the axis may be read
-first; then the window is around both directions of it.
+whole ranges, and what it says of the target's is where to start; then again over windows around that, as wide as what
+was read may be wrong: sequential neural estimation (Papamakarios & Murray, Fast ε-free Inference of Simulation Models
+with Bayesian Conditional Density Estimation, NIPS 2016), with mean and error in place of a density. Attributes that
+cannot be read yet keep their whole range, and become readable where what hides them has been put in its place. Of an
+angle the axis may be read first; then the window is around both directions of it.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,11 @@ from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
 from trainer.statistics import deviation, mean_of
 
-#: Most turns, each with windows half as wide as the one before; two where everything could be read.
-TURNS = 3
+#: Most turns; fewer where the windows cannot become narrower.
+TURNS = 4
+#: Windows reach so many standard deviations of the error of what was read to each side, and at least this fraction of
+#: the range and so many standard deviations of the prior.
+ERRORS, LEAST, SPREADS = 2.0, 1 / 8, 2.0
 #: Multiples of angles that are read: of the double as well, for an axis whose direction is not seen yet.
 MULTIPLES = (1, 2)
 #: Widest window around an axis, to each side of either direction.
@@ -45,6 +48,14 @@ class Sight(Enum):
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What is read of an attribute off the target: its mean, and the standard deviation of the error of an image's."""
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True)
 class Reader:
     """A network, and what its features stand for."""
 
@@ -59,13 +70,16 @@ def read_start(
 
     Attributes that cannot be read are not shifted.
     """
+    specs = [problem.encoding.mutable[place][1] for place in places]
     shift = np.zeros(len(places))
+    reach = np.array([(spec.high - spec.low) / 2 for spec in specs])
+    least = np.array([max(LEAST * (spec.high - spec.low), SPREADS * spec.distribution.std) for spec in specs])
     sights = [Sight.NOTHING] * len(places)
     reader = None
     for turn in range(TURNS):
         prior = problem.scenes(Purpose.READING, problem.settings.feature_images, turn)
         scenes = shifted(transformer, prior, places, shift)
-        window = _window(problem, places, shift, sights, 0.5**turn, Window.around(problem.encoding, scenes))
+        window = _window(problem, places, shift, reach, sights, Window.around(problem.encoding, scenes))
         reader, truth, ours = learn_to_read(problem, reader, scenes, window, Purpose.READING, turn)
         theirs = features_of(reader.network, problem.target)
         for index, place in enumerate(places):
@@ -74,12 +88,13 @@ def read_start(
                 if sight is Sight.AXIS and not spec.wraps:
                     continue
                 values = [reader.readout.numbers(features, multiple)[:, place] for features in (truth, ours, theirs)]
-                mean = read_mean(values[0], values[1], values[2], spec, multiple)
-                if mean is not None:
-                    shift[index] = inside(mean - spec.distribution.mean, spec)
+                reading = read_mean(values[0], values[1], values[2], spec, multiple)
+                if reading is not None:
+                    shift[index] = inside(reading.mean - spec.distribution.mean, spec)
+                    reach[index] = min(reach[index], max(least[index], ERRORS * reading.error))
                     sights[index] = sight
                     break
-        if turn and all(sight is Sight.VALUE for sight in sights):
+        if all(sight is Sight.VALUE for sight in sights) and (reach <= least).all():
             break
     assert reader is not None
     return shift, reader
@@ -124,7 +139,7 @@ def learn_to_read(
 
 def read_mean(
     truth: np.ndarray, read: np.ndarray, target: np.ndarray, spec: AttributeSpec, multiple: int = 1
-) -> float | None:
+) -> Reading | None:
     """The target's mean.
 
     Args:
@@ -137,29 +152,36 @@ def read_mean(
         None where the attribute cannot be read.
     """
     if spec.wraps:  # Of angles all round there is no line to fit; directions are right on average.
-        errors = np.deg2rad(multiple * (read - truth))
-        return mean_of(multiple * target, True) / multiple if float(np.cos(errors).mean()) > SEEN else None
+        errors = deviation(multiple * (read - truth), 0.0, True)
+        if float(np.cos(np.deg2rad(errors)).mean()) < SEEN:
+            return None
+        return Reading(mean_of(multiple * target, True) / multiple, float(np.sqrt(np.mean(errors**2))) / multiple)
     centre = mean_of(truth, spec.is_angle)
     a, b, c = (deviation(values, centre, spec.is_angle) for values in (truth, read, target))
     slope = float(np.cov(a, b)[0, 1] / a.var(ddof=1))
     if not slope > 0 or slope**2 * a.var() < SEEN * b.var():
         return None
-    return centre + float(np.median(c) - np.median(b)) / slope + float(np.median(a))
+    mean = centre + float(np.median(c) - np.median(b)) / slope + float(np.median(a))
+    return Reading(mean, float(np.sqrt(max(b.var() / slope**2 - a.var(), 0.0))))
 
 
 def _window(
-    problem: Problem, places: Sequence[int], shift: np.ndarray, sights: Sequence[Sight], part: float, around: Window
+    problem: Problem,
+    places: Sequence[int],
+    shift: np.ndarray,
+    reach: np.ndarray,
+    sights: Sequence[Sight],
+    around: Window,
 ) -> Window:
-    """The whole range of the attributes at `places`; of those that were read a part of it, around their shift."""
+    """The whole range of the attributes at `places`; around the shift of those that were read, as far as they reach."""
     centre, half_width = around.centre.copy(), around.half_width.copy()
     opposite = set()
     for index, place in enumerate(places):
         kind, spec = problem.encoding.mutable[place]
+        half_width[:, place] = reach[index]
         if sights[index] is Sight.NOTHING:
-            half_width[:, place] = (spec.high - spec.low) / 2
             centre[:, place] = (spec.low + spec.high) / 2
             continue
-        half_width[:, place] = (spec.high - spec.low) / 2 * part
         centre[:, place] = spec.distribution.mean + shift[index]
         if sights[index] is Sight.AXIS:
             half_width[:, place] = np.minimum(half_width[:, place], WIDEST_AXIS_DEG)

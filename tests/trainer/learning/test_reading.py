@@ -26,7 +26,9 @@ def test_what_cannot_be_read_stays(tmp_path: Path) -> None:
     for name, width in (("x", 10), ("yaw", 180)):
         truth, noise = rng.uniform(-width, width, (2, 500))
         assert read_mean(truth, noise, noise[:200] + 1, specs[name]) is None
-        assert read_mean(truth, 0.1 * noise + truth, truth[:200], specs[name]) is not None
+        reading = read_mean(truth, 0.1 * noise + truth, truth[:200], specs[name])
+        assert reading is not None
+        assert reading.error == pytest.approx(0.1 * noise.std(), rel=0.1)
 
 
 def test_readings_that_are_too_flat_are_stretched(tmp_path: Path) -> None:
@@ -37,4 +39,7 @@ def test_readings_that_are_too_flat_are_stretched(tmp_path: Path) -> None:
     truth = rng.uniform(-10, 10, 4000)
     read = 0.4 * truth + 1 + rng.normal(0, 1, 4000)
     target = 0.4 * rng.normal(6, 1, 4000) + 1 + rng.normal(0, 1, 4000)
-    assert read_mean(truth, read, target, spec) == pytest.approx(6, abs=0.2)
+    reading = read_mean(truth, read, target, spec)
+    assert reading is not None
+    assert reading.mean == pytest.approx(6, abs=0.2)
+    assert reading.error == pytest.approx(1 / 0.4, rel=0.1)
