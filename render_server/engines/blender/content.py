@@ -36,7 +36,13 @@ class Sources:
 
 
 class Builder(Protocol):
-    """Makes and changes the objects of one kind of content for one task."""
+    """Makes and changes the objects of one kind of content for one task.
+
+    Attributes:
+        blocks: what it has made in Blender beside the objects, to be removed with these.
+    """
+
+    blocks: list[bpy.types.ID]
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:
         """A new object for the node, in no scene yet."""
@@ -49,9 +55,6 @@ class Builder(Protocol):
 
     def extent(self, graph: SceneGraph, index: int) -> Extent | None:
         """Where the node's content lies in the world; None if it draws nothing."""
-
-    def remove(self) -> None:
-        """Takes what the builder made out of Blender; the objects are gone already."""
 
 
 class SpriteBuilder:
@@ -66,13 +69,14 @@ class SpriteBuilder:
             if node.HasField("sprite")
         }
         self._materials = sources.sprite_materials.of(self._textures.items(), standard=sources.standard)
-        self._meshes: list[bpy.types.Mesh] = []
+        self.blocks: list[bpy.types.ID] = []
         self._shown: dict[int, scene_pb2.Sprite] = {}  # What each object's face was made from
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:  # noqa: ARG002
         """See `Builder.create`."""
-        self._meshes.append(bpy.data.meshes.new("sprite"))
-        return bpy.data.objects.new("sprite", self._meshes[-1])
+        mesh = bpy.data.meshes.new("sprite")
+        self.blocks.append(mesh)
+        return bpy.data.objects.new("sprite", mesh)
 
     def update(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:
         """See `Builder.update`."""
@@ -96,16 +100,12 @@ class SpriteBuilder:
         wire = graph.nodes[index].sprite
         return extent_of_points(_face(wire, self._textures[wire.asset])).placed(graph.world[index])
 
-    def remove(self) -> None:
-        """See `Builder.remove`."""
-        for mesh in self._meshes:
-            bpy.data.meshes.remove(mesh)
-
 
 class MeshBuilder:
     """Meshes of the library."""
 
     def __init__(self, sources: Sources, graph: SceneGraph) -> None:
+        self.blocks: list[bpy.types.ID] = []  # The library keeps its meshes.
         self._sources = sources
         self._shown: dict[int, scene_pb2.Mesh] = {}
         # Where no surface reflects, what glows need not be sampled as a lamp.
@@ -143,9 +143,6 @@ class MeshBuilder:
         size = mesh_size(graph.nodes[index].mesh)
         return self._mesh(graph, index).extent.placed(graph.world[index] @ np.diag((*size, 1.0)))
 
-    def remove(self) -> None:
-        """See `Builder.remove`."""
-
     def _mesh(self, graph: SceneGraph, index: int) -> LibraryMesh:
         return self._sources.meshes.get(graph.nodes[index].mesh, self._sources.assets, f"scene.nodes[{index}].mesh")
 
@@ -154,12 +151,13 @@ class LightBuilder:
     """Lamps."""
 
     def __init__(self, sources: Sources, graph: SceneGraph) -> None:  # noqa: ARG002
-        self._lamps: list[bpy.types.Light] = []
+        self.blocks: list[bpy.types.ID] = []
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:
         """See `Builder.create`."""
-        self._lamps.append(lamp(graph.nodes[index].light))
-        return bpy.data.objects.new("lamp", self._lamps[-1])
+        light = lamp(graph.nodes[index].light)
+        self.blocks.append(light)
+        return bpy.data.objects.new("lamp", light)
 
     def update(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:
         """See `Builder.update`."""
@@ -173,11 +171,6 @@ class LightBuilder:
     def extent(self, graph: SceneGraph, index: int) -> None:  # noqa: ARG002
         """See `Builder.extent`."""
         return
-
-    def remove(self) -> None:
-        """See `Builder.remove`."""
-        for light in self._lamps:
-            bpy.data.lights.remove(light)
 
 
 #: Builder of each kind of `Node.content` that becomes an object; the camera belongs to the scene.

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bpy
@@ -122,13 +122,14 @@ class RenderScene:
             raise RenderFailed(f"Blender rendered {shape[1]} x {shape[0]} pixels instead of {width_px} x {height_px}")
         return passes
 
-    def remove(self) -> None:
-        """Takes the scene out of Blender, with what Cycles holds for it."""
+    def remove(self, others: Iterable[bpy.types.ID] = ()) -> None:
+        """Takes the scene out of Blender, with what Cycles holds for it.
+
+        Args:
+            others: blocks that go with it. All at once: each removal looks through everything that Blender holds.
+        """
         self.scene.render.use_persistent_data = False
-        camera = self.camera.data
-        bpy.data.objects.remove(self.camera)
-        bpy.data.cameras.remove(camera)
-        bpy.data.scenes.remove(self.scene)
+        bpy.data.batch_remove([*others, self.camera, self.camera.data, self.scene])
 
 
 @contextlib.contextmanager

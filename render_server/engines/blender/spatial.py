@@ -36,20 +36,21 @@ class SpatialScene:
     def __init__(self, task: pb.RenderTask, graph: SceneGraph, sources: Sources) -> None:
         self._task, self._graph, self._sources = task, graph, sources
         self._settings = task.settings
-        self._cleanup = contextlib.ExitStack()
         self._objects: dict[int, bpy.types.Object] = {}
         self._builders: dict[str, Builder] = {}
+        self._blocks: list[bpy.types.ID] = []
 
     def __enter__(self) -> "SpatialScene":
-        with contextlib.ExitStack() as undo:
-            self._target = RenderScene("spatial")
-            undo.callback(self._target.remove)
-            self._build(undo)
-            self._cleanup = undo.pop_all()
+        self._target = RenderScene("spatial")
+        try:
+            self._build()
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._cleanup.close()
+        self._remove()
 
     def apply(self, graph: SceneGraph, indices: Sequence[int]) -> None:
         """Sets matrices and contents of those nodes to what the graph says."""
@@ -112,9 +113,9 @@ class SpatialScene:
             outlines={index: outline for index, outline in outlines.items() if outline is not None},
         )
 
-    def _build(self, undo: contextlib.ExitStack) -> None:
+    def _build(self) -> None:
         graph = self._graph
-        self._set_world(undo)
+        self._set_world()
         for index, node in enumerate(graph.nodes):
             kind = node.WhichOneof("content")
             if kind is None or kind == "camera":
@@ -127,19 +128,21 @@ class SpatialScene:
                 )
             if kind not in self._builders:
                 self._builders[kind] = BUILDERS[kind](self._sources, graph)
-                undo.callback(self._builders[kind].remove)
             item = self._objects[index] = self._builders[kind].create(graph, index)
-            undo.callback(bpy.data.objects.remove, item)
+            self._blocks.append(item)
             item.pass_index = index + 1
             self._target.scene.collection.objects.link(item)
-        self._share_meshes(undo)
+        self._share_meshes()
         cycles = self._target.scene.cycles
         cycles.max_bounces = cycles.diffuse_bounces = cycles.glossy_bounces = self._settings.max_bounces
         cycles.transmission_bounces = self._settings.max_bounces
         self._target.transparency(sum(node.HasField("sprite") for node in graph.nodes))
         self.apply(graph, range(len(graph.nodes)))
 
-    def _share_meshes(self, undo: contextlib.ExitStack) -> None:
+    def _remove(self) -> None:
+        self._target.remove([*self._blocks, *(block for each in self._builders.values() for block in each.blocks)])
+
+    def _share_meshes(self) -> None:
         """Gives every mesh a second, unseen user.
 
         Cycles merges a mesh that a single object shows into the world's geometry, and then sorts all of that again
@@ -149,15 +152,15 @@ class SpatialScene:
         for mesh, count in users.items():
             if count == 1 and len(mesh.polygons) >= _MANY_POLYGONS:
                 twin = bpy.data.objects.new("twin", mesh)
-                undo.callback(bpy.data.objects.remove, twin)
+                self._blocks.append(twin)
                 for ray in ("camera", "diffuse", "glossy", "transmission", "shadow"):
                     setattr(twin, f"visible_{ray}", False)
                 self._target.scene.collection.objects.link(twin)
 
-    def _set_world(self, undo: contextlib.ExitStack) -> None:
+    def _set_world(self) -> None:
         background = self._task.scene.background
         world = bpy.data.worlds.new("background")
-        undo.callback(bpy.data.worlds.remove, world)
+        self._blocks.append(world)
         tree = NodeTree(world)
         colour = (background.red, background.green, background.blue, 1.0)
         tree.output(tree.add("ShaderNodeBackground", Color=colour).outputs[0])
