@@ -16,7 +16,7 @@ from render_server.engines.blender.nodes import NodeTree
 from render_server.engines.blender.session import RenderScene
 from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import sample_offsets
-from render_server.engines.frame import SurfaceLayers
+from render_server.engines.frame import SurfaceLayers, wants_labels
 from render_server.errors import InvalidTask
 from render_server.jacobian.regions import Window
 from render_server.scene.extent import Extent
@@ -91,15 +91,9 @@ class SpatialScene:
         return self._builder(index).extent(graph, index) if index in self._objects else None
 
     def surface_layers(self, view: CameraView) -> SurfaceLayers:
-        """What lies at the pixels' centres, from a frame of one sample each."""
-        layer, render = self._target.layer, self._target.scene.render
-        # Without persistent data: a session that exists gets no new passes.
-        with _kept(render, "use_persistent_data"), _kept(layer, *_LABEL_PASSES):
-            render.use_persistent_data = False
-            for name in _LABEL_PASSES:
-                setattr(layer, name, True)
-            self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
-            passes = self._target.render(view.width_px, view.height_px)
+        """What lies at the pixels' centres, from a frame of one sample each. Of tasks whose outputs want labels."""
+        self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
+        passes = self._target.render(view.width_px, view.height_px)
         node, depth, normal = passes["IndexOB"].astype(np.uint16), passes["Depth"].copy(), passes["Normal"].copy()
         nothing = (node == 0) | (depth > _BACKGROUND_DEPTH)
         node[nothing], depth[nothing], normal[nothing] = 0, np.inf, 0.0
@@ -115,6 +109,9 @@ class SpatialScene:
 
     def _build(self) -> None:
         graph = self._graph
+        # From the start: a session of Cycles that exists gets no new passes, and another one would cost as much again.
+        for name in _LABEL_PASSES:
+            setattr(self._target.layer, name, wants_labels(self._task.outputs))
         self._set_world()
         for index, node in enumerate(graph.nodes):
             kind = node.WhichOneof("content")
