@@ -48,8 +48,7 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     transformer = _transformer(run, config, experiment, tensors.get("average", {}))
     features = None
     if "features" in tensors:
-        size = experiment.grammar.render.height_px, experiment.grammar.render.width_px
-        features = learned_features(state.get("features"), tensors["features"], size)
+        features = learned_features(state.get("features"), tensors["features"])
     settings = TrainingSettings.parse(experiment.training)
     return LoadedRun(run, config, experiment, settings, transformer, features)
 

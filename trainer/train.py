@@ -52,8 +52,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     """
     progress = progress or Silent()
     run, options = _run_folder(options)
-    experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist)
-    settings = TrainingSettings.parse(experiment.training)
+    experiment, settings = _experiment(options)
     torch.set_num_threads(settings.threads)
     if experiment.target is None and experiment.photos is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
@@ -122,6 +121,16 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         log.summary()
     progress.stop()
     return run
+
+
+def _experiment(options: TrainOptions) -> tuple[Experiment, TrainingSettings]:
+    """The experiment with the frames that it is to be learned from."""
+    experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist)
+    settings = TrainingSettings.parse(experiment.training)
+    if settings.render.overrides:
+        overrides = {**options.overrides, **settings.render.overrides}
+        experiment = load_experiment(options.experiment, overrides, mnist=options.mnist)
+    return experiment, settings
 
 
 def _run_folder(options: TrainOptions) -> tuple[Run | None, TrainOptions]:

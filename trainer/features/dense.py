@@ -23,13 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.features import to_tensor
-from trainer.features.pyramid import shrink
+from trainer.features.pyramid import resized, scaled
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
 from trainer.progress import Advance, ignore
 
-#: Longest side of the network's input, in pixels, and the side of a cell in these.
-INPUT_PX = 64
+#: Most pixels of the network's input, and the side of a cell in these.
+INPUT_PIXELS = 12_000
 CELL_PX = 4
 BATCH = 64
 LEARNING_RATE = 3e-3
@@ -60,10 +60,14 @@ class CellLabels:
         return CellLabels(self.presence[index], self.owner[index], self.codes, self.means[index])
 
 
+def input_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the network's input."""
+    return scaled(height, width, math.sqrt(INPUT_PIXELS / (height * width)))
+
+
 def grid_of(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of cells of an image."""
-    scale = min(1.0, INPUT_PX / max(height, width))
-    rows, columns = (max(1, math.ceil(round(side * scale) / CELL_PX)) for side in (height, width))
+    rows, columns = (math.ceil(side / CELL_PX) for side in input_size(height, width))
     return rows, columns
 
 
@@ -116,7 +120,8 @@ class DenseFeatures(nn.Module):
             size: height and width of the images, in pixels.
         """
         super().__init__()
-        self.column_kinds = list(column_kinds)
+        self.column_kinds, self.size = list(column_kinds), size
+        self._input_size = input_size(*size)
         self._kinds = max(self.column_kinds, default=-1) + 1
         channels = (5, 16, 32, 48, 48, 48)
         strides = (2, CELL_PX // 2, 1, 1, 1)
@@ -127,15 +132,14 @@ class DenseFeatures(nn.Module):
                 blocks += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
             self.trunk = nn.Sequential(*blocks)
             self.cells = nn.Conv2d(channels[-1], self._kinds + len(self.column_kinds), 1)
-            small = shrink(torch.zeros(1, channels[0], *size), INPUT_PX)
             blocks = []
             for inputs, outputs in pairwise((channels[-1], 64, 64)):
                 blocks += [nn.Conv2d(inputs, outputs, 3, 2, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
             together = nn.Sequential(*blocks, nn.Flatten())
-            flat = together(self.trunk(small)).numel()
+            flat = together(self.trunk(torch.zeros(1, channels[0], *self._input_size))).numel()
             self.together = nn.Sequential(together, nn.Linear(flat, 64), nn.ReLU())
             self.whole = nn.Linear(64, len(self.column_kinds))
-        height, width = small.shape[-2:]
+        height, width = self._input_size
         across, down = torch.linspace(-1, 1, width), torch.linspace(-1, 1, height)
         self.register_buffer("place", torch.stack([across.expand(height, -1), down[:, None].expand(-1, width)]), False)
         #: Which kinds have pixels; known after the first `fit`.
@@ -143,10 +147,10 @@ class DenseFeatures(nn.Module):
 
     def plan(self) -> dict[str, object]:
         """What it is made from, as JSON."""
-        return {"name": self.name, "columns": self.column_kinds}
+        return {"name": self.name, "columns": self.column_kinds, "size": list(self.size)}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features [N, D] of images [N, 3, H, W]."""
+        """Features [N, D] of images [N, 3, H, W], of the network's size or in higher resolution."""
         return self._predict(images)[2]
 
     def rescale(self, before: Readout, after: Readout) -> None:
@@ -194,7 +198,7 @@ class DenseFeatures(nn.Module):
 
     def _predict(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each cell logits of the kinds [N, K, h, w] and the features [N, D, h, w]; of the image those [N, D]."""
-        small = shrink(images, INPUT_PX)
+        small = resized(images, self._input_size)
         seen_there = self.trunk(torch.cat([small, self.place.expand(len(small), -1, -1, -1)], 1))
         cells = self.cells(seen_there)
         presence, values = cells[:, : self._kinds], cells[:, self._kinds :]

@@ -13,21 +13,18 @@ from trainer.features.simulator import SimulatorFeatures
 LearnedFeatures = SimulatorFeatures | DenseFeatures
 
 
-def learned_features(
-    plan: Mapping[str, Any] | None, weights: Mapping[str, Tensor], size: tuple[int, int]
-) -> LearnedFeatures:
+def learned_features(plan: Mapping[str, Any] | None, weights: Mapping[str, Tensor]) -> LearnedFeatures:
     """A space as it was kept.
 
     Args:
         plan: what the space's `plan` gave; None: the run does not say.
-        size: height and width of the images, in pixels.
 
     Raises:
         InputError: an older version kept it.
     """
-    if plan is None:
+    if plan is None or "size" not in plan:
         raise InputError("an older version of metasim made this run, and its feature space cannot be read: train anew")
     kind = {space.name: space for space in (SimulatorFeatures, DenseFeatures)}[plan["name"]]
-    space = kind(plan["columns"], size, torch.Generator())
+    space = kind(plan["columns"], tuple(plan["size"]), torch.Generator())
     space.load_state_dict(weights)
     return space.requires_grad_(False)

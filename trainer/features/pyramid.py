@@ -38,7 +38,16 @@ class PixelPyramid:
 def shrink(images: Tensor, longest_px: int) -> Tensor:
     """Images [N, C, H, W] averaged down until neither side is longer than `longest_px`."""
     height, width = images.shape[-2:]
-    scale = longest_px / max(height, width)
+    return resized(images, scaled(height, width, longest_px / max(height, width)))
+
+
+def scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Height and width of an image made smaller; a scale above 1 leaves it as it is."""
     if scale >= 1:
-        return images
-    return F.interpolate(images, (max(1, round(height * scale)), max(1, round(width * scale))), mode="area")
+        return height, width
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images [N, C, H, W] averaged down to a height and a width."""
+    return images if images.shape[-2:] == size else F.interpolate(images, size, mode="area")

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.features import to_tensor
-from trainer.features.pyramid import shrink
+from trainer.features.pyramid import resized, scaled
 from trainer.progress import Advance, ignore
 
 #: Longest side of the network's input, in pixels.
@@ -38,7 +38,8 @@ class SimulatorFeatures(nn.Module):
             size: height and width of the images, in pixels.
         """
         super().__init__()
-        self.layers = tuple(layers)
+        self.layers, self.size = tuple(layers), size
+        self._input_size = scaled(*size, INPUT_PX / max(size))
         channels = (3, 16, 32, 64, 64)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
@@ -50,17 +51,17 @@ class SimulatorFeatures(nn.Module):
                     nn.ReLU(),
                 ]
             self.convolutions = nn.Sequential(*blocks)
-            flat = self.convolutions(shrink(torch.zeros(1, 3, *size), INPUT_PX)).numel()
+            flat = self.convolutions(torch.zeros(1, 3, *self._input_size)).numel()
             self.head = nn.Sequential(nn.Flatten(), nn.Linear(flat, 64), nn.ReLU(), nn.Linear(64, sum(layers)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features [N, D] of images [N, 3, H, W]."""
-        features: Tensor = self.head(self.convolutions(shrink(images, INPUT_PX)))
+        """Features [N, D] of images [N, 3, H, W], of the network's size or in higher resolution."""
+        features: Tensor = self.head(self.convolutions(resized(images, self._input_size)))
         return features
 
     def plan(self) -> dict[str, object]:
         """What it is made from, as JSON."""
-        return {"name": self.name, "columns": list(self.layers)}
+        return {"name": self.name, "columns": list(self.layers), "size": list(self.size)}
 
     def fit(
         self,

@@ -201,8 +201,7 @@ class Learner:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
         if "features" in tensors:
-            size = self.problem.renderer.settings.height_px, self.problem.renderer.settings.width_px
-            self.space = learned_features(state.get("features"), tensors["features"], size)
+            self.space = learned_features(state.get("features"), tensors["features"])
 
     def _learn_features(self, reader: Reader | None, turn: int) -> tuple[Reader | None, Readout]:
         """Trains the simulator's feature space around the present scenes, from what has read the start, if anything."""

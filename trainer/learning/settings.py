@@ -30,6 +30,21 @@ class Stage(BaseModel):
         return self.name or " + ".join(self.losses)
 
 
+class Frames(BaseModel):
+    """Size and samples of the frames that are rendered while a run learns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    width: int | None = Field(None, ge=1, description="Pixels; default: as the grammar's `render` says.")
+    height: int | None = Field(None, ge=1, description="The same.")
+    samples: int | None = Field(None, ge=1, description="Per pixel; the same.")
+
+    @property
+    def overrides(self) -> dict[str, object]:
+        """The grammar's overrides that make frames so."""
+        return {f"render.{key}": value for key, value in self.model_dump(exclude_none=True).items()}
+
+
 class TrainingSettings(BaseModel):
     """What `metasim train` takes as `training.KEY=VALUE`."""
 
@@ -42,6 +57,10 @@ class TrainingSettings(BaseModel):
     steps: int = Field(15, ge=1, description="Steps of gradient descent in an epoch.")
     batch: int = Field(64, ge=2, description="Scenes rendered in a step.")
     learning_rate: float = Field(3e-3, gt=0, description="Of Adam, at the start of a stage; it falls along a cosine.")
+    render: Frames = Field(
+        Frames.model_validate({}),
+        description="Other frames to learn from than the grammar's own, which are for data sets; see `Frames`.",
+    )
     target_images: int | None = Field(None, ge=2, description="Images of the target that are used; default: all.")
     features: Literal["auto", "simulator", "inception"] = Field(
         "auto", description="Space in which images are compared; auto: inception if its weights are at hand."

@@ -154,9 +154,9 @@ def test_it_is_kept_and_opened_again(grammar: Grammar) -> None:
     readout = wide(grammar)
     network = DenseFeatures(readout.column_kinds, (SIZE_PX, 2 * SIZE_PX), torch.Generator().manual_seed(3))
     network.shown[2] = False
-    again = learned_features(network.plan(), network.state_dict(), (SIZE_PX, 2 * SIZE_PX))
+    again = learned_features(network.plan(), network.state_dict())
     images = np.random.default_rng(1).integers(0, 255, (3, SIZE_PX, 2 * SIZE_PX, 3), dtype=np.uint8)
     assert torch.equal(features_of(again, images), features_of(network, images))
     assert not any(parameter.requires_grad for parameter in again.parameters())
     with pytest.raises(InputError, match="an older version of metasim made this run"):
-        learned_features(None, network.state_dict(), (SIZE_PX, 2 * SIZE_PX))
+        learned_features(None, network.state_dict())

@@ -11,6 +11,7 @@ from metasim.v1 import render_pb2 as pb
 from support.grammars import FLAT, write_sprites
 
 from trainer.errors import InputError
+from trainer.features import features_of
 from trainer.grammar import load_grammar
 from trainer.learning.monitoring import Monitor
 from trainer.learning.pretraining import reconstruction_error
@@ -94,6 +95,21 @@ def test_mean_and_spread_reach_the_target(finished: Run) -> None:
     assert sorted(path.name for path in (finished.folder / "samples").iterdir()) == [
         f"epoch-{i:03}.png" for i in range(5)
     ]
+
+
+@pytest.mark.parametrize("start", ["search", "read"])
+def test_it_learns_from_other_frames_than_data_sets_have(world: Path, start: str) -> None:
+    small = {"training.render": {"width": 16, "height": 12}, "training.epochs": 1, "training.start": start}
+    run = run_once(world, "small", workers=1, overrides=small)
+    loaded = open_run(run.folder)
+    assert loaded.features is not None
+    assert loaded.features.size == (12, 16)
+    render = loaded.experiment.grammar.render
+    assert (render.height_px, render.width_px) == (32, 32)
+    whole = np.random.default_rng(0).integers(0, 255, (2, 24, 32, 3), dtype=np.uint8)
+    halved = whole.reshape(2, 12, 2, 16, 2, 3).mean((2, 4))
+    expected = loaded.features(torch.from_numpy(halved).permute(0, 3, 1, 2).float() / 255)
+    assert torch.allclose(features_of(loaded.features, whole), expected, atol=1e-4)
 
 
 def test_the_number_of_workers_changes_nothing(world: Path) -> None:
