@@ -16,6 +16,8 @@ from trainer.statistics import deviation, mean_of
 #: Windows are so many standard deviations wide, and this fraction of the attribute's range at least, to each side.
 SPREADS = 4.0
 LEAST = 1 / 8
+#: Part of the scenes in which the nodes of a kind draw from the window together.
+TOGETHER = 0.5
 #: Widest window of an angle, to each side.
 WIDEST_ANGLE_DEG = 90.0
 
@@ -55,15 +57,20 @@ class Window:
         return Window(self.centre, self.half_width * factor)
 
     def scatter(self, encoding: Encoding, scene: SceneGraph, rng: np.random.Generator) -> SceneGraph:
-        """The scene with its mutable attributes drawn uniformly from the window of their node's mode."""
+        """The scene with its mutable attributes drawn uniformly from the window of their node's mode.
+
+        The nodes of a kind draw together as often as not: the mean of many that draw alone hardly varies.
+        """
         places = {(kind, spec.name): place for place, (kind, spec) in enumerate(encoding.mutable)}
+        names = [(scene.nodes[item.node].kind, item.name) for item in scene.mutable]
+        drawn = [(rng.uniform(-1, 1), name in self.opposite and rng.random() < 0.5) for name in names]
+        first = {name: names.index(name) for name in names}
+        together = {name: rng.random() < TOGETHER for name in first if names.count(name) > 1}
         values = []
-        for item in scene.mutable:
-            node = scene.nodes[item.node]
-            at = node.choices[MODE.name], places[node.kind, item.name]
-            value = self.centre[at] + self.half_width[at] * rng.uniform(-1, 1)
-            if (node.kind, item.name) in self.opposite and rng.random() < 0.5:
-                value += 180
+        for item, name, own in zip(scene.mutable, names, drawn, strict=True):
+            offset, turned = drawn[first[name]] if together.get(name) else own
+            at = scene.nodes[item.node].choices[MODE.name], places[name]
+            value = self.centre[at] + self.half_width[at] * offset + (180 if turned else 0)
             values.append(value if item.spec.wraps else min(max(value, item.spec.low), item.spec.high))
         return scene.with_values(np.array(values))
 

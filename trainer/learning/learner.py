@@ -33,7 +33,7 @@ from trainer.statistics import AttributeStatistics, attribute_statistics
 
 #: Fraction of a stage's steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
 AVERAGED = 0.2
-#: Most times that features are learned and moments matched in them, where the start was read.
+#: Most times that features are learned and moments matched in them, where they look at objects.
 TURNS = 2
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
@@ -87,9 +87,9 @@ class Learner:
         if "mmd" in self.problem.settings.stages[self.stage].losses:
             reader = place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
-                for turn in range(TURNS if self.problem.reads_start else 1):
+                for turn in range(TURNS if self.problem.looks_at_objects else 1):
                     reader, readout = self._learn_features(reader, turn)
-                    if not match_moments(self.problem, self.transformer, self._space(), readout, joining, turn):
+                    if not match_moments(self.problem, self.transformer, self._space(), readout, active, turn):
                         break
         self._optimizer = self._new_optimizer()
         self._yield_present()
@@ -210,7 +210,7 @@ class Learner:
         number = self.stage + 1000 * turn  # Every stage and turn has its own scenes.
         scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, number))
         window = Window.around(problem.encoding, scenes)
-        if problem.reads_start:
+        if problem.looks_at_objects:
             reader, *_ = learn_to_read(problem, reader, scenes, window, Purpose.FEATURES, number)
             self.space = reader.network
             return reader, reader.readout

@@ -113,10 +113,19 @@ class Problem:
                 raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
 
     @property
+    def many(self) -> bool:
+        """Whether there are too many attributes for a search over their ranges."""
+        return len(self.encoding.mutable) > SEARCHED
+
+    @property
     def reads_start(self) -> bool:
-        """Whether the start is read off the target, with features that look where the objects are."""
-        start = self.settings.start
-        return start == "read" or (start == "auto" and len(self.encoding.mutable) > SEARCHED)
+        """Whether the start is read off the target."""
+        return self.settings.start == "read" or (self.settings.start == "auto" and self.many)
+
+    @property
+    def looks_at_objects(self) -> bool:
+        """Whether the features look where the objects are."""
+        return self.many or self.reads_start
 
     def active(self, stage: int) -> list[int]:
         """Places in `encoding.mutable` of what is learned in a stage: what it names, and what earlier ones did."""

@@ -105,6 +105,23 @@ def test_of_two_nodes_of_a_kind_a_cell_tells_of_the_larger(tmp_path: Path) -> No
     assert labels.owner[0, 0, 0, 0] == 1
 
 
+def test_nodes_of_a_kind_draw_together_as_often_as_not(tmp_path: Path) -> None:
+    text = WORLD.replace("scene: [camera, left, right, light]", "scene: [camera, left, left, right, light]")
+    grammar = load_grammar(write_sprites(tmp_path, text))
+    rng = np.random.default_rng(0)
+    scene = grammar.sample(rng)
+    window = Window.around(Encoding(grammar), [scene])
+    found = []
+    for _ in range(400):
+        nodes = window.scatter(Encoding(grammar), scene, rng).nodes
+        found.append([node.values["x"] for node in nodes if node.kind == "left"])
+    first, second = np.array(found).T
+    assert np.mean(first == second) == pytest.approx(0.5, abs=0.1)
+    alone = first != second
+    assert np.corrcoef(first[alone], second[alone])[0, 1] == pytest.approx(0, abs=0.2)
+    assert second.std() == pytest.approx(first.std(), rel=0.1)
+
+
 def test_objects_and_light_are_read_and_gradients_flow(grammar: Grammar) -> None:
     readout = wide(grammar)
     rng = np.random.default_rng(2)
