@@ -113,19 +113,19 @@ class Problem:
                 raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
 
     @property
-    def many(self) -> bool:
+    def too_many_to_search(self) -> bool:
         """Whether there are too many attributes for a search over their ranges."""
         return len(self.encoding.mutable) > SEARCHED
 
     @property
     def reads_start(self) -> bool:
         """Whether the start is read off the target."""
-        return self.settings.start == "read" or (self.settings.start == "auto" and self.many)
+        return self.settings.start == "read" or (self.settings.start == "auto" and self.too_many_to_search)
 
     @property
     def looks_at_objects(self) -> bool:
         """Whether the features look where the objects are."""
-        return self.many or self.reads_start
+        return self.too_many_to_search or self.reads_start
 
     def active(self, stage: int) -> list[int]:
         """Places in `encoding.mutable` of what is learned in a stage: what it names, and what earlier ones did."""
