@@ -44,7 +44,7 @@ def bench_training(
     engine: str | None = None,
     workers: int | None = None,
     overrides: Mapping[str, object],
-    near: float = MEAN,
+    near: float | None = None,
     keep: Path | None = None,
     progress: Progress | None = None,
     train_run: Callable[[TrainOptions, Progress], Run] = train,
@@ -52,7 +52,7 @@ def bench_training(
     """One run per seed.
 
     Args:
-        near: tolerance of means, as a fraction of the range.
+        near: tolerance of means, as a fraction of the range; default: `MEAN`.
         keep: folder for the run folders; default: they are deleted.
         train_run: trains; the ablation passes another.
 
@@ -68,7 +68,7 @@ def bench_training(
             out = (keep or Path(temporary)) / f"{Path(experiment).stem}-{seed}"
             options = TrainOptions(experiment, out, engine=engine, workers=workers, seed=seed, overrides=overrides)
             run = train_run(options, progress)
-            found = figures(loaded, run, near)
+            found = figures(loaded, run, MEAN if near is None else near)
             runs.append(
                 {
                     "seed": seed,

@@ -1,6 +1,7 @@
 """What the simulator's features shall say of a scene, and around which values they learn it."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,11 +65,11 @@ class Window:
         places = {(kind, spec.name): place for place, (kind, spec) in enumerate(encoding.mutable)}
         names = [(scene.nodes[item.node].kind, item.name) for item in scene.mutable]
         drawn = [(rng.uniform(-1, 1), name in self.opposite and rng.random() < 0.5) for name in names]
-        first = {name: names.index(name) for name in names}
-        together = {name: rng.random() < TOGETHER for name in first if names.count(name) > 1}
+        together = {name: rng.random() < TOGETHER for name, count in Counter(names).items() if count > 1}
+        first = dict(zip(reversed(names), reversed(drawn), strict=True))
         values = []
         for item, name, own in zip(scene.mutable, names, drawn, strict=True):
-            offset, turned = drawn[first[name]] if together.get(name) else own
+            offset, turned = first[name] if together.get(name) else own
             at = scene.nodes[item.node].choices[MODE.name], places[name]
             value = self.centre[at] + self.half_width[at] * offset + (180 if turned else 0)
             values.append(value if item.spec.wraps else min(max(value, item.spec.low), item.spec.high))

@@ -82,8 +82,7 @@ def read_start(
         window = _window(problem, places, shift, reach, sights, Window.around(problem.encoding, scenes))
         reader, truth, ours = learn_to_read(problem, reader, scenes, window, Purpose.READING, turn)
         theirs = features_of(reader.network, problem.target)
-        for index, place in enumerate(places):
-            spec = problem.encoding.mutable[place][1]
+        for index, (place, spec) in enumerate(zip(places, specs, strict=True)):
             for sight, multiple in ((Sight.VALUE, 1), (Sight.AXIS, 2)):
                 if sight is Sight.AXIS and not spec.wraps:
                     continue
