@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from support.grammars import write_sprites
 
-from trainer.features.dense import CellLabels, label_cells
-from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph, load_grammar
 from trainer.learning.problem import Problem
 from trainer.learning.settings import TrainingSettings
@@ -28,13 +26,13 @@ class Painted(Problem):
         """See `painted`."""
         return painted(scenes, seed=scenes[0].noise)
 
-    def labelled(self, scenes: Sequence[SceneGraph], readout: Readout, *_: Any) -> tuple[np.ndarray, CellLabels]:
+    def masked(self, scenes: Sequence[SceneGraph], *_: Any) -> tuple[np.ndarray, list[np.ndarray]]:
         """See `painted`; the mask is where the bar is brightest."""
         masks = []
         for scene in scenes:
             number = next(i for i, node in enumerate(scene.nodes) if node.kind == "thing")
             masks.append((number + 1) * (_bar(scene) > 0.3))
-        return self.images(scenes), label_cells(readout, scenes, masks)
+        return self.images(scenes), masks
 
 
 def painted(scenes: Sequence[SceneGraph], seed: int) -> np.ndarray:

@@ -149,6 +149,10 @@ class DenseFeatures(nn.Module):
         """What it is made from, as JSON."""
         return {"name": self.name, "columns": self.column_kinds, "size": list(self.size)}
 
+    def label(self, readout: Readout, scenes: Sequence[SceneGraph], masks: Sequence[np.ndarray]) -> CellLabels:
+        """See `label_cells`."""
+        return label_cells(readout, scenes, masks)
+
     def forward(self, images: Tensor) -> Tensor:
         """Features [N, D] of images [N, 3, H, W], of the network's size or in higher resolution."""
         return self._predict(images)[2]
@@ -170,6 +174,7 @@ class DenseFeatures(nn.Module):
         epochs: int,
         generator: torch.Generator,
         progress: Advance = ignore,
+        batch: int = BATCH,
     ) -> float:
         """Learns from 8-bit images [N, H, W, 3]; returns the last epoch's mean loss.
 
@@ -177,7 +182,7 @@ class DenseFeatures(nn.Module):
         """
         self.requires_grad_(True)
         self.shown = torch.from_numpy((labels.presence > 0).any((2, 3)).mean(0) >= SHOWN)
-        batches = max(1, len(images) // BATCH)
+        batches = max(1, len(images) // batch)
         optimizer = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches)
         error = 0.0

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from trainer.errors import InputError
 from trainer.features.dense import DenseFeatures
+from trainer.features.regions import RegionFeatures
 from trainer.features.simulator import SimulatorFeatures
 
-LearnedFeatures = SimulatorFeatures | DenseFeatures
+LearnedFeatures = SimulatorFeatures | DenseFeatures | RegionFeatures
 
 
 def learned_features(plan: Mapping[str, Any] | None, weights: Mapping[str, Tensor]) -> LearnedFeatures:
@@ -24,7 +25,8 @@ def learned_features(plan: Mapping[str, Any] | None, weights: Mapping[str, Tenso
     """
     if plan is None or "size" not in plan:
         raise InputError("an older version of metasim made this run, and its feature space cannot be read: train anew")
-    kind = {space.name: space for space in (SimulatorFeatures, DenseFeatures)}[plan["name"]]
-    space = kind(plan["columns"], tuple(plan["size"]), torch.Generator())
+    kind = {space.name: space for space in (SimulatorFeatures, DenseFeatures, RegionFeatures)}[plan["name"]]
+    more = {key: value for key, value in plan.items() if key not in ("name", "columns", "size")}
+    space = kind(plan["columns"], tuple(plan["size"]), torch.Generator(), **more)
     space.load_state_dict(weights)
     return space.requires_grad_(False)

@@ -38,7 +38,7 @@ class Window:
     opposite: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
-    def around(cls, encoding: Encoding, scenes: Sequence[SceneGraph]) -> "Window":
+    def around(cls, encoding: Encoding, scenes: Sequence[SceneGraph], spreads: float = SPREADS) -> "Window":
         """Covers the scenes' attributes, mode by mode, and some more."""
         centre = np.full((MODES, len(encoding.mutable)), np.nan)
         half_width = centre.copy()
@@ -49,7 +49,7 @@ class Window:
                     continue
                 centre[mode, place] = mean_of(values, spec.is_angle)
                 spread = float(np.sqrt(np.mean(deviation(values, centre[mode, place], spec.is_angle) ** 2)))
-                width = max(SPREADS * spread, LEAST * (spec.high - spec.low))
+                width = max(spreads * spread, LEAST * (spec.high - spec.low))
                 half_width[mode, place] = min(width, WIDEST_ANGLE_DEG) if spec.is_angle else width
         return cls(centre, half_width)
 
@@ -167,12 +167,13 @@ class Readout:
         return found.astype(np.float32)
 
     def numbers(self, features: Tensor, multiple: int = 1) -> np.ndarray:
-        """Of features [N, D], as `read` gives them, the numeric attributes in their units: [N, len(mutable)].
+        """Of features, as `read` gives them, the numeric attributes in their units: [N, len(mutable)].
 
         Args:
+            features: [N, D or more]; only the first D are looked at.
             multiple: of angles, which of `multiples` is used; for 2 they are right up to half a turn.
         """
-        columns = features.double().numpy() * self.scales + self.offsets
+        columns = features[:, : len(self._columns)].double().numpy() * self.scales + self.offsets
         found = np.zeros((len(columns), len(self.encoding.mutable)))
         names = [(column.kind, column.name, column.multiple) for column in self._columns]
         for place, (kind, spec) in enumerate(self.encoding.mutable):

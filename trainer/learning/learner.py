@@ -6,7 +6,7 @@ Everything here is a function of the problem and its seed.
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ class Learner:
             reader = place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
                 for turn in range(TURNS if self.problem.looks_at_objects else 1):
-                    reader, readout = self._learn_features(reader, turn)
+                    reader, readout = self._learn_features(reader, active, turn)
                     if not match_moments(self.problem, self.transformer, self._space(), readout, active, turn):
                         break
         self._optimizer = self._new_optimizer()
@@ -203,15 +203,19 @@ class Learner:
         if "features" in tensors:
             self.space = learned_features(state.get("features"), tensors["features"])
 
-    def _learn_features(self, reader: Reader | None, turn: int) -> tuple[Reader | None, Readout]:
-        """Trains the simulator's feature space around the present scenes, from what has read the start, if anything."""
+    def _learn_features(self, reader: Reader | None, places: Sequence[int], turn: int) -> tuple[Reader | None, Readout]:
+        """Trains the simulator's feature space around the present scenes, from what has read the start, if anything.
+
+        Args:
+            places: of the attributes that are learned, in `encoding.mutable`.
+        """
         problem, settings = self.problem, self.problem.settings
         count = settings.feature_images * self.transformer.most_modes
         number = self.stage + 1000 * turn  # Every stage and turn has its own scenes.
         scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, number))
-        window = Window.around(problem.encoding, scenes)
+        window = Window.around(problem.encoding, scenes, settings.feature_spreads)
         if problem.looks_at_objects:
-            reader, *_ = learn_to_read(problem, reader, scenes, window, Purpose.FEATURES, number)
+            reader, *_ = learn_to_read(problem, reader, scenes, window, places, Purpose.FEATURES, number)
             self.space = reader.network
             return reader, reader.readout
         readout = Readout.of(problem.encoding, window)

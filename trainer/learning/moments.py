@@ -15,13 +15,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from trainer.features import FeatureSpace, features_of
+from trainer.features import FeatureSpace
 from trainer.features.readout import Readout
-from trainer.grammar import AttributeSpec, SceneGraph
-from trainer.grammar.scene_graph import MODE, MODES
+from trainer.grammar import AttributeSpec
+from trainer.grammar.scene_graph import MODES
 from trainer.learning.problem import Problem
+from trainer.learning.sightings import Known, read_renders, read_target
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose
@@ -67,7 +67,7 @@ def match_moments(
     if not problem.settings.moment_images or not places:
         return False
     before = transformer.stretch[:, list(places)].clone()
-    target = readout.numbers(features_of(space, problem.target))
+    target = read_target(space, readout, problem.target)
     kinds = list(dict.fromkeys(problem.encoding.mutable[place][0] for place in places))
     # Of each mode and attribute what is known of the errors, from all rounds but the first: errors differ from place to
     # place, and only after that round are the means right.
@@ -77,28 +77,23 @@ def match_moments(
         number = turn * ROUNDS + index
         prior = problem.scenes(Purpose.MOMENTS, count, number)
         scenes = transformed(transformer, prior)
-        images = problem.images(scenes, Purpose.MOMENTS, number, f"read the moments {index + 1}")
-        read = readout.numbers(features_of(space, images))
-        truth = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in scenes])))
+        known = read_renders(problem, space, readout, scenes, number, f"read the moments {index + 1}")
         for kind in kinds:
             own = [place for place in places if problem.encoding.mutable[place][0] == kind]
-            _match_kind(problem, transformer, kind, own, scenes, truth, read, target, pooled if index else None)
+            _match_kind(problem, transformer, own, known[kind], target[kind], pooled if index else None)
     return bool(((transformer.stretch[:, list(places)] / before).log().abs() > np.log(ELSEWHERE)).any())
 
 
 def _match_kind(
     problem: Problem,
     transformer: DistributionTransformer,
-    kind: str,
     places: Sequence[int],
-    scenes: Sequence[SceneGraph],
-    truth: np.ndarray,
-    read: np.ndarray,
+    known: Known,
     target: np.ndarray,
     pooled: Pool | None,
 ) -> None:
     specs = {place: problem.encoding.mutable[place][1] for place in places}
-    modes = np.array([_mode(scene, kind) for scene in scenes])
+    modes, truth, read = known.modes, known.truth, known.read
     present = [mode for mode in range(MODES) if (modes == mode).sum() >= FEWEST]
     if not present:
         return
@@ -125,18 +120,18 @@ def _match_kind(
             continue
         for place, spec in specs.items():
             centre = centres[mode, place]
-            known, ours_read, theirs_read = (
+            true, ours_read, theirs_read = (
                 deviation(values[chosen, place], centre, spec.is_angle)
                 for values, chosen in ((truth, rendered), (read, rendered), (target, wanted))
             )
-            shift = read_shift(known, ours_read, theirs_read)
+            shift = read_shift(true, ours_read, theirs_read)
             if shift is None:
                 continue
             transformer.shift[mode, place] = inside(float(transformer.shift[mode, place]) + shift, spec)
             if pooled is not None:
                 stretch = float(transformer.stretch[mode, place])
-                prior = known.std() / stretch
-                pairs = np.stack([known - np.median(known), ours_read - np.median(ours_read)])
+                prior = true.std() / stretch
+                pairs = np.stack([true - np.median(true), ours_read - np.median(ours_read)])
                 pooled[mode, place].append((stretch, pairs))
                 alike = [each for s, each in pooled[mode, place] if 1 / ELSEWHERE <= s / stretch <= ELSEWHERE]
                 every_known, every_read = np.concatenate(alike, axis=1)
@@ -191,12 +186,6 @@ def _without_outliers(values: np.ndarray) -> np.ndarray:
     middle = np.median(values)
     reach = OUTLYING * np.median(np.abs(values - middle)) / 0.6745  # Of a normal: standard deviations
     return np.clip(values, middle - reach, middle + reach)
-
-
-def _mode(scene: SceneGraph, kind: str) -> int:
-    """The mode of a scene's nodes of a kind; -1 where there is none, or they differ."""
-    found = {node.choices[MODE.name] for node in scene.nodes if node.kind == kind}
-    return found.pop() if len(found) == 1 else -1
 
 
 def inside(shift: float, spec: AttributeSpec) -> float:

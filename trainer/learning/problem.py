@@ -1,5 +1,6 @@
 """What a run learns from: nothing in it changes during training."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,11 +12,12 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
-from trainer.features.dense import CellLabels, DenseFeatures, label_cells
+from trainer.features.dense import DenseFeatures
 from trainer.features.readout import Readout, Window
+from trainer.features.regions import RegionFeatures
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import Grammar, SceneGraph
-from trainer.grammar.scene_graph import MODE
+from trainer.grammar.scene_graph import MODE, Camera, Mesh
 from trainer.learning.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
@@ -73,13 +75,12 @@ class Problem:
         """Images uint8 [N, H, W, 3] of many scenes."""
         return np.stack([frame.image for frame in self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8])])
 
-    def labelled(
-        self, scenes: Sequence[SceneGraph], readout: Readout, purpose: Purpose, index: int, stage: str
-    ) -> tuple[np.ndarray, CellLabels]:
-        """Images uint8 [N, H, W, 3] of many scenes, and what their cells show."""
+    def masked(
+        self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Images uint8 [N, H, W, 3] of many scenes, and their instance masks [H, W]."""
         frames = self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8, pb.OUTPUT_INSTANCE_MASK])
-        masks = [frame.layers[pb.OUTPUT_INSTANCE_MASK] for frame in frames]
-        return np.stack([frame.image for frame in frames]), label_cells(readout, scenes, masks)
+        return np.stack([frame.image for frame in frames]), [frame.layers[pb.OUTPUT_INSTANCE_MASK] for frame in frames]
 
     def _frames(
         self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str, outputs: Sequence[int]
@@ -159,8 +160,28 @@ def feature_network(problem: Problem, layers: Sequence[int], purpose: Purpose) -
     return SimulatorFeatures(layers, size, torch_generator(problem.seed, purpose, 4))
 
 
-def dense_network(problem: Problem, readout: Readout) -> DenseFeatures:
-    """An untrained network that looks where the objects are."""
+def object_network(
+    problem: Problem, readout: Readout, scenes: Sequence[SceneGraph], places: Sequence[int]
+) -> DenseFeatures | RegionFeatures:
+    """An untrained network that looks where the objects are.
+
+    Args:
+        scenes: show how many nodes of each kind there are.
+        places: of the attributes that shall be read, in `encoding.mutable`.
+    """
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
-    return DenseFeatures(readout.column_kinds, size, torch_generator(problem.seed, Purpose.READING, 4))
+    generator = torch_generator(problem.seed, Purpose.READING, 4)
+    contents = {name: kind.content for name, kind in problem.grammar.kinds.items()}
+    if any(isinstance(content, Camera) and content.projection == "perspective" for content in contents.values()):
+        several = {
+            kind
+            for scene in scenes
+            for kind, count in Counter(node.kind for node in scene.nodes).items()
+            if count > 1 and isinstance(contents[kind], Mesh)
+        }
+        wanted = {problem.encoding.mutable[place][0] for place in places}
+        regions = [number for number, kind in enumerate(readout.kinds) if kind in several & wanted]
+        if regions:
+            return RegionFeatures(readout.column_kinds, size, generator, regions)
+    return DenseFeatures(readout.column_kinds, size, generator)

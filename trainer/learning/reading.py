@@ -18,9 +18,10 @@ import torch
 from trainer.features import features_of
 from trainer.features.dense import DenseFeatures
 from trainer.features.readout import Readout, Window
+from trainer.features.regions import RegionFeatures
 from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.learning.moments import SEEN, inside
-from trainer.learning.problem import Problem, dense_network, scatter
+from trainer.learning.problem import Problem, object_network, scatter
 from trainer.model.drawing import shifted
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
@@ -59,7 +60,7 @@ class Reading:
 class Reader:
     """A network, and what its features stand for."""
 
-    network: DenseFeatures
+    network: DenseFeatures | RegionFeatures
     readout: Readout
 
 
@@ -80,7 +81,7 @@ def read_start(
         prior = problem.scenes(Purpose.READING, problem.settings.feature_images, turn)
         scenes = shifted(transformer, prior, places, shift)
         window = _window(problem, places, shift, reach, sights, Window.around(problem.encoding, scenes))
-        reader, truth, ours = learn_to_read(problem, reader, scenes, window, Purpose.READING, turn)
+        reader, truth, ours = learn_to_read(problem, reader, scenes, window, places, Purpose.READING, turn)
         theirs = features_of(reader.network, problem.target)
         for index, (place, spec) in enumerate(zip(places, specs, strict=True)):
             for sight, multiple in ((Sight.VALUE, 1), (Sight.AXIS, 2)):
@@ -104,6 +105,7 @@ def learn_to_read(
     reader: Reader | None,
     scenes: Sequence[SceneGraph],
     window: Window,
+    places: Sequence[int],
     purpose: Purpose,
     index: int,
 ) -> tuple[Reader, torch.Tensor, torch.Tensor]:
@@ -111,23 +113,25 @@ def learn_to_read(
 
     Args:
         reader: which has learned before; None: none has.
+        places: of the attributes that shall be read.
         purpose, index: of the random numbers.
 
     Returns:
         The reader; and of renders that it has not learned from what is the case and what it says [N, D].
     """
     readout = Readout.of(problem.encoding, window, MULTIPLES)
-    network = dense_network(problem, readout) if reader is None else reader.network
+    network = object_network(problem, readout, scenes, places) if reader is None else reader.network
     if reader is not None:
         network.rescale(reader.readout, readout)
     scattered = scatter(problem, scenes, window, purpose, index)
-    images, labels = problem.labelled(scattered, readout, purpose, index, "render to learn to read")
+    images, masks = problem.masked(scattered, purpose, index, "render to learn to read")
+    labels = network.label(readout, scattered, masks)
     kept_back = np.arange(len(images)) % _KEPT_BACK == 0
     learned_from, tested_on = np.flatnonzero(~kept_back), np.flatnonzero(kept_back)
     epochs = problem.settings.reading_epochs
     network.fit(
         images[learned_from],
-        labels.chosen(learned_from),
+        labels.chosen(learned_from),  # type: ignore[arg-type]
         epochs if reader is None else max(1, epochs // 2),
         torch_generator(problem.seed, purpose, 3, index),
         problem.progress.stage("learn to read"),

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import InputError
+from trainer.features.readout import SPREADS
 from trainer.grammar.document import nearest
 from trainer.rendering.probing import Probing
 
@@ -67,6 +68,9 @@ class TrainingSettings(BaseModel):
     )
     layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
     feature_images: int = Field(4000, ge=64, description="Renders of each mode that the features learn from.")
+    feature_spreads: float = Field(
+        SPREADS, gt=0, description="Of the scenes' attributes, to each side: over so many the features learn."
+    )
     feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
     reading_epochs: int = Field(
         20, ge=1, description="Epochs of it where it reads the start, over the whole ranges; half as many around that."

@@ -1,0 +1,337 @@
+"""Features read object by object: a detector says where, and a small network reads each region, brought to one size.
+
+A network over the whole image (`trainer.features.dense`) must learn anew for each size at which perspective shows a
+thing how it is turned and where it stands. So, as in the detectors of two stages (Ren et al., Faster R-CNN, 2015;
+RoIAlign: He et al., Mask R-CNN, 2017), boxes are found first, and what they hold is then read at one size: which kind
+it is, and its attributes. All else (the camera, the sun) is
+read off the whole image as before; what that says helps to read the regions.
+
+An image's features are the means of what is read of its objects, of each kind, weighted by how sure it is that they are
+of that kind; and the means of the squares, which tell of spreads. Boxes are fixed when gradients flow: these go through
+the pixels in the regions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.features import to_tensor
+from trainer.features.dense import CellLabels, DenseFeatures, label_cells
+from trainer.features.readout import Readout
+from trainer.grammar import SceneGraph
+from trainer.progress import Advance, ignore
+from trainer.tasks.detector import Detector, detection_loss, generalized_iou, make_targets, peaks
+
+#: Objects that show fewer pixels, or are lower, are not read.
+LEAST_PIXELS, LEAST_HEIGHT_PX = 60, 8
+#: Height and width in pixels to which regions are brought, and what they show, in heights of the box.
+REGION_PX = 26, 56
+REGION_HEIGHTS = 1.8, 3.9
+#: Boxes that are less sure than this to hold an object are not looked at.
+SURE = 0.3
+#: A box shows an object that it overlaps by so much.
+OVERLAP = 0.5
+#: Boxes that are learned from are moved and scaled at random by up to this part of their height.
+JITTER = 0.06
+#: Of the three networks: images or regions in a batch, the learning rate's peak, and passes over the regions.
+WHOLE_BATCH = 16
+DETECTOR_WIDTH, DETECTOR_BATCH, DETECTOR_RATE = 16, 8, 2e-3
+BATCH, LEARNING_RATE, PASSES = 32, 2e-3, 12
+#: Keeps images in which next to nothing is seen near zero.
+_LITTLE = 0.05
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of an image that can be read: n of them.
+
+    Attributes:
+        boxes: float32 [n, 4], left, top, right, bottom in pixels, of what is visible.
+        kinds: int64 [n], by their places in `Readout.kinds`.
+        codes: float32 [n, D], as `Readout.codes`.
+        nodes: int64 [n], their numbers in the scene.
+    """
+
+    boxes: np.ndarray
+    kinds: np.ndarray
+    codes: np.ndarray
+    nodes: np.ndarray
+
+
+@dataclass(frozen=True)
+class RegionLabels:
+    """What rendered images show."""
+
+    cells: CellLabels
+    objects: tuple[Objects, ...]
+
+    @property
+    def means(self) -> np.ndarray:
+        """float32 [N, D], over the nodes of a scene."""
+        return self.cells.means
+
+    def chosen(self, index: np.ndarray) -> "RegionLabels":
+        """Those of some images."""
+        return RegionLabels(self.cells.chosen(index), tuple(self.objects[i] for i in index))
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """What was read of the objects that were seen in images: n of them.
+
+    Attributes:
+        images: int64 [n], the image of each.
+        boxes: float32 [n, 4], in pixels.
+        kinds: float32 [n, K + 1], how probable each kind is, and last that it is none.
+        values: float32 [n, D], in the columns of all kinds.
+    """
+
+    images: Tensor
+    boxes: Tensor
+    kinds: Tensor
+    values: Tensor
+
+
+def label_objects(readout: Readout, kinds: Sequence[str], scene: SceneGraph, mask: np.ndarray) -> Objects:
+    """The objects of some kinds in a rendered image, with an instance mask [H, W]."""
+    counts = np.bincount(mask.ravel(), minlength=len(scene.nodes) + 1)
+    boxes, numbers = [], []
+    for number, node in enumerate(scene.nodes):
+        if node.kind not in kinds or counts[number + 1] < LEAST_PIXELS:
+            continue
+        rows, columns = ((mask == number + 1).any(axis).nonzero()[0] for axis in (1, 0))
+        if rows[-1] + 1 - rows[0] >= LEAST_HEIGHT_PX:
+            boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+            numbers.append(number)
+    codes = [readout.codes(scene.nodes[number].kind, [scene.nodes[number]])[0] for number in numbers]
+    return Objects(
+        np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        np.array([readout.kinds.index(scene.nodes[number].kind) for number in numbers], dtype=np.int64),
+        np.array(codes, dtype=np.float32).reshape(-1, len(readout.column_kinds)),
+        np.array(numbers, dtype=np.int64),
+    )
+
+
+class RegionFeatures(nn.Module):
+    """Maps images to what a `Readout` says of their scenes, and to the mean squares of that."""
+
+    name = "regions"
+    layers = None
+
+    def __init__(
+        self, column_kinds: Sequence[int], size: tuple[int, int], generator: torch.Generator, regions: Sequence[int]
+    ) -> None:
+        """
+        Args:
+            column_kinds: of each feature the number of the kind that it tells of.
+            size: height and width of the images, in pixels.
+            regions: numbers of the kinds that are read in regions.
+        """
+        super().__init__()
+        self.column_kinds, self.size, self.regions = list(column_kinds), size, sorted(regions)
+        self._columns = [i for i, kind in enumerate(self.column_kinds) if kind in self.regions]
+        self.whole = DenseFeatures(self.column_kinds, size, generator)
+        self.detector = Detector(DETECTOR_WIDTH, generator)
+        channels = (3, 24, 32, 48, 64)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            blocks: list[nn.Module] = []
+            for inputs, outputs, stride in zip(channels, channels[1:], (2, 2, 1, 2), strict=False):
+                blocks += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
+            self.trunk = nn.Sequential(*blocks, nn.Flatten())
+            flat = self.trunk(torch.zeros(1, 3, *REGION_PX)).numel()
+            self.together = nn.Sequential(nn.Linear(flat + 3 + len(self.column_kinds), 96), nn.ReLU())
+            self.kinds = nn.Linear(96, len(self.regions) + 1)
+            self.values = nn.Linear(96, len(self._columns))
+
+    def plan(self) -> dict[str, object]:
+        """What it is made from, as JSON."""
+        return {"name": self.name, "columns": self.column_kinds, "size": list(self.size), "regions": self.regions}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features [N, 2 D] of images [N, 3, H, W]: means, then mean squares (0 for what the whole image tells)."""
+        whole = self.whole(images)
+        seen = self._see(images, whole)
+        weights = seen.kinds[:, [self.regions.index(self.column_kinds[i]) for i in self._columns]].detach()
+        values = seen.values[:, self._columns]
+        sums = images.new_zeros(3, len(images), len(self._columns))
+        sums = sums.index_add(1, seen.images, torch.stack([weights, weights * values, weights * values.square()]))
+        columns = torch.tensor(self._columns)
+        means = whole.index_copy(1, columns, sums[1] / (sums[0] + _LITTLE))
+        squares = torch.zeros_like(whole).index_copy(1, columns, sums[2] / (sums[0] + _LITTLE))
+        return torch.cat([means, squares], 1)
+
+    def look(self, images: np.ndarray, batch: int = 64) -> Sightings:
+        """What is read of every object that is seen in 8-bit images [N, H, W, 3]."""
+        parts = []
+        with torch.no_grad():
+            for first in range(0, len(images), batch):
+                part = to_tensor(images[first : first + batch])
+                seen = self._see(part, self.whole(part))
+                parts.append(Sightings(seen.images + first, seen.boxes, seen.kinds, seen.values))
+        return Sightings(*(torch.cat([getattr(p, n) for p in parts]) for n in ("images", "boxes", "kinds", "values")))
+
+    def rescale(self, before: Readout, after: Readout) -> None:
+        """What said features as one readout gives them then says them as another does."""
+        factor = torch.from_numpy(before.scales / after.scales).float()
+        offset = torch.from_numpy((before.offsets - after.offsets) / after.scales).float()
+        self.whole.rescale(before, after)
+        with torch.no_grad():
+            self.values.weight *= factor[self._columns, None]
+            self.values.bias.mul_(factor[self._columns]).add_(offset[self._columns])
+
+    def label(self, readout: Readout, scenes: Sequence[SceneGraph], masks: Sequence[np.ndarray]) -> RegionLabels:
+        """The labels of rendered scenes."""
+        kinds = [readout.kinds[kind] for kind in self.regions]
+        objects = (label_objects(readout, kinds, scene, mask) for scene, mask in zip(scenes, masks, strict=True))
+        return RegionLabels(label_cells(readout, scenes, masks), tuple(objects))
+
+    def fit(
+        self,
+        images: np.ndarray,
+        labels: RegionLabels,
+        epochs: int,
+        generator: torch.Generator,
+        progress: Advance = ignore,
+    ) -> float:
+        """Learns from 8-bit images [N, H, W, 3]; returns the last loss of the regions.
+
+        The parameters then stay as they are: they take no gradients. What was learned before is not forgotten.
+
+        Args:
+            epochs: over the images; the detector has half as many.
+        """
+        self.requires_grad_(True)
+        parts = epochs, max(1, epochs // 2), PASSES
+        done = 0
+
+        def advance(now: int, _: int) -> None:
+            progress(done + now, sum(parts))
+
+        self.whole.fit(images, labels.cells, parts[0], generator, advance, WHOLE_BATCH)
+        done = parts[0]
+        self._fit_detector(images, labels.objects, parts[1], generator, advance)
+        done += parts[1]
+        error = self._fit_regions(images, labels.objects, generator, advance)
+        self.requires_grad_(False)
+        return error
+
+    def _fit_detector(
+        self, images: np.ndarray, objects: Sequence[Objects], epochs: int, generator: torch.Generator, progress: Advance
+    ) -> None:
+        size = images.shape[1], images.shape[2]
+        nowhere = torch.zeros(0, 4)
+        batches = max(1, len(images) // DETECTOR_BATCH)
+        optimizer = torch.optim.AdamW(self.detector.parameters(), lr=DETECTOR_RATE, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, DETECTOR_RATE, total_steps=epochs * batches)
+        for epoch in range(epochs):
+            order = torch.randperm(len(images), generator=generator)
+            for index in torch.chunk(order, batches):
+                targets = [make_targets(size, torch.from_numpy(objects[i].boxes), nowhere) for i in index]
+                heat, edges = self.detector(to_tensor(images[index.numpy()]))
+                loss = detection_loss(heat, edges, targets)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            progress(epoch + 1, epochs)
+
+    def _fit_regions(
+        self, images: np.ndarray, objects: Sequence[Objects], generator: torch.Generator, progress: Advance
+    ) -> float:
+        """From the boxes that the detector finds, so that they are as good and as bad as they will be."""
+        wholes, places, boxes, kinds, codes = [], [], [], [], []
+        background = len(self.regions)
+        with torch.no_grad():
+            for i in range(len(images)):
+                image = to_tensor(images[i : i + 1])
+                wholes.append(self.whole(image)[0])
+                found = self._boxes(image)[0]
+                best, overlap = matched(found, torch.from_numpy(objects[i].boxes))
+                places += [i] * len(found)
+                boxes.append(found)
+                for object_number, shared in zip(best.tolist(), overlap.tolist(), strict=True):
+                    real = shared > OVERLAP
+                    kinds.append(self.regions.index(objects[i].kinds[object_number]) if real else background)
+                    codes.append(objects[i].codes[object_number] if real else np.zeros(len(self.column_kinds)))
+        if not places:
+            return 0.0
+        whole, at, all_boxes = torch.stack(wholes), torch.tensor(places), torch.cat(boxes)
+        kind = torch.tensor(kinds)
+        code = torch.from_numpy(np.array(codes, dtype=np.float32))[:, self._columns]
+        own = kind[:, None] == torch.tensor([self.regions.index(self.column_kinds[i]) for i in self._columns])
+        with torch.no_grad():
+            self.values.bias.copy_((code * own).sum(0) / own.sum(0).clamp(min=1))
+        parameters = [p for part in (self.trunk, self.together, self.kinds, self.values) for p in part.parameters()]
+        batches = max(1, len(at) // BATCH)
+        optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=PASSES * batches)
+        error = 0.0
+        for epoch in range(PASSES):
+            order = torch.randperm(len(at), generator=generator)
+            error = 0.0
+            for index in torch.chunk(order, batches):
+                chosen = all_boxes[index]
+                heights = (chosen[:, 3] - chosen[:, 1])[:, None]
+                moved = chosen + heights * JITTER * (2 * torch.rand(chosen.shape, generator=generator) - 1)
+                shown, back = at[index].unique(return_inverse=True)
+                said, values = self._read(to_tensor(images[shown.numpy()]), whole[at[index]], back, moved)
+                wrong = own[index] * (values - code[index]).square()
+                loss = F.cross_entropy(said, kind[index]) + wrong.sum() / own[index].sum().clamp(min=1)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                error += loss.item() / batches
+            progress(epoch + 1, PASSES)
+        return error
+
+    def _boxes(self, images: Tensor) -> list[Tensor]:
+        """Boxes [n, 4] in each image."""
+        found = []
+        for heat, edges in zip(*self.detector(images.detach()), strict=True):
+            boxes, scores = peaks(heat, edges)
+            height = boxes[:, 3] - boxes[:, 1]
+            found.append(boxes[(scores >= SURE) & (height >= LEAST_HEIGHT_PX / 2)])
+        return found
+
+    def _see(self, images: Tensor, whole: Tensor) -> Sightings:
+        with torch.no_grad():
+            found = self._boxes(images)
+        at = torch.tensor([i for i, boxes in enumerate(found) for _ in range(len(boxes))], dtype=torch.int64)
+        boxes = torch.cat(found) if found else torch.zeros(0, 4)
+        values = images.new_zeros(len(at), len(self.column_kinds))
+        if not len(at):
+            return Sightings(at, boxes, images.new_zeros(0, len(self.regions) + 1), values)
+        kinds, said = self._read(images, whole[at], at, boxes)
+        columns = torch.tensor(self._columns)
+        return Sightings(at, boxes, kinds.softmax(1), values.index_copy(1, columns, said))
+
+    def _read(self, images: Tensor, whole: Tensor, at: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the kinds [n, K + 1] and values [n, columns of regions] of boxes in images[at]."""
+        height, width = images.shape[-2:]
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+        tall = (boxes[:, 3] - boxes[:, 1]).clamp(min=1.0)
+        # affine_grid's coordinates go from -1 to 1 across the image.
+        theta = boxes.new_zeros(len(boxes), 2, 3)
+        theta[:, 0, 0], theta[:, 0, 2] = REGION_HEIGHTS[1] * tall / width, 2 * middle[:, 0] / width - 1
+        theta[:, 1, 1], theta[:, 1, 2] = REGION_HEIGHTS[0] * tall / height, 2 * middle[:, 1] / height - 1
+        fine = [2 * side for side in REGION_PX]
+        grid = F.affine_grid(theta, [len(boxes), 3, *fine], align_corners=False)
+        regions = F.avg_pool2d(F.grid_sample(images[at], grid, align_corners=False), 2)
+        where = torch.stack([theta[:, 0, 2], theta[:, 1, 2], 4 * tall / height], 1)
+        together = self.together(torch.cat([self.trunk((regions - 0.4) * 2), where, whole], 1))
+        return self.kinds(together), self.values(together)
+
+
+def matched(found: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each of the boxes [n, 4] the nearest of others [m, 4], and how much they overlap (GIoU)."""
+    if not len(boxes):
+        return torch.zeros(len(found), dtype=torch.int64), torch.full((len(found),), -1.0)
+    pairs = generalized_iou(found.repeat_interleave(len(boxes), 0), boxes.repeat(len(found), 1))
+    overlap, best = pairs.reshape(len(found), len(boxes)).max(1)
+    return best, overlap
