@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from trainer.features import to_tensor
 from trainer.features.dense import CellLabels, DenseFeatures, label_cells
+from trainer.features.pyramid import resized
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
 from trainer.progress import Advance, ignore
@@ -153,7 +154,11 @@ class RegionFeatures(nn.Module):
         return {"name": self.name, "columns": self.column_kinds, "size": list(self.size), "regions": self.regions}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features [N, 2 D] of images [N, 3, H, W]: means, then mean squares (0 for what the whole image tells)."""
+        """Features [N, 2 D] of images [N, 3, H, W], of the network's size or in higher resolution.
+
+        Means first, then mean squares, which are 0 for what the whole image tells.
+        """
+        images = resized(images, self.size)
         whole = self.whole(images)
         seen = self._see(images, whole)
         weights = seen.kinds[:, [self.regions.index(self.column_kinds[i]) for i in self._columns]].detach()
@@ -166,11 +171,11 @@ class RegionFeatures(nn.Module):
         return torch.cat([means, squares], 1)
 
     def look(self, images: np.ndarray, batch: int = 64) -> Sightings:
-        """What is read of every object that is seen in 8-bit images [N, H, W, 3]."""
+        """What is read of every object that is seen in 8-bit images [N, H, W, 3]; boxes in pixels of the network's."""
         parts = []
         with torch.no_grad():
             for first in range(0, len(images), batch):
-                part = to_tensor(images[first : first + batch])
+                part = resized(to_tensor(images[first : first + batch]), self.size)
                 seen = self._see(part, self.whole(part))
                 parts.append(Sightings(seen.images + first, seen.boxes, seen.kinds, seen.values))
         return Sightings(*(torch.cat([getattr(p, n) for p in parts]) for n in ("images", "boxes", "kinds", "values")))
