@@ -11,7 +11,7 @@ of that kind; and the means of the squares, which tell of spreads. Boxes are fix
 the pixels in the regions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -230,70 +230,66 @@ class RegionFeatures(nn.Module):
     ) -> None:
         size = images.shape[1], images.shape[2]
         nowhere = torch.zeros(0, 4)
-        batches = max(1, len(images) // DETECTOR_BATCH)
-        optimizer = torch.optim.AdamW(self.detector.parameters(), lr=DETECTOR_RATE, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, DETECTOR_RATE, total_steps=epochs * batches)
-        for epoch in range(epochs):
-            order = torch.randperm(len(images), generator=generator)
-            for index in torch.chunk(order, batches):
-                targets = [make_targets(size, torch.from_numpy(objects[i].boxes), nowhere) for i in index]
-                heat, edges = self.detector(to_tensor(images[index.numpy()]))
-                loss = detection_loss(heat, edges, targets)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            progress(epoch + 1, epochs)
+
+        def loss_of(index: Tensor) -> Tensor:
+            targets = [make_targets(size, torch.from_numpy(objects[i].boxes), nowhere) for i in index]
+            heat, edges = self.detector(to_tensor(images[index.numpy()]))
+            return detection_loss(heat, edges, targets)
+
+        descent = _Descent(DETECTOR_BATCH, DETECTOR_RATE, epochs)
+        descent.run(list(self.detector.parameters()), len(images), loss_of, generator, progress)
 
     def _fit_regions(
         self, images: np.ndarray, objects: Sequence[Objects], generator: torch.Generator, progress: Advance
     ) -> float:
-        """From the boxes that the detector finds, so that they are as good and as bad as they will be."""
+        whole, at, boxes, kinds, codes = self._proposals(images, objects)
+        if not len(at):
+            return 0.0
+        codes = codes[:, self._columns]
+        own = kinds[:, None] == torch.tensor([self.regions.index(self.column_kinds[i]) for i in self._columns])
+        with torch.no_grad():  # So that only deviations are to be learned.
+            self.values.bias.copy_((codes * own).sum(0) / own.sum(0).clamp(min=1))
+
+        def loss_of(index: Tensor) -> Tensor:
+            chosen = boxes[index]
+            heights = (chosen[:, 3] - chosen[:, 1])[:, None]
+            moved = chosen + heights * JITTER * (2 * torch.rand(chosen.shape, generator=generator) - 1)
+            shown, back = at[index].unique(return_inverse=True)
+            said, values = self._read(to_tensor(images[shown.numpy()]), whole[at[index]], back, moved)
+            wrong = own[index] * (values - codes[index]).square()
+            return F.cross_entropy(said, kinds[index]) + wrong.sum() / own[index].sum().clamp(min=1)
+
+        parts = (self.trunk, self.together, self.kinds, self.values)
+        parameters = [parameter for part in parts for parameter in part.parameters()]
+        return _Descent(BATCH, LEARNING_RATE, PASSES).run(parameters, len(at), loss_of, generator, progress)
+
+    def _proposals(
+        self, images: np.ndarray, objects: Sequence[Objects]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """What is learned from: the boxes that are found, so that they are as good and as bad as they will be.
+
+        Returns:
+            What each whole image says [N, D]; of each box its image [n], edges [n, 4], kind [n] by its place in
+            `regions` (or how many these are, where it shows no object), and the object's codes [n, D].
+        """
         wholes, places, boxes, kinds, codes = [], [], [], [], []
-        background = len(self.regions)
+        nothing = len(self.regions), np.zeros(len(self.column_kinds), dtype=np.float32)
         with torch.no_grad():
-            for i in range(len(images)):
+            for i, own in enumerate(objects):
                 image = to_tensor(images[i : i + 1])
                 wholes.append(self.whole(image)[0])
                 found = self._boxes(image)[0]
-                best, overlap = matched(found, torch.from_numpy(objects[i].boxes))
-                places += [i] * len(found)
+                best, overlap = matched(found, torch.from_numpy(own.boxes))
                 boxes.append(found)
-                for object_number, shared in zip(best.tolist(), overlap.tolist(), strict=True):
+                for number, shared in zip(best.tolist(), overlap.tolist(), strict=True):
                     real = shared > OVERLAP
-                    kinds.append(self.regions.index(objects[i].kinds[object_number]) if real else background)
-                    codes.append(objects[i].codes[object_number] if real else np.zeros(len(self.column_kinds)))
-        if not places:
-            return 0.0
-        whole, at, all_boxes = torch.stack(wholes), torch.tensor(places), torch.cat(boxes)
-        kind = torch.tensor(kinds)
-        code = torch.from_numpy(np.array(codes, dtype=np.float32))[:, self._columns]
-        own = kind[:, None] == torch.tensor([self.regions.index(self.column_kinds[i]) for i in self._columns])
-        with torch.no_grad():
-            self.values.bias.copy_((code * own).sum(0) / own.sum(0).clamp(min=1))
-        parameters = [p for part in (self.trunk, self.together, self.kinds, self.values) for p in part.parameters()]
-        batches = max(1, len(at) // BATCH)
-        optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=PASSES * batches)
-        error = 0.0
-        for epoch in range(PASSES):
-            order = torch.randperm(len(at), generator=generator)
-            error = 0.0
-            for index in torch.chunk(order, batches):
-                chosen = all_boxes[index]
-                heights = (chosen[:, 3] - chosen[:, 1])[:, None]
-                moved = chosen + heights * JITTER * (2 * torch.rand(chosen.shape, generator=generator) - 1)
-                shown, back = at[index].unique(return_inverse=True)
-                said, values = self._read(to_tensor(images[shown.numpy()]), whole[at[index]], back, moved)
-                wrong = own[index] * (values - code[index]).square()
-                loss = F.cross_entropy(said, kind[index]) + wrong.sum() / own[index].sum().clamp(min=1)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                error += loss.item() / batches
-            progress(epoch + 1, PASSES)
-        return error
+                    kind, code = (self.regions.index(own.kinds[number]), own.codes[number]) if real else nothing
+                    places.append(i)
+                    kinds.append(kind)
+                    codes.append(code)
+        code_rows = np.array(codes, dtype=np.float32).reshape(len(places), len(self.column_kinds))
+        edges = torch.cat(boxes)
+        return torch.stack(wholes), torch.tensor(places), edges, torch.tensor(kinds), torch.from_numpy(code_rows)
 
     def _boxes(self, images: Tensor) -> list[Tensor]:
         """Boxes [n, 4] in each image."""
@@ -340,3 +336,38 @@ def matched(found: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     pairs = generalized_iou(found.repeat_interleave(len(boxes), 0), boxes.repeat(len(found), 1))
     overlap, best = pairs.reshape(len(found), len(boxes)).max(1)
     return best, overlap
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """Descent along a cycle of learning rates."""
+
+    batch: int
+    learning_rate: float
+    passes: int
+
+    def run(
+        self,
+        parameters: Sequence[nn.Parameter],
+        count: int,
+        loss_of: Callable[[Tensor], Tensor],
+        generator: torch.Generator,
+        progress: Advance,
+    ) -> float:
+        """Over `count` samples, whose losses `loss_of` gives by their numbers; returns the last pass's mean loss."""
+        batches = max(1, count // self.batch)
+        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-2)
+        steps = self.passes * batches
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
+        error = 0.0
+        for turn in range(self.passes):
+            error = 0.0
+            for index in torch.chunk(torch.randperm(count, generator=generator), batches):
+                loss = loss_of(index)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                error += loss.item() / batches
+            progress(turn + 1, self.passes)
+        return error
