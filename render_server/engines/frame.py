@@ -31,7 +31,7 @@ class SurfaceLayers:
     node: np.ndarray  # [h, w] uint16: index of the node + 1, nodes without a class included; 0: nothing
     depth: np.ndarray  # [h, w] float32, metres along the camera's axis; +inf: nothing
     normal: np.ndarray  # [h, w, 3] float32, world frame; 0: nothing
-    outlines: Mapping[int, Outline]  # Of every drawn node, for amodal boxes
+    outlines: Mapping[int, Outline]  # Of every drawn node where boxes are wanted, for the amodal ones
 
 
 def wants_image(outputs: Sequence[pb.Output.ValueType]) -> bool:

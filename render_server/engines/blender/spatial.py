@@ -97,9 +97,8 @@ class SpatialScene:
         node, depth, normal = passes["IndexOB"].astype(np.uint16), passes["Depth"].copy(), passes["Normal"].copy()
         nothing = (node == 0) | (depth > _BACKGROUND_DEPTH)
         node[nothing], depth[nothing], normal[nothing] = 0, np.inf, 0.0
-        outlines = {
-            index: self._builder(index).outline(self._graph, index, item) for index, item in self._objects.items()
-        }
+        boxed = self._objects if pb.OUTPUT_BOXES in self._task.outputs else {}
+        outlines = {index: self._builder(index).outline(self._graph, index, item) for index, item in boxed.items()}
         return SurfaceLayers(
             node=node,
             depth=depth,
