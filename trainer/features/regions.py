@@ -148,6 +148,7 @@ class RegionFeatures(nn.Module):
             self.together = nn.Sequential(nn.Linear(flat + 3 + len(self.column_kinds), 96), nn.ReLU())
             self.kinds = nn.Linear(96, len(self.regions) + 1)
             self.values = nn.Linear(96, len(self._columns))
+            nn.init.zeros_(self.values.bias)
 
     def plan(self) -> dict[str, object]:
         """What it is made from, as JSON."""
@@ -247,8 +248,9 @@ class RegionFeatures(nn.Module):
             return 0.0
         codes = codes[:, self._columns]
         own = kinds[:, None] == torch.tensor([self.regions.index(self.column_kinds[i]) for i in self._columns])
-        with torch.no_grad():  # So that only deviations are to be learned.
-            self.values.bias.copy_((codes * own).sum(0) / own.sum(0).clamp(min=1))
+        if not self.values.bias.any():  # Nothing was learned before. So only deviations are to be learned.
+            with torch.no_grad():
+                self.values.bias.copy_((codes * own).sum(0) / own.sum(0).clamp(min=1))
 
         def loss_of(index: Tensor) -> Tensor:
             chosen = boxes[index]

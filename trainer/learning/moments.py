@@ -41,8 +41,9 @@ ROUNDS = 4
 SIGNIFICANT = 2.0
 #: Standard deviations beyond which values are pulled in.
 OUTLYING = 3.0
-#: By mode and place, of each round how much the prior was stretched, and centred truths and readings [2, N].
-Pool = dict[tuple[int, int], list[tuple[float, np.ndarray]]]
+#: By mode and place, of each round how much the prior was stretched; and, centred, truths [N], what was read of these
+#: [N], and of what is taken for the kind [M].
+Pool = dict[tuple[int, int], list[tuple[float, np.ndarray, np.ndarray, np.ndarray]]]
 
 #: Fewest values that a mean and a spread are taken from.
 FEWEST = 30
@@ -116,26 +117,28 @@ def _match_kind(
     ours, theirs = likeliest(read), likeliest(target)
     for mode in present:
         rendered, wanted = (modes == mode) & (ours == mode), theirs == mode
+        mistaken = (modes < 0) & (ours == mode)  # As among the target's.
         if min(rendered.sum(), wanted.sum()) < FEWEST:
             continue
         for place, spec in specs.items():
             centre = centres[mode, place]
-            true, ours_read, theirs_read = (
+            true, ours_read, others_read, theirs_read = (
                 deviation(values[chosen, place], centre, spec.is_angle)
-                for values, chosen in ((truth, rendered), (read, rendered), (target, wanted))
+                for values, chosen in ((truth, rendered), (read, rendered), (read, mistaken), (target, wanted))
             )
-            shift = read_shift(true, ours_read, theirs_read)
+            shift = read_shift(true, np.concatenate([ours_read, others_read]), theirs_read)
             if shift is None:
                 continue
             transformer.shift[mode, place] = inside(float(transformer.shift[mode, place]) + shift, spec)
             if pooled is not None:
                 stretch = float(transformer.stretch[mode, place])
                 prior = true.std() / stretch
-                pairs = np.stack([true - np.median(true), ours_read - np.median(ours_read)])
-                pooled[mode, place].append((stretch, pairs))
-                alike = [each for s, each in pooled[mode, place] if 1 / ELSEWHERE <= s / stretch <= ELSEWHERE]
-                every_known, every_read = np.concatenate(alike, axis=1)
-                goal = read_spread(every_known, every_read, theirs_read, prior) / prior
+                middle = np.median(ours_read)
+                pooled[mode, place].append((stretch, true - np.median(true), ours_read - middle, others_read - middle))
+                alike = [each for s, *each in pooled[mode, place] if 1 / ELSEWHERE <= s / stretch <= ELSEWHERE]
+                every_known, every_read, every_other = (np.concatenate(part) for part in zip(*alike, strict=True))
+                readings = np.concatenate([every_read, every_other])
+                goal = read_spread(every_known, readings, theirs_read, prior) / prior
                 goal = min(max(goal, stretch / STEP), stretch * STEP)
                 transformer.stretch[mode, place] = min(max(goal, 1 / MOST), MOST)
 
@@ -145,7 +148,7 @@ def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float
 
     Args:
         truth: the attribute in renders [N].
-        read: what is read off these renders [N].
+        read: what is read off these renders [N], and then of what the renders show else that looks like it, if anything.
         target: what is read off the target's images [M].
 
     Returns:
@@ -154,8 +157,8 @@ def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float
     truth, read, target = (_without_outliers(values) for values in (truth, read, target))
     if not truth.std() > 0:
         return None
-    slope = _slope(truth, read)
-    if not slope > 0 or (slope * truth.std()) ** 2 < SEEN * read.var():
+    slope = _slope(truth, read[: len(truth)])
+    if not slope > 0 or (slope * truth.std()) ** 2 < SEEN * read[: len(truth)].var():
         return None
     return float(target.mean() - read.mean()) / slope
 
@@ -168,7 +171,7 @@ def read_spread(truth: np.ndarray, read: np.ndarray, target: np.ndarray, prior: 
         prior: the spread that it has unless it differs significantly.
     """
     truth, read, target = (_without_outliers(values) for values in (truth, read, target))
-    slope = _slope(truth, read)
+    slope = _slope(truth, read[: len(truth)])
     errors = read.var() - slope**2 * truth.var()
     difference = float(target.var() - (slope**2 * prior**2 + errors))
     error = np.sqrt(2 / len(target) * target.var() ** 2 + 2 / len(read) * read.var() ** 2)

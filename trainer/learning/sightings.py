@@ -23,8 +23,9 @@ class Known:
     """What was read of renders, and what is the case.
 
     Attributes:
-        modes: int64 [n] of the node, or of all nodes of the kind in the image; -1 where there is none, or they differ.
-        truth, read: [n, len(encoding.mutable)], in the attributes' units; those of other kinds mean nothing.
+        modes: int64 [n] of the node, or of all nodes of the kind in the image; -1: something else is taken for the kind.
+        truth, read: [n, len(encoding.mutable)], in the attributes' units; those of other kinds mean nothing, nor does
+            the truth where there is no mode.
     """
 
     modes: np.ndarray
@@ -34,10 +35,9 @@ class Known:
 
 def read_target(space: FeatureSpace, readout: Readout, images: np.ndarray) -> dict[str, np.ndarray]:
     """By kind what is read of images whose scenes are not known: [m, len(encoding.mutable)]."""
+    found = dict.fromkeys(readout.kinds, readout.numbers(features_of(space, images)))
     if not isinstance(space, RegionFeatures):
-        return dict.fromkeys(readout.kinds, readout.numbers(features_of(space, images)))
-    whole = readout.numbers(features_of(space, images))
-    found = dict.fromkeys(readout.kinds, whole)
+        return found
     seen = space.look(images)
     values = readout.numbers(seen.values)
     for place, number in enumerate(space.regions):
@@ -62,28 +62,26 @@ def read_renders(
     seen = space.look(images)
     objects = space.label(readout, scenes, masks).objects
     for place, kind in enumerate(space.regions):
-        rows, codes, modes = [], [], []
-        for row in (seen.kinds[:, place] >= SURE_OF_KIND).nonzero().squeeze(1).tolist():
+        rows = (seen.kinds[:, place] >= SURE_OF_KIND).nonzero().squeeze(1)
+        modes = np.full(len(rows), -1, dtype=np.int64)
+        codes = torch.zeros(len(rows), len(readout.column_kinds))
+        for index, row in enumerate(rows.tolist()):
             image = int(seen.images[row])
             theirs = objects[image]
             best, overlap = matched(seen.boxes[row : row + 1], torch.from_numpy(theirs.boxes))
             own = int(best)
             if float(overlap) > OVERLAP and theirs.kinds[own] == kind:
-                rows.append(row)
-                codes.append(theirs.codes[own])
-                modes.append(scenes[image].nodes[theirs.nodes[own]].choices[MODE.name])
-        truth = torch.from_numpy(np.array(codes, dtype=np.float32).reshape(len(rows), len(readout.column_kinds)))
-        found[readout.kinds[kind]] = Known(
-            np.array(modes, dtype=np.int64), readout.numbers(truth), readout.numbers(seen.values[rows])
-        )
+                codes[index] = torch.from_numpy(theirs.codes[own])
+                modes[index] = scenes[image].nodes[theirs.nodes[own]].choices[MODE.name]
+        found[readout.kinds[kind]] = Known(modes, readout.numbers(codes), readout.numbers(seen.values[rows]))
     return found
 
 
 def _by_image(readout: Readout, scenes: Sequence[SceneGraph], read: np.ndarray) -> dict[str, Known]:
     truth = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in scenes])))
-    return {kind: Known(np.array([_mode(scene, kind) for scene in scenes]), truth, read) for kind in readout.kinds}
-
-
-def _mode(scene: SceneGraph, kind: str) -> int:
-    found = {node.choices[MODE.name] for node in scene.nodes if node.kind == kind}
-    return found.pop() if len(found) == 1 else -1
+    found = {}
+    for kind in readout.kinds:
+        modes = [{node.choices[MODE.name] for node in scene.nodes if node.kind == kind} for scene in scenes]
+        plain = np.array([len(own) == 1 for own in modes])
+        found[kind] = Known(np.array([min(own) for own in modes if len(own) == 1], dtype=np.int64), truth[plain], read[plain])
+    return found

@@ -71,6 +71,19 @@ def test_a_few_misread_images_do_not_matter() -> None:
     assert read_spread(truth, read, target, 10.0) == pytest.approx(10, rel=0.25)
 
 
+def test_what_is_taken_for_the_kind_counts_on_both_sides() -> None:
+    """A tenth of what is seen is something else, which reads as 25."""
+    shifts, spreads = [], []
+    for seed in range(20):
+        truth, read = readings(0, 10, 2000, seed)
+        _, target = readings(6, 5, 2000, 100 + seed)
+        others = np.random.default_rng(200 + seed).normal(25, 2, (2, 200))
+        shifts.append(read_shift(truth, np.append(read, others[0]), np.append(target, others[1])))
+        spreads.append(read_spread(truth, np.append(read, others[0]), np.append(target, others[1]), 10.0))
+    assert np.mean(shifts) == pytest.approx(0.9 * 6, abs=0.4)  # So the next round, from there, finds the rest.
+    assert np.mean(spreads) < 7.5
+
+
 def test_a_spread_that_is_too_small_for_the_errors_is_none_at_all() -> None:
     truth, read = readings(0, 10, 2000, 0)
     assert read_spread(truth, read, np.full(500, 3.0), 10.0) == 0
