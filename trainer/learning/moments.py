@@ -148,7 +148,7 @@ def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float
 
     Args:
         truth: the attribute in renders [N].
-        read: what is read off these renders [N], and then of what the renders show else that looks like it, if anything.
+        read: what is read off these renders [N], and then of what else looks like it in them, if anything.
         target: what is read off the target's images [M].
 
     Returns:

@@ -23,7 +23,7 @@ class Known:
     """What was read of renders, and what is the case.
 
     Attributes:
-        modes: int64 [n] of the node, or of all nodes of the kind in the image; -1: something else is taken for the kind.
+        modes: int64 [n] of the node, or of all nodes of the kind in the image; -1: of something else, taken for one.
         truth, read: [n, len(encoding.mutable)], in the attributes' units; those of other kinds mean nothing, nor does
             the truth where there is no mode.
     """
@@ -82,6 +82,7 @@ def _by_image(readout: Readout, scenes: Sequence[SceneGraph], read: np.ndarray) 
     found = {}
     for kind in readout.kinds:
         modes = [{node.choices[MODE.name] for node in scene.nodes if node.kind == kind} for scene in scenes]
-        plain = np.array([len(own) == 1 for own in modes])
-        found[kind] = Known(np.array([min(own) for own in modes if len(own) == 1], dtype=np.int64), truth[plain], read[plain])
+        plain = [index for index, own in enumerate(modes) if len(own) == 1]  # One node, or several alike
+        own = np.array([min(modes[index]) for index in plain], dtype=np.int64)
+        found[kind] = Known(own, truth[plain], read[plain])
     return found
