@@ -60,7 +60,8 @@ def _gradient(change: Callable[[Tensor], Tensor], of: str) -> Iterator[None]:
 
 def _untrained_features() -> AbstractContextManager[Any]:
     def as_initialised(self: SimulatorFeatures, *_: object, **__: object) -> float:
-        return self.freeze()
+        self.requires_grad_(False)
+        return 0.0
 
     return patch.object(SimulatorFeatures, "fit", as_initialised)
 

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.features import to_tensor
+from trainer.features.descent import Course, descend
 from trainer.features.pyramid import resized, scaled
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
@@ -182,22 +183,13 @@ class DenseFeatures(nn.Module):
         """
         self.requires_grad_(True)
         self.shown = torch.from_numpy((labels.presence > 0).any((2, 3)).mean(0) >= SHOWN)
-        batches = max(1, len(images) // batch)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches)
-        error = 0.0
-        for epoch in range(epochs):
-            order = torch.randperm(len(images), generator=generator)
-            error = 0.0
-            for chosen in torch.chunk(order, batches):
-                index = chosen.numpy()
-                loss = self._loss(to_tensor(images[index]), labels.chosen(index))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                error += loss.item() / batches
-            progress(epoch + 1, epochs)
+
+        def loss_of(index: Tensor) -> Tensor:
+            chosen = index.numpy()
+            return self._loss(to_tensor(images[chosen]), labels.chosen(chosen))
+
+        course = Course(epochs, batch, LEARNING_RATE)
+        error = descend(self.parameters(), len(images), loss_of, course, generator, progress)
         self.requires_grad_(False)
         return error
 

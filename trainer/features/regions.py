@@ -11,7 +11,7 @@ of that kind; and the means of the squares, which tell of spreads. Boxes are fix
 the pixels in the regions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from trainer.features import to_tensor
 from trainer.features.dense import CellLabels, DenseFeatures, label_cells
+from trainer.features.descent import Course, descend
 from trainer.features.pyramid import resized
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
@@ -237,8 +238,8 @@ class RegionFeatures(nn.Module):
             heat, edges = self.detector(to_tensor(images[index.numpy()]))
             return detection_loss(heat, edges, targets)
 
-        descent = _Descent(DETECTOR_BATCH, DETECTOR_RATE, epochs)
-        descent.run(list(self.detector.parameters()), len(images), loss_of, generator, progress)
+        course = Course(epochs, DETECTOR_BATCH, DETECTOR_RATE)
+        descend(self.detector.parameters(), len(images), loss_of, course, generator, progress)
 
     def _fit_regions(
         self, images: np.ndarray, objects: Sequence[Objects], generator: torch.Generator, progress: Advance
@@ -263,7 +264,7 @@ class RegionFeatures(nn.Module):
 
         parts = (self.trunk, self.together, self.kinds, self.values)
         parameters = [parameter for part in parts for parameter in part.parameters()]
-        return _Descent(BATCH, LEARNING_RATE, PASSES).run(parameters, len(at), loss_of, generator, progress)
+        return descend(parameters, len(at), loss_of, Course(PASSES, BATCH, LEARNING_RATE), generator, progress)
 
     def _proposals(
         self, images: np.ndarray, objects: Sequence[Objects]
@@ -338,38 +339,3 @@ def matched(found: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     pairs = generalized_iou(found.repeat_interleave(len(boxes), 0), boxes.repeat(len(found), 1))
     overlap, best = pairs.reshape(len(found), len(boxes)).max(1)
     return best, overlap
-
-
-@dataclass(frozen=True)
-class _Descent:
-    """Descent along a cycle of learning rates."""
-
-    batch: int
-    learning_rate: float
-    passes: int
-
-    def run(
-        self,
-        parameters: Sequence[nn.Parameter],
-        count: int,
-        loss_of: Callable[[Tensor], Tensor],
-        generator: torch.Generator,
-        progress: Advance,
-    ) -> float:
-        """Over `count` samples, whose losses `loss_of` gives by their numbers; returns the last pass's mean loss."""
-        batches = max(1, count // self.batch)
-        optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=1e-2)
-        steps = self.passes * batches
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
-        error = 0.0
-        for turn in range(self.passes):
-            error = 0.0
-            for index in torch.chunk(torch.randperm(count, generator=generator), batches):
-                loss = loss_of(index)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                error += loss.item() / batches
-            progress(turn + 1, self.passes)
-        return error

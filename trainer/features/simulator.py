@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.features import to_tensor
+from trainer.features.descent import Course, descend
 from trainer.features.pyramid import resized, scaled
 from trainer.progress import Advance, ignore
 
@@ -78,24 +79,11 @@ class SimulatorFeatures(nn.Module):
         """
         self.requires_grad_(True)
         wanted = torch.from_numpy(targets)
-        batches = max(1, len(images) // BATCH)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=epochs * batches)
-        error = 0.0
-        for epoch in range(epochs):
-            order = torch.randperm(len(images), generator=generator)
-            error = 0.0
-            for chosen in torch.chunk(order, batches):
-                loss = loss_of(self(to_tensor(images[chosen.numpy()])), wanted[chosen])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                error += loss.item() / batches
-            progress(epoch + 1, epochs)
-        return self.freeze(error)
 
-    def freeze(self, error: float = 0.0) -> float:
-        """Stops the parameters from taking gradients."""
+        def loss_of_some(index: Tensor) -> Tensor:
+            return loss_of(self(to_tensor(images[index.numpy()])), wanted[index])
+
+        course = Course(epochs, BATCH, LEARNING_RATE)
+        error = descend(self.parameters(), len(images), loss_of_some, course, generator, progress)
         self.requires_grad_(False)
         return error

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.grammars import FLAT, write_sprites
+from support.readouts import wide_readout
 
 from trainer.errors import InputError
 from trainer.features import features_of, to_tensor
@@ -44,12 +45,6 @@ def grammar(tmp_path: Path) -> Grammar:
     return load_grammar(write_sprites(tmp_path, WORLD))
 
 
-def wide(grammar: Grammar) -> Readout:
-    encoding = Encoding(grammar)
-    rng = np.random.default_rng(0)
-    return Readout.of(encoding, Window.around(encoding, [grammar.sample(rng) for _ in range(200)]), (1, 2))
-
-
 def drawn(scenes: list[SceneGraph]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Squares of 6 x 6 pixels, the right one with one brighter side, before a grey that is the light's height."""
     images, masks = [], []
@@ -74,7 +69,7 @@ def drawn(scenes: list[SceneGraph]) -> tuple[np.ndarray, list[np.ndarray]]:
 
 def test_labels_of_cells(grammar: Grammar) -> None:
     """Against counts by hand: a mask of whole cells, and one of a quarter of a cell."""
-    readout = wide(grammar)
+    readout = wide_readout(grammar, (1, 2))
     scene = grammar.sample(np.random.default_rng(1))
     numbers = {node.kind: number for number, node in enumerate(scene.nodes)}
     mask = np.zeros((SIZE_PX, SIZE_PX), dtype=np.uint16)
@@ -100,7 +95,7 @@ def test_of_two_nodes_of_a_kind_a_cell_tells_of_the_larger(tmp_path: Path) -> No
     first, second = (number for number, node in enumerate(scene.nodes) if node.kind == "left")
     mask = np.zeros((SIZE_PX, SIZE_PX), dtype=np.uint16)
     mask[:2, :4], mask[2, :4] = second + 1, first + 1
-    labels = label_cells(wide(grammar), [scene], [mask])
+    labels = label_cells(wide_readout(grammar, (1, 2)), [scene], [mask])
     assert labels.presence[0, 0, 0, 0] == 255 * 12 // 16
     assert labels.owner[0, 0, 0, 0] == 1
 
@@ -123,7 +118,7 @@ def test_nodes_of_a_kind_draw_together_as_often_as_not(tmp_path: Path) -> None:
 
 
 def test_objects_and_light_are_read_and_gradients_flow(grammar: Grammar) -> None:
-    readout = wide(grammar)
+    readout = wide_readout(grammar, (1, 2))
     rng = np.random.default_rng(2)
     scenes = [grammar.sample(rng) for _ in range(1500)]
     images, masks = drawn(scenes)
@@ -168,7 +163,7 @@ def test_another_scale_says_the_same(grammar: Grammar) -> None:
 
 
 def test_it_is_kept_and_opened_again(grammar: Grammar) -> None:
-    readout = wide(grammar)
+    readout = wide_readout(grammar, (1, 2))
     network = DenseFeatures(readout.column_kinds, (SIZE_PX, 2 * SIZE_PX), torch.Generator().manual_seed(3))
     network.shown[2] = False
     again = learned_features(network.plan(), network.state_dict())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.grammars import FLAT, write_sprites
+from support.readouts import wide_readout
 
 from trainer.features import features_of, to_tensor
 from trainer.features.learned import learned_features
@@ -39,12 +40,6 @@ def grammar(tmp_path: Path) -> Grammar:
     return load_grammar(write_sprites(tmp_path, WORLD))
 
 
-def wide(grammar: Grammar) -> Readout:
-    encoding = Encoding(grammar)
-    rng = np.random.default_rng(0)
-    return Readout.of(encoding, Window.around(encoding, [grammar.sample(rng) for _ in range(200)]))
-
-
 def network_of(readout: Readout, seed: int = 0) -> RegionFeatures:
     regions = [readout.kinds.index(kind) for kind in ("box", "crate")]
     return RegionFeatures(readout.column_kinds, (HEIGHT_PX, WIDTH_PX), torch.Generator().manual_seed(seed), regions)
@@ -73,7 +68,7 @@ def drawn(scenes: list[SceneGraph], seed: int) -> tuple[np.ndarray, list[np.ndar
 
 
 def test_objects_are_what_the_mask_shows(grammar: Grammar) -> None:
-    readout = wide(grammar)
+    readout = wide_readout(grammar)
     scene = grammar.sample(np.random.default_rng(1))
     boxes = [number for number, node in enumerate(scene.nodes) if node.kind == "box"]
     mask = np.zeros((HEIGHT_PX, WIDTH_PX), dtype=np.uint16)
@@ -96,7 +91,7 @@ def test_the_nearest_box() -> None:
 
 
 def test_objects_are_found_told_apart_and_read(grammar: Grammar) -> None:
-    readout = wide(grammar)
+    readout = wide_readout(grammar)
     rng = np.random.default_rng(2)
     scenes = [grammar.sample(rng) for _ in range(500)]
     images, masks = drawn(scenes, 3)
@@ -162,7 +157,7 @@ def test_another_scale_says_the_same(grammar: Grammar) -> None:
 
 def test_only_sure_objects_count_and_those_of_another_kind_are_marked(grammar: Grammar) -> None:
     """Four sightings: a sure box, an unsure one, a crate that is taken for a box, and nothing that is."""
-    readout = wide(grammar)
+    readout = wide_readout(grammar)
     scene = grammar.sample(np.random.default_rng(1))
     box, other, crate = (number for number, node in enumerate(scene.nodes) if node.kind in ("box", "crate"))
     number_of = {kind: readout.kinds.index(kind) for kind in ("box", "crate")}
