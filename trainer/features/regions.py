@@ -20,23 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.features import to_tensor
-from trainer.features.dense import CellLabels, DenseFeatures, label_cells
+from trainer.features.dense import DenseFeatures, label_cells
 from trainer.features.descent import Course, descend
+from trainer.features.objects import LEAST_HEIGHT_PX, OVERLAP, Objects, RegionLabels, label_objects, matched
 from trainer.features.pyramid import resized
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
 from trainer.progress import Advance, ignore
-from trainer.tasks.detector import Detector, detection_loss, generalized_iou, make_targets, peaks
+from trainer.tasks.detector import Detector, detection_loss, make_targets, peaks
 
-#: Objects that show fewer pixels, or are lower, are not read.
-LEAST_PIXELS, LEAST_HEIGHT_PX = 60, 8
 #: Height and width in pixels to which regions are brought, and what they show, in heights of the box.
 REGION_PX = 26, 56
 REGION_HEIGHTS = 1.8, 3.9
 #: Boxes that are less sure than this to hold an object are not looked at.
 SURE = 0.3
-#: A box shows an object that it overlaps by so much.
-OVERLAP = 0.5
 #: Boxes that are learned from are moved and scaled at random by up to this part of their height.
 JITTER = 0.06
 #: Of the three networks: images or regions in a batch, the learning rate's peak, and passes over the regions.
@@ -45,40 +42,6 @@ DETECTOR_WIDTH, DETECTOR_BATCH, DETECTOR_RATE = 16, 8, 2e-3
 BATCH, LEARNING_RATE, PASSES = 32, 2e-3, 12
 #: Keeps images in which next to nothing is seen near zero.
 _LITTLE = 0.05
-
-
-@dataclass(frozen=True)
-class Objects:
-    """The objects of an image that can be read: n of them.
-
-    Attributes:
-        boxes: float32 [n, 4], left, top, right, bottom in pixels, of what is visible.
-        kinds: int64 [n], by their places in `Readout.kinds`.
-        codes: float32 [n, D], as `Readout.codes`.
-        nodes: int64 [n], their numbers in the scene.
-    """
-
-    boxes: np.ndarray
-    kinds: np.ndarray
-    codes: np.ndarray
-    nodes: np.ndarray
-
-
-@dataclass(frozen=True)
-class RegionLabels:
-    """What rendered images show."""
-
-    cells: CellLabels
-    objects: tuple[Objects, ...]
-
-    @property
-    def means(self) -> np.ndarray:
-        """float32 [N, D], over the nodes of a scene."""
-        return self.cells.means
-
-    def chosen(self, index: np.ndarray) -> "RegionLabels":
-        """Those of some images."""
-        return RegionLabels(self.cells.chosen(index), tuple(self.objects[i] for i in index))
 
 
 @dataclass(frozen=True)
@@ -96,26 +59,6 @@ class Sightings:
     boxes: Tensor
     kinds: Tensor
     values: Tensor
-
-
-def label_objects(readout: Readout, kinds: Sequence[str], scene: SceneGraph, mask: np.ndarray) -> Objects:
-    """The objects of some kinds in a rendered image, with an instance mask [H, W]."""
-    counts = np.bincount(mask.ravel(), minlength=len(scene.nodes) + 1)
-    boxes, numbers = [], []
-    for number, node in enumerate(scene.nodes):
-        if node.kind not in kinds or counts[number + 1] < LEAST_PIXELS:
-            continue
-        rows, columns = ((mask == number + 1).any(axis).nonzero()[0] for axis in (1, 0))
-        if rows[-1] + 1 - rows[0] >= LEAST_HEIGHT_PX:
-            boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
-            numbers.append(number)
-    codes = [readout.codes(scene.nodes[number].kind, [scene.nodes[number]])[0] for number in numbers]
-    return Objects(
-        np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        np.array([readout.kinds.index(scene.nodes[number].kind) for number in numbers], dtype=np.int64),
-        np.array(codes, dtype=np.float32).reshape(-1, len(readout.column_kinds)),
-        np.array(numbers, dtype=np.int64),
-    )
 
 
 class RegionFeatures(nn.Module):
@@ -330,12 +273,3 @@ class RegionFeatures(nn.Module):
         where = torch.stack([theta[:, 0, 2], theta[:, 1, 2], 4 * tall / height], 1)
         together = self.together(torch.cat([self.trunk((regions - 0.4) * 2), where, whole], 1))
         return self.kinds(together), self.values(together)
-
-
-def matched(found: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each of the boxes [n, 4] the nearest of others [m, 4], and how much they overlap (GIoU)."""
-    if not len(boxes):
-        return torch.zeros(len(found), dtype=torch.int64), torch.full((len(found),), -1.0)
-    pairs = generalized_iou(found.repeat_interleave(len(boxes), 0), boxes.repeat(len(found), 1))
-    overlap, best = pairs.reshape(len(found), len(boxes)).max(1)
-    return best, overlap

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from trainer.features import FeatureSpace, features_of
+from trainer.features.objects import OVERLAP, matched
 from trainer.features.readout import Readout
-from trainer.features.regions import OVERLAP, RegionFeatures, matched
+from trainer.features.regions import RegionFeatures
 from trainer.grammar import SceneGraph
 from trainer.grammar.scene_graph import MODE
 from trainer.learning.problem import Problem

@@ -12,8 +12,9 @@ from support.readouts import wide_readout
 
 from trainer.features import features_of, to_tensor
 from trainer.features.learned import learned_features
+from trainer.features.objects import Objects
 from trainer.features.readout import Readout, Window
-from trainer.features.regions import LEAST_HEIGHT_PX, Objects, RegionFeatures, Sightings, label_objects, matched
+from trainer.features.regions import RegionFeatures, Sightings
 from trainer.grammar import Grammar, SceneGraph, load_grammar
 from trainer.learning.sightings import read_renders, read_target
 from trainer.model.encoding import Encoding
@@ -65,29 +66,6 @@ def drawn(scenes: list[SceneGraph], seed: int) -> tuple[np.ndarray, list[np.ndar
         images.append(np.clip(image, 0, 255).astype(np.uint8))
         masks.append(mask)
     return np.repeat(np.stack(images)[..., None], 3, axis=3), masks
-
-
-def test_objects_are_what_the_mask_shows(grammar: Grammar) -> None:
-    readout = wide_readout(grammar)
-    scene = grammar.sample(np.random.default_rng(1))
-    boxes = [number for number, node in enumerate(scene.nodes) if node.kind == "box"]
-    mask = np.zeros((HEIGHT_PX, WIDTH_PX), dtype=np.uint16)
-    mask[3:15, 10:30] = boxes[1] + 1
-    mask[20 : 20 + LEAST_HEIGHT_PX - 1, :90] = boxes[0] + 1  # Too low
-    found = label_objects(readout, ["box"], scene, mask)
-    assert found.boxes.tolist() == [[10, 3, 30, 15]]
-    assert found.nodes.tolist() == [boxes[1]]
-    assert [readout.kinds[kind] for kind in found.kinds] == ["box"]
-    assert found.codes[0] == pytest.approx(readout.codes("box", [scene.nodes[boxes[1]]])[0])
-    assert not len(label_objects(readout, ["crate"], scene, mask).boxes)
-
-
-def test_the_nearest_box() -> None:
-    found = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10]])
-    best, overlap = matched(found, torch.tensor([[100.0, 0, 110, 10], [0, 0, 10, 5], [20, 0, 30, 10]]))
-    assert best.tolist() == [1, 2]
-    assert overlap.tolist() == pytest.approx([0.5, 1.0])
-    assert matched(found, torch.zeros(0, 4))[1].tolist() == [-1, -1]
 
 
 def test_objects_are_found_told_apart_and_read(grammar: Grammar) -> None:
