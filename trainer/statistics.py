@@ -13,6 +13,9 @@ from trainer.model.encoding import Encoding
 
 Numbers = TypeVar("Numbers", float, np.ndarray)
 
+#: Standard deviations beyond which values are pulled in.
+OUTLYING = 3.0
+
 
 @dataclass(frozen=True)
 class AttributeStatistics:
@@ -142,3 +145,10 @@ def mean_of(values: np.ndarray, is_angle: bool) -> float:
 def deviation(values: Numbers, centre: float, is_angle: bool) -> Numbers:
     """values - centre; for angles, in degrees, the shorter way round."""
     return (values - centre + 180) % 360 - 180 if is_angle else values - centre
+
+
+def without_outliers(values: np.ndarray) -> np.ndarray:
+    """The values with those pulled in that lie far outside: images that were misread."""
+    middle = np.median(values)
+    reach = OUTLYING * np.median(np.abs(values - middle)) / 0.6745  # Of a normal: standard deviations
+    return np.clip(values, middle - reach, middle + reach)

@@ -153,10 +153,10 @@ class RegionFeatures(nn.Module):
         The parameters then stay as they are: they take no gradients. What was learned before is not forgotten.
 
         Args:
-            epochs: over the images; the detector has half as many.
+            epochs: over the images; the detector has a quarter.
         """
         self.requires_grad_(True)
-        parts = epochs, max(1, epochs // 2), PASSES
+        parts = epochs, max(1, epochs // 4), PASSES
         done = 0
 
         def advance(now: int, _: int) -> None:

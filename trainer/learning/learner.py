@@ -15,7 +15,9 @@ from torch import Tensor
 from trainer.features import FeatureSpace, features_of
 from trainer.features.learned import LearnedFeatures, learned_features
 from trainer.features.readout import Readout, Window
+from trainer.features.regions import RegionFeatures
 from trainer.grammar import SceneGraph
+from trainer.learning.joint import Scattered
 from trainer.learning.matching import DistributionMatching, Estimate
 from trainer.learning.moments import match_moments
 from trainer.learning.monitoring import Monitor
@@ -88,8 +90,8 @@ class Learner:
             reader = place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
                 for turn in range(TURNS if self.problem.looks_at_objects else 1):
-                    reader, readout = self._learn_features(reader, active, turn)
-                    if not match_moments(self.problem, self.transformer, self._space(), readout, active, turn):
+                    reader, readout, kept = self._learn_features(reader, active, turn)
+                    if not match_moments(self.problem, self.transformer, self._space(), readout, active, turn, kept):
                         break
         self._optimizer = self._new_optimizer()
         self._yield_present()
@@ -203,11 +205,17 @@ class Learner:
         if "features" in tensors:
             self.space = learned_features(state.get("features"), tensors["features"])
 
-    def _learn_features(self, reader: Reader | None, places: Sequence[int], turn: int) -> tuple[Reader | None, Readout]:
+    def _learn_features(
+        self, reader: Reader | None, places: Sequence[int], turn: int
+    ) -> tuple[Reader | None, Readout, Scattered | None]:
         """Trains the simulator's feature space around the present scenes, from what has read the start, if anything.
 
         Args:
             places: of the attributes that are learned, in `encoding.mutable`.
+
+        Returns:
+            What goes on learning, what the features stand for, and, of features that tell objects apart, renders that
+            they have not learned from.
         """
         problem, settings = self.problem, self.problem.settings
         count = settings.feature_images * self.transformer.most_modes // (1 if turn == 0 else 2)
@@ -215,9 +223,9 @@ class Learner:
         scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, number))
         window = Window.around(problem.encoding, scenes, settings.feature_spreads)
         if problem.looks_at_objects:
-            reader, *_ = learn_to_read(problem, reader, scenes, window, places, Purpose.FEATURES, number)
+            reader, kept = learn_to_read(problem, reader, scenes, window, places, Purpose.FEATURES, number)
             self.space = reader.network
-            return reader, reader.readout
+            return reader, reader.readout, kept if isinstance(reader.network, RegionFeatures) else None
         readout = Readout.of(problem.encoding, window)
         scattered = scatter(problem, scenes, window, Purpose.FEATURES, self.stage)
         space = feature_network(problem, readout.layers, Purpose.FEATURES)
@@ -229,7 +237,7 @@ class Learner:
             problem.progress.stage("learn the features"),
         )
         self.space = space
-        return None, readout
+        return None, readout, None
 
     def _losses(self) -> list[DistributionMatching | TaskLoss]:
         losses: list[DistributionMatching | TaskLoss] = []

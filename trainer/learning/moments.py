@@ -13,6 +13,7 @@ differs significantly from that.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,12 +21,13 @@ from trainer.features import FeatureSpace
 from trainer.features.readout import Readout
 from trainer.grammar import AttributeSpec
 from trainer.grammar.scene_graph import MODES
+from trainer.learning.joint import Leaning, Scattered, joint_shift, leanings
 from trainer.learning.problem import Problem
 from trainer.learning.sightings import Known, read_renders, read_target
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose
-from trainer.statistics import deviation, mean_of
+from trainer.statistics import deviation, mean_of, without_outliers
 
 #: Attributes that explain less of the variance of what is read off cannot be seen, and are left alone.
 SEEN = 0.2
@@ -39,14 +41,20 @@ STEP = 2.0
 ROUNDS = 4
 #: Standard errors by which variances must differ.
 SIGNIFICANT = 2.0
-#: Standard deviations beyond which values are pulled in.
-OUTLYING = 3.0
 #: By mode and place, of each round how much the prior was stretched; and, centred, truths [N], what was read of these
 #: [N], and of what is taken for the kind [M].
 Pool = dict[tuple[int, int], list[tuple[float, np.ndarray, np.ndarray, np.ndarray]]]
 
 #: Fewest values that a mean and a spread are taken from.
 FEWEST = 30
+
+
+@dataclass(frozen=True)
+class _Joint:
+    """Shifts of all attributes to the target's means [len(encoding.mutable)], and the line of one kind's readings."""
+
+    shifts: np.ndarray
+    line: Leaning
 
 
 def match_moments(
@@ -56,11 +64,13 @@ def match_moments(
     readout: Readout,
     places: Sequence[int],
     turn: int = 0,
+    scattered: Scattered | None = None,
 ) -> bool:
     """Moves and stretches the attributes at `places`, mode by mode, until their moments are the target's.
 
     Args:
         turn: how often that was done before, with features learned elsewhere.
+        scattered: where each kind has one mode: tells how readings lean on the attributes of others.
 
     Returns:
         Whether the scenes have changed so much that features learned around the former ones no longer fit.
@@ -74,14 +84,23 @@ def match_moments(
     # place, and only after that round are the means right.
     pooled: Pool = defaultdict(list)
     count = problem.settings.moment_images * transformer.most_modes
+    leaning = None
+    if scattered is not None and transformer.most_modes == 1:
+        leaning = leanings(space, readout, scattered, FEWEST)
     for index in range(ROUNDS):
         number = turn * ROUNDS + index
         prior = problem.scenes(Purpose.MOMENTS, count, number)
         scenes = transformed(transformer, prior)
         known = read_renders(problem, space, readout, scenes, number, f"read the moments {index + 1}")
+        shifts = None if leaning is None else joint_shift(readout, leaning, known, target, FEWEST)
         for kind in kinds:
             own = [place for place in places if problem.encoding.mutable[place][0] == kind]
-            _match_kind(problem, transformer, own, known[kind], target[kind], pooled if index else None)
+            joint = None
+            if leaning is not None and shifts is not None:
+                if kind not in leaning:
+                    continue
+                joint = _Joint(shifts, leaning[kind])
+            _match_kind(problem, transformer, own, known[kind], target[kind], pooled if index else None, joint)
     return bool(((transformer.stretch[:, list(places)] / before).log().abs() > np.log(ELSEWHERE)).any())
 
 
@@ -92,7 +111,13 @@ def _match_kind(
     known: Known,
     target: np.ndarray,
     pooled: Pool | None,
+    joint: "_Joint | None",
 ) -> None:
+    """
+    Args:
+        pooled: takes what is known of errors; None: spreads stay.
+        joint: what the readings of all kinds say together; None: each attribute is read by itself.
+    """
     specs = {place: problem.encoding.mutable[place][1] for place in places}
     modes, truth, read = known.modes, known.truth, known.read
     present = [mode for mode in range(MODES) if (modes == mode).sum() >= FEWEST]
@@ -126,11 +151,15 @@ def _match_kind(
                 deviation(values[chosen, place], centre, spec.is_angle)
                 for values, chosen in ((truth, rendered), (read, rendered), (read, mistaken), (target, wanted))
             )
-            shift = read_shift(true, np.concatenate([ours_read, others_read]), theirs_read)
-            if shift is None:
-                continue
+            slope = None
+            if joint is None:
+                shift = read_shift(true, np.concatenate([ours_read, others_read]), theirs_read)
+                if shift is None:
+                    continue
+            else:
+                shift, slope = float(joint.shifts[place]), joint.line.seen(place, SEEN)
             transformer.shift[mode, place] = inside(float(transformer.shift[mode, place]) + shift, spec)
-            if pooled is not None:
+            if pooled is not None and (joint is None or slope is not None):
                 stretch = float(transformer.stretch[mode, place])
                 prior = true.std() / stretch
                 middle = np.median(ours_read)
@@ -138,7 +167,7 @@ def _match_kind(
                 alike = [each for s, *each in pooled[mode, place] if 1 / ELSEWHERE <= s / stretch <= ELSEWHERE]
                 every_known, every_read, every_other = (np.concatenate(part) for part in zip(*alike, strict=True))
                 readings = np.concatenate([every_read, every_other])
-                goal = read_spread(every_known, readings, theirs_read, prior) / prior
+                goal = read_spread(every_known, readings, theirs_read, prior, slope) / prior
                 goal = min(max(goal, stretch / STEP), stretch * STEP)
                 transformer.stretch[mode, place] = min(max(goal, 1 / MOST), MOST)
 
@@ -154,7 +183,7 @@ def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float
     Returns:
         None where the attribute cannot be seen.
     """
-    truth, read, target = (_without_outliers(values) for values in (truth, read, target))
+    truth, read, target = (without_outliers(values) for values in (truth, read, target))
     if not truth.std() > 0:
         return None
     slope = _slope(truth, read[: len(truth)])
@@ -163,15 +192,19 @@ def read_shift(truth: np.ndarray, read: np.ndarray, target: np.ndarray) -> float
     return float(target.mean() - read.mean()) / slope
 
 
-def read_spread(truth: np.ndarray, read: np.ndarray, target: np.ndarray, prior: float) -> float:
+def read_spread(
+    truth: np.ndarray, read: np.ndarray, target: np.ndarray, prior: float, slope: float | None = None
+) -> float:
     """The target's standard deviation.
 
     Args:
         truth, read, target: as for `read_shift`; the attribute can be seen.
         prior: the spread that it has unless it differs significantly.
+        slope: of the readings over the truth, where that is known better than from these.
     """
-    truth, read, target = (_without_outliers(values) for values in (truth, read, target))
-    slope = _slope(truth, read[: len(truth)])
+    truth, read, target = (without_outliers(values) for values in (truth, read, target))
+    if slope is None:
+        slope = _slope(truth, read[: len(truth)])
     errors = read.var() - slope**2 * truth.var()
     difference = float(target.var() - (slope**2 * prior**2 + errors))
     error = np.sqrt(2 / len(target) * target.var() ** 2 + 2 / len(read) * read.var() ** 2)
@@ -182,13 +215,6 @@ def read_spread(truth: np.ndarray, read: np.ndarray, target: np.ndarray, prior: 
 
 def _slope(truth: np.ndarray, read: np.ndarray) -> float:
     return float(np.cov(truth, read)[0, 1] / truth.var(ddof=1))
-
-
-def _without_outliers(values: np.ndarray) -> np.ndarray:
-    """The values with those pulled in that lie far outside: images that were misread."""
-    middle = np.median(values)
-    reach = OUTLYING * np.median(np.abs(values - middle)) / 0.6745  # Of a normal: standard deviations
-    return np.clip(values, middle - reach, middle + reach)
 
 
 def inside(shift: float, spec: AttributeSpec) -> float:

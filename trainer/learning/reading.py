@@ -20,6 +20,7 @@ from trainer.features.dense import DenseFeatures
 from trainer.features.readout import Readout, Window
 from trainer.features.regions import RegionFeatures
 from trainer.grammar import AttributeSpec, SceneGraph
+from trainer.learning.joint import Scattered
 from trainer.learning.moments import SEEN, inside
 from trainer.learning.problem import Problem, object_network, scatter
 from trainer.model.drawing import shifted
@@ -81,8 +82,9 @@ def read_start(
         prior = problem.scenes(Purpose.READING, problem.settings.feature_images, turn)
         scenes = shifted(transformer, prior, places, shift)
         window = _window(problem, places, shift, reach, sights, Window.around(problem.encoding, scenes))
-        reader, truth, ours = learn_to_read(problem, reader, scenes, window, places, Purpose.READING, turn)
-        theirs = features_of(reader.network, problem.target)
+        reader, kept = learn_to_read(problem, reader, scenes, window, places, Purpose.READING, turn)
+        truth = torch.from_numpy(np.stack([reader.readout.read(scene) for scene in kept.scenes]))
+        ours, theirs = (features_of(reader.network, images) for images in (kept.images, problem.target))
         for index, (place, spec) in enumerate(zip(places, specs, strict=True)):
             for sight, multiple in ((Sight.VALUE, 1), (Sight.AXIS, 2)):
                 if sight is Sight.AXIS and not spec.wraps:
@@ -108,7 +110,7 @@ def learn_to_read(
     places: Sequence[int],
     purpose: Purpose,
     index: int,
-) -> tuple[Reader, torch.Tensor, torch.Tensor]:
+) -> tuple[Reader, Scattered]:
     """Goes on learning, now from the scenes with their attributes anywhere in the window.
 
     Args:
@@ -117,7 +119,7 @@ def learn_to_read(
         purpose, index: of the random numbers.
 
     Returns:
-        The reader; and of renders that it has not learned from what is the case and what it says [N, D].
+        The reader, and renders that it has not learned from.
     """
     readout = Readout.of(problem.encoding, window, MULTIPLES)
     network = object_network(problem, readout, scenes, places) if reader is None else reader.network
@@ -136,8 +138,8 @@ def learn_to_read(
         torch_generator(problem.seed, purpose, 3, index),
         problem.progress.stage("learn to read"),
     )
-    truth = torch.from_numpy(labels.means[tested_on])
-    return Reader(network, readout), truth, features_of(network, images[tested_on])
+    kept = Scattered([scattered[i] for i in tested_on], images[tested_on], [masks[i] for i in tested_on])
+    return Reader(network, readout), kept
 
 
 def read_mean(

@@ -27,11 +27,13 @@ class Known:
         modes: int64 [n] of the node, or of all nodes of the kind in the image; -1: of something else, taken for one.
         truth, read: [n, len(encoding.mutable)], in the attributes' units; those of other kinds mean nothing, nor does
             the truth where there is no mode.
+        images: int64 [n], the image of each.
     """
 
     modes: np.ndarray
     truth: np.ndarray
     read: np.ndarray
+    images: np.ndarray
 
 
 def read_target(space: FeatureSpace, readout: Readout, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -56,10 +58,26 @@ def read_renders(
         stage: for the progress.
     """
     if not isinstance(space, RegionFeatures):
-        images = problem.images(scenes, Purpose.MOMENTS, number, stage)
-        return _by_image(readout, scenes, readout.numbers(features_of(space, images)))
-    images, masks = problem.masked(scenes, Purpose.MOMENTS, number, stage)
+        return known_of(space, readout, scenes, problem.images(scenes, Purpose.MOMENTS, number, stage), ())
+    return known_of(space, readout, scenes, *problem.masked(scenes, Purpose.MOMENTS, number, stage))
+
+
+def known_of(
+    space: FeatureSpace,
+    readout: Readout,
+    scenes: Sequence[SceneGraph],
+    images: np.ndarray,
+    masks: Sequence[np.ndarray],
+) -> dict[str, Known]:
+    """By kind what is read of rendered scenes.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        masks: instance masks [H, W]; only a space that tells objects apart needs them.
+    """
     found = _by_image(readout, scenes, readout.numbers(features_of(space, images)))
+    if not isinstance(space, RegionFeatures):
+        return found
     seen = space.look(images)
     objects = space.label(readout, scenes, masks).objects
     for place, kind in enumerate(space.regions):
@@ -74,7 +92,9 @@ def read_renders(
             if float(overlap) > OVERLAP and theirs.kinds[own] == kind:
                 codes[index] = torch.from_numpy(theirs.codes[own])
                 modes[index] = scenes[image].nodes[theirs.nodes[own]].choices[MODE.name]
-        found[readout.kinds[kind]] = Known(modes, readout.numbers(codes), readout.numbers(seen.values[rows]))
+        found[readout.kinds[kind]] = Known(
+            modes, readout.numbers(codes), readout.numbers(seen.values[rows]), seen.images[rows].numpy()
+        )
     return found
 
 
@@ -85,5 +105,5 @@ def _by_image(readout: Readout, scenes: Sequence[SceneGraph], read: np.ndarray) 
         modes = [{node.choices[MODE.name] for node in scene.nodes if node.kind == kind} for scene in scenes]
         plain = [index for index, own in enumerate(modes) if len(own) == 1]  # One node, or several alike
         own = np.array([min(modes[index]) for index in plain], dtype=np.int64)
-        found[kind] = Known(own, truth[plain], read[plain])
+        found[kind] = Known(own, truth[plain], read[plain], np.array(plain, dtype=np.int64))
     return found

@@ -1,0 +1,136 @@
+"""Where the target's means lie, from the readings of all kinds together.
+
+A reading leans on more than what it shall tell: a car seems turned where the camera sees a wider angle, and the camera
+higher where the cars are larger. So the readings f of each kind of node are regressed on its own attributes and on
+those that hold for a whole scene, a, on renders scattered over the features' window: f = B a + c + e. What is read off
+the target then differs from what is read off renders by d = B Δ + e', and the shift of all attributes to the target's
+means is that of linear Bayes,
+
+    Δ = (Σ Bᵀ V⁻¹ B + Λ⁻¹)⁻¹ Σ Bᵀ V⁻¹ d,
+
+summed over the kinds, with the covariance V of d and the squared spreads Λ of the prior: what cannot be seen stays.
+Attributes that are not to be learned are found as well, so that the others do not stand in for them. (Goldstein &
+Wooff, Bayes Linear Statistics, 2007.)
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from trainer.features import FeatureSpace
+from trainer.features.readout import Readout
+from trainer.grammar import SceneGraph
+from trainer.learning.sightings import Known, known_of
+from trainer.statistics import deviation, mean_of, without_outliers
+
+
+@dataclass(frozen=True)
+class Scattered:
+    """Renders of scenes that lie all over a window, and that nothing has learned from.
+
+    Attributes:
+        images: uint8 [N, H, W, 3].
+        masks: instance masks [H, W].
+    """
+
+    scenes: Sequence[SceneGraph]
+    images: np.ndarray
+    masks: Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """How the readings of a kind of node follow the attributes.
+
+    Attributes:
+        own: places [q] in `encoding.mutable` of what is read.
+        others: places [p] of what the readings lean on: those of `own`, and of the whole scene.
+        slopes: B [q, p].
+        errors: covariance [q, q] of the readings around the line.
+        explained: by each attribute alone, of the variance of its reading [q].
+        count: readings that the line was drawn through.
+    """
+
+    own: list[int]
+    others: list[int]
+    slopes: np.ndarray
+    errors: np.ndarray
+    explained: np.ndarray
+    count: int
+
+    def seen(self, place: int, least: float) -> float | None:
+        """What the reading of an attribute gains by 1 of it; None where that explains too little of its variance."""
+        row = self.own.index(place)
+        slope = float(self.slopes[row, row])
+        return slope if slope > 0 and self.explained[row] >= least else None
+
+
+def leanings(space: FeatureSpace, readout: Readout, renders: Scattered, fewest: int) -> dict[str, Leaning]:
+    """By kind; those of which fewer than `fewest` are seen are left out."""
+    mutable = readout.encoding.mutable
+    counts = [Counter(node.kind for node in scene.nodes) for scene in renders.scenes]
+    singles = [place for place, (kind, _) in enumerate(mutable) if all(count[kind] == 1 for count in counts)]
+    of_scene = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in renders.scenes])))
+    found = {}
+    for kind, known in known_of(space, readout, renders.scenes, renders.images, renders.masks).items():
+        own = [place for place, (of, _) in enumerate(mutable) if of == kind]
+        right = known.modes >= 0
+        if not own or right.sum() < fewest:
+            continue
+        others = own + [place for place in singles if place not in own]
+        truth = of_scene[known.images[right]]
+        truth[:, own] = known.truth[right][:, own]
+        x = _deviations(readout, truth, others)
+        y = _deviations(readout, known.read[right], own)
+        slopes, *_ = np.linalg.lstsq(x, y, rcond=None)
+        errors = np.atleast_2d(np.cov(y - x @ slopes, rowvar=False))
+        explained = slopes.diagonal() ** 2 * x[:, : len(own)].var(0) / np.maximum(y.var(0), 1e-12)
+        found[kind] = Leaning(own, others, slopes.T, errors, explained, len(x))
+    return found
+
+
+def joint_shift(
+    readout: Readout,
+    leaning: Mapping[str, Leaning],
+    renders: Mapping[str, Known],
+    target: Mapping[str, np.ndarray],
+    fewest: int,
+) -> np.ndarray:
+    """By how much the target's means differ from the renders' [len(encoding.mutable)], in the attributes' units."""
+    mutable = readout.encoding.mutable
+    precision = np.diag([1 / max(spec.distribution.std, 1e-6) ** 2 for _, spec in mutable])
+    pull = np.zeros(len(mutable))
+    for kind, line in leaning.items():
+        ours, theirs = renders[kind].read[:, line.own], target[kind][:, line.own]
+        if min(len(ours), len(theirs)) < fewest:
+            continue
+        centres = [mean_of(ours[:, i], mutable[place][1].is_angle) for i, place in enumerate(line.own)]
+        a, b = (
+            np.column_stack(
+                [
+                    without_outliers(deviation(read[:, i], centres[i], mutable[place][1].is_angle))
+                    for i, place in enumerate(line.own)
+                ]
+            )
+            for read in (ours, theirs)
+        )
+        # The line's own error grows with the distance; it is that of a point like those that it was drawn through.
+        variance = np.atleast_2d(np.cov(a, rowvar=False)) / len(a) + np.atleast_2d(np.cov(b, rowvar=False)) / len(b)
+        variance += line.errors * len(line.others) / line.count
+        weighted = np.linalg.pinv(variance) @ np.column_stack([line.slopes, b.mean(0) - a.mean(0)])
+        precision[np.ix_(line.others, line.others)] += line.slopes.T @ weighted[:, :-1]
+        pull[line.others] += line.slopes.T @ weighted[:, -1]
+    return np.linalg.solve(precision, pull)
+
+
+def _deviations(readout: Readout, values: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """Columns of values, around their means and without outliers."""
+    columns = []
+    for place in places:
+        is_angle = readout.encoding.mutable[place][1].is_angle
+        column = without_outliers(deviation(values[:, place], mean_of(values[:, place], is_angle), is_angle))
+        columns.append(column - column.mean())
+    return np.column_stack(columns)
