@@ -13,8 +13,9 @@ from support.painted import painted_problem
 from trainer.features.readout import Readout, Window
 from trainer.grammar import SceneGraph
 from trainer.grammar.scene_graph import MODES
+from trainer.learning.joint import Scattered
 from trainer.learning.moments import match_moments, read_shift, read_spread
-from trainer.learning.problem import Problem
+from trainer.learning.problem import Problem, scatter
 from trainer.model.drawing import transformed
 from trainer.randomness import Purpose
 
@@ -110,7 +111,8 @@ def coded(values: Sequence[Sequence[float]]) -> np.ndarray:
     return np.repeat(np.clip(np.round(pixels), 0, 255).astype(np.uint8)[:, None, :, None], 3, axis=3)
 
 
-def test_all_attributes_of_a_kind_are_moved_and_stretched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_all_attributes_of_a_kind_are_moved_and_stretched(tmp_path: Path, together: bool) -> None:
     """The prior has x of ±4 and yaw of 0 ± 10, the target a quarter and a third of these spreads elsewhere."""
     painted, transformer = painted_problem(tmp_path, [0], [1], moment_images=2000)
     rng = np.random.default_rng(0)
@@ -119,7 +121,8 @@ def test_all_attributes_of_a_kind_are_moved_and_stretched(tmp_path: Path) -> Non
     images = coded(np.stack([target["x"], target["yaw"]], 1).tolist())
     problem = Coded(painted.grammar, painted.settings, 0, painted.renderer, images)
     everywhere = np.zeros((MODES, 2))
-    readout = Readout.of(problem.encoding, Window(everywhere, everywhere + 1))
+    window = Window(everywhere, everywhere + np.array([8, 40] if names == ["x", "yaw"] else [40, 8]))
+    readout = Readout.of(problem.encoding, window)
 
     class Decoded:
         name, layers = "decoded", None
@@ -133,7 +136,11 @@ def test_all_attributes_of_a_kind_are_moved_and_stretched(tmp_path: Path) -> Non
                 columns += [np.cos(np.deg2rad(values)), np.sin(np.deg2rad(values))] if spec.is_angle else [values]
             return torch.from_numpy((np.stack(columns, 1) - readout.offsets) / readout.scales)
 
-    changed_much = match_moments(problem, transformer, Decoded(), readout, [0, 1])
+    scattered = None
+    if together:
+        scenes = scatter(problem, problem.scenes(Purpose.FEATURES, 500), window, Purpose.FEATURES, 0)
+        scattered = Scattered(scenes, problem.images(scenes), ())
+    changed_much = match_moments(problem, transformer, Decoded(), readout, [0, 1], 0, scattered)
     learned = transformed(transformer, problem.scenes(Purpose.MONITOR, 1000))
     values = np.array([scene.values() for scene in learned])
     assert changed_much
