@@ -170,10 +170,10 @@ class Readout:
         """Of features, as `read` gives them, the numeric attributes in their units: [N, len(mutable)].
 
         Args:
-            features: [N, D or more]; only the first D are looked at.
+            features: [N, D].
             multiple: of angles, which of `multiples` is used; for 2 they are right up to half a turn.
         """
-        columns = features[:, : len(self._columns)].double().numpy() * self.scales + self.offsets
+        columns = features.double().numpy() * self.scales + self.offsets
         found = np.zeros((len(columns), len(self.encoding.mutable)))
         names = [(column.kind, column.name, column.multiple) for column in self._columns]
         for place, (kind, spec) in enumerate(self.encoding.mutable):

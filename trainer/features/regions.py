@@ -40,6 +40,8 @@ JITTER = 0.06
 WHOLE_BATCH = 16
 DETECTOR_WIDTH, DETECTOR_BATCH, DETECTOR_RATE = 16, 8, 2e-3
 BATCH, LEARNING_RATE, PASSES = 32, 2e-3, 12
+#: Features, in half widths of the window that was learned in, and their squares are no larger.
+REACH = 3.0
 #: Keeps images in which next to nothing is seen near zero.
 _LITTLE = 0.05
 
@@ -66,6 +68,7 @@ class RegionFeatures(nn.Module):
 
     name = "regions"
     layers = None
+    middle: Tensor
 
     def __init__(
         self, column_kinds: Sequence[int], size: tuple[int, int], generator: torch.Generator, regions: Sequence[int]
@@ -93,27 +96,38 @@ class RegionFeatures(nn.Module):
             self.kinds = nn.Linear(96, len(self.regions) + 1)
             self.values = nn.Linear(96, len(self._columns))
             nn.init.zeros_(self.values.bias)
+        #: Of what was learned from last, in a readout's numbers.
+        self.register_buffer("middle", torch.zeros(len(self.column_kinds)))
 
     def plan(self) -> dict[str, object]:
         """What it is made from, as JSON."""
         return {"name": self.name, "columns": self.column_kinds, "size": list(self.size), "regions": self.regions}
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features [N, 2 D] of images [N, 3, H, W], of the network's size or in higher resolution.
+        """Features [N, D + columns of regions] of images [N, 3, H, W], of the network's size or in higher resolution.
 
-        Means first, then mean squares, which are 0 for what the whole image tells.
+        All are deviations from the middle of what was learned, so that an object that is not seen makes no difference:
+        first what `said` says, then the mean squares in regions. Beyond `REACH` nothing was learned, and they are cut.
         """
-        images = resized(images, self.size)
+        said, squares = self._gathered(resized(images, self.size))
+        return torch.cat([said, squares], 1).clamp(-REACH, REACH)
+
+    def said(self, images: np.ndarray, batch: int = 64) -> Tensor:
+        """The means, as a `Readout` gives them, that are read of 8-bit images [N, H, W, 3]: [N, D]."""
+        with torch.no_grad():
+            parts = (images[first : first + batch] for first in range(0, len(images), batch))
+            return torch.cat([self.middle + self._gathered(resized(to_tensor(part), self.size))[0] for part in parts])
+
+    def _gathered(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Deviations from the middle: of the means [N, D], and the mean squares of those in regions [N, columns]."""
         whole = self.whole(images)
         seen = self._see(images, whole)
         weights = seen.kinds[:, [self.regions.index(self.column_kinds[i]) for i in self._columns]].detach()
-        values = seen.values[:, self._columns]
+        values = (seen.values - self.middle)[:, self._columns]
         sums = images.new_zeros(3, len(images), len(self._columns))
         sums = sums.index_add(1, seen.images, torch.stack([weights, weights * values, weights * values.square()]))
-        columns = torch.tensor(self._columns)
-        means = whole.index_copy(1, columns, sums[1] / (sums[0] + _LITTLE))
-        squares = torch.zeros_like(whole).index_copy(1, columns, sums[2] / (sums[0] + _LITTLE))
-        return torch.cat([means, squares], 1)
+        mean, square = sums[1:] / (sums[0] + _LITTLE)
+        return (whole - self.middle).index_copy(1, torch.tensor(self._columns), mean), square
 
     def look(self, images: np.ndarray, batch: int = 64) -> Sightings:
         """What is read of every object that is seen in 8-bit images [N, H, W, 3]; boxes in pixels of the network's."""
@@ -133,6 +147,7 @@ class RegionFeatures(nn.Module):
         with torch.no_grad():
             self.values.weight *= factor[self._columns, None]
             self.values.bias.mul_(factor[self._columns]).add_(offset[self._columns])
+            self.middle.mul_(factor).add_(offset)
 
     def label(self, readout: Readout, scenes: Sequence[SceneGraph], masks: Sequence[np.ndarray]) -> RegionLabels:
         """The labels of rendered scenes."""
@@ -156,6 +171,7 @@ class RegionFeatures(nn.Module):
             epochs: over the images; the detector has a quarter.
         """
         self.requires_grad_(True)
+        self.middle = self._middle_of(labels)
         parts = epochs, max(1, epochs // 4), PASSES
         done = 0
 
@@ -169,6 +185,16 @@ class RegionFeatures(nn.Module):
         error = self._fit_regions(images, labels.objects, generator, advance)
         self.requires_grad_(False)
         return error
+
+    def _middle_of(self, labels: RegionLabels) -> Tensor:
+        """Of regions' columns the mean over objects, of others that over images."""
+        middle = labels.means.mean(0)
+        kinds, codes = (np.concatenate([getattr(each, name) for each in labels.objects]) for name in ("kinds", "codes"))
+        for column in self._columns:
+            own = kinds == self.column_kinds[column]
+            if own.any():
+                middle[column] = codes[own, column].mean()
+        return torch.from_numpy(middle)
 
     def _fit_detector(
         self, images: np.ndarray, objects: Sequence[Objects], epochs: int, generator: torch.Generator, progress: Advance

@@ -15,7 +15,6 @@ from enum import Enum
 import numpy as np
 import torch
 
-from trainer.features import features_of
 from trainer.features.dense import DenseFeatures
 from trainer.features.readout import Readout, Window
 from trainer.features.regions import RegionFeatures
@@ -23,6 +22,7 @@ from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.learning.joint import Scattered
 from trainer.learning.moments import SEEN, inside
 from trainer.learning.problem import Problem, object_network, scatter
+from trainer.learning.sightings import said_of
 from trainer.model.drawing import shifted
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
@@ -84,7 +84,7 @@ def read_start(
         window = _window(problem, places, shift, reach, sights, Window.around(problem.encoding, scenes))
         reader, kept = learn_to_read(problem, reader, scenes, window, places, Purpose.READING, turn)
         truth = torch.from_numpy(np.stack([reader.readout.read(scene) for scene in kept.scenes]))
-        ours, theirs = (features_of(reader.network, images) for images in (kept.images, problem.target))
+        ours, theirs = (said_of(reader.network, images) for images in (kept.images, problem.target))
         for index, (place, spec) in enumerate(zip(places, specs, strict=True)):
             for sight, multiple in ((Sight.VALUE, 1), (Sight.AXIS, 2)):
                 if sight is Sight.AXIS and not spec.wraps:

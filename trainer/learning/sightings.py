@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainer.features import FeatureSpace, features_of
 from trainer.features.objects import OVERLAP, matched
@@ -36,9 +37,14 @@ class Known:
     images: np.ndarray
 
 
+def said_of(space: FeatureSpace, images: np.ndarray) -> Tensor:
+    """What features say of 8-bit images [N, H, W, 3] in a readout's numbers: [N, D]."""
+    return space.said(images) if isinstance(space, RegionFeatures) else features_of(space, images)
+
+
 def read_target(space: FeatureSpace, readout: Readout, images: np.ndarray) -> dict[str, np.ndarray]:
     """By kind what is read of images whose scenes are not known: [m, len(encoding.mutable)]."""
-    found = dict.fromkeys(readout.kinds, readout.numbers(features_of(space, images)))
+    found = dict.fromkeys(readout.kinds, readout.numbers(said_of(space, images)))
     if not isinstance(space, RegionFeatures):
         return found
     seen = space.look(images)
@@ -75,7 +81,7 @@ def known_of(
         images: uint8 [N, H, W, 3].
         masks: instance masks [H, W]; only a space that tells objects apart needs them.
     """
-    found = _by_image(readout, scenes, readout.numbers(features_of(space, images)))
+    found = _by_image(readout, scenes, readout.numbers(said_of(space, images)))
     if not isinstance(space, RegionFeatures):
         return found
     seen = space.look(images)

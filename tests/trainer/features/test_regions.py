@@ -14,7 +14,7 @@ from trainer.features import features_of, to_tensor
 from trainer.features.learned import learned_features
 from trainer.features.objects import Objects
 from trainer.features.readout import Readout, Window
-from trainer.features.regions import RegionFeatures, Sightings
+from trainer.features.regions import REACH, RegionFeatures, Sightings
 from trainer.grammar import Grammar, SceneGraph, load_grammar
 from trainer.learning.sightings import read_renders, read_target
 from trainer.model.encoding import Encoding
@@ -75,7 +75,7 @@ def test_objects_are_found_told_apart_and_read(grammar: Grammar) -> None:
     images, masks = drawn(scenes, 3)
     network = network_of(readout)
     labels = network.label(readout, scenes, masks)
-    network.fit(images[:400], labels.chosen(np.arange(400)), 8, torch.Generator().manual_seed(1))
+    network.fit(images[:400], labels.chosen(np.arange(400)), 16, torch.Generator().manual_seed(1))
 
     class Rendered:
         def masked(self, *_: Any) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -96,10 +96,19 @@ def test_objects_are_found_told_apart_and_read(grammar: Grammar) -> None:
     features = features_of(network, images[400:])
     place = names.index("box.x")
     truth = np.array([[node.values["x"] for node in scene.nodes if node.kind == "box"] for scene in scenes[400:]])
-    assert np.corrcoef(readout.numbers(features)[:, place], truth.mean(1))[0, 1] > 0.85
-    column = readout.kinds.index("box")
-    squares = features[:, len(readout.column_kinds) + readout.column_kinds.index(column)].numpy()
+    said = network.said(images[400:])
+    assert np.corrcoef(readout.numbers(said)[:, place], truth.mean(1))[0, 1] > 0.85
+    own = readout.column_kinds.index(readout.kinds.index("box"))
+    squares = features[:, len(readout.column_kinds) + network._columns.index(own)].numpy()
     assert np.corrcoef(squares, (truth**2).mean(1))[0, 1] > 0.8
+
+    # They are deviations from the middle: where nothing is seen they are 0.
+    assert features[:, : said.shape[1]].numpy() == pytest.approx((said - network.middle).clamp(-REACH, REACH), abs=1e-5)
+    nothing = features_of(network, np.full_like(images[:1], 20))[0]
+    for kind in ("box", "crate"):
+        columns = [i for i, number in enumerate(readout.column_kinds) if readout.kinds[number] == kind]
+        assert nothing[columns].numpy() == pytest.approx(0, abs=1e-6)
+    assert nothing[said.shape[1] :].numpy() == pytest.approx(0, abs=1e-6)
 
     # Gradients flow through what is shown in the regions; where these are is fixed.
     image = to_tensor(images[400:401]).requires_grad_()
@@ -156,8 +165,8 @@ def test_only_sure_objects_count_and_those_of_another_kind_are_marked(grammar: G
                 objects=(Objects(spots, np.array(kinds), codes.astype(np.float32), np.array(nodes)),)
             )
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(len(images), 2 * len(readout.column_kinds))
+        def said(self, images: np.ndarray, batch: int = 64) -> torch.Tensor:  # noqa: ARG002
+            return torch.zeros(len(images), len(readout.column_kinds))
 
     regions = sorted(number_of.values())
     space = Looked(readout.column_kinds, (HEIGHT_PX, WIDTH_PX), torch.Generator(), regions)
