@@ -3,11 +3,12 @@
 A network over the whole image (`trainer.features.dense`) must learn anew for each size at which perspective shows a
 thing how it is turned and where it stands. So, as in the detectors of two stages (Ren et al., Faster R-CNN, 2015;
 RoIAlign: He et al., Mask R-CNN, 2017), boxes are found first, and what they hold is then read at one size: which kind
-it is, and its attributes. All else (the camera, the sun) is
-read off the whole image as before; what that says helps to read the regions.
+it is, and its attributes. All else (the camera, the sun) is read off the whole image as before; what that says helps to
+read the regions.
 
 An image's features are the means of what is read of its objects, of each kind, weighted by how sure it is that they are
-of that kind; and the means of the squares, which tell of spreads. Boxes are fixed when gradients flow: these go through
+of that kind; and the means of the squares, which tell of spreads. All are deviations from the middle of what was
+learned: next to large constants, as the cosine of an angle that hardly varies, kernels would see nothing else. Boxes are fixed when gradients flow: these go through
 the pixels in the regions.
 """
 
