@@ -8,8 +8,8 @@ read the regions.
 
 An image's features are the means of what is read of its objects, of each kind, weighted by how sure it is that they are
 of that kind; and the means of the squares, which tell of spreads. All are deviations from the middle of what was
-learned: next to large constants, as the cosine of an angle that hardly varies, kernels would see nothing else. Boxes are fixed when gradients flow: these go through
-the pixels in the regions.
+learned: next to large constants, as the cosine of an angle that hardly varies, kernels would see nothing else. Boxes
+are fixed when gradients flow: these go through the pixels in the regions.
 """
 
 from collections.abc import Sequence
