@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -71,9 +72,10 @@ def test_soak() -> None:
                     pids.update(engines)
                     assert len(list(scratch.iterdir())) <= 4  # Of two processes and those that come and go.
                     fronts.append(resident_bytes(running.process.pid))
-                    largest.append(max(map(resident_bytes, engines)))
-                    if answered % (2 * (TASKS // STAGES)) == 0:
-                        os.kill(engines[0], signal.SIGKILL)
+                    largest.append(max(map(resident_bytes, engines), default=0))
+                    if answered % (2 * (TASKS // STAGES)) == 0 and engines:
+                        with suppress(ProcessLookupError):  # It may be the one that is being replaced.
+                            os.kill(engines[0], signal.SIGKILL)
         with grpc.insecure_channel(running.address) as channel:
             description = render_pb2_grpc.RendererStub(channel).Describe(pb.DescribeRequest())
         assert running.stop() == 0

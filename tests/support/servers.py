@@ -100,11 +100,12 @@ def alive(pid: int) -> bool:
 
 def engine_processes(pid: int) -> list[int]:
     """Those children of a server that render."""
-    return [
-        child
-        for child in children_of(pid)
-        if b"render_server.processes.process" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    found = []
+    for child in children_of(pid):
+        with contextlib.suppress(OSError):  # One may end meanwhile.
+            if b"render_server.processes.process" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 def folders(pid: int) -> list[Path]:
