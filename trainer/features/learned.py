@@ -23,10 +23,14 @@ def learned_features(plan: Mapping[str, Any] | None, weights: Mapping[str, Tenso
     Raises:
         InputError: an older version kept it.
     """
+    older = "an older version of metasim made this run, and its feature space cannot be read: train anew"
     if plan is None or "size" not in plan:
-        raise InputError("an older version of metasim made this run, and its feature space cannot be read: train anew")
+        raise InputError(older)
     kind = {space.name: space for space in (SimulatorFeatures, DenseFeatures, RegionFeatures)}[plan["name"]]
     more = {key: value for key, value in plan.items() if key not in ("name", "columns", "size")}
     space = kind(plan["columns"], tuple(plan["size"]), torch.Generator(), **more)
-    space.load_state_dict(weights)
+    try:
+        space.load_state_dict(weights)
+    except RuntimeError as error:  # Other names or shapes of weights.
+        raise InputError(older) from error
     return space.requires_grad_(False)

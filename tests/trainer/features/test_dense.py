@@ -172,3 +172,6 @@ def test_it_is_kept_and_opened_again(grammar: Grammar) -> None:
     assert not any(parameter.requires_grad for parameter in again.parameters())
     with pytest.raises(InputError, match="an older version of metasim made this run"):
         learned_features(None, network.state_dict())
+    fewer = {name: weight for name, weight in network.state_dict().items() if name != "whole.bias"}
+    with pytest.raises(InputError, match="an older version of metasim made this run"):
+        learned_features(network.plan(), fewer)
