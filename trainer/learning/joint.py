@@ -83,8 +83,11 @@ def leanings(space: FeatureSpace, readout: Readout, renders: Scattered, fewest: 
         others = own + [place for place in singles if place not in own]
         truth = of_scene[known.images[right]]
         truth[:, own] = known.truth[right][:, own]
-        x = _deviations(readout, truth, others)
-        y = _deviations(readout, known.read[right], own)
+        x, y = (
+            _deviations(readout, values[:, at], at, _means(readout, values[:, at], at))
+            for values, at in ((truth, others), (known.read[right], own))
+        )
+        x, y = x - x.mean(0), y - y.mean(0)
         slopes, *_ = np.linalg.lstsq(x, y, rcond=None)
         errors = np.atleast_2d(np.cov(y - x @ slopes, rowvar=False))
         explained = slopes.diagonal() ** 2 * x[:, : len(own)].var(0) / np.maximum(y.var(0), 1e-12)
@@ -107,16 +110,8 @@ def joint_shift(
         ours, theirs = renders[kind].read[:, line.own], target[kind][:, line.own]
         if min(len(ours), len(theirs)) < fewest:
             continue
-        centres = [mean_of(ours[:, i], mutable[place][1].is_angle) for i, place in enumerate(line.own)]
-        a, b = (
-            np.column_stack(
-                [
-                    without_outliers(deviation(read[:, i], centres[i], mutable[place][1].is_angle))
-                    for i, place in enumerate(line.own)
-                ]
-            )
-            for read in (ours, theirs)
-        )
+        centres = _means(readout, ours, line.own)
+        a, b = (_deviations(readout, read, line.own, centres) for read in (ours, theirs))
         # The line's own error grows with the distance; it is that of a point like those that it was drawn through.
         variance = np.atleast_2d(np.cov(a, rowvar=False)) / len(a) + np.atleast_2d(np.cov(b, rowvar=False)) / len(b)
         variance += line.errors * len(line.others) / line.count
@@ -126,11 +121,16 @@ def joint_shift(
     return np.linalg.solve(precision, pull)
 
 
-def _deviations(readout: Readout, values: np.ndarray, places: Sequence[int]) -> np.ndarray:
-    """Columns of values, around their means and without outliers."""
-    columns = []
-    for place in places:
-        is_angle = readout.encoding.mutable[place][1].is_angle
-        column = without_outliers(deviation(values[:, place], mean_of(values[:, place], is_angle), is_angle))
-        columns.append(column - column.mean())
-    return np.column_stack(columns)
+def _means(readout: Readout, values: np.ndarray, places: Sequence[int]) -> list[float]:
+    """Of each column of values, which are of the attributes at `places`."""
+    angles = [readout.encoding.mutable[place][1].is_angle for place in places]
+    return [mean_of(column, is_angle) for column, is_angle in zip(values.T, angles, strict=True)]
+
+
+def _deviations(readout: Readout, values: np.ndarray, places: Sequence[int], centres: Sequence[float]) -> np.ndarray:
+    """Of each column of values from its centre, without outliers."""
+    angles = [readout.encoding.mutable[place][1].is_angle for place in places]
+    columns = zip(values.T, centres, angles, strict=True)
+    return np.column_stack(
+        [without_outliers(deviation(column, centre, is_angle)) for column, centre, is_angle in columns]
+    )

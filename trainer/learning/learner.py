@@ -218,7 +218,7 @@ class Learner:
             they have not learned from.
         """
         problem, settings = self.problem, self.problem.settings
-        count = settings.feature_images * self.transformer.most_modes // (1 if turn == 0 else 2)
+        count = settings.feature_images * self.transformer.most_modes
         number = self.stage + 1000 * turn  # Every stage and turn has its own scenes.
         scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, number))
         window = Window.around(problem.encoding, scenes, settings.feature_spreads)

@@ -67,11 +67,7 @@ class TrainingSettings(BaseModel):
         "auto", description="Space in which images are compared; auto: inception if its weights are at hand."
     )
     layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
-    feature_images: int = Field(
-        4000,
-        ge=64,
-        description="Renders of each mode that the features learn from; half as many where they go on learning.",
-    )
+    feature_images: int = Field(4000, ge=64, description="Renders of each mode that the features learn from.")
     feature_spreads: float = Field(
         SPREADS, gt=0, description="Of the scenes' attributes, to each side: over so many the features learn."
     )
