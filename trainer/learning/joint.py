@@ -8,9 +8,10 @@ means is that of linear Bayes,
 
     Δ = (Σ Bᵀ V⁻¹ B + Λ⁻¹)⁻¹ Σ Bᵀ V⁻¹ d,
 
-summed over the kinds, with the covariance V of d and the squared spreads Λ of the prior: what cannot be seen stays.
-Attributes that are not to be learned are found as well, so that the others do not stand in for them. (Goldstein &
-Wooff, Bayes Linear Statistics, 2007.)
+summed over the kinds, with the covariance V of d and the squared spreads Λ of the prior; of attributes that have been
+shifted by s before, -Λ⁻¹ s joins the sum: what cannot be seen goes back to the prior. V holds how far lines can be
+trusted, too. Attributes that are not to be learned are found as well, so that the others do not stand in for them.
+(Goldstein & Wooff, Bayes Linear Statistics, 2007.)
 """
 
 from collections import Counter
@@ -25,6 +26,9 @@ from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
 from trainer.learning.sightings import Known, known_of
 from trainer.statistics import deviation, mean_of, without_outliers
+
+#: Readings do not follow lines all the way: part of what the prior's spreads make of them that is not trusted.
+DOUBT = 0.1
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,17 @@ def joint_shift(
     renders: Mapping[str, Known],
     target: Mapping[str, np.ndarray],
     fewest: int,
+    before: np.ndarray | None = None,
 ) -> np.ndarray:
-    """By how much the target's means differ from the renders' [len(encoding.mutable)], in the attributes' units."""
+    """By how much the target's means differ from the renders' [len(encoding.mutable)], in the attributes' units.
+
+    Args:
+        before: by how much the renders' differ from the prior's; None: not at all.
+    """
     mutable = readout.encoding.mutable
-    precision = np.diag([1 / max(spec.distribution.std, 1e-6) ** 2 for _, spec in mutable])
-    pull = np.zeros(len(mutable))
+    variances = np.array([max(spec.distribution.std, 1e-6) ** 2 for _, spec in mutable])
+    precision = np.diag(1 / variances)
+    pull = np.zeros(len(mutable)) if before is None else -before / variances
     for kind, line in leaning.items():
         ours, theirs = renders[kind].read[:, line.own], target[kind][:, line.own]
         if min(len(ours), len(theirs)) < fewest:
@@ -115,6 +125,7 @@ def joint_shift(
         # The line's own error grows with the distance; it is that of a point like those that it was drawn through.
         variance = np.atleast_2d(np.cov(a, rowvar=False)) / len(a) + np.atleast_2d(np.cov(b, rowvar=False)) / len(b)
         variance += line.errors * len(line.others) / line.count
+        variance += np.diag(DOUBT**2 * line.slopes**2 @ variances[line.others])
         weighted = np.linalg.pinv(variance) @ np.column_stack([line.slopes, b.mean(0) - a.mean(0)])
         precision[np.ix_(line.others, line.others)] += line.slopes.T @ weighted[:, :-1]
         pull[line.others] += line.slopes.T @ weighted[:, -1]

@@ -23,7 +23,7 @@ from trainer.learning.moments import match_moments
 from trainer.learning.monitoring import Monitor
 from trainer.learning.placing import place
 from trainer.learning.pretraining import pretrain
-from trainer.learning.problem import Problem, feature_network, scatter
+from trainer.learning.problem import Problem, bystanders, feature_network, scatter
 from trainer.learning.reading import Reader, learn_to_read
 from trainer.learning.rewarding import TaskLoss
 from trainer.losses.score_function import Baseline
@@ -39,6 +39,8 @@ AVERAGED = 0.2
 TURNS = 2
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
+#: Scenes that show what every one has once.
+_LOOKED_AT = 64
 
 
 class Learner:
@@ -89,10 +91,7 @@ class Learner:
         if "mmd" in self.problem.settings.stages[self.stage].losses:
             reader = place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
-                for turn in range(TURNS if self.problem.looks_at_objects else 1):
-                    reader, readout, kept = self._learn_features(reader, active, turn)
-                    if not match_moments(self.problem, self.transformer, self._space(), readout, active, turn, kept):
-                        break
+                self._match_moments(reader, active)
         self._optimizer = self._new_optimizer()
         self._yield_present()
         self.prepared = True
@@ -204,6 +203,21 @@ class Learner:
         self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
         if "features" in tensors:
             self.space = learned_features(state.get("features"), tensors["features"])
+
+    def _match_moments(self, reader: Reader | None, places: Sequence[int]) -> None:
+        """Moves the attributes at `places` to the target's moments, in features learned where that leads."""
+        problem, transformer = self.problem, self.transformer
+        beside: list[int] = []
+        if problem.looks_at_objects:
+            beside = bystanders(problem, problem.scenes(Purpose.FEATURES, _LOOKED_AT), places)
+        shift = transformer.shift[:, beside].clone()
+        transformer.active[beside] = True
+        for turn in range(TURNS if problem.looks_at_objects else 1):
+            reader, readout, kept = self._learn_features(reader, places, turn)
+            if not match_moments(problem, transformer, self._space(), readout, places, turn, kept, beside):
+                break
+        transformer.shift[:, beside] = shift
+        transformer.active[beside] = False
 
     def _learn_features(
         self, reader: Reader | None, places: Sequence[int], turn: int

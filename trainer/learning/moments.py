@@ -65,19 +65,21 @@ def match_moments(
     places: Sequence[int],
     turn: int = 0,
     scattered: Scattered | None = None,
+    bystanders: Sequence[int] = (),
 ) -> bool:
     """Moves and stretches the attributes at `places`, mode by mode, until their moments are the target's.
 
     Args:
         turn: how often that was done before, with features learned elsewhere.
         scattered: where each kind has one mode: tells how readings lean on the attributes of others.
+        bystanders: places of others that are moved along where `scattered` is given.
 
     Returns:
         Whether the scenes have changed so much that features learned around the former ones no longer fit.
     """
     if not problem.settings.moment_images or not places:
         return False
-    before = transformer.stretch[:, list(places)].clone()
+    stretch = transformer.stretch[:, list(places)].clone()
     target = read_target(space, readout, problem.target)
     kinds = list(dict.fromkeys(problem.encoding.mutable[place][0] for place in places))
     # Of each mode and attribute what is known of the errors, from all rounds but the first: errors differ from place to
@@ -92,7 +94,13 @@ def match_moments(
         prior = problem.scenes(Purpose.MOMENTS, count, number)
         scenes = transformed(transformer, prior)
         known = read_renders(problem, space, readout, scenes, number, f"read the moments {index + 1}")
-        shifts = None if leaning is None else joint_shift(readout, leaning, known, target, FEWEST)
+        shifts = None
+        if leaning is not None:
+            before = transformer.shift[0].double().numpy()
+            shifts = joint_shift(readout, leaning, known, target, FEWEST, before)
+            for place in bystanders:
+                _, spec = problem.encoding.mutable[place]
+                transformer.shift[0, place] = inside(float(before[place] + shifts[place]), spec)
         for kind in kinds:
             own = [place for place in places if problem.encoding.mutable[place][0] == kind]
             joint = None
@@ -101,7 +109,7 @@ def match_moments(
                     continue
                 joint = _Joint(shifts, leaning[kind])
             _match_kind(problem, transformer, own, known[kind], target[kind], pooled if index else None, joint)
-    return bool(((transformer.stretch[:, list(places)] / before).log().abs() > np.log(ELSEWHERE)).any())
+    return bool(((transformer.stretch[:, list(places)] / stretch).log().abs() > np.log(ELSEWHERE)).any())
 
 
 def _match_kind(

@@ -160,6 +160,31 @@ def feature_network(problem: Problem, layers: Sequence[int], purpose: Purpose) -
     return SimulatorFeatures(layers, size, torch_generator(problem.seed, purpose, 4))
 
 
+def region_kinds(problem: Problem, scenes: Sequence[SceneGraph], places: Sequence[int]) -> set[str]:
+    """Kinds of which a perspective camera sees several meshes, and whose attributes are at `places`."""
+    contents = {name: kind.content for name, kind in problem.grammar.kinds.items()}
+    if not any(isinstance(each, Camera) and each.projection == "perspective" for each in contents.values()):
+        return set()
+    counts = (Counter(node.kind for node in scene.nodes) for scene in scenes)
+    several = {kind for count in counts for kind in count if count[kind] > 1 and isinstance(contents[kind], Mesh)}
+    return several & {problem.encoding.mutable[place][0] for place in places}
+
+
+def bystanders(problem: Problem, scenes: Sequence[SceneGraph], places: Sequence[int]) -> list[int]:
+    """Places of what every scene has once, such as its camera, beside the `places` of what is read in regions.
+
+    Regions look different where these are off; so they are put right while what is at `places` is read.
+    """
+    if not region_kinds(problem, scenes, places):
+        return []
+    counts = [Counter(node.kind for node in scene.nodes) for scene in scenes]
+    return [
+        place
+        for place, (kind, _) in enumerate(problem.encoding.mutable)
+        if place not in places and all(count[kind] == 1 for count in counts)
+    ]
+
+
 def object_network(
     problem: Problem, readout: Readout, scenes: Sequence[SceneGraph], places: Sequence[int]
 ) -> DenseFeatures | RegionFeatures:
@@ -172,16 +197,8 @@ def object_network(
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
     generator = torch_generator(problem.seed, Purpose.READING, 4)
-    contents = {name: kind.content for name, kind in problem.grammar.kinds.items()}
-    if any(isinstance(content, Camera) and content.projection == "perspective" for content in contents.values()):
-        several = {
-            kind
-            for scene in scenes
-            for kind, count in Counter(node.kind for node in scene.nodes).items()
-            if count > 1 and isinstance(contents[kind], Mesh)
-        }
-        wanted = {problem.encoding.mutable[place][0] for place in places}
-        regions = [number for number, kind in enumerate(readout.kinds) if kind in several & wanted]
-        if regions:
-            return RegionFeatures(readout.column_kinds, size, generator, regions)
+    found = region_kinds(problem, scenes, places)
+    if found:
+        regions = [number for number, kind in enumerate(readout.kinds) if kind in found]
+        return RegionFeatures(readout.column_kinds, size, generator, regions)
     return DenseFeatures(readout.column_kinds, size, generator)

@@ -12,7 +12,7 @@ from support.readouts import wide_readout
 
 from trainer.features.readout import Readout
 from trainer.grammar import load_grammar
-from trainer.learning.joint import Leaning, Scattered, joint_shift, leanings
+from trainer.learning.joint import DOUBT, Leaning, Scattered, joint_shift, leanings
 from trainer.learning.sightings import Known
 
 WORLD = (
@@ -52,10 +52,28 @@ def test_one_reading_gives_the_mean_of_the_normal_posterior(readout: Readout) ->
     ours[:, at], theirs[:, at] = rng.normal(0, 0.5, 100), rng.normal(0.4, 0.5, 400)
     line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), 1000)
     found = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST)
-    variance = ours[:, at].var(ddof=1) / 100 + theirs[:, at].var(ddof=1) / 400 + 0.2 / 1000
+    variance = ours[:, at].var(ddof=1) / 100 + theirs[:, at].var(ddof=1) / 400 + 0.2 / 1000 + DOUBT**2 * 0.5**2
     difference = theirs[:, at].mean() - ours[:, at].mean()
     assert found[at] == pytest.approx(0.5 * difference / variance / (0.25 / variance + 1), rel=0.03)
     assert found[[place for place in range(3) if place != at]] == pytest.approx(0)
+
+
+def test_where_the_renders_have_been_moved_before_makes_no_difference(readout: Readout) -> None:
+    """The target's mean is found where it was found from the prior: what is known of it besides is the prior."""
+    at = places(readout)["light.z"]
+    rng = np.random.default_rng(0)
+    ours, theirs = np.zeros((100, 3)), np.zeros((400, 3))
+    ours[:, at], theirs[:, at] = rng.normal(0, 0.5, 100), rng.normal(0.4, 0.5, 400)
+    line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), 1000)
+    unmoved = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST)
+    before = np.zeros(3)
+    before[at] = 3.0
+    moved = joint_shift(
+        readout, {"light": line}, {"light": known(ours + 0.5 * before)}, {"light": theirs}, FEWEST, before
+    )
+    assert (before + moved)[at] == pytest.approx(unmoved[at])
+    unseen = joint_shift(readout, {}, {}, {}, FEWEST, before)
+    assert unseen == pytest.approx(-before)
 
 
 def test_what_a_reading_owes_to_another_attribute_is_not_taken_for_its_own(readout: Readout) -> None:

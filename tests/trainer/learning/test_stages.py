@@ -1,5 +1,6 @@
 """Which losses and attributes run when."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +11,12 @@ from support.grammars import write_sprites
 
 from trainer.errors import InputError
 from trainer.grammar import Grammar, load_grammar
+from trainer.learning import learner
+from trainer.learning.learner import Learner
 from trainer.learning.problem import Problem
 from trainer.learning.settings import TrainingSettings
 from trainer.loading import open_run, open_stages
+from trainer.model.transformer import DistributionTransformer
 from trainer.rendering.columns import plan_columns
 from trainer.rendering.probing import Probing
 from trainer.train import TrainOptions, train
@@ -32,6 +36,14 @@ nodes:
     x: {normal: [0, 1], mutable: true, range: [-10, 10]}
     y: {normal: [0, 1], mutable: true, range: [-10, 10]}
 scene: [camera, thing]
+"""
+
+STREET = """\
+render: {width: 64, height: 32, samples: 1}
+nodes:
+  camera: {camera: perspective, fov: 40, z: {normal: [5, 0.1], mutable: true, range: [4, 6]}}
+  car: {mesh: cube, x: {normal: [0, 1], mutable: true, range: [-3, 3]}}
+scene: [camera, car, car]
 """
 
 
@@ -144,3 +156,30 @@ def test_what_a_stage_ends_with_is_kept(tmp_path: Path) -> None:
     (run.folder / "stages" / "1.safetensors").unlink()
     with pytest.raises(InputError, match=r"run has no weights of its stages: none has ended yet, or an older version"):
         open_stages(loaded)
+
+
+def test_the_camera_is_put_right_while_cars_are_read_and_then_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "street.yaml"
+    path.write_text(STREET, encoding="utf-8")
+    stages = problem(load_grammar(path), {"attributes": ["car.*"]}, {"attributes": ["camera.*"]})
+    found = replace(stages, settings=stages.settings.model_copy(update={"start": "read"}))
+    learner_of = Learner(found)
+    camera, car = found.names.index("camera.z"), found.names.index("car.x")
+    learner_of.transformer.shift[0, camera] = 0.25
+    seen = []
+
+    def matched(_: object, transformer: DistributionTransformer, *rest: object) -> bool:
+        seen.append((rest[2], rest[5], transformer.active.tolist(), float(transformer.shift[0, camera])))
+        transformer.shift[0, [camera, car]] += 1
+        return True
+
+    monkeypatch.setattr(learner_of, "_learn_features", lambda *_: (None, None, None))
+    monkeypatch.setattr(learner_of, "_space", lambda: None)
+    monkeypatch.setattr(learner, "place", lambda *_: None)
+    monkeypatch.setattr(learner, "match_moments", matched)
+    learner_of.prepare()
+    assert seen == [([car], [camera], [True, True], 0.25), ([car], [camera], [True, True], 1.25)]
+    assert learner_of.transformer.active.tolist() == [place == car for place in (0, 1)]
+    assert learner_of.transformer.shift[0, [camera, car]].tolist() == [0.25, 2.0]
