@@ -109,7 +109,7 @@ def test_parked_cars_of_the_city_stand_beside_the_pavement():
     rng = np.random.default_rng(0)
     world = load_experiment("driving-city").target.grammar
     beyond = []
-    for scene in (world.sample(rng) for _ in range(60)):
+    for scene in (world.sample(rng) for _ in range(150)):
         road, profile = road_of(scene)
         if scene.kinds[road.kind].curvature is not None:
             continue
@@ -118,9 +118,9 @@ def test_parked_cars_of_the_city_stand_beside_the_pavement():
                 # The strip's frame looks along its own side's traffic: to the right is outwards. Cars are 1.8 m wide.
                 outer = abs(scene.nodes[node.parent].values["y"]) - node.values["y"] + 0.9
                 beyond.append(outer - PROFILES[profile].kerb_m)
-    assert len(beyond) > 50
+    assert len(beyond) > 300
     assert np.mean(beyond) < -0.1
-    assert np.mean(np.array(beyond) > 0) < 0.3
+    assert np.mean(np.array(beyond) > 0.35) < 0.12  # With more than a wheel on it.
 
 
 CARS = {f"{kind}.{name}" for kind in ("car", "parked", "van", "parked-van", "truck") for name in ("x", "y", "yaw")}
