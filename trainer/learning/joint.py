@@ -14,7 +14,6 @@ trusted, too. Attributes that are not to be learned are found as well, so that t
 (Goldstein & Wooff, Bayes Linear Statistics, 2007.)
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ import torch
 from trainer.features import FeatureSpace
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
+from trainer.learning.problem import standing_once
 from trainer.learning.sightings import Known, known_of
 from trainer.statistics import deviation, mean_of, without_outliers
 
@@ -75,8 +75,7 @@ class Leaning:
 def leanings(space: FeatureSpace, readout: Readout, renders: Scattered, fewest: int) -> dict[str, Leaning]:
     """By kind; those of which fewer than `fewest` are seen are left out."""
     mutable = readout.encoding.mutable
-    counts = [Counter(node.kind for node in scene.nodes) for scene in renders.scenes]
-    singles = [place for place, (kind, _) in enumerate(mutable) if all(count[kind] == 1 for count in counts)]
+    singles = standing_once(readout.encoding, renders.scenes)
     of_scene = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in renders.scenes])))
     found = {}
     for kind, known in known_of(space, readout, renders.scenes, renders.images, renders.masks).items():
@@ -105,17 +104,17 @@ def joint_shift(
     renders: Mapping[str, Known],
     target: Mapping[str, np.ndarray],
     fewest: int,
-    before: np.ndarray | None = None,
+    before: np.ndarray,
 ) -> np.ndarray:
     """By how much the target's means differ from the renders' [len(encoding.mutable)], in the attributes' units.
 
     Args:
-        before: by how much the renders' differ from the prior's; None: not at all.
+        before: by how much the renders' differ from the prior's, like the result.
     """
     mutable = readout.encoding.mutable
     variances = np.array([max(spec.distribution.std, 1e-6) ** 2 for _, spec in mutable])
     precision = np.diag(1 / variances)
-    pull = np.zeros(len(mutable)) if before is None else -before / variances
+    pull = -before / variances
     for kind, line in leaning.items():
         ours, theirs = renders[kind].read[:, line.own], target[kind][:, line.own]
         if min(len(ours), len(theirs)) < fewest:

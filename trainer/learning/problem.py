@@ -177,12 +177,13 @@ def bystanders(problem: Problem, scenes: Sequence[SceneGraph], places: Sequence[
     """
     if not region_kinds(problem, scenes, places):
         return []
+    return [place for place in standing_once(problem.encoding, scenes) if place not in places]
+
+
+def standing_once(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[int]:
+    """Places of the attributes of kinds that each of the scenes has one node of, in `encoding.mutable`."""
     counts = [Counter(node.kind for node in scene.nodes) for scene in scenes]
-    return [
-        place
-        for place, (kind, _) in enumerate(problem.encoding.mutable)
-        if place not in places and all(count[kind] == 1 for count in counts)
-    ]
+    return [place for place, (kind, _) in enumerate(encoding.mutable) if all(count[kind] == 1 for count in counts)]
 
 
 def object_network(

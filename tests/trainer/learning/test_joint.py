@@ -30,6 +30,7 @@ scene: [camera, box, light]
 """
 )
 FEWEST = 30
+UNMOVED = np.zeros(3)
 
 
 @pytest.fixture
@@ -45,13 +46,19 @@ def known(read: np.ndarray) -> Known:
     return Known(np.zeros(len(read), dtype=np.int64), read, read, np.arange(len(read)))
 
 
-def test_one_reading_gives_the_mean_of_the_normal_posterior(readout: Readout) -> None:
+def lights(readout: Readout) -> tuple[int, Leaning, np.ndarray, np.ndarray]:
+    """The place of the light's z, how its readings follow it, and what is read of renders and of a target."""
     at = places(readout)["light.z"]
     rng = np.random.default_rng(0)
     ours, theirs = np.zeros((100, 3)), np.zeros((400, 3))
     ours[:, at], theirs[:, at] = rng.normal(0, 0.5, 100), rng.normal(0.4, 0.5, 400)
     line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), 1000)
-    found = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST)
+    return at, line, ours, theirs
+
+
+def test_one_reading_gives_the_mean_of_the_normal_posterior(readout: Readout) -> None:
+    at, line, ours, theirs = lights(readout)
+    found = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST, UNMOVED)
     variance = ours[:, at].var(ddof=1) / 100 + theirs[:, at].var(ddof=1) / 400 + 0.2 / 1000 + DOUBT**2 * 0.5**2
     difference = theirs[:, at].mean() - ours[:, at].mean()
     assert found[at] == pytest.approx(0.5 * difference / variance / (0.25 / variance + 1), rel=0.03)
@@ -60,12 +67,8 @@ def test_one_reading_gives_the_mean_of_the_normal_posterior(readout: Readout) ->
 
 def test_where_the_renders_have_been_moved_before_makes_no_difference(readout: Readout) -> None:
     """The target's mean is found where it was found from the prior: what is known of it besides is the prior."""
-    at = places(readout)["light.z"]
-    rng = np.random.default_rng(0)
-    ours, theirs = np.zeros((100, 3)), np.zeros((400, 3))
-    ours[:, at], theirs[:, at] = rng.normal(0, 0.5, 100), rng.normal(0.4, 0.5, 400)
-    line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), 1000)
-    unmoved = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST)
+    at, line, ours, theirs = lights(readout)
+    unmoved = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST, UNMOVED)
     before = np.zeros(3)
     before[at] = 3.0
     moved = joint_shift(
@@ -96,7 +99,7 @@ def test_what_a_reading_owes_to_another_attribute_is_not_taken_for_its_own(reado
     shifts = []
     for seed in range(40):
         ours = {kind: known(values) for kind, values in read({}, 1000, seed).items()}
-        shifts.append(joint_shift(readout, lines, ours, read({z: 1.0}, 1000, 100 + seed), FEWEST))
+        shifts.append(joint_shift(readout, lines, ours, read({z: 1.0}, 1000, 100 + seed), FEWEST, UNMOVED))
     mean, error = np.mean(shifts, axis=0), np.std(shifts, axis=0) / np.sqrt(len(shifts))
     assert mean[z] == pytest.approx(1, abs=0.06)
     assert abs(mean[x]) < 3 * error[x] + 0.05
@@ -107,7 +110,9 @@ def test_too_few_readings_say_nothing(readout: Readout) -> None:
     at = places(readout)["light.z"]
     line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), 1000)
     few = known(np.zeros((FEWEST - 1, 3)))
-    assert not joint_shift(readout, {"light": line}, {"light": few}, {"light": np.ones((100, 3))}, FEWEST).any()
+    assert not joint_shift(
+        readout, {"light": line}, {"light": few}, {"light": np.ones((100, 3))}, FEWEST, UNMOVED
+    ).any()
 
 
 def test_lines_are_drawn_through_renders(readout: Readout) -> None:
