@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +62,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     for note in experiment.notes:
         progress.note(note)
     _read_assets(experiment)
+    labelled_photos = _labelled_photos(experiment, settings)
     inception = _inception(settings, options.inception_weights, progress)
     engine = options.engine or experiment.engine
     with (
@@ -86,7 +88,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             seed=options.seed,
             renderer=Renderer(pool, experiment.grammar),
             target=target,
-            validation=_validation(experiment, settings, options.seed, pool),
+            validation=_validation(experiment, settings, options.seed, pool, labelled_photos),
             inception=inception,
             progress=progress,
         )
@@ -184,6 +186,24 @@ def _read_assets(experiment: Experiment) -> None:
         _ = experiment.photos.images
 
 
+def _labelled_photos(experiment: Experiment, settings: TrainingSettings) -> tuple[np.ndarray, list[Any]] | None:
+    """V of a target of real images, where a stage has the task loss.
+
+    Raises:
+        InputError: an image has no label for the task.
+    """
+    scored = [stage for stage in settings.stages if "task" in stage.losses]
+    if experiment.photos is None or not scored:
+        return None
+    try:
+        return experiment.photos.labelled(experiment.task, experiment.grammar.classes, settings.validation_images)
+    except InputError as error:
+        raise InputError(
+            f"{error}; the stage {scored[0].title!r} learns from such labels: add them, or state training.stages "
+            "without it"
+        ) from error
+
+
 def _inception(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:
     """The paper's feature space, where it was asked for or can be had; None: learn one from the simulator."""
     if settings.features == "simulator":
@@ -214,14 +234,19 @@ def _target(
     return scenes, Renderer(pool, grammar).images(scenes, integer(seed, Purpose.TARGET))
 
 
-def _validation(experiment: Experiment, settings: TrainingSettings, seed: int, pool: RenderPool) -> Validation | None:
+def _validation(
+    experiment: Experiment,
+    settings: TrainingSettings,
+    seed: int,
+    pool: RenderPool,
+    labelled_photos: tuple[np.ndarray, list[Any]] | None,
+) -> Validation | None:
     """V, labelled images of the target, where a stage has the task loss."""
     if not any("task" in stage.losses for stage in settings.stages):
         return None
     network = open_task(experiment, "quick")
-    if experiment.photos is not None:
-        classes = experiment.grammar.classes
-        return Validation(network, *experiment.photos.labelled(experiment.task, classes, settings.validation_images))
+    if labelled_photos is not None:
+        return Validation(network, *labelled_photos)
     if experiment.target is None:
         return None
     grammar = experiment.target.grammar

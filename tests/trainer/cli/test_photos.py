@@ -71,3 +71,18 @@ def test_bad_photos_are_one_line_and_leave_nothing(
     assert done.err.splitlines()[-1] == f"metasim: {line.format(folder=tmp_path / 'photos')}"
     assert (done.status, done.out) == (2, "")
     assert not (tmp_path / "run").exists()
+
+
+def test_photos_without_labels_cannot_be_scored(metasim: Callable, tmp_path: Path) -> None:
+    write_sprites(tmp_path)
+    write_photos(tmp_path / "photos")
+    done = metasim(
+        "train world.yaml --target photos --out run "
+        "'training.stages=[{losses: [mmd]}, {name: score, losses: [mmd, task]}]'"
+    )
+    assert done.err.splitlines()[-1] == (
+        f"metasim: {tmp_path}/photos: 0.jpg has no label, which classification needs; the stage 'score' learns from "
+        "such labels: add them, or state training.stages without it"
+    )
+    assert (done.status, done.out) == (2, "")
+    assert not (tmp_path / "run").exists()
