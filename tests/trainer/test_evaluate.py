@@ -181,6 +181,7 @@ def test_the_table_shows_all_scores_and_distances() -> None:
         "distances": {
             "forward.yaw": {"prior": 90.0, "learned": 4.5, "unit": "deg"},
             "tree.y": {"prior": 0.0, "learned": 1.0, "unit": "px"},
+            "tree.z": {"prior": 0.001, "learned": 0.002, "unit": "px"},
         },
         "layout": {"Car heading": {"prior": 2.0, "learned": 0.5, "unit": "deg"}},
         "image_distances": {
@@ -197,7 +198,8 @@ def test_the_table_shows_all_scores_and_distances() -> None:
         "",
         "  distance from the target's  prior  learned  smaller by",
         "    forward.yaw (deg)         90.00     4.50         95%",
-        "    tree.y (px)                0.00     1.00           -",
+        "    tree.y (px)                0.00     1.00      larger",
+        "    tree.z (px)                0.00     0.00           -",
         "",
         "  distance of the layout  prior  learned  smaller by",
         "    Car heading (deg)      2.00     0.50         75%",

@@ -132,11 +132,18 @@ def _distances(found: dict[str, Any]) -> list[str]:
     for what, key in (("distance from the target's", "distances"), ("distance of the layout", "layout")):
         rows = [[f"  {what}", "prior", "learned", "smaller by"]]
         for name, item in found.get(key, {}).items():
-            smaller = f"{1 - item['learned'] / item['prior']:.0%}" if item["prior"] else "-"
-            rows.append([f"    {name} ({item['unit']})", f"{item['prior']:.2f}", f"{item['learned']:.2f}", smaller])
+            prior, learned = f"{item['prior']:.2f}", f"{item['learned']:.2f}"
+            rows.append([f"    {name} ({item['unit']})", prior, learned, _smaller(item["prior"], item["learned"])])
         if len(rows) > 1:
             tables.append(aligned(rows))
     return tables
+
+
+def _smaller(prior: float, learned: float) -> str:
+    """By how much; nothing where it stays what it was, and no multiples of what was next to nothing."""
+    if f"{prior:.2f}" == f"{learned:.2f}":
+        return "-"
+    return f"{1 - learned / prior:.0%}" if learned < prior else "larger"
 
 
 def _images(found: dict[str, Any]) -> str:
