@@ -25,9 +25,11 @@ class Snippet:
 
 def commands(document: Path) -> list[tuple[int, str]]:
     """(line, command) of each `metasim ...` that stands in a block of its own, without comment and environment."""
-    found = []
-    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
-        match = re.match(r"^(?:    )?(?:[A-Z_]+=\S+ )?(metasim (?:[a-z]|--).*?)(?:  +#.*)?$", line)
+    found, begun = [], ""
+    for number, part in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
+        line = begun + (part.strip() if begun else part)
+        begun = line[:-1] if line.endswith(" \\") else ""
+        match = None if begun else re.match(r"^(?:    )?(?:[A-Z_]+=\S+ )?(metasim (?:[a-z]|--).*?)(?:  +#.*)?$", line)
         if match:
             found.append((number, match[1]))
     return found
