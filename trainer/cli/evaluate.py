@@ -132,8 +132,8 @@ def _distances(found: dict[str, Any]) -> list[str]:
     for what, key in (("distance from the target's", "distances"), ("distance of the layout", "layout")):
         rows = [[f"  {what}", "prior", "learned", "smaller by"]]
         for name, item in found.get(key, {}).items():
-            prior, learned = f"{item['prior']:.2f}", f"{item['learned']:.2f}"
-            rows.append([f"    {name} ({item['unit']})", prior, learned, _smaller(item["prior"], item["learned"])])
+            prior, learned = item["prior"], item["learned"]
+            rows.append([f"    {name} ({item['unit']})", f"{prior:.2f}", f"{learned:.2f}", _smaller(prior, learned)])
         if len(rows) > 1:
             tables.append(aligned(rows))
     return tables
