@@ -10,8 +10,10 @@ means is that of linear Bayes,
 
 summed over the kinds, with the covariance V of d and the squared spreads Λ of the prior; of attributes that have been
 shifted by s before, -Λ⁻¹ s joins the sum: what cannot be seen goes back to the prior. V holds how far lines can be
-trusted, too. Attributes that are not to be learned are found as well, so that the others do not stand in for them.
-(Goldstein & Wooff, Bayes Linear Statistics, 2007.)
+trusted, too: the farther, the less. So V and Δ are found by turns, V from the second moments of Δ (expectation
+maximisation), and lines do not matter where the renders have come to stand where the target does. Attributes that are
+not to be learned are found as well, so that the others do not stand in for them. (Goldstein & Wooff, Bayes Linear
+Statistics, 2007.)
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +29,10 @@ from trainer.learning.problem import standing_once
 from trainer.learning.sightings import Known, known_of
 from trainer.statistics import deviation, mean_of, without_outliers
 
-#: Readings do not follow lines all the way: part of what the prior's spreads make of them that is not trusted.
+#: Readings do not follow lines all the way: part of what a shift makes of them that is not trusted.
 DOUBT = 0.1
+#: Turns in which a shift, and how far lines can be trusted over its length, are found.
+TURNS = 10
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Leaning:
         slopes: B [q, p].
         errors: covariance [q, q] of the readings around the line.
         explained: by each attribute alone, of the variance of its reading [q].
-        count: readings that the line was drawn through.
+        leverage: [p, p]: the slopes' covariance over that of the errors, the inverse of the attributes' scatter.
     """
 
     own: list[int]
@@ -63,7 +67,7 @@ class Leaning:
     slopes: np.ndarray
     errors: np.ndarray
     explained: np.ndarray
-    count: int
+    leverage: np.ndarray
 
     def seen(self, place: int, least: float) -> float | None:
         """What the reading of an attribute gains by 1 of it; None where that explains too little of its variance."""
@@ -94,7 +98,7 @@ def leanings(space: FeatureSpace, readout: Readout, renders: Scattered, fewest: 
         slopes, *_ = np.linalg.lstsq(x, y, rcond=None)
         errors = np.atleast_2d(np.cov(y - x @ slopes, rowvar=False))
         explained = slopes.diagonal() ** 2 * x[:, : len(own)].var(0) / np.maximum(y.var(0), 1e-12)
-        found[kind] = Leaning(own, others, slopes.T, errors, explained, len(x))
+        found[kind] = Leaning(own, others, slopes.T, errors, explained, np.linalg.pinv(x.T @ x))
     return found
 
 
@@ -113,22 +117,29 @@ def joint_shift(
     """
     mutable = readout.encoding.mutable
     variances = np.array([max(spec.distribution.std, 1e-6) ** 2 for _, spec in mutable])
-    precision = np.diag(1 / variances)
-    pull = -before / variances
+    differences = []
     for kind, line in leaning.items():
         ours, theirs = renders[kind].read[:, line.own], target[kind][:, line.own]
         if min(len(ours), len(theirs)) < fewest:
             continue
         centres = _means(readout, ours, line.own)
         a, b = (_deviations(readout, read, line.own, centres) for read in (ours, theirs))
-        # The line's own error grows with the distance; it is that of a point like those that it was drawn through.
-        variance = np.atleast_2d(np.cov(a, rowvar=False)) / len(a) + np.atleast_2d(np.cov(b, rowvar=False)) / len(b)
-        variance += line.errors * len(line.others) / line.count
-        variance += np.diag(DOUBT**2 * line.slopes**2 @ variances[line.others])
-        weighted = np.linalg.pinv(variance) @ np.column_stack([line.slopes, b.mean(0) - a.mean(0)])
-        precision[np.ix_(line.others, line.others)] += line.slopes.T @ weighted[:, :-1]
-        pull[line.others] += line.slopes.T @ weighted[:, -1]
-    return np.linalg.solve(precision, pull)
+        sampling = np.atleast_2d(np.cov(a, rowvar=False)) / len(a) + np.atleast_2d(np.cov(b, rowvar=False)) / len(b)
+        differences.append((line, b.mean(0) - a.mean(0), sampling))
+    shift, covariance = -before, np.diag(variances)
+    for _ in range(TURNS):
+        moments = np.outer(shift, shift) + covariance
+        precision, pull = np.diag(1 / variances), -before / variances
+        for line, difference, sampling in differences:
+            own = moments[np.ix_(line.others, line.others)]
+            untrusted = DOUBT**2 * np.diag(line.slopes**2 @ own.diagonal())
+            variance = sampling + line.errors * np.trace(line.leverage @ own) + untrusted
+            weights = line.slopes.T @ np.linalg.pinv(variance)
+            precision[np.ix_(line.others, line.others)] += weights @ line.slopes
+            pull[line.others] += weights @ difference
+        covariance = np.linalg.inv(precision)
+        shift = covariance @ pull
+    return shift
 
 
 def _means(readout: Readout, values: np.ndarray, places: Sequence[int]) -> list[float]:

@@ -19,15 +19,16 @@ import numpy as np
 
 from trainer.features import FeatureSpace
 from trainer.features.readout import Readout
-from trainer.grammar import AttributeSpec
+from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.grammar.scene_graph import MODES
 from trainer.learning.joint import Leaning, Scattered, joint_shift, leanings
 from trainer.learning.problem import Problem
 from trainer.learning.sightings import Known, read_renders, read_target
 from trainer.model.drawing import transformed
+from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose
-from trainer.statistics import deviation, mean_of, without_outliers
+from trainer.statistics import attribute_statistics, deviation, mean_of, without_outliers
 
 #: Attributes that explain less of the variance of what is read off cannot be seen, and are left alone.
 SEEN = 0.2
@@ -96,11 +97,12 @@ def match_moments(
         known = read_renders(problem, space, readout, scenes, number, f"read the moments {index + 1}")
         shifts = None
         if leaning is not None:
-            before = transformer.shift[0].double().numpy()
-            shifts = joint_shift(readout, leaning, known, target, FEWEST, before)
+            before = _displacement(problem.encoding, prior, scenes)
+            # Once the renders are near, what rounds find differs by chance: the last ones are averaged.
+            shifts = joint_shift(readout, leaning, known, target, FEWEST, before) / max(1, index)
             for place in bystanders:
                 _, spec = problem.encoding.mutable[place]
-                transformer.shift[0, place] = inside(float(before[place] + shifts[place]), spec)
+                transformer.shift[0, place] = inside(float(transformer.shift[0, place] + shifts[place]), spec)
         for kind in kinds:
             own = [place for place in places if problem.encoding.mutable[place][0] == kind]
             joint = None
@@ -110,6 +112,15 @@ def match_moments(
                 joint = _Joint(shifts, leaning[kind])
             _match_kind(problem, transformer, own, known[kind], target[kind], pooled if index else None, joint)
     return bool(((transformer.stretch[:, list(places)] / stretch).log().abs() > np.log(ELSEWHERE)).any())
+
+
+def _displacement(encoding: Encoding, prior: Sequence[SceneGraph], scenes: Sequence[SceneGraph]) -> np.ndarray:
+    """By how much G_θ moves the mean of each attribute [len(encoding.mutable)], by its shift and by the network."""
+    before, after = (
+        {(found.kind, found.name): found for found in attribute_statistics(encoding, each)} for each in (prior, scenes)
+    )
+    names = [(kind, spec.name) for kind, spec in encoding.mutable]
+    return np.array([after[name].difference(before[name]) if name in after else 0.0 for name in names])
 
 
 def _match_kind(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
 from support.grammars import FLAT, write_sprites
 from support.readouts import wide_readout
 
@@ -31,6 +32,8 @@ scene: [camera, box, light]
 )
 FEWEST = 30
 UNMOVED = np.zeros(3)
+#: Of a line through 1000 values that scatter by 1.
+LEVERAGE = np.array([[1 / 1000]])
 
 
 @pytest.fixture
@@ -52,39 +55,57 @@ def lights(readout: Readout) -> tuple[int, Leaning, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     ours, theirs = np.zeros((100, 3)), np.zeros((400, 3))
     ours[:, at], theirs[:, at] = rng.normal(0, 0.5, 100), rng.normal(0.4, 0.5, 400)
-    line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), 1000)
+    line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), LEVERAGE)
     return at, line, ours, theirs
 
 
 def test_one_reading_gives_the_mean_of_the_normal_posterior(readout: Readout) -> None:
     at, line, ours, theirs = lights(readout)
     found = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST, UNMOVED)
-    variance = ours[:, at].var(ddof=1) / 100 + theirs[:, at].var(ddof=1) / 400 + 0.2 / 1000 + DOUBT**2 * 0.5**2
+    sampling = ours[:, at].var(ddof=1) / 100 + theirs[:, at].var(ddof=1) / 400
     difference = theirs[:, at].mean() - ours[:, at].mean()
-    assert found[at] == pytest.approx(0.5 * difference / variance / (0.25 / variance + 1), rel=0.03)
+
+    def posterior(variance: float) -> tuple[float, float]:
+        precision = 0.25 / variance + 1
+        return 0.5 * difference / variance / precision, 1 / precision
+
+    def excess(variance: float) -> float:
+        mean, spread = posterior(variance)
+        return sampling + (0.2 / 1000 + DOUBT**2 * 0.25) * (mean**2 + spread) - variance
+
+    mean, _ = posterior(brentq(excess, sampling, 10))
+    assert found[at] == pytest.approx(mean, rel=0.03)
     assert found[[place for place in range(3) if place != at]] == pytest.approx(0)
 
 
-def test_where_the_renders_have_been_moved_before_makes_no_difference(readout: Readout) -> None:
-    """The target's mean is found where it was found from the prior: what is known of it besides is the prior."""
+def test_rounds_end_at_the_same_place_wherever_they_begin(readout: Readout) -> None:
+    """Lines are trusted the more, the nearer the renders come; what is known of the mean besides is the prior."""
     at, line, ours, theirs = lights(readout)
-    unmoved = joint_shift(readout, {"light": line}, {"light": known(ours)}, {"light": theirs}, FEWEST, UNMOVED)
-    before = np.zeros(3)
-    before[at] = 3.0
-    moved = joint_shift(
-        readout, {"light": line}, {"light": known(ours + 0.5 * before)}, {"light": theirs}, FEWEST, before
-    )
-    assert (before + moved)[at] == pytest.approx(unmoved[at])
-    unseen = joint_shift(readout, {}, {}, {}, FEWEST, before)
-    assert unseen == pytest.approx(-before)
+    ends = []
+    for first in (-3.0, 0.0, 3.0):
+        before = np.zeros(3)
+        before[at] = first
+        for _ in range(6):
+            read = known(ours + 0.5 * before)
+            before = before + joint_shift(readout, {"light": line}, {"light": read}, {"light": theirs}, FEWEST, before)
+        ends.append(before[at])
+    assert ends == pytest.approx([ends[0]] * 3, rel=1e-3)
+    assert ends[0] == pytest.approx((theirs[:, at].mean() - ours[:, at].mean()) / 0.5, rel=0.05)
+
+
+def test_what_cannot_be_seen_goes_back_to_the_prior(readout: Readout) -> None:
+    before = np.array([1.0, -2.0, 3.0])
+    assert joint_shift(readout, {}, {}, {}, FEWEST, before) == pytest.approx(-before)
 
 
 def test_what_a_reading_owes_to_another_attribute_is_not_taken_for_its_own(readout: Readout) -> None:
     """The box's readings follow the light more than the box, whose y cannot be seen; only the light differs."""
     x, y, z = (places(readout)[name] for name in ("box.x", "box.y", "light.z"))
     lines = {
-        "box": Leaning([x, y], [x, y, z], np.array([[0.4, 0.0, 0.8], [0.0, 0.02, 0.5]]), np.eye(2), np.ones(2), 2000),
-        "light": Leaning([z], [z], np.array([[0.6]]), np.eye(1), np.ones(1), 2000),
+        "box": Leaning(
+            [x, y], [x, y, z], np.array([[0.4, 0.0, 0.8], [0.0, 0.02, 0.5]]), np.eye(2), np.ones(2), np.eye(3) / 8000
+        ),
+        "light": Leaning([z], [z], np.array([[0.6]]), np.eye(1), np.ones(1), np.eye(1) / 2000),
     }
 
     def read(means: dict[int, float], count: int, seed: int) -> dict[str, np.ndarray]:
@@ -108,7 +129,7 @@ def test_what_a_reading_owes_to_another_attribute_is_not_taken_for_its_own(reado
 
 def test_too_few_readings_say_nothing(readout: Readout) -> None:
     at = places(readout)["light.z"]
-    line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), 1000)
+    line = Leaning([at], [at], np.array([[0.5]]), np.array([[0.2]]), np.ones(1), LEVERAGE)
     few = known(np.zeros((FEWEST - 1, 3)))
     assert not joint_shift(
         readout, {"light": line}, {"light": few}, {"light": np.ones((100, 3))}, FEWEST, UNMOVED
@@ -138,7 +159,8 @@ def test_lines_are_drawn_through_renders(readout: Readout) -> None:
     space: Any = Said()
     found = leanings(space, readout, Scattered(scenes, images, SimpleNamespace()), FEWEST)  # type: ignore[arg-type]
     box = found["box"]
-    assert box.count == 500
+    x_scatter = (truth[:, box.others] - truth[:, box.others].mean(0)).T
+    assert box.leverage == pytest.approx(np.linalg.inv(x_scatter @ x_scatter.T), rel=0.05, abs=1e-5)
     for place, row in zip(box.own, box.slopes, strict=True):
         assert row == pytest.approx(mixing[place, box.others], abs=0.05)
     # Of the variance of the box's reading of x: 1 of x itself, 0.49 of the light, 0.04 of noise.
