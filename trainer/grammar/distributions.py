@@ -1,17 +1,22 @@
-"""Distributions of one number. They sample with numpy alone and take their generator as an argument.
+"""Distributions of one number. They sample from a numpy generator that they take as an argument.
 
 Continuous ones have a density, discrete ones a mass. Those on the circle are in degrees and live on [low, low + 360).
+Each kind but von Mises' takes the same random numbers for a draw whatever its parameters are, so that worlds that
+differ in these alone can be compared scene by scene (common random numbers; Glasserman & Yao, 1992).
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import ClassVar
 
 import numpy as np
 
 from trainer.grammar.attributes import FULL_TURN
+
+_STANDARD_NORMAL = NormalDist()
 
 
 def wrap(degrees: float, low: float = -180.0) -> float:
@@ -126,7 +131,7 @@ class Normal(Distribution):
     sigma: float
 
     def sample(self, rng: np.random.Generator) -> float:
-        return self.mu + self.sigma * rng.standard_normal()
+        return self.mu + self.sigma * _normal_quantile(rng.random())
 
     def log_prob(self, values: np.ndarray) -> np.ndarray:
         z = (np.asarray(values) - self.mu) / self.sigma
@@ -158,18 +163,8 @@ class TruncatedNormal(Distribution):
     high: float
 
     def sample(self, rng: np.random.Generator) -> float:
-        # Rejection: from a uniform where the interval is narrow, else from the normal. At least 0.4 are accepted.
-        width = self.high - self.low
-        if width < self.sigma * 2.5:
-            while True:
-                value = self.low + width * rng.random()
-                z = (value - self.mu) / self.sigma
-                if rng.random() < math.exp(-0.5 * z * z):
-                    return value
-        while True:
-            value = self.mu + self.sigma * rng.standard_normal()
-            if self.low <= value <= self.high:
-                return value
+        value = self.mu + self.sigma * _normal_quantile(_normal_cdf(self._a) + self._kept * rng.random())
+        return min(max(value, self.low), self.high)  # Rounding may lead out.
 
     def log_prob(self, values: np.ndarray) -> np.ndarray:
         values = np.asarray(values)
@@ -200,11 +195,21 @@ class TruncatedNormal(Distribution):
 
     @property
     def _kept(self) -> float:
-        return (math.erf(self._b / math.sqrt(2)) - math.erf(self._a / math.sqrt(2))) / 2
+        return _normal_cdf(self._b) - _normal_cdf(self._a)
 
 
 def _phi(z: float) -> float:
     return math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def _normal_cdf(z: float) -> float:
+    return (1 + math.erf(z / math.sqrt(2))) / 2
+
+
+def _normal_quantile(p: float) -> float:
+    """Of the standard normal; that of 0 and of 1 is the farthest that can be drawn."""
+    least = 2.0**-54
+    return _STANDARD_NORMAL.inv_cdf(min(max(p, least), 1 - 2 * least))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Every distribution samples from the density that it states, and both are scipy's."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,6 +151,22 @@ def test_mixture_on_the_line_has_the_moments_of_its_parts():
     assert sample.mean() == pytest.approx(2.2, abs=5 * distribution.std / math.sqrt(COUNT))
     truth = stats.norm(-2, 1), stats.norm(4, 0.5)
     assert stats.kstest(sample, lambda at: 0.3 * truth[0].cdf(at) + 0.7 * truth[1].cdf(at)).pvalue > SIGNIFICANCE
+
+
+@pytest.mark.parametrize(("distribution", "truth"), ON_THE_LINE)
+def test_a_draw_takes_one_random_number_whatever_the_parameters_are(distribution, truth):
+    rng, same = np.random.default_rng(2), np.random.default_rng(2)
+    levels = same.random(1_000)
+    found = np.array([distribution.sample(rng) for _ in levels])
+    np.testing.assert_allclose(found, truth.ppf(levels), rtol=1e-7, atol=1e-9)
+    assert rng.bit_generator.state == same.bit_generator.state
+
+
+@pytest.mark.parametrize("level", [0.0, 1 - 2**-53])
+def test_the_outermost_draws_are_finite_and_inside(level):
+    rng = SimpleNamespace(random=lambda: level)
+    assert abs(Normal(0, 1).sample(rng)) < 9
+    assert 0 <= TruncatedNormal(0.3, 0.1, 0, 1).sample(rng) <= 1
 
 
 def test_constant_draws_nothing_from_the_generator():
