@@ -34,13 +34,13 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json]:
     shifting_run(folder, "aerial", LANES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
-        return folder, evaluate(EvaluateOptions(folder, workers=1, train_images=100, test_images=20))
+        return folder, evaluate(EvaluateOptions(folder, workers=1, train_images=100, test_images=60))
 
 
 def test_every_score_of_the_task_is_kept(evaluated: tuple[Path, Json]) -> None:
     folder, scores = evaluated
     assert (scores["task"], scores["metric"]) == ("segmentation", "mean IoU")
-    assert (scores["train_images"], scores["test_images"]) == (100, 20)
+    assert (scores["train_images"], scores["test_images"]) == (100, 60)
     for name in ("prior", "learned"):
         of = scores["scores"][name]
         assert list(of) == ["car", "house", "road", "tree", "mean IoU"]
@@ -67,7 +67,7 @@ def test_attributes_are_compared_with_the_targets(evaluated: tuple[Path, Json]) 
 def test_images_are_compared_with_the_targets(evaluated: tuple[Path, Json]) -> None:
     _, scores = evaluated
     found = scores["image_distances"]
-    assert (found["features"], found["target_images"], found["learned"]["images"]) == ("pyramid", 20, 100)
+    assert (found["features"], found["target_images"], found["learned"]["images"]) == ("pyramid", 60, 100)
     assert found["learned"]["mmd"] < found["prior"]["mmd"]
     assert found["learned"]["kid_standard_error"] > 0
 

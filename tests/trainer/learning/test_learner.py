@@ -48,7 +48,7 @@ training:
   valley_images: 64
   feature_images: 384
   feature_epochs: 4
-  reading_epochs: 4
+  reading_epochs: 8
   monitor_scenes: 128
   epochs: 4
 
