@@ -23,15 +23,15 @@ from trainer.run import Json, Run
 from trainer.tasks import open_task
 from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet
 
-#: What makes lanes of the prior of `aerial`, whose cars stand across the road.
-LANES = {"forward.y": -5.7, "forward.yaw": -90.0, "oncoming.y": 5.7, "oncoming.yaw": 90.0}
+#: What makes a street of the prior of `aerial`, whose cars stand across the road and its houses upon it.
+STREET = {"house.y": 22.5, "forward.y": -5.7, "forward.yaw": -90.0, "oncoming.y": 5.7, "oncoming.yaw": 90.0}
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json]:
-    """A run of `aerial` that moves the cars into their lanes, and how a quick network evaluates it."""
+    """A run of `aerial` that moves cars and houses to their places, and how a quick network evaluates it."""
     folder = tmp_path_factory.mktemp("runs") / "aerial"
-    shifting_run(folder, "aerial", LANES)
+    shifting_run(folder, "aerial", STREET)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
         return folder, evaluate(EvaluateOptions(folder, workers=1, train_images=100, test_images=60))

@@ -88,3 +88,20 @@ def test_the_layout_of_streets_tells_learned_cars_from_the_priors(city: tuple[di
     assert layout["Car heading"]["learned"] < 0.25 * layout["Car heading"]["prior"]
     # What is left is the camera's, which is the prior's still.
     assert layout["Car lateral"]["learned"] < 0.5 * layout["Car lateral"]["prior"]
+
+
+def test_streets_of_prior_and_target_differ_in_nothing_but_what_the_target_states() -> None:
+    """Distances between them are not those of chance: the same random numbers give the same streets."""
+    experiment = load_experiment("driving-city")
+    target = experiment.target
+    assert target is not None
+    stated = {"camera": {"z", "roll", "yaw", "fov"}}
+    stated |= {kind: {"y", "yaw"} for kind in ("car", "van", "truck", "parked", "parked-van")}
+    rng, same = np.random.default_rng(7), np.random.default_rng(7)
+    for _ in range(10):
+        ours, theirs = experiment.grammar.sample(rng), target.evaluation.sample(same)
+        assert [node.kind for node in ours.nodes] == [node.kind for node in theirs.nodes]
+        for one, other in zip(ours.nodes, theirs.nodes, strict=True):
+            differing = {name for name in one.values if one.values[name] != other.values[name]}
+            assert differing <= stated.get(one.kind, set())
+            assert one.asset == other.asset
