@@ -16,7 +16,7 @@ import numpy as np
 
 from trainer.grammar.attributes import FULL_TURN
 
-_STANDARD_NORMAL = NormalDist()
+_STANDARD = NormalDist()
 
 
 def wrap(degrees: float, low: float = -180.0) -> float:
@@ -163,7 +163,7 @@ class TruncatedNormal(Distribution):
     high: float
 
     def sample(self, rng: np.random.Generator) -> float:
-        value = self.mu + self.sigma * _normal_quantile(_normal_cdf(self._a) + self._kept * rng.random())
+        value = self.mu + self.sigma * _normal_quantile(_STANDARD.cdf(self._a) + self._kept * rng.random())
         return min(max(value, self.low), self.high)  # Rounding may lead out.
 
     def log_prob(self, values: np.ndarray) -> np.ndarray:
@@ -173,13 +173,13 @@ class TruncatedNormal(Distribution):
 
     @property
     def mean(self) -> float:
-        return self.mu + self.sigma * (_phi(self._a) - _phi(self._b)) / self._kept
+        return self.mu + self.sigma * (_STANDARD.pdf(self._a) - _STANDARD.pdf(self._b)) / self._kept
 
     @property
     def std(self) -> float:
-        a, b, kept = self._a, self._b, self._kept
-        edges = (a * _phi(a) if math.isfinite(a) else 0.0) - (b * _phi(b) if math.isfinite(b) else 0.0)
-        return self.sigma * math.sqrt(max(0.0, 1 + edges / kept - ((_phi(a) - _phi(b)) / kept) ** 2))
+        a, b, kept, density = self._a, self._b, self._kept, _STANDARD.pdf
+        edges = (a * density(a) if math.isfinite(a) else 0.0) - (b * density(b) if math.isfinite(b) else 0.0)
+        return self.sigma * math.sqrt(max(0.0, 1 + edges / kept - ((density(a) - density(b)) / kept) ** 2))
 
     @property
     def support(self) -> tuple[float, float]:
@@ -195,21 +195,13 @@ class TruncatedNormal(Distribution):
 
     @property
     def _kept(self) -> float:
-        return _normal_cdf(self._b) - _normal_cdf(self._a)
-
-
-def _phi(z: float) -> float:
-    return math.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-
-
-def _normal_cdf(z: float) -> float:
-    return (1 + math.erf(z / math.sqrt(2))) / 2
+        return _STANDARD.cdf(self._b) - _STANDARD.cdf(self._a)
 
 
 def _normal_quantile(p: float) -> float:
     """Of the standard normal; that of 0 and of 1 is the farthest that can be drawn."""
     least = 2.0**-54
-    return _STANDARD_NORMAL.inv_cdf(min(max(p, least), 1 - 2 * least))
+    return _STANDARD.inv_cdf(min(max(p, least), 1 - 2 * least))
 
 
 @dataclass(frozen=True)
