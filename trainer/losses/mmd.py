@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from trainer.errors import InputError
+
 #: Bandwidths of the Gaussian kernels, as multiples of a layer's median distance between target features.
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0)
 
@@ -29,13 +31,15 @@ def median_distance(features: Tensor) -> float:
     """Median distance between two different rows of features [N, D] (the median heuristic).
 
     Raises:
-        ValueError: there are fewer than two rows, or they are all equal.
+        InputError: there are fewer than two rows, or most are equal.
     """
     squared = squared_distances(features, features)
     off_diagonal = ~torch.eye(len(features), dtype=torch.bool, device=features.device)
     median = squared[off_diagonal].median().sqrt().item() if len(features) > 1 else 0.0
     if not median > 0:
-        raise ValueError("the median distance needs two different rows of features at least")
+        raise InputError(
+            "target: its images are all alike in the feature space, or there is only one; MMD needs images that differ"
+        )
     return median
 
 
@@ -50,7 +54,8 @@ class MMD:
         biased: the V-statistic, never negative, instead of the U-statistic, whose mean is the true MMD².
 
     Raises:
-        ValueError: the target has fewer than two different rows in a layer, or the layers are not its columns.
+        InputError: the target has fewer than two different rows in a layer.
+        RuntimeError: the layers are not its columns.
     """
 
     def __init__(

@@ -86,3 +86,16 @@ def test_photos_without_labels_cannot_be_scored(metasim: Callable, tmp_path: Pat
     )
     assert (done.status, done.out) == (2, "")
     assert not (tmp_path / "run").exists()
+
+
+def test_photos_that_are_all_alike_are_one_line(metasim: Callable, tmp_path: Path, endpoint: str) -> None:
+    write_sprites(tmp_path)
+    write_photos(tmp_path / "photos")
+    for number in range(1, 8):
+        shutil.copyfile(tmp_path / "photos" / "0.jpg", tmp_path / "photos" / f"{number}.jpg")
+    done = metasim(f"train world.yaml --target photos --out run --renderer {endpoint} {SHORT}")
+    assert done.err.splitlines()[-1] == (
+        "metasim: target: its images are all alike in the feature space, or there is only one; MMD needs images that "
+        "differ"
+    )
+    assert done.status == 2

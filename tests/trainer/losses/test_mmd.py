@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from trainer.errors import InputError
 from trainer.losses.mmd import BANDWIDTHS, MMD, gaussian_kernel, median_distance, squared_distances
 
 
@@ -82,7 +83,7 @@ def test_bandwidths_follow_the_median_distance_of_the_target() -> None:
 
 @pytest.mark.parametrize("target", [torch.ones(4, 2), torch.ones(1, 2)])
 def test_a_target_without_spread_has_no_bandwidth(target: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="two different rows"):
+    with pytest.raises(InputError, match="all alike"):
         MMD(target)
 
 
