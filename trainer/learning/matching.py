@@ -59,7 +59,7 @@ class DistributionMatching:
         features = self._space(images)
         mmd = self.mmd(features)
         loss = mmd + self._of_categories(transformer, drawn, features.detach(), seed)
-        return Estimate(loss, values, drawn.batch, {"mmd": mmd.item()})
+        return Estimate(loss, values, drawn.batch, {"mmd_batch": mmd.item()})
 
     def _of_categories(
         self, transformer: DistributionTransformer, drawn: Drawn, features: Tensor, seed: int

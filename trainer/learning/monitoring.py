@@ -29,7 +29,7 @@ class Monitor:
     def images(
         self, learned: Sequence[SceneGraph], epoch: int, space: FeatureSpace | None, target: Tensor | None
     ) -> Json:
-        """How far renders of the learned scenes are from the target (`kid`), and which objects are hidden.
+        """How far renders of the learned scenes are from the target, and which objects are hidden.
 
         Args:
             target: its features in the space; None: no distance is wanted.
@@ -48,22 +48,17 @@ class Monitor:
                     "picture; narrower ranges of its position would keep it there",
                 )
         found: Json = {"out_of_sight": hidden}
-        if space is not None and target is not None and min(count, len(target)) >= 2 * BLOCK:
-            distance = kid(features_of(space, np.stack([frame.image for frame in frames])), target)
-            found |= {"kid": distance.value, "kid_standard_error": distance.standard_error}
+        if space is not None and target is not None:
+            found |= _distances(space, np.stack([frame.image for frame in frames]), target)
         return found
 
     def prior(self, scenes: Sequence[SceneGraph], space: FeatureSpace, target: Tensor) -> Json:
-        """How far renders of the prior's scenes are from the target's features: what the losses began with."""
+        """The same distances of the prior's scenes: what the losses began with."""
         count = min(self._problem.settings.monitor_images, len(scenes))
-        if count < 2:
+        if not count:
             return {}
         images = self._problem.renderer.images(scenes[:count], integer(self._problem.seed, Purpose.MONITOR))
-        features = features_of(space, images)
-        found: Json = {"mmd_prior": MMD(target, space.layers)(features).item()}
-        if min(count, len(target)) >= 2 * BLOCK:
-            found["kid_prior"] = kid(features, target).value
-        return found
+        return {f"{name}_prior": value for name, value in _distances(space, images, target).items()}
 
     def audits(self) -> Json:
         """What the audits of the probes have found since the last call; nothing if there were none."""
@@ -82,3 +77,15 @@ class Monitor:
         if topic not in self._told:
             self._told.add(topic)
             self._problem.progress.note(text)
+
+
+def _distances(space: FeatureSpace, images: np.ndarray, target: Tensor) -> dict[str, float]:
+    """MMD² and KID, as far as the images [N, H, W, 3] and the target's features [M, D] are enough for them."""
+    if len(images) < 2:
+        return {}
+    features = features_of(space, images)
+    found = {"mmd": MMD(target, space.layers)(features).item()}
+    if min(len(images), len(target)) >= 2 * BLOCK:
+        distance = kid(features, target)
+        found |= {"kid": distance.value, "kid_standard_error": distance.standard_error}
+    return found

@@ -105,7 +105,7 @@ class TrainingSettings(BaseModel):
     task_weight: float = Field(1.0, gt=0, description="Of the task loss, beside the MMD.")
     threads: int = Field(1, ge=1, description="Threads of PyTorch; part of what the numbers depend on.")
     monitor_scenes: int = Field(512, ge=2, description="Scenes whose attributes are recorded after each epoch.")
-    monitor_images: int = Field(256, ge=0, description="How many of them are rendered, for the KID; 0: none.")
+    monitor_images: int = Field(256, ge=0, description="How many of them are rendered, for MMD² and KID; 0: none.")
 
     probing: Probing = Field(Probing(), description="How the renderer's derivative is estimated; see `Probing`.")
 
