@@ -74,7 +74,7 @@ def outcome(summary: Json, metrics: Sequence[Json], histories: Sequence[Attribut
         if history.last is not None
     ]
     reached = [f"{label} {short(last[key])}" for key, label in (("mmd", "MMD²"), ("score", "score")) if key in last]
-    return f"{state} {count(last['epoch'], 'epoch')}, {', '.join(reached)}; {', '.join(matched)}."
+    return f"{state} {', '.join([count(last['epoch'], 'epoch'), *reached])}; {', '.join(matched)}."
 
 
 def _heading(

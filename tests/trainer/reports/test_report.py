@@ -14,7 +14,7 @@ from support import runs
 from trainer.reports.attributes import AttributeHistory
 from trainer.reports.cost import command
 from trainer.reports.epoch_pictures import MOST_SHEET_BYTES, MOST_SHEETS
-from trainer.reports.report import write_report
+from trainer.reports.report import outcome, write_report
 from trainer.run import Run
 from trainer.statistics import summarise
 
@@ -282,3 +282,7 @@ def test_angles_on_both_sides_of_the_turn_are_drawn_together() -> None:
     history = AttributeHistory(target=summarise("car", "yaw", "deg", True, [170, 175, -175, -170]))
     placed = history.placed([170, 175, -175, -170])
     assert max(placed) - min(placed) == pytest.approx(20)
+
+
+def test_the_outcome_of_a_run_whose_renders_are_not_monitored_is_a_sentence() -> None:
+    assert outcome({"seconds": {}}, [{"epoch": 8}], []).startswith("Trained for 8 epochs; ")
