@@ -13,15 +13,14 @@ from metasim.memory import keep_freed_memory
 from typer.main import get_command
 
 from trainer.cli import bench, check, data, doctor, evaluate, generate, grammar, pool, report, train
+from trainer.cli.commands import Commands
 from trainer.errors import InputError, MetasimError, file_problem
 
-app = typer.Typer(
+app = Commands(
     name="metasim",
     help="Learns to generate labelled synthetic datasets that look like your images.",
     epilog="Start here: [bold]metasim train mnist-rot[/bold]. "
     "Each command explains itself: [bold]metasim train --help[/bold].",
-    rich_markup_mode="rich",
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)

@@ -7,9 +7,10 @@ import typer
 
 from trainer.cli import options
 from trainer.cli.assignments import parse_assignments
+from trainer.cli.commands import Commands
 from trainer.cli.tables import aligned, echo_json
 
-app = typer.Typer(help="Measure this machine.", no_args_is_help=True, rich_markup_mode="rich")
+app = Commands(help="Measure this machine.")
 
 
 @app.callback()

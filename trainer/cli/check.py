@@ -6,9 +6,10 @@ import typer
 
 from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments
+from trainer.cli.commands import Commands
 from trainer.cli.tables import aligned, echo_json
 
-app = typer.Typer(help="Check that what is fast is also right.", no_args_is_help=True, rich_markup_mode="rich")
+app = Commands(help="Check that what is fast is also right.")
 
 
 @app.callback()

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    help="Fetch or locate datasets; write the assets that ship.", no_args_is_help=True, rich_markup_mode="rich"
-)
+from trainer.cli.commands import Commands
+
+app = Commands(help="Fetch or locate datasets; write the assets that ship.")
 
 
 @app.callback()

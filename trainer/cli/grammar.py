@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.cli import completion, options
+from trainer.cli.commands import Commands
 from trainer.errors import InputError
 
 if TYPE_CHECKING:
     from trainer.grammar import Grammar
 
-app = typer.Typer(help="Check, show and sample scene grammars.", no_args_is_help=True, rich_markup_mode="rich")
+app = Commands(help="Check, show and sample scene grammars.")
 
 File = Annotated[
     str,

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.cli import options
+from trainer.cli.commands import Commands
 from trainer.cli.tables import aligned, echo_json
 from trainer.errors import PoolUnreachable
 
 if TYPE_CHECKING:
     from trainer.pool.status import WorkerStatus
 
-app = typer.Typer(help="Look after render workers.", no_args_is_help=True, rich_markup_mode="rich")
+app = Commands(help="Look after render workers.")
 
 Project = Annotated[
     str | None,
