@@ -9,7 +9,7 @@ with labelled images of the target, V (table 5). These are not among those that 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class EvaluateOptions:
     #: Images that each task network is trained on (None: as many as the task takes), and that both are tested on.
     train_images: int | None = None
     test_images: int = 5_000
+    #: Networks that are trained on the same images, with random numbers of their own; their scores are averaged.
+    networks: int = 1
     #: Scores what each stage of the training has ended with, too.
     stages: bool = False
     #: Scores each network again after it has gone on with so many labelled images of the target.
@@ -88,7 +90,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         tuning = None
         if options.fine_tune and test.labels is not None:
             tuning = _Tuning(*validation_set(experiment, options.fine_tune, data), test, data)
-        found = _measured(models, count, data, test, tuning)
+        found = _measured(models, count, options.networks, data, test, tuning)
     progress.stage("compare with the target")
     evaluation: Json = {
         "task": network.name,
@@ -97,17 +99,18 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
     }
     if found.scores:
         evaluation |= {
-            "metric": found.scores["prior"].primary,
-            **{name: found.scores[name].value for name in ("prior", "learned")},
-            "scores": {name: dict(found.scores[name].values) for name in ("prior", "learned")},
+            "metric": found.scores["prior"][0].primary,
+            **{name: float(np.mean([score.value for score in found.scores[name]])) for name in ("prior", "learned")},
+            **summaries(found.scores, ("prior", "learned")),
             "train_images": count,
+            "networks": options.networks,
         }
     else:
         evaluation["not_scored"] = test.unlabelled
     if found.tuned:
         evaluation["fine_tuned"] = {
             "images": options.fine_tune,
-            "scores": {name: dict(found.tuned[name].values) for name in ("target", "prior", "learned")},
+            **summaries(found.tuned, ("target", "prior", "learned")),
         }
     if experiment.target is not None:
         scenes = compared_scenes(experiment.grammar, experiment.target.evaluation, loaded.transformer, seed)
@@ -158,24 +161,49 @@ def _models(loaded: LoadedRun, *, stages: bool) -> dict[str, _Model]:
 class _Found:
     """What was found of each model: images, uint8 [N, H, W, 3], scores, and scores after fine-tuning.
 
-    `places`: where its labels have objects.
+    `places`: where its labels have objects. There is a score of each network.
     """
 
     images: dict[str, np.ndarray] = field(default_factory=dict)
     places: dict[str, Places] = field(default_factory=dict)
-    scores: dict[str, Scores] = field(default_factory=dict)
-    tuned: dict[str, Scores] = field(default_factory=dict)
+    scores: dict[str, list[Scores]] = field(default_factory=dict)
+    tuned: dict[str, list[Scores]] = field(default_factory=dict)
 
     def scores_of(self, name: str) -> Json:
         """All scores of a model, where there are any."""
-        both = (("scores", self.scores), ("fine_tuned", self.tuned))
-        return {key: dict(scores[name].values) for key, scores in both if name in scores}
+        found: Json = {}
+        for key, scores in (("scores", self.scores), ("fine_tuned", self.tuned)):
+            if name in scores:
+                every = summaries(scores, (name,))
+                found[key] = every["scores"][name]
+                if "deviations" in every:
+                    found[f"{key}_deviations"] = every["deviations"][name]
+        return found
+
+
+def summaries(found: Mapping[str, Sequence[Scores]], names: Sequence[str]) -> Json:
+    """Means over networks: `scores` by model and score; of several networks also their standard `deviations`."""
+    values = {
+        name: {score: [one.values[score] for one in found[name]] for score in found[name][0].values} for name in names
+    }
+    means = {name: {score: float(np.mean(each)) for score, each in scores.items()} for name, scores in values.items()}
+    if len(found[names[0]]) == 1:
+        return {"scores": means}
+    deviations = {
+        name: {score: float(np.std(each, ddof=1)) for score, each in scores.items()} for name, scores in values.items()
+    }
+    return {"scores": means, "deviations": deviations}
 
 
 def _measured(
-    models: Mapping[str, _Model], count: int, data: DataSets, test: TargetImages, tuning: "_Tuning | None"
+    models: Mapping[str, _Model],
+    count: int,
+    networks: int,
+    data: DataSets,
+    test: TargetImages,
+    tuning: "_Tuning | None",
 ) -> _Found:
-    """Renders `count` images of each model; trains and scores a network on them where the test images have labels."""
+    """Renders `count` images of each model; trains and scores networks on them where the test images have labels."""
     found, network, progress = _Found(), data.network, data.progress
     for name, model in models.items():
         purpose = PRIOR if model.transformer is None else LEARNED  # All stages change the same scenes.
@@ -185,16 +213,27 @@ def _measured(
             found.images[name] = data.images(of, scenes, count, purpose)
             continue
         images, labels = data.labelled(of, scenes, count, purpose)
-        advance = progress.stage(f"train the {network.name} on {of}")
-        trained = network.train(images, labels, integer(data.seed, Purpose.TASK_NETWORK, purpose), advance)
-        found.scores[name] = score = network.score(trained, test.images, test.labels)
-        progress.figures(**{score.primary: score.value})
-        if tuning is not None:
-            found.tuned[name] = tuning.score(trained, f"after {of}")
+        for index in range(networks):
+            advance = progress.stage(f"train the {network.name} on {of}{_which(index)}")
+            trained = network.train(images, labels, _network_seed(data.seed, purpose, index), advance)
+            score = network.score(trained, test.images, test.labels)
+            found.scores.setdefault(name, []).append(score)
+            progress.figures(**{score.primary: score.value})
+            if tuning is not None:
+                found.tuned.setdefault(name, []).append(tuning.score(trained, f"after {of}", index))
         found.images[name], found.places[name] = images[:MOST_IMAGES], places_of_labels(labels)
     if tuning is not None:
-        found.tuned["target"] = tuning.score(None, "alone")
+        found.tuned["target"] = [tuning.score(None, "alone", index) for index in range(networks)]
     return found
+
+
+def _network_seed(seed: int, purpose: int, index: int) -> int:
+    """Random numbers of a network: the first one's do not depend on how many there are."""
+    return integer(seed, Purpose.TASK_NETWORK, purpose, *([index] if index else []))
+
+
+def _which(index: int) -> str:
+    return f", network {index + 1}" if index else ""
 
 
 @dataclass(frozen=True)
@@ -206,11 +245,11 @@ class _Tuning:
     test: TargetImages
     data: DataSets
 
-    def score(self, model: Any | None, of: str) -> Scores:
-        """Scores a network after it has gone on with V; None: one that has seen nothing else."""
-        network = self.data.network
-        advance = self.data.progress.stage(f"train the {network.name} on labelled images of the target, {of}")
-        seed = integer(self.data.seed, Purpose.TASK_NETWORK, V)
+    def score(self, model: Any | None, of: str, index: int) -> Scores:
+        """Scores a network, one of several, after it has gone on with V; None: one that has seen nothing else."""
+        network, which = self.data.network, _which(index)
+        advance = self.data.progress.stage(f"train the {network.name} on labelled images of the target, {of}{which}")
+        seed = _network_seed(self.data.seed, V, index)
         if model is None:
             tuned = network.train(self.images, self.labels, seed, advance)
         else:

@@ -14,13 +14,13 @@ from support.shifting_run import shifting_run
 
 from trainer.cli.evaluate import _table
 from trainer.errors import InputError
-from trainer.evaluate import EvaluateOptions, evaluate
+from trainer.evaluate import EvaluateOptions, evaluate, summaries
 from trainer.features.pyramid import PixelPyramid
 from trainer.image_distances import image_distances
 from trainer.loading import open_run
 from trainer.progress import Silent
 from trainer.run import Json, Run
-from trainer.tasks import open_task
+from trainer.tasks import Scores, open_task
 from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet
 
 #: What makes a street of the prior of `aerial`, whose cars stand across the road and its houses upon it.
@@ -156,6 +156,23 @@ def test_stages_and_fine_tuning_are_scored_too(tmp_path: Path, monkeypatch: pyte
     assert (tuned["images"], list(tuned["scores"])) == (6, ["target", "prior", "learned"])
     assert place["fine_tuned"] == tuned["scores"]["prior"] == tuned["scores"]["target"]
 
+    several = evaluate(replace(options, fine_tune=6, networks=2))
+    assert several["networks"] == 2
+    assert several["deviations"]["learned"] == several["stages"][1]["scores_deviations"]
+    assert several["fine_tuned"]["deviations"]["prior"] == several["stages"][0]["fine_tuned_deviations"]
+    deviation = several["deviations"]["prior"]["accuracy"]
+    assert several["prior"] == several["scores"]["prior"]["accuracy"]
+    # The first of the two is the one that stands alone elsewhere: half of their difference is from it to the mean.
+    assert abs(several["prior"] - found["prior"]) == pytest.approx(deviation / np.sqrt(2))
+
+
+def test_scores_of_several_networks_are_summed_up() -> None:
+    found = {"prior": [Scores("ap", {"ap": value, "car": 0.5}) for value in (0.1, 0.2, 0.6)]}
+    assert summaries({"prior": found["prior"][:1]}, ["prior"]) == {"scores": {"prior": {"ap": 0.1, "car": 0.5}}}
+    of = summaries(found, ["prior"])
+    assert of["scores"]["prior"] == pytest.approx({"ap": 0.3, "car": 0.5})
+    assert of["deviations"]["prior"] == pytest.approx({"ap": np.sqrt((0.04 + 0.01 + 0.09) / 2), "car": 0})
+
 
 def test_what_cannot_be_scored_is_told(tmp_path: Path) -> None:
     folder = photographed(tmp_path, labels=True)
@@ -243,4 +260,20 @@ def test_the_table_shows_stages_and_fine_tuning() -> None:
         "    MMD²                               0.5000           0.5000           0.0100",
         "    KID                       1.2500 ± 0.1000  1.2500 ± 0.1000  0.2500 ± 0.1000",
         "  of images, in the feature space simulator",
+    ]
+    scores |= {"networks": 3, "deviations": {"prior": {"ap": 0.02}, "learned": {"ap": 0.01}}}
+    scores["fine_tuned"]["deviations"] = {"target": {"ap": 0.03}, "prior": {"ap": 0.04}, "learned": {"ap": 0.05}}
+    for stage, first, then in zip(scores["stages"], (0.06, 0.01), (0.07, 0.05), strict=True):
+        stage |= {"scores_deviations": {"ap": first}, "fine_tuned_deviations": {"ap": then}}
+    assert _table(scores).splitlines()[:10] == [
+        "detection, tested on 500 unseen target images; mean ± standard deviation of 3 networks",
+        "  trained on 400 images of the                        ap",
+        "    prior                                   30.0% ± 2.0%",
+        "    cars                                    45.0% ± 6.0%",
+        "    + camera                                50.0% ± 1.0%",
+        "  and on 100 labelled images of the target",
+        "    these alone                             25.0% ± 3.0%",
+        "    prior                                   40.0% ± 4.0%",
+        "    cars                                    55.0% ± 7.0%",
+        "    + camera                                60.0% ± 5.0%",
     ]

@@ -23,6 +23,12 @@ def evaluate(
     test_images: Annotated[
         int, typer.Option(min=10, metavar="N", help="Images of the target that both are tested on, at most.")
     ] = 5_000,
+    networks: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Train N networks on the same images; scores are means ± standard deviations."
+        ),
+    ] = 1,
     stages: Annotated[
         bool, typer.Option("--stages", help="Also score what each stage of the training has ended with (table 3).")
     ] = False,
@@ -49,12 +55,13 @@ def evaluate(
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
     images of the target: fresh ones, or the labelled photos that --target named. Also says how far both are from the
     target: attributes by how much they are off on average (Wasserstein distance), images by MMD² and KID in the run's
-    feature XX
+    feature space.
+
     \b
     [bold]Examples[/bold]
     metasim evaluate runs/mnist-rot
     metasim evaluate runs/mnist-rot --engine raster --json
-    metasim evaluate runs/driving-city --stages --fine-tune 100
+    metasim evaluate runs/driving-city --stages --fine-tune 100 --networks 3
     """
     from trainer.console import console_progress
 
@@ -74,6 +81,7 @@ def evaluate(
                 mnist=mnist,
                 train_images=train_images,
                 test_images=test_images,
+                networks=networks,
                 stages=stages,
                 fine_tune=fine_tune,
                 pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
@@ -98,14 +106,14 @@ def _scores(found: dict[str, Any]) -> str:
     unseen = "unseen target images" if found["unseen"] else "images of the target"
     names = list(found["scores"]["prior"])
     rows = [[f"  trained on {found['train_images']:,} images of the", *names]]
-    rows += _rows(_models(found, found["scores"], "scores"), names)
+    rows += _rows(found, found, "scores", names)
     if "fine_tuned" in found:
         tuned = found["fine_tuned"]
         rows.append([f"  and on {tuned['images']:,} labelled images of the target", *([""] * len(names))])
-        rows += _rows(
-            [("these alone", tuned["scores"]["target"]), *_models(found, tuned["scores"], "fine_tuned")], names
-        )
-    return f"{found['task']}, tested on {found['test_images']:,} {unseen}\n{aligned(rows)}"
+        rows += _rows(found, tuned, "fine_tuned", names)
+    several = found.get("networks", 1)
+    what = f"; mean ± standard deviation of {several} networks" if several > 1 else ""
+    return f"{found['task']}, tested on {found['test_images']:,} {unseen}{what}\n{aligned(rows)}"
 
 
 def _models(found: dict[str, Any], ends: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
@@ -122,8 +130,22 @@ def _models(found: dict[str, Any], ends: dict[str, Any], key: str) -> list[tuple
     return [("prior", ends["prior"]), *zip(names, (stage[key] for stage in stages), strict=True)]
 
 
-def _rows(models: list[tuple[str, dict[str, Any]]], names: list[str]) -> list[list[str]]:
-    return [[f"    {words}", *(f"{scores[name]:.1%}" for name in names)] for words, scores in models]
+def _rows(found: dict[str, Any], ends: dict[str, Any], key: str, names: list[str]) -> list[list[str]]:
+    """The scores of each model, those of several networks with their standard deviations.
+
+    Args:
+        ends: `scores`, and perhaps `deviations`, of prior and learned model, and perhaps of the target's images.
+        key: where the same stand in a stage.
+    """
+    both = []
+    for part, where in (("scores", key), ("deviations", f"{key}_deviations")):
+        if part in ends:
+            alone = [("these alone", ends[part]["target"])] if "target" in ends[part] else []
+            both.append([*alone, *_models(found, ends[part], where)])
+    return [
+        [f"    {rows[0][0]}", *(" ± ".join(f"{scores[name]:.1%}" for _, scores in rows) for name in names)]
+        for rows in zip(*both, strict=True)
+    ]
 
 
 def _distances(found: dict[str, Any]) -> list[str]:

@@ -29,16 +29,19 @@ def scores(summary: Json, run: str) -> str:
 def _task(evaluation: Json) -> str:
     if "prior" not in evaluation:
         return f"<p>The task ({escape(evaluation['task'])}) is not scored: {escape(evaluation['not_scored'])}.</p>"
-    head = [f"Task network ({escape(evaluation['task'])}), trained on data from", escape(evaluation["metric"])]
+    metric, deviations = evaluation["metric"], evaluation.get("deviations", {})
+    head = [f"Task network ({escape(evaluation['task'])}), trained on data from", escape(metric)]
     rows = [
-        ["the prior", score(evaluation["prior"])],
-        ["<strong>the learned model</strong>", score(evaluation["learned"])],
+        [words, _shown(evaluation[of], deviations.get(of, {}).get(metric))]
+        for words, of in (("the prior", "prior"), ("<strong>the learned model</strong>", "learned"))
     ]
     facts = [
         f"{evaluation[key]:,} {text}"
         for key, text in (("train_images", "training images each"), ("test_images", "test images of the target"))
         if key in evaluation
     ]
+    if deviations:
+        facts.append(f"mean ± standard deviation of {evaluation['networks']} networks")
     seen = (
         "The target's test images were used neither in training nor in distribution matching."
         if evaluation.get("unseen", True)
@@ -68,8 +71,8 @@ def _by_stage(evaluation: Json) -> str:
     stages = evaluation.get("stages")
     if not stages:
         return ""
-    models = [("the prior", evaluation["scores"]["prior"]), *((stage["name"], stage["scores"]) for stage in stages)]
-    return "<h3>Scores by stage</h3>" + _of_models("After", models)
+    models = [("the prior", "prior"), *((escape(stage["name"]), stage) for stage in stages)]
+    return "<h3>Scores by stage</h3>" + _of_models("After", models, evaluation, "scores")
 
 
 def _fine_tuned(evaluation: Json) -> str:
@@ -77,20 +80,38 @@ def _fine_tuned(evaluation: Json) -> str:
     tuned = evaluation.get("fine_tuned")
     if not tuned:
         return ""
-    stages = [(stage["name"], stage["fine_tuned"]) for stage in evaluation.get("stages", [])]
-    models = [("nothing", tuned["scores"]["target"]), ("the prior", tuned["scores"]["prior"])]
-    models += stages or [("the learned model", tuned["scores"]["learned"])]
+    models: list[tuple[str, str | Json]] = [("nothing", "target"), ("the prior", "prior")]
+    models += [(escape(stage["name"]), stage) for stage in evaluation.get("stages", [])] or [
+        ("the learned model", "learned")
+    ]
     return (
         f"<h3>Scores after {tuned['images']:,} labelled images of the target</h3>"
-        + _of_models("Trained before on data from", models)
+        + _of_models("Trained before on data from", models, tuned, "fine_tuned")
         + '<p class="soft">None of these images is among those that are tested on.</p>'
     )
 
 
-def _of_models(head: str, models: Sequence[tuple[str, Json]]) -> str:
-    names = list(models[0][1])
-    rows = [[escape(words), *(score(scores[name]) for name in names)] for words, scores in models]
+def _of_models(head: str, models: Sequence[tuple[str, str | Json]], ends: Json, key: str) -> str:
+    """A row of all scores for each model.
+
+    Args:
+        models: words, and what of `ends` they stand for, or a stage.
+        ends: `scores`, and perhaps `deviations`, of what is no stage.
+        key: where a stage has the same.
+    """
+    names = list(ends["scores"]["prior"])
+    rows = []
+    for words, of in models:
+        if isinstance(of, str):
+            means, deviations = ends["scores"][of], ends.get("deviations", {}).get(of, {})
+        else:
+            means, deviations = of[key], of.get(f"{key}_deviations", {})
+        rows.append([words, *(_shown(means[name], deviations.get(name)) for name in names)])
     return table([head, *(escape(name) for name in names)], rows)
+
+
+def _shown(mean: float, deviation: float | None) -> str:
+    return score(mean) if deviation is None else f"{score(mean)} ± {score(deviation)}"
 
 
 def _attributes(evaluation: Json) -> str:

@@ -78,6 +78,10 @@ def test_every_option_is_explained(path: tuple[str, ...]) -> None:
     for name in path:
         command = command.commands[name]  # type: ignore[attr-defined]
     assert command.help
+    for paragraph in command.help.split("\n\n"):
+        if not paragraph.startswith("[bold]Example"):
+            assert "\n" not in paragraph, "it fills the terminal's lines"
+            assert paragraph.endswith("."), "it is finished"
     for parameter in command.params:
         assert parameter.help, parameter.name  # type: ignore[attr-defined]
     if path != ("version",):

@@ -107,6 +107,21 @@ def test_stages_and_fine_tuning_have_tables(tmp_path: Path) -> None:
     assert "the prior 45.0 % the learned model 99.5 %" in text
 
 
+def test_scores_of_several_networks_have_deviations(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run", evaluated=False)
+    found = {
+        **runs.EVALUATION,
+        "networks": 3,
+        "deviations": {"prior": {"accuracy": 0.02}, "learned": {"accuracy": 0.001}},
+        "stages": [{"name": "cars", "scores": {"accuracy": 0.5}, "scores_deviations": {"accuracy": 0.03}}],
+    }
+    run.update_summary({"evaluation": found})
+    text = page_of(run).text
+    assert "the prior 15.1 % ± 2.0 % the learned model 99.3 % ± 0.1 %" in text
+    assert "mean ± standard deviation of 3 networks" in text
+    assert "After accuracy the prior 15.1 % ± 2.0 % cars 50.0 % ± 3.0 %" in text
+
+
 def test_an_evaluated_run_begins_with_its_scores(tmp_path: Path) -> None:
     text = page_of(runs.finished(tmp_path / "run")).text
     sentence = (
