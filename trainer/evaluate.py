@@ -98,10 +98,11 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
         "unseen": experiment.target is not None,
     }
     if found.scores:
+        metric, every = found.scores["prior"][0].primary, summaries(found.scores, ("prior", "learned"))
         evaluation |= {
-            "metric": found.scores["prior"][0].primary,
-            **{name: float(np.mean([score.value for score in found.scores[name]])) for name in ("prior", "learned")},
-            **summaries(found.scores, ("prior", "learned")),
+            "metric": metric,
+            **{name: scores[metric] for name, scores in every["scores"].items()},
+            **every,
             "train_images": count,
             "networks": options.networks,
         }
