@@ -18,17 +18,16 @@ import numpy as np
 import torch
 
 from trainer.errors import InputError
-from trainer.evaluation_data import DataSets, TargetImages, V, target_images, validation_set
-from trainer.image_distances import MOST_IMAGES, feature_space, image_distances
-from trainer.layout import Places, layout_distances, places_of_labels, places_of_scenes
-from trainer.loading import LoadedRun, open_run, open_stages
+from trainer.features.image_distances import MOST_IMAGES, image_distances
+from trainer.metrics.layout import Places, layout_distances, places_of_labels, places_of_scenes
+from trainer.metrics.scene_distances import LEARNED, PRIOR, attribute_distances, compared_scenes, scenes_of
 from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolSettings, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
-from trainer.run import Json
-from trainer.scene_distances import LEARNED, PRIOR, attribute_distances, compared_scenes, scenes_of
+from trainer.runs.evaluation_data import DataSets, TargetImages, V, target_images, validation_set
+from trainer.runs.loading import LoadedRun, feature_space, open_run, open_stages
 from trainer.tasks import FineTunable, Scores, open_task
 
 
@@ -53,7 +52,7 @@ class EvaluateOptions:
     pool: PoolSettings | None = None
 
 
-def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json:
+def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Scores the task network trained on prior and on learned data, and compares both with the target.
 
     All of it also goes into summary.json. Where the target's images have no labels for the task, there are no scores,
@@ -92,7 +91,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> Json
             tuning = _Tuning(*validation_set(experiment, options.fine_tune, data), test, data)
         found = _measured(models, count, options.networks, data, test, tuning)
     progress.stage("compare with the target")
-    evaluation: Json = {
+    evaluation: dict[str, Any] = {
         "task": network.name,
         "test_images": len(test.images),
         "unseen": experiment.target is not None,
@@ -170,9 +169,9 @@ class _Found:
     scores: dict[str, list[Scores]] = field(default_factory=dict)
     tuned: dict[str, list[Scores]] = field(default_factory=dict)
 
-    def scores_of(self, name: str) -> Json:
+    def scores_of(self, name: str) -> dict[str, Any]:
         """All scores of a model, where there are any."""
-        found: Json = {}
+        found: dict[str, Any] = {}
         for key, scores in (("scores", self.scores), ("fine_tuned", self.tuned)):
             if name in scores:
                 every = summaries(scores, (name,))
@@ -182,7 +181,7 @@ class _Found:
         return found
 
 
-def summaries(found: Mapping[str, Sequence[Scores]], names: Sequence[str]) -> Json:
+def summaries(found: Mapping[str, Sequence[Scores]], names: Sequence[str]) -> dict[str, Any]:
     """Means over networks: `scores` by model and score; of several networks also their standard `deviations`."""
     values = {
         name: {score: [one.values[score] for one in found[name]] for score in found[name][0].values} for name in names

@@ -5,14 +5,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trainer.exports import DatasetCard, Sample, open_writer
-from trainer.exports.rendered import SampleRenderer, mesh_source, model_names
+from trainer.datasets.writers import DatasetCard, Sample, open_writer
+from trainer.datasets.writers.rendered import SampleRenderer, mesh_source, model_names
 from trainer.pool import PoolSettings, open_pool
 from trainer.pool.opening import LOCAL
 from trainer.progress import Progress, Silent
-from trainer.run import Json
-from trainer.scene_source import SceneSource, open_source
+from trainer.runs.scene_source import SceneSource, open_source
 
 #: Scenes, and pixels of them, that are sampled, rendered and written at a time: memory does not grow with the size of
 #: the dataset.
@@ -38,7 +38,7 @@ class GenerateOptions:
     resume: bool = False
 
 
-def generate(options: GenerateOptions, progress: Progress | None = None) -> Json:
+def generate(options: GenerateOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Renders scenes of the learned model of a run, or of a grammar's prior, and writes them as a dataset.
 
     Scene i depends on the source, the seed and i alone, so an export that was killed and resumed has the same bytes as

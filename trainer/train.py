@@ -11,18 +11,19 @@ import numpy as np
 import torch
 
 from trainer.errors import InputError
+from trainer.experiments import Experiment, load_experiment
 from trainer.features import FeatureSpace
-from trainer.grammar import Experiment, SceneGraph, load_experiment
+from trainer.grammar import SceneGraph
 from trainer.grammar.symmetry import ambiguities
-from trainer.learning.learner import Learner
-from trainer.learning.problem import Problem, Validation
-from trainer.learning.settings import TrainingSettings
+from trainer.inference.problem import Problem, Validation
+from trainer.inference.settings import TrainingSettings
 from trainer.pool import PoolSettings, RenderPool, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
+from trainer.refinement.learner import Learner
 from trainer.rendering import Renderer
-from trainer.run import Run, RunConfig
-from trainer.run_log import RunLog, Timer
+from trainer.runs.folder import Run, RunConfig
+from trainer.runs.log import RunLog, Timer
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 

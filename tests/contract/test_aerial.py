@@ -6,7 +6,7 @@ from metasim.v1 import render_pb2 as pb
 from support.scenes import Assets, layers
 
 from render_server.engines import Engine
-from trainer.grammar import load_experiment
+from trainer.experiments import load_experiment
 
 #: Largest difference of the images, in display values, and mean one.
 IMAGE_TOLERANCE, MEAN_TOLERANCE = 2e-3, 1e-5

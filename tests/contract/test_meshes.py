@@ -27,7 +27,7 @@ from support.scenes import (
 
 from render_server.engines import Engine
 from render_server.errors import InvalidTask
-from trainer.data.bop_models import BopModels
+from trainer.assets.bop_models import BopModels
 
 pytestmark = pytest.mark.blender
 

@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from trainer.cli import app, main
-from trainer.grammar import load_experiment
-from trainer.learning.settings import TrainingSettings
+from trainer.experiments import load_experiment
+from trainer.inference.settings import TrainingSettings
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 COMMANDS = [

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.data.idx import write_idx
-from trainer.data.mnist import CHECKSUMS
+from trainer.assets.idx import write_idx
+from trainer.assets.mnist import CHECKSUMS
 
 
 def write_digits(folder: Path, count: int = 60) -> Path:

@@ -11,8 +11,8 @@ import torch
 from support.grammars import write_sprites
 
 from trainer.grammar import SceneGraph, load_grammar
-from trainer.learning.problem import Problem
-from trainer.learning.settings import TrainingSettings
+from trainer.inference.problem import Problem
+from trainer.inference.settings import TrainingSettings
 from trainer.model.transformer import DistributionTransformer
 
 SIZE_PX = 24

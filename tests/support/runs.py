@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from trainer.reports.pictures import contact_sheet
-from trainer.run import Json, Run, RunConfig
-from trainer.statistics import AttributeStatistics, summarise
+from trainer.metrics.attributes import AttributeStatistics, summarise
+from trainer.runs.folder import Run, RunConfig
+from trainer.runs.report.pictures import contact_sheet
 
 #: name, unit, is an angle, mean and standard deviation of prior and target
 ATTRIBUTES = (("yaw", "deg", True, 0.0, 10.0, 170.0, 10.0), ("x", "px", False, 0.0, 2.0, -16.0, 2.5))
@@ -53,12 +54,12 @@ def statistics(progress: float, seed: int, count: int = 200) -> list[AttributeSt
     ]  # fmt: skip
 
 
-def attributes(of: str, epoch: int | None, items: Sequence[AttributeStatistics]) -> Json:
+def attributes(of: str, epoch: int | None, items: Sequence[AttributeStatistics]) -> dict[str, Any]:
     """A record of attributes.jsonl."""
     return {"of": of, "epoch": epoch, "attributes": [item.to_json() for item in items]}
 
 
-def metrics(epoch: int, mmd: float) -> Json:
+def metrics(epoch: int, mmd: float) -> dict[str, Any]:
     """A record of metrics.jsonl."""
     return {
         "epoch": epoch,

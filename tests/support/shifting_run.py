@@ -8,7 +8,7 @@ from trainer.grammar import load_grammar
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
-from trainer.run import Run, RunConfig
+from trainer.runs.folder import Run, RunConfig
 
 
 def shifting_run(folder: Path, experiment: str, shift: dict[str, float], *, engine: str = "raster") -> Run:

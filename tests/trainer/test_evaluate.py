@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ from support.shifting_run import shifting_run
 from trainer.cli.evaluate import _table
 from trainer.errors import InputError
 from trainer.evaluate import EvaluateOptions, evaluate, summaries
+from trainer.features.image_distances import image_distances
 from trainer.features.pyramid import PixelPyramid
-from trainer.image_distances import image_distances
-from trainer.loading import open_run
 from trainer.progress import Silent
-from trainer.run import Json, Run
+from trainer.runs.folder import Run
+from trainer.runs.loading import open_run
 from trainer.tasks import Scores, open_task
 from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet
 
@@ -28,7 +29,7 @@ STREET = {"house.y": 22.5, "forward.y": -5.7, "forward.yaw": -90.0, "oncoming.y"
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json]:
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run of `aerial` that moves cars and houses to their places, and how a quick network evaluates it."""
     folder = tmp_path_factory.mktemp("runs") / "aerial"
     shifting_run(folder, "aerial", STREET)
@@ -37,7 +38,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Json]:
         return folder, evaluate(EvaluateOptions(folder, workers=1, train_images=100, test_images=60))
 
 
-def test_every_score_of_the_task_is_kept(evaluated: tuple[Path, Json]) -> None:
+def test_every_score_of_the_task_is_kept(evaluated: tuple[Path, dict[str, Any]]) -> None:
     folder, scores = evaluated
     assert (scores["task"], scores["metric"]) == ("segmentation", "mean IoU")
     assert (scores["train_images"], scores["test_images"]) == (100, 60)
@@ -48,7 +49,7 @@ def test_every_score_of_the_task_is_kept(evaluated: tuple[Path, Json]) -> None:
     assert json.loads((folder / "summary.json").read_text())["evaluation"] == scores
 
 
-def test_attributes_are_compared_with_the_targets(evaluated: tuple[Path, Json]) -> None:
+def test_attributes_are_compared_with_the_targets(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, scores = evaluated
     distances = scores["distances"]
     assert list(distances) == [
@@ -64,7 +65,7 @@ def test_attributes_are_compared_with_the_targets(evaluated: tuple[Path, Json]) 
     assert "layout" not in scores, "nothing of aerial views stands before a camera"
 
 
-def test_images_are_compared_with_the_targets(evaluated: tuple[Path, Json]) -> None:
+def test_images_are_compared_with_the_targets(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, scores = evaluated
     found = scores["image_distances"]
     assert (found["features"], found["target_images"], found["learned"]["images"]) == ("pyramid", 60, 100)

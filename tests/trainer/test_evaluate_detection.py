@@ -6,8 +6,8 @@ import pytest
 from support.shifting_run import shifting_run
 
 from trainer.evaluate import EvaluateOptions, evaluate
-from trainer.loading import open_run
-from trainer.run import Run
+from trainer.runs.folder import Run
+from trainer.runs.loading import open_run
 from trainer.tasks.detection import CarDetection, DetectionSettings
 
 WORLD = """

@@ -17,11 +17,11 @@ from support.grammars import SPRITES, write_sprites
 from support.servers import server
 from support.shifting_run import shifting_run
 
-import trainer.exports.rendered
+import trainer.datasets.writers.rendered
 import trainer.generate
-from trainer.data.idx import read_idx
+from trainer.assets.idx import read_idx
+from trainer.datasets.writers.writer import JOURNAL
 from trainer.errors import InputError, RenderError
-from trainer.exports.writer import JOURNAL
 from trainer.generate import GenerateOptions, generate
 from trainer.grammar import load_grammar
 from trainer.pool import open_pool
@@ -183,14 +183,14 @@ def test_what_was_written_stays_when_rendering_fails(
 ) -> None:
     world = str(solid_sprites(tmp_path))
     monkeypatch.setattr(trainer.generate, "CHUNK", 1)
-    render = trainer.exports.rendered.Renderer.render
+    render = trainer.datasets.writers.rendered.Renderer.render
 
     def failing(renderer: Any, scenes: Any, seed: int, outputs: Any) -> Any:
         if seed == integer(0, Purpose.GENERATION) + 2:
             raise RenderError("third", "no worker is left")
         return render(renderer, scenes, seed, outputs)
 
-    monkeypatch.setattr(trainer.exports.rendered.Renderer, "render", failing)
+    monkeypatch.setattr(trainer.datasets.writers.rendered.Renderer, "render", failing)
     with pytest.raises(RenderError, match="no worker is left"):
         generate(GenerateOptions(world, 4, tmp_path / "data", renderer=endpoint))
     assert not (tmp_path / "data").exists()

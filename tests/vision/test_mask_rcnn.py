@@ -8,7 +8,7 @@ import torch
 
 torchvision = pytest.importorskip("torchvision", reason="needs torchvision; run make test-vision")
 
-from trainer.data.kitti_labels import KittiObject  # noqa: E402
+from trainer.datasets.kitti_labels import KittiObject  # noqa: E402
 from trainer.errors import InputError  # noqa: E402
 from trainer.tasks.mask_rcnn import MaskedLabels, MaskRcnn, MaskRcnnSettings  # noqa: E402
 

@@ -17,12 +17,11 @@ from trainer.bench.training import bench_training
 from trainer.errors import InputError
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar.document import nearest
-from trainer.learning.rewarding import TaskLoss
-from trainer.losses import score_function
 from trainer.model.encoding import GraphBatch
 from trainer.progress import Progress, Silent
+from trainer.refinement import score_function
+from trainer.refinement.task_loss import TaskLoss
 from trainer.rendering import Renderer
-from trainer.run import Json
 
 #: Neither search nor moments: local descent from the prior, as published.
 _LOCAL = {"training.start": "prior", "training.moment_images": 0}
@@ -81,7 +80,7 @@ def _noise_of_their_own() -> AbstractContextManager[Any]:
     stack = ExitStack()
     for name in ("shared_noise", "shared_score"):
         function = getattr(score_function, name)
-        stack.enter_context(patch(f"trainer.learning.rewarding.{name}", _uncorrelated(function)))
+        stack.enter_context(patch(f"trainer.refinement.task_loss.{name}", _uncorrelated(function)))
     return stack
 
 
@@ -130,7 +129,7 @@ def bench_ablation(
     only: str | None = None,
     keep: Path | None = None,
     progress: Progress | None = None,
-) -> Json:
+) -> dict[str, Any]:
     """Every variant with every seed.
 
     Args:
@@ -146,7 +145,7 @@ def bench_ablation(
     variants = {variant.name: variant for variant in (*MATCHING, *REWARDING)}
     if only is not None and only not in variants:
         raise InputError(f"there is no variant {only!r}; {nearest(only, variants)}")
-    found: Json = {}
+    found: dict[str, Any] = {}
     for variant in variants.values() if only is None else [variants[only]]:
         progress.note(f"{variant.name}: {variant.what}")
         folder = keep / variant.name.replace(" ", "-").replace(",", "") if keep else None
@@ -164,7 +163,7 @@ def bench_ablation(
     return found
 
 
-def table(result: Json) -> list[list[str]]:
+def table(result: dict[str, Any]) -> list[list[str]]:
     """A row per variant: what every seed has come to."""
     rows = [["variant", "reached", "mean", "spread", "MMD² last", "score last"]]
     for name, variant in result.items():

@@ -8,17 +8,18 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from trainer.grammar import SceneGraph, load_experiment
+from trainer.experiments import load_experiment
+from trainer.grammar import SceneGraph
 from trainer.pool import open_pool
 from trainer.randomness import Purpose, generator
 from trainer.rendering import Renderer
-from trainer.run import Json
 
 
 def bench_render(
     experiment: str, *, engine: str | None = None, workers: int | None = None, scenes: int = 64, repeats: int = 3
-) -> Json:
+) -> dict[str, Any]:
     """Renders scenes of an experiment's grammar with one local worker and with all.
 
     Args:
@@ -39,7 +40,7 @@ def bench_render(
     batch = [opened.grammar.sample(rng) for _ in range(scenes)]
     render = opened.grammar.render
     samples = render.width_px * render.height_px * render.samples
-    runs: list[Json] = []
+    runs: list[dict[str, Any]] = []
     for count in sorted({1, workers or len(os.sched_getaffinity(0))}):
         with open_pool("local", assets=opened.asset_source, engine=engine, workers=count) as pool:
             renderer = Renderer(pool, opened.grammar)

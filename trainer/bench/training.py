@@ -4,15 +4,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from trainer.grammar import Experiment, load_experiment
+from trainer.experiments import Experiment, load_experiment
 from trainer.grammar.distributions import Distribution
+from trainer.metrics.attributes import components
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
-from trainer.run import Json, Run
-from trainer.statistics import components
+from trainer.runs.folder import Run
 from trainer.train import TrainOptions, train
 
 #: How near is near enough: means as a fraction of the range (3 of 360 degrees) if not told otherwise, spreads as a
@@ -48,7 +49,7 @@ def bench_training(
     keep: Path | None = None,
     progress: Progress | None = None,
     train_run: Callable[[TrainOptions, Progress], Run] = train,
-) -> Json:
+) -> dict[str, Any]:
     """One run per seed.
 
     Args:
@@ -126,7 +127,7 @@ def _or_far(number: float) -> float:
     return float(number) if np.isfinite(number) else float("inf")
 
 
-def table(result: Json) -> list[list[str]]:
+def table(result: dict[str, Any]) -> list[list[str]]:
     """A row per run: every figure, those out of tolerance in brackets."""
     names = [figure["name"] for figure in result["runs"][0]["figures"]]
     rows = [["seed", *names, "MMD² prior, learned", "s", "reached"]]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.checks.blob_gradients import blob_jacobian
 from trainer.errors import InputError
-from trainer.grammar import SceneGraph, load_experiment
-from trainer.learning.settings import TrainingSettings
+from trainer.experiments import load_experiment
+from trainer.grammar import SceneGraph
+from trainer.inference.settings import TrainingSettings
 from trainer.pool import PoolSettings, open_pool
 from trainer.pool.opening import LOCAL
 from trainer.progress import Advance, Progress, Silent
@@ -21,7 +23,6 @@ from trainer.rendering import Probing, Renderer
 from trainer.rendering.agreement import Agreement
 from trainer.rendering.audits import EVERY_ATTRIBUTE, LARGEST_RATIO_ERROR, LEAST_COSINE
 from trainer.rendering.columns import plan_columns
-from trainer.run import Json
 
 #: Samples of the reference, as a multiple of the shipped probes'.
 FINER = 16
@@ -83,9 +84,9 @@ class AttributeCheck:
             and self.analytic.within(LEAST_LOSS_COSINE, LARGEST_LOSS_RATIO_ERROR)
         )
 
-    def to_json(self) -> Json:
+    def to_json(self) -> dict[str, Any]:
         """For the command line."""
-        found: Json = {
+        found: dict[str, Any] = {
             "attribute": self.name,
             "unit": self.unit,
             "columns": self.loss.count,
@@ -98,7 +99,7 @@ class AttributeCheck:
         return {**found, "good": self.good}
 
 
-def check_gradient(options: CheckOptions, progress: Progress | None = None) -> Json:
+def check_gradient(options: CheckOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Compares the gradient of the render operation, with the experiment's settings, with trusted ones.
 
     Returns:

@@ -148,7 +148,7 @@ def train(
     metasim bench train mnist-rot --engine raster --seeds 10
     """
     from trainer.bench.training import bench_training, table
-    from trainer.console import console_progress
+    from trainer.cli.console import console_progress
 
     with console_progress() as progress:
         result = bench_training(
@@ -187,7 +187,7 @@ def ablation(
     metasim bench ablation --engine raster --seeds 3
     """
     from trainer.bench.ablation import bench_ablation, table
-    from trainer.console import console_progress
+    from trainer.cli.console import console_progress
 
     with console_progress() as progress:
         result = bench_ablation(range(seeds), engine=engine, workers=workers, only=only, keep=keep, progress=progress)

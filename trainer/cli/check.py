@@ -67,7 +67,7 @@ def gradient(
     metasim check gradient my-street.yaml --scenes 1 --columns 0.1 --samples 64 training.probing.difference=forward
     """
     from trainer.checks.gradient import CheckOptions, check_gradient
-    from trainer.console import console_progress
+    from trainer.cli.console import console_progress
     from trainer.pool import PoolSettings
 
     with console_progress() as progress:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-#: Those of `trainer.exports.FORMATS`, which takes too long to import for a key that was pressed.
+#: Those of `trainer.datasets.writers.FORMATS`, which takes too long to import for a key that was pressed.
 FORMATS = (
     *("bop", "coco", "coco-rle", "idx", "idx-gz", "imagefolder", "imagefolder-masks", "kitti"),
     *("webdataset", "webdataset-masks", "yolo", "yolo-seg"),
@@ -12,7 +12,7 @@ FORMATS = (
 
 def experiments(incomplete: str) -> list[str]:
     """Grammars and experiments that ship."""
-    from trainer.shipped import shipped_files
+    from trainer.grammar.shipped import shipped_files
 
     return _fitting(shipped_files(), incomplete)
 

@@ -33,7 +33,7 @@ def mnist(
     metasim data mnist
     metasim train mnist-rot --mnist "$(metasim data mnist --out data/mnist)"
     """
-    from trainer.data.mnist import fetch_mnist, find_mnist, verify_mnist
+    from trainer.assets.mnist import fetch_mnist, find_mnist, verify_mnist
     from trainer.errors import InputError
     from trainer.settings import Settings
 
@@ -71,7 +71,7 @@ def assets(
     metasim data assets household mug bottle --out models
     metasim data assets aerial-trees
     """
-    from trainer.procedural.files import write_family
+    from trainer.assets.procedural.files import write_family
 
     folder = out or Path(family)
     written = write_family(family, folder, labels or ())

@@ -30,7 +30,7 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from trainer.doctor import can_run, examine
+    from trainer.checks.machine import can_run, examine
 
     findings = examine(renderer)
     good = can_run(findings)

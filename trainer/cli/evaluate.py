@@ -63,14 +63,14 @@ def evaluate(
     metasim evaluate runs/mnist-rot --engine raster --json
     metasim evaluate runs/driving-city --stages --fine-tune 100 --networks 3
     """
-    from trainer.console import console_progress
+    from trainer.cli.console import console_progress
 
     with console_progress() as progress:
         from trainer.evaluate import EvaluateOptions
         from trainer.evaluate import evaluate as run_evaluation
         from trainer.pool import PoolSettings
-        from trainer.reports.report import write_report
-        from trainer.run import Run
+        from trainer.runs.folder import Run
+        from trainer.runs.report.report import write_report
 
         scores = run_evaluation(
             EvaluateOptions(

@@ -55,7 +55,7 @@ def generate(
     metasim generate my-world.yaml --count 100 --engine raster --out datasets/preview
     metasim generate my-street.yaml --count 5000 --format kitti --out datasets/street --resume
     """
-    from trainer.console import console_progress
+    from trainer.cli.console import console_progress
 
     try:
         with console_progress() as progress:

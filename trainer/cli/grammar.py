@@ -34,8 +34,8 @@ def check(file: File, mnist: options.Mnist = None) -> None:
     [bold]Example[/bold]
     metasim grammar check my-world.yaml
     """
-    from trainer.grammar import load_experiment
-    from trainer.grammar.describe import check_text
+    from trainer.experiments import load_experiment
+    from trainer.experiments.describe import check_text
 
     experiment = load_experiment(file, mnist=mnist)
     for asset_set in experiment.grammar.asset_sets.values():
@@ -51,8 +51,8 @@ def show(file: File, mnist: options.Mnist = None) -> None:
     [bold]Example[/bold]
     metasim grammar show mnist-rot
     """
-    from trainer.grammar import load_experiment
-    from trainer.grammar.describe import show_text
+    from trainer.experiments import load_experiment
+    from trainer.experiments.describe import show_text
 
     typer.echo(show_text(load_experiment(file, mnist=mnist)))
 
@@ -89,11 +89,11 @@ def sample(
     metasim grammar sample mnist-rot
     metasim grammar sample my-world.yaml --count 64 --seed 1 --out look.png
     """
-    from trainer.grammar import load_experiment
+    from trainer.experiments import load_experiment
     from trainer.pool import PoolSettings, open_pool
     from trainer.randomness import Purpose, generator
     from trainer.rendering import Renderer
-    from trainer.reports.pictures import contact_sheet
+    from trainer.runs.report.pictures import contact_sheet
 
     experiment = load_experiment(file, mnist=mnist)
     for note in experiment.notes:

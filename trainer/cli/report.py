@@ -20,7 +20,7 @@ def report(
     [bold]Example[/bold]
     metasim report runs/mnist-rot
     """
-    from trainer.reports.report import write_report
-    from trainer.run import Run
+    from trainer.runs.folder import Run
+    from trainer.runs.report.report import write_report
 
     typer.echo(write_report(Run.open(run)))

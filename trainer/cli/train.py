@@ -13,7 +13,7 @@ from trainer.cli.tables import aligned, echo_json
 from trainer.errors import InputError, RenderError, file_problem
 
 if TYPE_CHECKING:
-    from trainer.run import Run
+    from trainer.runs.folder import Run
 
 
 def train(
@@ -98,12 +98,12 @@ def train(
     elif experiment is None:
         raise InputError("EXPERIMENT is missing; write for example `metasim train mnist-rot`")
 
-    from trainer.console import console_progress
+    from trainer.cli.console import console_progress
 
     try:
         with console_progress() as progress:
             from trainer.pool import PoolSettings
-            from trainer.reports.report import write_report
+            from trainer.runs.report.report import write_report
             from trainer.train import TrainOptions
             from trainer.train import train as run_training
 
@@ -160,7 +160,7 @@ def _refuse_changes(
     Raises:
         InputError: there is no such run, or an argument differs from what it was started with.
     """
-    from trainer.run import Run
+    from trainer.runs.folder import Run
 
     config = Run.open(folder).config
     if experiment not in (None, config.experiment) and Path(str(experiment)).resolve() != Path(config.experiment):
@@ -179,7 +179,7 @@ def _refuse_changes(
 
 def _saved(folder: Path, context: typer.Context) -> str:
     """What is saved, and the exact command that goes on with it."""
-    from trainer.run import Run
+    from trainer.runs.folder import Run
 
     if not (folder / "config.json").is_file():
         return " before the run began; nothing was written"

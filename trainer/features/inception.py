@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import InputError
-from trainer.published_weights import UNREADABLE, cached, one_line
+from trainer.features.published_weights import UNREADABLE, cached, one_line
 
 #: Where torchvision publishes the weights; its cache keeps them under the last part of this name.
 WEIGHTS_URL = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from trainer.features.dense import CellLabels
+from trainer.features.detector import generalized_iou
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
-from trainer.tasks.detector import generalized_iou
 
 #: Objects that show fewer pixels, or are lower, are not read.
 LEAST_PIXELS, LEAST_HEIGHT_PX = 60, 8

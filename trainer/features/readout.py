@@ -11,8 +11,8 @@ from torch import Tensor
 
 from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.grammar.scene_graph import MODE, MODES, Node
+from trainer.metrics.attributes import deviation, mean_of
 from trainer.model.encoding import Encoding
-from trainer.statistics import deviation, mean_of
 
 #: Windows are so many standard deviations wide, and this fraction of the attribute's range at least, to each side.
 SPREADS = 4.0

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from trainer.features import to_tensor
 from trainer.features.dense import DenseFeatures, label_cells
 from trainer.features.descent import Course, descend
+from trainer.features.detector import Detector, detection_loss, make_targets, peaks
 from trainer.features.objects import LEAST_HEIGHT_PX, OVERLAP, Objects, RegionLabels, label_objects, matched
 from trainer.features.pyramid import resized
 from trainer.features.readout import Readout
 from trainer.grammar import SceneGraph
 from trainer.progress import Advance, ignore
-from trainer.tasks.detector import Detector, detection_loss, make_targets, peaks
 
 #: Height and width in pixels to which regions are brought, and what they show, in heights of the box.
 REGION_PX = 26, 56

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.data.asset_sets import AssetSet
+from trainer.assets.asset_sets import AssetSet
 from trainer.grammar.attributes import ATTRIBUTES, FULL_TURN, AttributeKind
 from trainer.grammar.build_assets import build_color, build_draw, build_mesh, open_sets
 from trainer.grammar.build_distribution import between, build_count, build_distribution, build_number, check_sum

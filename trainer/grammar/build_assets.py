@@ -5,12 +5,13 @@ from pathlib import Path
 
 from metasim.v1 import scene_pb2 as pb
 
-from trainer.data.asset_sets import AssetSet, Fold, idx_set
-from trainer.data.bop_models import BopModels
-from trainer.data.folder_set import FolderSet
-from trainer.data.mnist import mnist_set
-from trainer.data.placing import placement
-from trainer.data.procedural_set import ProceduralSet
+from trainer.assets.asset_sets import AssetSet, Fold, idx_set
+from trainer.assets.bop_models import BopModels
+from trainer.assets.folder_set import FolderSet
+from trainer.assets.mnist import mnist_set
+from trainer.assets.placing import placement
+from trainer.assets.procedural import FAMILIES
+from trainer.assets.procedural_set import ProceduralSet
 from trainer.errors import InputError
 from trainer.grammar.build_distribution import check_sum
 from trainer.grammar.document import Document, KeyPath
@@ -24,7 +25,6 @@ from trainer.grammar.schema import (
     MeshSection,
     WorldFile,
 )
-from trainer.procedural import FAMILIES
 from trainer.settings import Settings
 
 #: Of the sets that are always the same.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from metasim.v1 import render_pb2
 
-from trainer.data.asset_sets import AssetLibrary, AssetSet
+from trainer.assets.asset_sets import AssetLibrary, AssetSet
 from trainer.grammar.sampling import sample_scene, with_choices
 from trainer.grammar.scene_graph import AttributeSpec, Children, NodeKind, SceneGraph
 

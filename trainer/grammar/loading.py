@@ -11,9 +11,9 @@ from trainer.grammar.errors import GrammarError
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
+from trainer.grammar.shipped import shipped_files
 from trainer.grammar.validation import validate_document
 from trainer.settings import Settings
-from trainer.shipped import shipped_files
 
 NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.
@@ -42,7 +42,7 @@ def load_grammar(
         name_or_path: name of a grammar that ships, or path of a YAML file.
         overrides: values that replace those of the file, by their place: `{"digit.yaw": {"normal": [90, 10]}}`.
             Relative paths in them start from the working directory.
-        mnist: folder of MNIST's files; default: see `trainer.data.mnist.find_mnist`.
+        mnist: folder of MNIST's files; default: see `trainer.assets.mnist.find_mnist`.
 
     Raises:
         GrammarError: there is no such file, or something in it is wrong.

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from metasim.v1 import scene_pb2 as pb
 
-from trainer.data.asset_sets import AssetRef
+from trainer.assets.asset_sets import AssetRef
 from trainer.errors import InputError
 from trainer.grammar.attributes import FULL_TURN
 from trainer.grammar.distributions import Categorical, Distribution, wrap

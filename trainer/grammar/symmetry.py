@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.data.asset_sets import AssetSet
-from trainer.data.symmetries import Symmetry
+from trainer.assets.asset_sets import AssetSet
+from trainer.assets.symmetries import Symmetry
 from trainer.grammar.distributions import Constant
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.scene_graph import AssetDraw, Mesh, NodeKind

@@ -25,7 +25,7 @@ class DistributionTransformer(nn.Module):
     them. Of categorical attributes, which are drawn anew, it gives the probabilities: those of `log_prior`, changed by
     its output.
 
-    What the stages before the gradient descent have found stands in buffers (`trainer.learning`):
+    What the stages before the gradient descent have found stands in buffers (`trainer.inference`):
 
     Attributes:
         shift: float32 [MODES, len(encoding.mutable)]: moves the attributes of a node by its mode, in their unit.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 import numpy as np
 
 if TYPE_CHECKING:
-    from trainer.grammar import Experiment, SceneGraph
+    from trainer.experiments import Experiment
+    from trainer.grammar import SceneGraph
     from trainer.rendering import Frame
 
 Label = TypeVar("Label")

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import InputError
+from trainer.features.initial_weights import rectified
+from trainer.features.schedule import one_cycle
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
-from trainer.tasks.initial_weights import rectified
-from trainer.tasks.schedule import one_cycle
 
 #: Weights of red, green and blue in grey (ITU-R 601-2), the same as in exported idx files.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)

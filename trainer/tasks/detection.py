@@ -15,16 +15,16 @@ from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2 as pb
 from torch import Tensor
 
-from trainer.data.kitti_labels import DONT_CARE, KittiObject
+from trainer.datasets.kitti_labels import DONT_CARE, KittiObject
+from trainer.datasets.writers.geometry import camera_of, cuboid_of
+from trainer.datasets.writers.kitti import kitti_object, kitti_type
+from trainer.datasets.writers.sample import Instance, Rectangle
 from trainer.errors import InputError
-from trainer.exports.geometry import camera_of, cuboid_of
-from trainer.exports.kitti import kitti_object, kitti_type
-from trainer.exports.sample import Instance, Rectangle
+from trainer.features.detector import Detector, Targets, detection_loss, make_targets, peaks
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
 from trainer.tasks.classifier import one_cycle
-from trainer.tasks.detector import Detector, Targets, detection_loss, make_targets, peaks
 from trainer.tasks.kitti_ap import DIFFICULTIES, MODERATE, NEIGHBOURS, average_precision
 
 #: Height of KITTI's images, by which the least heights of its difficulties are meant.

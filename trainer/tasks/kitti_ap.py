@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.data.kitti_labels import DONT_CARE, KittiObject
+from trainer.datasets.kitti_labels import DONT_CARE, KittiObject
 
 #: Classes that are so like another that finding them is no error.
 NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}

@@ -16,10 +16,10 @@ import torch
 from metasim.v1 import render_pb2 as pb
 from torch import Tensor, nn
 
-from trainer.data.kitti_labels import KittiObject
+from trainer.datasets.kitti_labels import KittiObject
 from trainer.errors import InputError
+from trainer.features.published_weights import UNREADABLE, cached, one_line
 from trainer.grammar import SceneGraph
-from trainer.published_weights import UNREADABLE, cached, one_line
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
 from trainer.tasks.detection import (

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.errors import InputError
+from trainer.features.initial_weights import rectified
+from trainer.features.schedule import one_cycle
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
-from trainer.tasks.initial_weights import rectified
-from trainer.tasks.schedule import one_cycle
 
 _CHUNK = 256  # Images looked at a time
 _MIN_PX = 32

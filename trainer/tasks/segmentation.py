@@ -10,11 +10,11 @@ from metasim.v1 import render_pb2 as pb
 from torch import Tensor, nn
 
 from trainer.errors import InputError
+from trainer.features.initial_weights import rectified
+from trainer.features.schedule import one_cycle
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks import Budget, Progress, Scores
-from trainer.tasks.initial_weights import rectified
-from trainer.tasks.schedule import one_cycle
 
 _CHUNK = 256  # Images segmented at a time
 _MIN_PX = 8

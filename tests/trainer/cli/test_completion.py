@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.cli import completion
-from trainer.exports import FORMATS
+from trainer.datasets.writers import FORMATS
 
 _PROGRAM = (
     "import atexit, sys; from trainer.cli import main; "
@@ -50,7 +50,7 @@ def test_completion(tmp_path: Path, words: str, offered: list[str]) -> None:
     (tmp_path / "runs" / "no-run").mkdir()
     found, loaded = complete(tmp_path, words)
     assert found == offered
-    assert loaded & {"torch", "grpc", "numpy", "PIL", "yaml", "trainer.grammar", "trainer.exports"} == set()
+    assert loaded & {"torch", "grpc", "numpy", "PIL", "yaml", "trainer.grammar", "trainer.datasets.writers"} == set()
     assert "trainer.cli" in loaded
 
 

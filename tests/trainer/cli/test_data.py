@@ -17,8 +17,8 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folders.append(folder)
         return folder
 
-    monkeypatch.setattr("trainer.data.mnist.fetch_mnist", fetch)
-    monkeypatch.setattr("trainer.data.mnist.verify_mnist", lambda _: None)
+    monkeypatch.setattr("trainer.assets.mnist.fetch_mnist", fetch)
+    monkeypatch.setattr("trainer.assets.mnist.verify_mnist", lambda _: None)
     for name in ("METASIM_DATA", "METASIM_MNIST"):
         monkeypatch.delenv(name, raising=False)
     return folders
@@ -50,7 +50,7 @@ def test_else_it_goes_to_the_cache(
     metasim: Callable, fetched: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("trainer.data.mnist.checkout", lambda: None)
+    monkeypatch.setattr("trainer.assets.mnist.checkout", lambda: None)
     assert metasim("data mnist").out == f"{tmp_path / 'metasim/mnist'}\n"
     assert fetched == [tmp_path / "metasim/mnist"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.digits import write_digits
 
-from trainer import doctor
-from trainer.doctor import Finding, can_run, examine
+from trainer.checks import machine as doctor
+from trainer.checks.machine import Finding, can_run, examine
 from trainer.errors import InputError
 from trainer.settings import Settings
 

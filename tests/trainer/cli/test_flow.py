@@ -17,8 +17,8 @@ from PIL import Image
 from support.digits import write_digits
 from support.servers import PATIENCE_S
 
+from trainer.assets.idx import read_idx
 from trainer.cli import main
-from trainer.data.idx import read_idx
 
 SHORT = [
     "training.steps=1",

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from trainer.cli import app
-from trainer.exports import FORMATS
+from trainer.datasets.writers import FORMATS
 
 _HEAVY = ("torch", "grpc", "numpy", "PIL", "yaml", "rich.progress", "trainer.grammar", "trainer.pool")
 #: What typer itself takes to read the arguments of a command.

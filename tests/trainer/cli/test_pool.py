@@ -11,7 +11,7 @@ from support.tasks import ASSETS, sprite_task
 from trainer.errors import PoolLost
 from trainer.pool import scaling
 from trainer.pool.failed_tasks import keep_task
-from trainer.run import Run, RunConfig
+from trainer.runs.folder import Run, RunConfig
 
 
 def test_the_table_says_how_the_workers_are(metasim: Callable, endpoint: str) -> None:

@@ -16,7 +16,7 @@ from trainer.features.objects import Objects
 from trainer.features.readout import Readout, Window
 from trainer.features.regions import REACH, RegionFeatures, Sightings
 from trainer.grammar import Grammar, SceneGraph, load_grammar
-from trainer.learning.sightings import read_renders, read_target
+from trainer.inference.sightings import read_renders, read_target
 from trainer.model.encoding import Encoding
 
 WORLD = (

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from metasim.v1 import scene_pb2
 
-from trainer.grammar import Experiment, SceneGraph, load_experiment
+from trainer.experiments import Experiment, load_experiment
+from trainer.grammar import SceneGraph
 
 #: Half the width of the road and of what a car, a house and a tree show at most, in pixels.
 ROAD, CAR, HOUSE, TREE = 12.0, 4.2, 8.2, 8.2

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.assets.procedural import street
+from trainer.assets.procedural.street_roads import BENDS, PROFILES
 from trainer.cli.assignments import parse_assignments
-from trainer.grammar import load_experiment, load_grammar
+from trainer.experiments import load_experiment
+from trainer.grammar import load_grammar
 from trainer.grammar.path import PLACE
-from trainer.learning.problem import Problem
-from trainer.learning.settings import TrainingSettings
-from trainer.procedural import street
-from trainer.procedural.street_roads import BENDS, PROFILES
+from trainer.inference.problem import Problem
+from trainer.inference.settings import TrainingSettings
 
 #: Height of what the kinds stand on, where it is not the road.
 ON_PAVEMENTS = {"pedestrian", "house", "building", "hedge", "tree", "street-tree", "lamp", "sign"}

@@ -4,7 +4,8 @@ import pytest
 from support.grammars import SPRITES, write_sprites
 
 from trainer.errors import InputError
-from trainer.grammar import GrammarError, load_experiment, load_grammar
+from trainer.experiments import load_experiment
+from trainer.grammar import GrammarError, load_grammar
 
 YAW = "yaw: {normal: [0, 10], mutable: true}"
 X = "x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}"

@@ -8,8 +8,8 @@ from PIL import Image
 from support.grammars import SPRITES, write_sprites
 
 from trainer.errors import InputError
-from trainer.grammar import load_experiment
-from trainer.grammar.describe import check_text
+from trainer.experiments import load_experiment
+from trainer.experiments.describe import check_text
 
 
 def write_photos(folder: Path, count: int = 5) -> Path:

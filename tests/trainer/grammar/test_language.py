@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from support.data import shared_data
 from support.grammars import write_sprites
 
-from trainer.grammar import load_experiment, load_grammar, schema
+from trainer.experiments import load_experiment
+from trainer.experiments.describe import check_text, show_text
+from trainer.grammar import load_grammar, schema
 from trainer.grammar.attributes import ATTRIBUTES
-from trainer.grammar.describe import check_text, show_text
 from trainer.grammar.distributions import Normal, Wrapped
 from trainer.grammar.json_schema import json_schema_text
-from trainer.shipped import shipped_files
+from trainer.grammar.shipped import shipped_files
 
 GRAMMARS = Path(__file__).resolve().parents[3] / "grammars"
 README = (GRAMMARS / "README.md").read_text(encoding="utf-8")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from support.grammars import SPRITES, write_sprites
 
-from trainer.grammar import GrammarError, load_experiment, load_grammar
+from trainer.experiments import load_experiment
+from trainer.grammar import GrammarError, load_grammar
 from trainer.grammar.distributions import Constant, Normal, TruncatedNormal, Wrapped
 
 

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from trainer.grammar import Grammar, load_experiment, load_grammar
-from trainer.grammar.describe import show_text
+from trainer.assets.procedural.street_roads import place_on_arc
+from trainer.experiments import load_experiment
+from trainer.experiments.describe import show_text
+from trainer.grammar import Grammar, load_grammar
 from trainer.grammar.errors import GrammarError
 from trainer.grammar.path import PLACE, most_places, pose
 from trainer.model.encoding import Encoding
-from trainer.procedural.street_roads import place_on_arc
 
 WORLD = """
 render: {width: 32, height: 16}

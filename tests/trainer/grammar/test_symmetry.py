@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from support.bop import bop_folder, plate
 
-from trainer.grammar import load_experiment
-from trainer.grammar.describe import check_text, show_text
+from trainer.experiments import load_experiment
+from trainer.experiments.describe import check_text, show_text
 from trainer.grammar.symmetry import ambiguities
 
 ROUND = {"symmetries_continuous": [{"axis": [0, 0, 1], "offset": [0, 0, 0]}]}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.grammar import load_experiment
+from trainer.experiments import load_experiment
 from trainer.grammar.distributions import Distribution
 
 EACH = {

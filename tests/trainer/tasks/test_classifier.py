@@ -10,6 +10,7 @@ from support.scenes import DATA
 from torch import Tensor, nn
 
 from trainer.errors import InputError
+from trainer.features.schedule import one_cycle
 from trainer.tasks import Scores, TaskNetwork
 from trainer.tasks.classifier import (
     VIEWS,
@@ -20,7 +21,6 @@ from trainer.tasks.classifier import (
     strained,
     varying_window,
 )
-from trainer.tasks.schedule import one_cycle
 
 QUICK = DigitClassifier(ClassifierSettings(epochs=2, batch_size=50))
 

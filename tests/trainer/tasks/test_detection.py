@@ -7,7 +7,7 @@ import pytest
 import torch
 from metasim.v1 import render_pb2 as pb
 
-from trainer.data.kitti_labels import KittiObject
+from trainer.datasets.kitti_labels import KittiObject
 from trainer.errors import InputError
 from trainer.grammar import load_grammar
 from trainer.rendering import Frame

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trainer.data.kitti_labels import KittiObject
+from trainer.datasets.kitti_labels import KittiObject
 from trainer.tasks.kitti_ap import DIFFICULTIES, EASY, HARD, MODERATE, average_precision, recall_thresholds
 
 

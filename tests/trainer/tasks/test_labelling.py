@@ -11,7 +11,8 @@ from support.grammars import SPRITES, write_sprites
 from support.worlds import sampled
 
 from trainer.errors import InputError
-from trainer.grammar import SceneGraph, load_experiment, load_grammar, schema
+from trainer.experiments import load_experiment
+from trainer.grammar import SceneGraph, load_grammar, schema
 from trainer.grammar.errors import GrammarError
 from trainer.rendering import Frame, Renderer
 from trainer.tasks import TASKS, open_task

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from metasim.v1 import render_pb2 as pb
 
-from trainer.data.kitti_labels import KittiObject
+from trainer.datasets.kitti_labels import KittiObject
 from trainer.grammar import load_grammar
 from trainer.pool import open_pool
 from trainer.rendering import Renderer

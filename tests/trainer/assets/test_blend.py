@@ -1,0 +1,103 @@
+"""Blender's own files as meshes, made and converted by Blender itself."""
+
+import importlib.util
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from metasim.v1 import scene_pb2
+
+from trainer.assets.folder_set import FolderSet
+from trainer.assets.placing import placement
+from trainer.errors import InputError
+
+pytestmark = [
+    pytest.mark.blender,
+    pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="Blender's package bpy is not installed"),
+]
+
+#: A red block of 4 x 2 x 1, of which a modifier makes two, beside what does not go along.
+_MAKE = """
+import sys
+import bpy
+
+folder = sys.argv[1]
+bpy.ops.wm.read_factory_settings(use_empty=True)
+bpy.ops.wm.save_as_mainfile(filepath=folder + "/none.blend")
+bpy.ops.mesh.primitive_cube_add(size=1, location=(0, 0, 0.5), scale=(4, 2, 1))
+block = bpy.context.object
+modifier = block.modifiers.new("two", "ARRAY")
+modifier.count, modifier.relative_offset_displace = 2, (0, 0, 1)
+red = bpy.data.materials.new("red")
+red.use_nodes = True
+red.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (0.8, 0.1, 0.1, 1)
+block.data.materials.append(red)
+bpy.ops.mesh.primitive_cube_add(size=90)
+bpy.context.object.hide_render = True
+bpy.ops.object.camera_add(location=(0, -50, 0))
+bpy.ops.wm.save_as_mainfile(filepath=folder + "/block.blend")
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    subprocess.run([sys.executable, "-c", _MAKE, str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "metasim" / "blend"
+
+
+def test_what_a_file_shows_becomes_glb_once(models: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = FolderSet.of_meshes("things", models)
+    assert [files.item_name(index) for index in range(2)] == ["block", "none"]
+    assert files.mesh_format(0) == scene_pb2.MESH_FORMAT_GLB
+    glb = files.data(0)
+    scene = trimesh.load(io.BytesIO(glb), file_type="glb")
+    assert isinstance(scene, trimesh.Scene)
+    np.testing.assert_allclose(scene.bounds, [[-2, 0, -1], [2, 2, 1]], atol=1e-5)  # glTF's y is up.
+    [mesh] = scene.geometry.values()
+    np.testing.assert_allclose(mesh.visual.material.baseColorFactor, np.array([0.8, 0.1, 0.1, 1]) * 255, atol=1)
+    assert len(list(cache.iterdir())) == 1
+
+    def no_more(*_: object, **__: object) -> None:
+        raise AssertionError("it is converted already")
+
+    monkeypatch.setattr(subprocess, "run", no_more)
+    assert files.data(0) == glb
+    turned = FolderSet.of_meshes("things", models, placement(scale=0.5, forward="-y")).data(0)
+    scene = trimesh.load(io.BytesIO(turned), file_type="glb")
+    np.testing.assert_allclose(scene.bounds, [[-0.5, 0, -1], [0.5, 1, 1]], atol=1e-5)
+
+
+def test_what_cannot_be_used_is_one_line(models: Path, tmp_path: Path, cache: Path) -> None:
+    files = FolderSet.of_meshes("things", models)
+    with pytest.raises(InputError) as raised:
+        files.data(1)
+    assert str(raised.value) == f"{models}/none.blend cannot be used as a mesh: its scene has no mesh that is rendered"
+    (tmp_path / "torn.blend").write_bytes(b"BLENDER-v405")
+    with pytest.raises(InputError) as raised:
+        FolderSet.of_meshes("things", tmp_path).data(0)
+    assert str(raised.value).startswith(
+        f"{tmp_path}/torn.blend cannot be used as a mesh: it is no .blend file that Ble"
+    )
+    assert "\n" not in str(raised.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_without_blender_it_says_so(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(InputError) as raised:
+        FolderSet.of_meshes("things", models).data(0)
+    assert str(raised.value) == (
+        f"{models}/block.blend needs Blender's package bpy, which is not installed here: `pip install '.[render]'`, or "
+        "export the file as GLB"
+    )

@@ -1,0 +1,226 @@
+"""A whole training on a small world, with the fake engine's blobs."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from metasim.v1 import render_pb2 as pb
+from support.grammars import FLAT, write_sprites
+
+from trainer.errors import InputError
+from trainer.features import features_of
+from trainer.grammar import load_grammar
+from trainer.inference.monitoring import Monitor
+from trainer.inference.pretraining import reconstruction_error
+from trainer.inference.problem import Problem
+from trainer.inference.settings import TrainingSettings
+from trainer.model.encoding import Encoding
+from trainer.model.transformer import DistributionTransformer
+from trainer.progress import Silent
+from trainer.rendering import Audits
+from trainer.runs.folder import Run
+from trainer.runs.loading import open_run
+from trainer.train import TrainOptions, train
+
+WORLD = (
+    FLAT
+    + """\
+  thing:
+    class: thing
+    sprite: shapes
+    width: 16
+    height: 6
+    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
+scene: [camera, thing]
+target:
+  count: 200
+  overrides:
+    thing.x: {normal: [6, 1]}
+training:
+  pretraining_steps: 100
+  search_first: 8
+  search_later: 6
+  search_generations: 2
+  search_scenes: 32
+  valley_images: 64
+  feature_images: 384
+  feature_epochs: 4
+  reading_epochs: 8
+  monitor_scenes: 128
+  epochs: 4
+
+"""
+)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    return write_sprites(tmp_path, WORLD)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that has been trained to its end."""
+    return run_once(write_sprites(tmp_path_factory.mktemp("finished"), WORLD), "run", workers=1)
+
+
+def run_once(world: Path, out: str, **options: object) -> Run:
+    return train(TrainOptions(experiment=str(world), out=world.parent / out, engine="fake", **options))  # type: ignore[arg-type]
+
+
+def figures(run: Run) -> list[dict]:
+    timed = ("seconds", "renders_per_s", "waiting_share", "workers")
+    return [
+        {key: value for key, value in record.items() if key not in timed} for record in run.records("metrics.jsonl")
+    ]
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    checkpoint = run.load_checkpoint()
+    assert checkpoint is not None
+    return {f"{group}/{name}": value for group, part in checkpoint[1].items() for name, value in part.items()}
+
+
+def test_mean_and_spread_reach_the_target(finished: Run) -> None:
+    summary = finished.summary
+    (prior,), (learned,), (target,) = (summary["attributes"][name] for name in ("prior", "learned", "target"))
+    assert prior["mean"] == pytest.approx(0, abs=0.2)
+    assert learned["mean"] == pytest.approx(target["mean"], abs=0.5)
+    assert learned["std"] == pytest.approx(target["std"], rel=0.3)
+    assert abs(summary["mmd"][-1]) < 0.1 * summary["mmd_prior"][0]
+    for record in finished.records("metrics.jsonl"):
+        assert record["mmd_prior"] == summary["mmd_prior"][0], "of the same renders in every epoch"
+        assert record["mmd_batch"] < record["mmd_prior"]
+    assert summary["reconstruction_error"]["thing.x"] < 0.01
+    assert sorted(path.name for path in (finished.folder / "samples").iterdir()) == [
+        f"epoch-{i:03}.png" for i in range(5)
+    ]
+
+
+@pytest.mark.parametrize("start", ["search", "read"])
+def test_it_learns_from_other_frames_than_data_sets_have(world: Path, start: str) -> None:
+    small = {"training.render": {"width": 16, "height": 12}, "training.epochs": 1, "training.start": start}
+    run = run_once(world, "small", workers=1, overrides=small)
+    loaded = open_run(run.folder)
+    assert loaded.features is not None
+    assert loaded.features.size == (12, 16)
+    render = loaded.experiment.grammar.render
+    assert (render.height_px, render.width_px) == (32, 32)
+    whole = np.random.default_rng(0).integers(0, 255, (2, 24, 32, 3), dtype=np.uint8)
+    halved = whole.reshape(2, 12, 2, 16, 2, 3).mean((2, 4))
+    expected = loaded.features(torch.from_numpy(halved).permute(0, 3, 1, 2).float() / 255)
+    assert torch.allclose(features_of(loaded.features, whole), expected, atol=1e-4)
+
+
+def test_the_number_of_workers_changes_nothing(world: Path) -> None:
+    one = run_once(world, "one", workers=1, overrides={"training.epochs": 1})
+    two = run_once(world, "two", workers=2, overrides={"training.epochs": 1})
+
+    assert figures(one) == figures(two)
+    assert all(torch.equal(value, weights(two)[name]) for name, value in weights(one).items())
+
+
+@pytest.mark.parametrize("start", ["search", "read"])
+def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
+    overrides = {"training.epochs": 2, "training.start": start}
+    whole = run_once(world, "whole", workers=1, overrides=overrides)
+
+    write_records = Run.write_records
+
+    def killed_in_the_second_epoch(self: Run, name: str, records: list) -> None:
+        write_records(self, name, records)
+        if name == "metrics.jsonl" and len(records) == 2:  # Written, but not yet in a checkpoint
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write_records", killed_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            run_once(world, "part", workers=1, overrides=overrides)
+    resumed = run_once(world, "part", workers=1, resume=True)
+
+    assert figures(resumed) == figures(whole)
+    assert resumed.records("attributes.jsonl") == whole.records("attributes.jsonl")
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+    assert resumed.summary["features"] == {"search": "simulator", "read": "dense"}[start]
+
+
+def test_a_run_folder_is_never_overwritten(world: Path) -> None:
+    (world.parent / "taken").mkdir()
+
+    with pytest.raises(InputError, match="taken exists, and nothing is ever overwritten: add --resume"):
+        run_once(world, "taken")
+
+    assert list((world.parent / "taken").iterdir()) == []
+
+
+def test_what_a_run_has_learned_can_be_opened(finished: Run) -> None:
+    loaded = open_run(finished.folder)
+
+    average = {name: weights(finished)[f"average/{name}"] for name in loaded.transformer.state_dict()}
+    assert all(torch.equal(value, average[name]) for name, value in loaded.transformer.state_dict().items())
+    assert json.loads((finished.folder / "config.json").read_text())["seed"] == 0
+
+
+def test_a_world_without_mutable_attributes_has_nothing_to_learn(world: Path) -> None:
+    with pytest.raises(InputError, match="has no mutable attribute: mark what may be learned with `mutable: true`"):
+        run_once(world, "run", overrides={"thing.x": {"normal": [0, 1], "mutable": False}})
+
+    assert not (world.parent / "run").exists()
+
+
+def test_an_unfinished_run_cannot_be_opened(finished: Run, tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "begun", finished.config)
+
+    with pytest.raises(InputError, match=r"has no checkpoint yet: go on with `metasim train --resume --out"):
+        open_run(run.folder)
+
+
+def test_reconstruction_errors_are_fractions_of_the_range(world: Path) -> None:
+    grammar = load_grammar(world)
+    rng = np.random.default_rng(0)
+    transformer = DistributionTransformer(Encoding(grammar), torch.Generator().manual_seed(0))
+    torch.nn.init.zeros_(transformer.output.weight)
+    torch.nn.init.zeros_(transformer.output.bias)
+    transformer.shift.fill_(2.0)
+
+    error = reconstruction_error(transformer, [grammar.sample(rng) for _ in range(20)])
+
+    assert error == {"thing.x": pytest.approx(2.0 / 20, abs=1e-5)}
+
+
+def test_audits_are_recorded_in_each_epoch(world: Path) -> None:
+    quick = {"epochs": 2, "steps": 1, "batch": 4, "pretraining_steps": 1, "start": "prior", "feature_images": 64}
+    overrides = {f"training.{key}": value for key, value in quick.items()}
+
+    run = run_once(world, "audited", workers=1, overrides={**overrides, "training.probing.audit": 1.0})
+
+    for record in run.records("metrics.jsonl"):
+        # The fake engine's regions are whole frames.
+        assert record["audit"]["cosine"] == pytest.approx(1)
+        assert record["audit"]["norm_ratio"] == pytest.approx(1)
+        assert record["audit"]["columns"] == 4
+        assert record["audit_worst"] == "thing.x"
+
+
+def test_a_bad_audit_is_told_once(world: Path) -> None:
+    told: list[str] = []
+
+    class Told(Silent):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    renderer = SimpleNamespace(audits=Audits())
+    settings = TrainingSettings.parse({})
+    target = np.zeros((2, 32, 32, 3), np.uint8)
+    problem = Problem(load_grammar(world), settings, 0, renderer, target, progress=Told())  # type: ignore[arg-type]
+    monitor = Monitor(problem)
+    for _ in range(2):
+        renderer.audits.add("thing.x", pb.Audit(region_norm=3, frame_norm=5, product=9))
+
+        assert monitor.audits()["audit"] == {"cosine": 0.6, "norm_ratio": 0.6, "columns": 1}
+
+    assert len(told) == 1
+    assert told[0].startswith("regions of probes miss part of the gradient: cosine 0.6000, norm ratio 0.600")

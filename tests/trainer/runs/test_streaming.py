@@ -1,0 +1,99 @@
+"""Scenes rendered while they are used."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.grammars import SPRITES, write_sprites
+from support.servers import server
+from torch.utils.data import DataLoader
+
+from trainer.datasets.writers.sample import Need
+from trainer.errors import InputError
+from trainer.generate import GenerateOptions, generate
+from trainer.runs.streaming import RenderedScenes
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with server("--engine", "raster", "--workers", "1") as running:
+        yield running.address
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> str:
+    text = SPRITES.replace("    class: thing\n", "    class: '{label}'\n")
+    path = write_sprites(tmp_path_factory.mktemp("world"), text)
+    for shape in list((path.parent / "shapes").iterdir()):
+        folder = path.parent / "shapes" / f"kind-{shape.stem}"
+        folder.mkdir()
+        shape.rename(folder / shape.name)
+    return str(path)
+
+
+def test_a_data_loader_gets_the_scenes_that_generate_writes(world: str, endpoint: str, tmp_path: Path) -> None:
+    scenes = RenderedScenes(world, count=7, seed=4, block=3, renderer=endpoint)
+    assert scenes.classes == ("kind-disc", "kind-square", "kind-star")
+    batches = list(DataLoader(scenes, batch_size=4))
+    assert [tuple(images.shape) for images, _ in batches] == [(4, 3, 32, 32), (3, 3, 32, 32)]
+    images = torch.cat([images for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    generate(GenerateOptions(world, 7, tmp_path / "data", seed=4, renderer=endpoint))
+    for index in range(7):
+        pixels = np.asarray(Image.open(tmp_path / "data" / "images" / f"{index:07d}.png"))
+        np.testing.assert_array_equal(images[index].permute(1, 2, 0).numpy(), pixels)
+        assert (
+            f'"label": "{scenes.classes[labels[index]]}"'
+            in ((tmp_path / "data" / "metadata.jsonl").read_text().splitlines()[index])
+        )
+
+
+def test_shards_share_the_blocks_and_streams_need_not_end(world: str, endpoint: str) -> None:
+    def first_pixels(count: int | None, shard: tuple[int, int]) -> Iterator[bytes]:
+        stream = RenderedScenes(
+            world, count=count, shard=shard, block=2, renderer=endpoint, item=lambda sample: sample.image.tobytes()
+        )
+        return iter(stream)
+
+    whole = list(first_pixels(7, (0, 1)))
+    assert len(set(whole)) == 7
+    assert list(first_pixels(7, (0, 2))) == [*whole[0:2], *whole[4:6]]
+    assert list(first_pixels(7, (1, 2))) == [*whole[2:4], *whole[6:7]]
+    endless = first_pixels(None, (0, 1))
+    assert list(itertools.islice(endless, 7)) == whole
+    endless.close()  # type: ignore[attr-defined]
+
+
+def test_a_stream_renders_what_is_needed(world: str, endpoint: str) -> None:
+    def shapes(sample: object) -> tuple[object, object]:
+        return sample.masks["class"].shape, sample.depth  # type: ignore[attr-defined]
+
+    [found] = RenderedScenes(world, count=1, needs=Need.MASKS, item=shapes, renderer=endpoint)
+    assert found == ((32, 32), None)
+
+
+def test_mistakes(world: str, endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^shard is \(2, 2\); of n processes it must be \(r, n\)"):
+        RenderedScenes(world, shard=(2, 2))
+    with pytest.raises(InputError, match=r"^block is 0 and count None; a block has 1 scene at least"):
+        RenderedScenes(world, block=0)
+    text = SPRITES.replace("scene: [camera, thing]", "scene: [camera, {kind: thing, count: 2}]")
+    several = str(write_sprites(tmp_path, text))
+    with pytest.raises(InputError, match=r"a scene of world has not exactly one object with a class; give item="):
+        list(RenderedScenes(several, count=1, renderer=endpoint))
+
+
+def test_workers_of_the_data_loader_are_refused(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    import trainer.runs.streaming
+
+    monkeypatch.setattr(trainer.runs.streaming, "get_worker_info", lambda: SimpleNamespace(num_workers=2))
+    with pytest.raises(
+        InputError, match=r"with num_workers=2: the pool's processes render already, take num_workers=0"
+    ):
+        iter(RenderedScenes(world, count=1))

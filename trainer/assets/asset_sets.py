@@ -1,0 +1,236 @@
+"""Asset sets: named, indexed collections of images or meshes, read when an item is first used."""
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from metasim.hashing import content_hash
+from metasim.v1 import scene_pb2 as pb
+from PIL import Image
+
+from trainer.assets.idx import idx_shape, read_idx
+from trainer.assets.symmetries import Symmetry
+from trainer.errors import InputError
+
+Label = int | str | None
+
+
+@dataclass(frozen=True)
+class AssetRef:
+    """An item of a named set."""
+
+    set: str
+    index: int
+    #: The format of a mesh; None for images.
+    mesh_format: "pb.MeshFormat.ValueType | None" = None
+
+
+class AssetSet(ABC):
+    """Items 0 .. len - 1, each a file's bytes with, maybe, a label."""
+
+    #: Of the items, or where they come from; None: not stated.
+    licence: str | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._hashes: dict[int, str] = {}
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def data(self, index: int) -> bytes:
+        """The bytes that travel to a worker: a PNG or a mesh file. Always the same for the same index."""
+
+    @abstractmethod
+    def label(self, index: int) -> Label:
+        """The item's label; None in a set without labels."""
+
+    def item_name(self, index: int) -> str | None:
+        """What the item is called (a file's stem); None where items are only numbered."""
+        del index
+        return None
+
+    def check_files(self) -> None:  # noqa: B027  # Other sets have nothing to check.
+        """Reads the files of all items, where each is a file of its own.
+
+        Raises:
+            InputError: one is damaged.
+        """
+
+    def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
+        """The format of a mesh; None for images."""
+        del index
+        return None
+
+    def source(self, index: int) -> str:
+        """Where the item comes from, for messages."""
+        return f"item {index} of asset set {self.name!r}"
+
+    def symmetries(self, index: int) -> tuple[Symmetry, ...]:
+        """Turns that leave a model's look as it is, as far as they are known."""
+        del index
+        return ()
+
+    @property
+    @abstractmethod
+    def labels(self) -> tuple[int | str, ...]:
+        """Every label once, sorted; empty in a set without labels."""
+
+    def png(self, index: int) -> bytes:
+        """The image as a PNG.
+
+        Raises:
+            InputError: the item is a mesh.
+        """
+        if self.mesh_format(index) is not None:
+            raise InputError(f"asset set {self.name!r} holds meshes; an image is needed")
+        return self.data(index)
+
+    def content_hash(self, index: int) -> str:
+        """The item's name on the wire. Computed once."""
+        known = self._hashes.get(index)
+        if known is None:
+            known = self._hashes[index] = content_hash(self.data(index))
+        return known
+
+
+class DigitSet(AssetSet):
+    """Grey images with labels, given as arrays. An image becomes white with its intensity as opacity."""
+
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        read_images: Callable[[], np.ndarray],
+        read_labels: Callable[[], np.ndarray] | None,
+    ) -> None:
+        """
+        Args:
+            count: number of images.
+            read_images: returns uint8 [count, height, width]; called at the first use of an image.
+            read_labels: returns integers [count]; called at the first use of a label; None: no labels.
+        """
+        super().__init__(name)
+        self._count, self._read_images, self._read_labels = count, read_images, read_labels
+
+    def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """uint8 [count, height, width]"""
+        return self._read_images()
+
+    @cached_property
+    def _labels(self) -> list[int] | None:
+        return None if self._read_labels is None else [int(label) for label in self._read_labels()]
+
+    def data(self, index: int) -> bytes:
+        image = self.images[index]
+        pixels = np.full((*image.shape, 4), 255, dtype=np.uint8)
+        pixels[..., 3] = image
+        file = io.BytesIO()
+        Image.fromarray(pixels, "RGBA").save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+    def label(self, index: int) -> Label:
+        return None if self._labels is None else self._labels[index]
+
+    @cached_property
+    def labels(self) -> tuple[int | str, ...]:
+        return () if self._labels is None else tuple(sorted(set(self._labels)))
+
+
+def idx_set(name: str, images: Path, labels: Path | None) -> DigitSet:
+    """The set of an idx file of images and, maybe, one of labels. Reads the headers alone.
+
+    Raises:
+        InputError: a file is missing, damaged or of the other kind, or the two have different lengths.
+    """
+    count, _, _ = idx_shape(images, 3)
+    if labels is not None:
+        labelled = idx_shape(labels, 1)[0]
+        if labelled != count:
+            raise InputError(f"{images} holds {count} images and {labels} {labelled} labels; they must be as many")
+    if count == 0:
+        raise InputError(f"{images} holds no images")
+    return DigitSet(name, count, lambda: read_idx(images, 3), None if labels is None else lambda: read_idx(labels, 1))
+
+
+class Fold(AssetSet):
+    """Every n-th item of another set, from the i-th on: disjoint parts that mix a set's labels alike."""
+
+    def __init__(self, whole: AssetSet, i: int, n: int) -> None:
+        super().__init__(whole.name)
+        self._whole, self._indices = whole, range(i, len(whole), n)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def data(self, index: int) -> bytes:
+        return self._whole.data(self._indices[index])
+
+    def label(self, index: int) -> Label:
+        return self._whole.label(self._indices[index])
+
+    def item_name(self, index: int) -> str | None:
+        return self._whole.item_name(self._indices[index])
+
+    def source(self, index: int) -> str:
+        return self._whole.source(self._indices[index])
+
+    def check_files(self) -> None:
+        self._whole.check_files()
+
+    def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
+        return self._whole.mesh_format(self._indices[index])
+
+    def symmetries(self, index: int) -> tuple[Symmetry, ...]:
+        return self._whole.symmetries(self._indices[index])
+
+    @property
+    def labels(self) -> tuple[int | str, ...]:
+        return self._whole.labels
+
+
+class AssetLibrary:
+    """The assets of a grammar: names on the wire for references, and bytes for names. Thread-safe.
+
+    An instance is a pool's AssetSource. It knows the hashes that it has given out, so only what scenes used is read.
+    """
+
+    def __init__(self, sets: Mapping[str, AssetSet]) -> None:
+        self._sets = dict(sets)
+        self._items: dict[str, tuple[AssetSet, int]] = {}
+
+    def hash_of(self, asset: AssetRef) -> str:
+        """The content hash of an item, which `scene.to_wire` asks for."""
+        asset_set = self._sets[asset.set]
+        name = asset_set.content_hash(asset.index)
+        self._items[name] = (asset_set, asset.index)
+        return name
+
+    def sources(self, text: str) -> dict[str, str]:
+        """Where the assets come from whose hashes stand in a text, by hash."""
+        return {name: items.source(index) for name, (items, index) in self._items.items() if name in text}
+
+    def __contains__(self, content_hash: str) -> bool:
+        """Whether the hash was given out."""
+        return content_hash in self._items
+
+    def __call__(self, content_hash: str) -> bytes:
+        """The bytes of an asset whose hash was given out.
+
+        Raises:
+            InputError: it was not.
+        """
+        try:
+            asset_set, index = self._items[content_hash]
+        except KeyError:
+            raise InputError(f"no scene of this grammar uses an asset with the hash {content_hash}") from None
+        return asset_set.data(index)

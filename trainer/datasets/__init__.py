@@ -1,0 +1,1 @@
+"""Labelled image datasets on disk: the readers, the writers, and what they share."""

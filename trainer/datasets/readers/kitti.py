@@ -1,0 +1,67 @@
+"""KITTI's object benchmark, in the real directory layout."""
+
+from pathlib import Path
+
+from trainer.datasets.dataset import ImageDataset
+from trainer.datasets.example import Example, ExampleObject, read_image
+from trainer.datasets.kitti_labels import KittiCalibration, KittiObject, read_calibration, read_labels
+from trainer.errors import InputError
+
+_IMAGE_SUFFIXES = (".png", ".jpg")
+
+
+class KittiDataset(ImageDataset):
+    """`image_2/`, with `label_2/` and `calib/` where they are there, in the folder or in its `training/`.
+
+    Objects are those of the labels, DontCare regions too; their `record` is KITTI's. KITTI counts pixels from the
+    centre of the top left one, so the boxes here lie half a pixel farther.
+    """
+
+    kind = "kitti"
+
+    def __init__(self, folder: Path) -> None:
+        """
+        Raises:
+            InputError: there is no image, or labels are there and one of them is missing.
+        """
+        root = next((root for root in (folder, folder / "training") if (root / "image_2").is_dir()), None)
+        if root is None:
+            raise InputError(f"{folder} has no image_2/; KITTI's layout is image_2/, label_2/, calib/")
+        super().__init__(root)
+        images = (path for path in (root / "image_2").iterdir() if path.suffix in _IMAGE_SUFFIXES)
+        self._images = sorted(images, key=lambda path: path.name)
+        if not self._images:
+            raise InputError(f"{root / 'image_2'} holds no image")
+        self._labelled = (root / "label_2").is_dir()
+        if self._labelled:
+            for image in self._images:
+                if not self._labels(image).is_file():
+                    raise InputError(f"{self._labels(image)} is missing: {image.name} has no labels")
+            names = {item.type for image in self._images for item in read_labels(self._labels(image))}
+            self.classes = tuple(sorted(names - {"DontCare"}))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def example(self, index: int) -> Example:
+        path = self._images[index]
+        objects = None
+        if self._labelled:
+            objects = tuple(_object(record) for record in read_labels(self._labels(path)))
+        return Example(name=f"image_2/{path.name}", image=read_image(path), objects=objects)
+
+    def calibration(self, index: int) -> KittiCalibration:
+        """The camera of an image.
+
+        Raises:
+            InputError: there is no such file, or it is not KITTI's.
+        """
+        return read_calibration(self.folder / "calib" / f"{self._images[index].stem}.txt")
+
+    def _labels(self, image: Path) -> Path:
+        return self.folder / "label_2" / f"{image.stem}.txt"
+
+
+def _object(record: KittiObject) -> ExampleObject:
+    left, top, right, bottom = record.box
+    return ExampleObject(record.type, (left + 0.5, top + 0.5, right - left, bottom - top), record=record)

@@ -1,0 +1,1 @@
+"""Simulation-based inference of the attribute distributions that explain the target's images."""

@@ -1,0 +1,205 @@
+"""What a run learns from: nothing in it changes during training."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from metasim.v1 import render_pb2 as pb
+
+from trainer.errors import InputError
+from trainer.features import FeatureSpace
+from trainer.features.dense import DenseFeatures
+from trainer.features.readout import Readout, Window
+from trainer.features.regions import RegionFeatures
+from trainer.features.simulator import SimulatorFeatures
+from trainer.grammar import Grammar, SceneGraph
+from trainer.grammar.scene_graph import MODE, Camera, Mesh
+from trainer.inference.settings import TrainingSettings
+from trainer.model.encoding import Encoding
+from trainer.progress import Progress, Silent
+from trainer.randomness import Purpose, generator, integer, torch_generator
+from trainer.rendering import Frame, Renderer
+from trainer.tasks import TaskNetwork
+
+#: Most attributes whose ranges are searched if not told otherwise: the first candidates, on a grid, would be four along
+#: each of three.
+SEARCHED = 3
+#: Scenes that are rendered at a time.
+_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The labelled real images V, and the network that is scored on them."""
+
+    network: TaskNetwork[Any, Any]
+    images: np.ndarray  # uint8 [N, H, W, 3]
+    labels: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The grammar, the target, and the means to render."""
+
+    grammar: Grammar
+    settings: TrainingSettings
+    seed: int
+    renderer: Renderer
+    #: The target's images X_R, uint8 [M, H, W, 3].
+    target: np.ndarray
+    #: Where a stage has the task loss.
+    validation: Validation | None = None
+    #: InceptionV3's lower layers, if that is the feature space; None: one is learned from the simulator.
+    inception: FeatureSpace | None = None
+    progress: Progress = field(default_factory=Silent)
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        return Encoding(self.grammar)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """KIND.NAME of each mutable number."""
+        return [f"{kind}.{spec.name}" for kind, spec in self.encoding.mutable]
+
+    def scenes(self, purpose: Purpose, count: int, *indices: int) -> list[SceneGraph]:
+        """Scenes of the prior."""
+        rng = generator(self.seed, purpose, *indices)
+        return [self.grammar.sample(rng) for _ in range(count)]
+
+    def images(self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str) -> np.ndarray:
+        """Images uint8 [N, H, W, 3] of many scenes."""
+        return np.stack([frame.image for frame in self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8])])
+
+    def masked(
+        self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Images uint8 [N, H, W, 3] of many scenes, and their instance masks [H, W]."""
+        frames = self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8, pb.OUTPUT_INSTANCE_MASK])
+        return np.stack([frame.image for frame in frames]), [frame.layers[pb.OUTPUT_INSTANCE_MASK] for frame in frames]
+
+    def _frames(
+        self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str, outputs: Sequence[int]
+    ) -> list[Frame]:
+        advance = self.progress.stage(stage)
+        frames: list[Frame] = []
+        for first in range(0, len(scenes), _CHUNK):
+            part = scenes[first : first + _CHUNK]
+            frames += self.renderer.render(part, integer(self.seed, purpose, index, first), outputs)
+            advance(len(frames), len(scenes))
+        return frames
+
+    @cached_property
+    def choice_names(self) -> list[str]:
+        """KIND.NAME of each mutable categorical attribute, modes included."""
+        return [f"{kind}.{choice.name}" for kind, choice in self.encoding.choices]
+
+    def check_stages(self) -> None:
+        """
+        Raises:
+            InputError: a pattern of a stage names no mutable attribute, or V is missing for the task loss.
+        """
+        known = [*self.names, *(name for name in self.choice_names if not name.endswith(f".{MODE.name}"))]
+        for stage in self.settings.stages:
+            for pattern in stage.attributes:
+                if not any(fnmatchcase(name, pattern) for name in known):
+                    raise InputError(
+                        f"training.stages: no mutable attribute is called {pattern!r}; there are: {', '.join(known)}"
+                    )
+            if "task" in stage.losses and self.validation is None:
+                raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
+
+    @property
+    def too_many_to_search(self) -> bool:
+        """Whether there are too many attributes for a search over their ranges."""
+        return len(self.encoding.mutable) > SEARCHED
+
+    @property
+    def reads_start(self) -> bool:
+        """Whether the start is read off the target."""
+        return self.settings.start == "read" or (self.settings.start == "auto" and self.too_many_to_search)
+
+    @property
+    def looks_at_objects(self) -> bool:
+        """Whether the features look where the objects are."""
+        return self.too_many_to_search or self.reads_start
+
+    def active(self, stage: int) -> list[int]:
+        """Places in `encoding.mutable` of what is learned in a stage: what it names, and what earlier ones did."""
+        return [place for place, name in enumerate(self.names) if self._joined(name, stage)]
+
+    def redrawn(self, stage: int) -> list[int]:
+        """As `active`, in `encoding.choices`. Modes are drawn from the start: there is one until others are found."""
+        return [
+            place
+            for place, name in enumerate(self.choice_names)
+            if self.encoding.choices[place][1] is MODE or self._joined(name, stage)
+        ]
+
+    def _joined(self, name: str, stage: int) -> bool:
+        patterns = (pattern for each in self.settings.stages[: stage + 1] for pattern in each.attributes)
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def scatter(
+    problem: Problem, scenes: Sequence[SceneGraph], window: Window, purpose: Purpose, index: int
+) -> list[SceneGraph]:
+    """The scenes with their mutable numbers anywhere in the window."""
+    rng = generator(problem.seed, purpose, index, 1)
+    return [window.scatter(problem.encoding, scene, rng) for scene in scenes]
+
+
+def feature_network(problem: Problem, layers: Sequence[int], purpose: Purpose) -> SimulatorFeatures:
+    """An untrained network for the problem's images."""
+    settings = problem.renderer.settings
+    size = settings.height_px, settings.width_px
+    return SimulatorFeatures(layers, size, torch_generator(problem.seed, purpose, 4))
+
+
+def region_kinds(problem: Problem, scenes: Sequence[SceneGraph], places: Sequence[int]) -> set[str]:
+    """Kinds of which a perspective camera sees several meshes, and whose attributes are at `places`."""
+    contents = {name: kind.content for name, kind in problem.grammar.kinds.items()}
+    if not any(isinstance(each, Camera) and each.projection == "perspective" for each in contents.values()):
+        return set()
+    counts = (Counter(node.kind for node in scene.nodes) for scene in scenes)
+    several = {kind for count in counts for kind in count if count[kind] > 1 and isinstance(contents[kind], Mesh)}
+    return several & {problem.encoding.mutable[place][0] for place in places}
+
+
+def bystanders(problem: Problem, scenes: Sequence[SceneGraph], places: Sequence[int]) -> list[int]:
+    """Places of what every scene has once, such as its camera, beside the `places` of what is read in regions.
+
+    Regions look different where these are off; so they are put right while what is at `places` is read.
+    """
+    if not region_kinds(problem, scenes, places):
+        return []
+    return [place for place in standing_once(problem.encoding, scenes) if place not in places]
+
+
+def standing_once(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[int]:
+    """Places of the attributes of kinds that each of the scenes has one node of, in `encoding.mutable`."""
+    counts = [Counter(node.kind for node in scene.nodes) for scene in scenes]
+    return [place for place, (kind, _) in enumerate(encoding.mutable) if all(count[kind] == 1 for count in counts)]
+
+
+def object_network(
+    problem: Problem, readout: Readout, scenes: Sequence[SceneGraph], places: Sequence[int]
+) -> DenseFeatures | RegionFeatures:
+    """An untrained network that looks where the objects are.
+
+    Args:
+        scenes: show how many nodes of each kind there are.
+        places: of the attributes that shall be read, in `encoding.mutable`.
+    """
+    settings = problem.renderer.settings
+    size = settings.height_px, settings.width_px
+    generator = torch_generator(problem.seed, Purpose.READING, 4)
+    found = region_kinds(problem, scenes, places)
+    if found:
+        regions = [number for number, kind in enumerate(readout.kinds) if kind in found]
+        return RegionFeatures(readout.column_kinds, size, generator, regions)
+    return DenseFeatures(readout.column_kinds, size, generator)

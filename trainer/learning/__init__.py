@@ -1,1 +1,0 @@
-"""Training: the state of a run and the stages that change it."""

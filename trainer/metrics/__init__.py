@@ -1,0 +1,1 @@
+"""Distances between distributions: of attributes, of scene layouts, and of image features."""

@@ -1,0 +1,110 @@
+"""Where KITTI's objects stand before the camera, whatever their kind of node: the layout of driving scenes.
+
+Attributes are those of a place in a lane; this is what a camera sees of them. Three numbers of each object: how far
+ahead and how far to the left of the camera it stands, in m along the ground, and how its axis is turned against the
+camera's, in deg from -90 to 90. How many objects there are does not count, nor how many of them look back.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from metasim.transforms import world_matrices
+from metasim.v1 import render_pb2 as pb
+
+from trainer.datasets.kitti_labels import KittiObject
+from trainer.datasets.kitti_layout import FARTHEST_M, place
+from trainer.datasets.writers.geometry import camera_of
+from trainer.datasets.writers.kitti import kitti_type
+from trainer.grammar import SceneGraph
+from trainer.metrics.wasserstein import wasserstein
+
+_HALF_TURN_DEG = 180.0
+#: The numbers, their units and periods, in the order of the columns.
+_NUMBERS = (("ahead", "m", None), ("lateral", "m", None), ("heading", "deg", _HALF_TURN_DEG))
+#: A camera whose axis has less of the ground's plane in it, as a fraction, has no heading.
+_LEVEL = 1e-6
+#: Fewer objects make no distribution.
+FEWEST = 20
+
+#: Of each of KITTI's types: float64 [n, 3].
+Places = Mapping[str, np.ndarray]
+
+
+def places_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) -> Places:
+    """Of what stands in the camera's field of view, up to `FARTHEST_M`; hidden things count too.
+
+    Nothing of scenes without a perspective camera, or whose camera looks straight down or up.
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for scene in scenes:
+        wire = scene.to_wire(lambda _: "")  # Only places are read from it.
+        camera = camera_of(wire, settings)
+        if not camera.perspective or np.hypot(*camera.rotation[2, :2]) < _LEVEL:
+            continue
+        world = world_matrices(wire)
+        to_ground = _to_ground(camera.rotation)
+        for node in wire.nodes:
+            name = kitti_type(node.class_name)
+            if name is None:
+                continue
+            seen = camera.rotation @ world[node.id][:3, 3] + camera.translation
+            if seen[2] <= 0 or abs(seen[0]) / seen[2] > camera.width_px / 2 / camera.focal_px:
+                continue
+            ahead, left, _ = to_ground @ seen
+            facing = to_ground @ camera.rotation @ world[node.id][:3, 0]
+            if 0 < ahead <= FARTHEST_M:
+                turned = math.degrees(math.atan2(facing[1], facing[0]))
+                found.setdefault(name, []).append((float(ahead), float(left), _of_axis(turned)))
+    return {name: np.array(rows) for name, rows in found.items()}
+
+
+def places_of_labels(labels: Iterable[object]) -> Places:
+    """Of the objects of detection's labels, up to `FARTHEST_M`; those whose place is not known are left out.
+
+    Args:
+        labels: of images; there is nothing in those of other tasks.
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    objects = (getattr(label, "objects", label) for label in labels)
+    for item in (item for every in objects if isinstance(every, tuple) for item in every):
+        if isinstance(item, KittiObject) and kitti_type(item.type) and 0 < item.location[2] <= FARTHEST_M:
+            ahead, left, turned = place(item)
+            found.setdefault(item.type, []).append((ahead, left, _of_axis(turned)))
+    return {name: np.array(rows) for name, rows in found.items()}
+
+
+def layout_distances(models: Mapping[str, Places], target: Places) -> dict[str, Any]:
+    """How far each model's layout is from the target's, by "type number", with the unit.
+
+    These are Wasserstein-1 distances, on the circle for headings. Types of which there are less than `FEWEST` objects
+    somewhere are left out.
+    """
+    distances: dict[str, Any] = {}
+    for kind, wanted in sorted(target.items()):
+        if any(len(places.get(kind, ())) < FEWEST for places in (target, *models.values())):
+            continue
+        for column, (number, unit, period) in enumerate(_NUMBERS):
+            distances[f"{kind} {number}"] = {
+                name: wasserstein(places[kind][:, column], wanted[:, column], period) for name, places in models.items()
+            } | {"unit": unit}
+    return distances
+
+
+def _of_axis(turned: float) -> float:
+    """A heading, in deg, as that of an axis, from -90 on and below 90."""
+    return (turned + _HALF_TURN_DEG / 2) % _HALF_TURN_DEG - _HALF_TURN_DEG / 2
+
+
+def _to_ground(rotation: np.ndarray) -> np.ndarray:
+    """[3, 3] from the camera's frame to one on the ground: x where the camera heads, y to the left, z up.
+
+    Args:
+        rotation: [3, 3] from the world's frame, whose z is up, to the camera's.
+    """
+    forward = rotation[2].copy()  # The camera's axis in the world's frame
+    forward[2] = 0
+    forward /= np.linalg.norm(forward)
+    up = np.array((0.0, 0.0, 1.0))
+    return np.stack((forward, np.cross(up, forward), up)) @ rotation.T

@@ -1,0 +1,320 @@
+"""The learning state of a run, and its course; `trainer.train` puts the parts in order.
+
+Everything here is a function of the problem and its seed.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.features import FeatureSpace, features_of
+from trainer.features.learned import LearnedFeatures, learned_features
+from trainer.features.readout import Readout, Window
+from trainer.features.regions import RegionFeatures
+from trainer.grammar import SceneGraph
+from trainer.inference.joint import Scattered
+from trainer.inference.moments import match_moments
+from trainer.inference.monitoring import Monitor
+from trainer.inference.placing import place
+from trainer.inference.pretraining import pretrain
+from trainer.inference.problem import Problem, bystanders, feature_network, scatter
+from trainer.inference.reading import Reader, learn_to_read
+from trainer.metrics.attributes import AttributeStatistics, attribute_statistics
+from trainer.model.drawing import transformed
+from trainer.model.transformer import DistributionTransformer
+from trainer.randomness import Purpose, torch_generator
+from trainer.refinement.matching import DistributionMatching, Estimate
+from trainer.refinement.score_function import Baseline
+from trainer.refinement.task_loss import TaskLoss
+
+#: Fraction of a stage's steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
+AVERAGED = 0.2
+#: Most times that features are learned and moments matched in them, where they look at objects.
+TURNS = 2
+#: The learning rate's last value, as a fraction of its first.
+FINAL_LEARNING_RATE = 0.05
+#: Scenes that show what every one has once.
+_LOOKED_AT = 64
+
+
+class Learner:
+    """A run's learning state.
+
+    Attributes:
+        transformer: G_θ.
+        average: with the average of the last steps' weights: what the run yields.
+        space: the feature space of the present stage.
+        stage: the present stage's number.
+        epoch: finished epochs, over all stages.
+        prepared: whether the present stage's start and features have been found.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.transformer = DistributionTransformer(problem.encoding, torch_generator(problem.seed, Purpose.WEIGHTS))
+        self.average = copy.deepcopy(self.transformer)
+        self.space: FeatureSpace | None = problem.inception
+        self.stage = 0
+        self.epoch = 0
+        self.prepared = False
+        self._epoch_of_stage = 0
+        self._optimizer = self._new_optimizer()
+        self._baseline = Baseline()
+        self._monitor = Monitor(problem)
+        problem.check_stages()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every stage is done."""
+        return self.stage == len(self.problem.settings.stages)
+
+    def pretrain(self) -> dict[str, float]:
+        """G_θ learns the identity; returns each attribute's reconstruction error (`trainer.inference.pretraining`)."""
+        error = pretrain(self.problem, self.transformer)
+        self._yield_present()
+        return error
+
+    def prepare(self) -> None:
+        """The global part of the present stage: where to start, and in which features distributions are compared."""
+        active = self.problem.active(self.stage)
+        joining = [place for place in active if self.stage == 0 or place not in self.problem.active(self.stage - 1)]
+        self.transformer.active.fill_(False)
+        self.transformer.active[active] = True
+        self.transformer.redrawn.fill_(False)
+        self.transformer.redrawn[self.problem.redrawn(self.stage)] = True
+        if "mmd" in self.problem.settings.stages[self.stage].losses:
+            reader = place(self.problem, self.transformer, joining)
+            if self.problem.inception is None:
+                self._match_moments(reader, active)
+        self._optimizer = self._new_optimizer()
+        self._yield_present()
+        self.prepared = True
+
+    def epochs(self) -> Iterator[dict[str, Any]]:
+        """Follows the present stage's losses; yields the metrics of each epoch, from the present one on.
+
+        Raises:
+            RuntimeError: the stage is not prepared.
+        """
+        if not self.prepared:
+            raise RuntimeError("prepare() comes first")
+        problem, settings = self.problem, self.problem.settings
+        stage = settings.stages[self.stage]
+        losses = self._losses()
+        epochs = settings.epochs_of(self.stage)
+        total = epochs * settings.steps
+        advance = problem.progress.stage(stage.name or _DOING[tuple(sorted(stage.losses))])
+        target = features_of(self._space(), problem.target) if "mmd" in stage.losses else None
+        before = {} if target is None else self._monitor.prior(self.statistics()[1], self._space(), target)
+        number = self.stage
+        while self.stage == number:
+            began_s, stats = time.monotonic(), problem.renderer.pool.stats
+            records = []
+            for step in range(self._epoch_of_stage * settings.steps, (self._epoch_of_stage + 1) * settings.steps):
+                records.append(self._step(losses, step, total))
+                advance(step + 1, total)
+            self._epoch_of_stage += 1
+            self.epoch += 1
+            seconds = time.monotonic() - began_s
+            after = problem.renderer.pool.stats
+            metrics: dict[str, Any] = {
+                "epoch": self.epoch,
+                "stage": stage.title,
+                **{name: float(np.mean([figures[name] for figures, _ in records])) for name in records[0][0]},
+                "gradient_norms": dict(
+                    zip(problem.names, np.mean([norms for _, norms in records], axis=0).tolist(), strict=True)
+                ),
+                "learning_rate": self._optimizer.param_groups[0]["lr"],
+                "seconds": seconds,
+                "renders_per_s": (after.renders - stats.renders) / seconds,
+                "waiting_share": (after.waited_s - stats.waited_s) / seconds,
+                "workers": after.workers_up,
+                **self._monitor.audits(),
+                **before,
+            }
+            metrics |= self._monitor.images(self.statistics()[2], self.epoch, self.space, target)
+            shown = {name: metrics[name] for name in ("mmd", "score") if name in metrics}
+            problem.progress.figures(**shown, renders_per_s=metrics["renders_per_s"], workers=metrics["workers"])
+            if self._epoch_of_stage == epochs:
+                self._next_stage()
+            yield metrics
+
+    def shift(self) -> dict[str, list[float]]:
+        """What the global stage has found, by "kind.name": the shift of each possible mode, in the attribute's unit."""
+        found = {}
+        for number, (kind, spec) in enumerate(self.problem.encoding.mutable):
+            modes = self.transformer.modes(kind)
+            found[f"{kind}.{spec.name}"] = [float(self.transformer.shift[mode, number]) for mode in modes]
+        return found
+
+    def mode_weights(self) -> dict[str, list[float]]:
+        """The first weights of the modes of each kind that has several."""
+        kinds = dict.fromkeys(kind for kind, _ in self.problem.encoding.mutable)
+        weights = {kind: list(self.transformer.modes(kind).values()) for kind in kinds}
+        return {kind: values for kind, values in weights.items() if len(values) > 1}
+
+    def statistics(self) -> tuple[list[AttributeStatistics], list[SceneGraph], list[SceneGraph]]:
+        """Attributes that the averaged weights yield, on the same scenes at each call; the scenes before and after."""
+        scenes = self.problem.scenes(Purpose.MONITOR, self.problem.settings.monitor_scenes)
+        learned = transformed(self.average, scenes)
+        return attribute_statistics(self.problem.encoding, learned), scenes, learned
+
+    def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+        """All that changes during training, as JSON and tensors."""
+        tensors = {
+            "transformer": self.transformer.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": {
+                f"{index}.{key}": value
+                for index, entry in self._optimizer.state_dict()["state"].items()
+                for key, value in entry.items()
+            },
+        }
+        state: dict[str, Any] = {
+            "epoch": self.epoch,
+            "stage": self.stage,
+            "epoch_of_stage": self._epoch_of_stage,
+            "prepared": self.prepared,
+            "baseline": self._baseline.value,
+        }
+        if isinstance(self.space, LearnedFeatures):
+            tensors["features"] = self.space.state_dict()
+            state["features"] = self.space.plan()
+        return state, tensors
+
+    def restore(self, state: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -> None:
+        """Goes back to a state."""
+        self.epoch, self.stage, self.prepared = state["epoch"], state["stage"], state["prepared"]
+        self._epoch_of_stage = state["epoch_of_stage"]
+        self._baseline.value = state["baseline"]
+        self.transformer.load_state_dict(tensors["transformer"])
+        self.average.load_state_dict(tensors["average"])
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors["optimizer"].items():
+            index, key = name.split(".", 1)
+            entries.setdefault(int(index), {})[key] = value
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        if "features" in tensors:
+            self.space = learned_features(state.get("features"), tensors["features"])
+
+    def _match_moments(self, reader: Reader | None, places: Sequence[int]) -> None:
+        """Moves the attributes at `places` to the target's moments, in features learned where that leads."""
+        problem, transformer = self.problem, self.transformer
+        beside: list[int] = []
+        if problem.looks_at_objects:
+            beside = bystanders(problem, problem.scenes(Purpose.FEATURES, _LOOKED_AT), places)
+        shift = transformer.shift[:, beside].clone()
+        transformer.active[beside] = True
+        for turn in range(TURNS if problem.looks_at_objects else 1):
+            reader, readout, kept = self._learn_features(reader, places, turn)
+            if not match_moments(problem, transformer, self._space(), readout, places, turn, kept, beside):
+                break
+        transformer.shift[:, beside] = shift
+        transformer.active[beside] = False
+
+    def _learn_features(
+        self, reader: Reader | None, places: Sequence[int], turn: int
+    ) -> tuple[Reader | None, Readout, Scattered | None]:
+        """Trains the simulator's feature space around the present scenes, from what has read the start, if anything.
+
+        Args:
+            places: of the attributes that are learned, in `encoding.mutable`.
+
+        Returns:
+            What goes on learning, what the features stand for, and, of features that tell objects apart, renders that
+            they have not learned from.
+        """
+        problem, settings = self.problem, self.problem.settings
+        count = settings.feature_images * self.transformer.most_modes
+        number = self.stage + 1000 * turn  # Every stage and turn has its own scenes.
+        scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, number))
+        window = Window.around(problem.encoding, scenes, settings.feature_spreads)
+        if problem.looks_at_objects:
+            reader, kept = learn_to_read(problem, reader, scenes, window, places, Purpose.FEATURES, number)
+            self.space = reader.network
+            return reader, reader.readout, kept if isinstance(reader.network, RegionFeatures) else None
+        readout = Readout.of(problem.encoding, window)
+        scattered = scatter(problem, scenes, window, Purpose.FEATURES, self.stage)
+        space = feature_network(problem, readout.layers, Purpose.FEATURES)
+        space.fit(
+            problem.images(scattered, Purpose.FEATURES, self.stage, "render for the features"),
+            np.stack([readout.read(scene) for scene in scattered]),
+            settings.feature_epochs,
+            torch_generator(problem.seed, Purpose.FEATURES, 3, self.stage),
+            problem.progress.stage("learn the features"),
+        )
+        self.space = space
+        return None, readout, None
+
+    def _losses(self) -> list[DistributionMatching | TaskLoss]:
+        losses: list[DistributionMatching | TaskLoss] = []
+        for name in self.problem.settings.stages[self.stage].losses:
+            if name == "mmd":
+                losses.append(DistributionMatching(self.problem, self._space(), self.problem.active(self.stage)))
+            elif self.problem.validation is not None:
+                active = self.problem.active(self.stage)
+                losses.append(TaskLoss(self.problem, self.problem.validation, self._baseline, active))
+        return losses
+
+    def _step(
+        self, losses: list[DistributionMatching | TaskLoss], step: int, total: int
+    ) -> tuple[dict[str, float], list[float]]:
+        """One step of gradient descent; returns the losses' figures, and the gradient's norm per mutable number."""
+        self._optimizer.param_groups[0]["lr"] = self.problem.settings.learning_rate * _cosine(step / total)
+        offset = 1_000_000 * self.stage  # Every stage has its own scenes.
+        estimates: list[Estimate] = [loss(self.transformer, offset + step) for loss in losses]
+        self._optimizer.zero_grad()
+        torch.stack([estimate.loss for estimate in estimates]).sum().backward()
+        self._optimizer.step()
+        weight = 1 / min(step + 1, max(1, math.ceil(AVERAGED * total)))
+        with torch.no_grad():
+            for mean, parameter in zip(self.average.parameters(), self.transformer.parameters(), strict=True):
+                mean.lerp_(parameter, weight)
+        figures = {name: value for estimate in estimates for name, value in estimate.figures.items()}
+        return figures, np.sum([_norms(estimate, len(self.problem.names)) for estimate in estimates], axis=0).tolist()
+
+    def _next_stage(self) -> None:
+        self.stage += 1
+        self._epoch_of_stage = 0
+        self.prepared = False
+        # The next stage goes on from what this one yields.
+        self.transformer.load_state_dict(self.average.state_dict())
+
+    def _yield_present(self) -> None:
+        self.average.load_state_dict(self.transformer.state_dict())
+
+    def _new_optimizer(self) -> torch.optim.Adam:
+        return torch.optim.Adam(self.transformer.parameters(), self.problem.settings.learning_rate)
+
+    def _space(self) -> FeatureSpace:
+        if self.space is None:
+            raise RuntimeError("prepare() learns the features")
+        return self.space
+
+
+#: What the progress bar says of a stage without a name.
+_DOING = {
+    ("mmd",): "match the distributions",
+    ("task",): "raise the score",
+    ("mmd", "task"): "match the distributions and raise the score",
+}
+
+
+def _norms(estimate: Estimate, count: int) -> list[float]:
+    """Of the gradient with respect to each mutable attribute of a kind."""
+    gradient = estimate.values.grad
+    if gradient is None:
+        return [0.0] * count
+    return [gradient[estimate.batch.places == place].norm().item() for place in range(count)]
+
+
+def _cosine(progress: float) -> float:
+    """From 1 at 0 to FINAL_LEARNING_RATE at 1."""
+    return FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,101 @@
+"""The task loss: one step of ascent on the task network's score on V (paper, section 3.2.3, algorithm 1)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trainer.grammar import SceneGraph
+from trainer.inference.problem import Problem, Validation
+from trainer.model.drawing import changed, draw
+from trainer.model.encoding import GraphBatch, with_values
+from trainer.model.transformer import DistributionTransformer
+from trainer.randomness import Purpose, integer, torch_generator
+from trainer.refinement.matching import Estimate
+from trainer.refinement.score_function import Baseline, shared_noise, shared_score
+from trainer.tasks.labelling import labelled
+
+#: Spread of what is tried of the logits of categories.
+LOGIT_SIGMA = 0.5
+
+
+class TaskLoss:
+    """Minus the expected score of a task network that is trained on the data of G_θ.
+
+    Around G_θ's output datasets are drawn in pairs, rendered, and scored: the network is trained on each from scratch,
+    with the same seed, and scored on V. What is tried is a common shift of every attribute's values, and of the logits
+    of every categorical attribute; see `trainer.refinement.score_function`.
+    """
+
+    def __init__(self, problem: Problem, validation: Validation, baseline: Baseline, active: Sequence[int]) -> None:
+        """
+        Args:
+            active: places in `encoding.mutable` of the attributes of which something is tried.
+        """
+        self._problem, self._validation, self.baseline = problem, validation, baseline
+        self._sigma = torch.zeros(len(problem.encoding.mutable))
+        for place in active:
+            _, spec = problem.encoding.mutable[place]
+            self._sigma[place] = problem.settings.task_sigma * (spec.high - spec.low)
+
+    def __call__(self, transformer: DistributionTransformer, step: int) -> Estimate:
+        problem, settings = self._problem, self._problem.settings
+        count = settings.task_images or self._validation.network.train_images
+        scenes = problem.scenes(Purpose.REWARD, count, step)
+        drawn = draw(transformer, scenes)
+        mean = changed(transformer, drawn.batch)
+        tried, rewards = [], []
+        for pair in range(settings.task_pairs):
+            generator = torch_generator(problem.seed, Purpose.REWARD, step, pair)
+            noise = shared_noise(drawn.batch.places, len(self._sigma), generator)
+            offsets = LOGIT_SIGMA * torch.randn(transformer.log_prior.shape, generator=generator)
+            offsets = offsets * transformer.unsettled[:, None]
+            for sign in (1, -1):
+                moved = draw(transformer, scenes, offsets=sign * offsets) if len(offsets) else drawn
+                values = self._drawn(transformer(moved.batch).detach(), sign * noise, moved.batch)
+                tried.append((sign * noise, sign * offsets))
+                rewards.append(self._score(with_values(moved.scenes, values), step))
+        advantages = self.baseline.advantages(rewards)
+        loss = mean.sum() * 0
+        for (noise, offsets), advantage in zip(tried, advantages, strict=True):
+            weight = advantage / len(tried)
+            loss = loss - weight * self._shift(mean, noise, drawn.batch)
+            loss = loss - weight * self._logits(drawn.log_probabilities, offsets, drawn.batch)
+        figures = {"score": sum(rewards) / len(rewards), "baseline": float(self.baseline.value or 0)}
+        return Estimate(settings.task_weight * loss, mean, drawn.batch, figures)
+
+    def _score(self, scenes: list[SceneGraph], step: int) -> float:
+        """R: how good the network gets on a dataset of these scenes."""
+        problem, validation = self._problem, self._validation
+        images, labels = labelled(
+            problem.renderer, validation.network, scenes, integer(problem.seed, Purpose.REWARD, step)
+        )
+        seed = integer(problem.seed, Purpose.TASK_NETWORK, step)
+        model = validation.network.train(images, labels, seed)
+        return validation.network.score(model, validation.images, validation.labels).value
+
+    def _drawn(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
+        """mean + σ noise, within the ranges, which the density does not notice: it is that of the draw."""
+        values = mean + self._sigma[batch.places] * noise
+        specs = [self._problem.encoding.mutable[place][1] for place in batch.places.tolist()]
+        low = torch.tensor([-torch.inf if spec.wraps else spec.low for spec in specs])
+        high = torch.tensor([torch.inf if spec.wraps else spec.high for spec in specs])
+        return torch.minimum(torch.maximum(values, low), high)
+
+    def _shift(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
+        """Its gradient is ∇ log p of the common shift of each attribute, spread evenly over the attribute's values."""
+        score = shared_score(noise, batch.places, len(self._sigma)) / self._sigma.clamp_min(1e-30) * (self._sigma > 0)
+        sizes = torch.bincount(batch.places, minlength=len(self._sigma)).clamp_min(1)
+        return ((score / sizes)[batch.places] * mean).sum()
+
+    @staticmethod
+    def _logits(log_probabilities: Tensor, offsets: Tensor, batch: GraphBatch) -> Tensor:
+        """Its gradient is ∇ log p of a common shift of the logits of each categorical attribute."""
+        if not len(batch.choice_places):
+            return log_probabilities.sum()
+        possible = torch.isfinite(log_probabilities)
+        sizes = torch.bincount(batch.choice_places, minlength=len(offsets)).clamp_min(1)
+        weights = (offsets / LOGIT_SIGMA**2 / sizes[:, None])[batch.choice_places]
+        # A shift of all logits of a choice changes nothing.
+        weights = weights - (weights * possible).sum(1, keepdim=True) / possible.sum(1, keepdim=True)
+        return (weights * log_probabilities.masked_fill(~possible, 0)).sum()

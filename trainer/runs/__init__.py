@@ -1,0 +1,1 @@
+"""Run folders: what a training writes, and what evaluation and generation read back."""

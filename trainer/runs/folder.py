@@ -1,0 +1,240 @@
+"""The run folder: everything that a training run leaves behind, and what it needs to go on.
+
+runs/NAME/
+  config.json            experiment, overrides, seed, engine and versions, as resolved
+  metrics.jsonl          one object per epoch
+  attributes.jsonl       values of each mutable attribute per epoch; also of the prior and, if known, of the target
+  events.out.tfevents.*  the metrics for TensorBoard
+  samples/               a picture per epoch: prior, learned, target
+  checkpoint/            state.json and tensors (safetensors): the last finished epoch
+  stages/                1.safetensors, 2.safetensors ...: the averaged weights that each finished stage has ended with
+  summary.json           the outcome: distributions, times, and the scores that `metasim evaluate` adds
+  report.html
+  .lock                  held by the process that trains, so that there is one alone
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any, NoReturn
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainer.errors import InputError
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What determines a run's numbers."""
+
+    experiment: str
+    overrides: Mapping[str, object]
+    seed: int
+    engine: str
+    mnist: str | None = None
+    inception_weights: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Run:
+    """A run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(cls, folder: Path, config: RunConfig) -> "Run":
+        """Starts a new run.
+
+        Raises:
+            InputError: the folder exists, or cannot be made.
+        """
+        if folder.exists():
+            cls.refuse(folder)
+        run = cls(folder)
+        try:
+            (folder / "samples").mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be made: {error.strerror}") from error
+        _write_json(folder / "config.json", asdict(config))
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Opens an existing run.
+
+        Raises:
+            InputError: there is none at this path.
+        """
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder} is no run folder (it has no config.json); `metasim train` makes one")
+        return cls(folder)
+
+    @staticmethod
+    def refuse(folder: Path) -> NoReturn:
+        """Says that a folder is in the way.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            f"{folder} exists, and nothing is ever overwritten: add --resume to go on with it, or choose another --out"
+        )
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder meanwhile; ends with the process, however that ends.
+
+        Raises:
+            InputError: another one does already.
+        """
+        with (self.folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{self.folder} is being trained by another process; wait for it, stop it, or choose another --out"
+                ) from None
+            yield
+
+    @property
+    def config(self) -> RunConfig:
+        """
+        Raises:
+            InputError: config.json is damaged, or of another version of this program.
+        """
+        content = self._read("config.json")
+        known = {item.name for item in fields(RunConfig)}
+        wrong = [f"{key} is unknown" for key in content if key not in known]
+        wrong += [f"{key} is missing" for key in ("experiment", "overrides", "seed", "engine") if key not in content]
+        if wrong:
+            version = content.get("versions", {}).get("metasim", "unknown")
+            raise InputError(
+                f"{self.folder / 'config.json'} is of another version of metasim ({version}): {', '.join(wrong)}; "
+                "use that version, or train anew"
+            )
+        return RunConfig(**content)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """summary.json; empty while the run is not finished."""
+        return self._read("summary.json") if (self.folder / "summary.json").is_file() else {}
+
+    def update_summary(self, values: dict[str, Any]) -> None:
+        """Adds to summary.json, or replaces parts of it."""
+        _write_json(self.folder / "summary.json", {**self.summary, **values})
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """The objects of metrics.jsonl or attributes.jsonl; none where the file is missing.
+
+        Raises:
+            InputError: a line is damaged.
+        """
+        path = self.folder / name
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
+
+    def write_records(self, name: str, records: list[dict[str, Any]]) -> None:
+        """Replaces such a file as a whole, so that a run that was killed never leaves half a line."""
+        write_atomically(self.folder / name, "".join(json.dumps(record) + "\n" for record in records))
+
+    def save_checkpoint(self, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Replaces the checkpoint in one step: after a crash there is the old one or the new one, never a mixture.
+
+        Args:
+            state: anything that JSON can hold.
+            tensors: named groups, e.g. a module's state_dict.
+        """
+        folder = self.folder / "checkpoint"
+        new, old = self.folder / "checkpoint.new", self.folder / "checkpoint.old"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        for name, group in tensors.items():
+            save_file(_alone(group), new / f"{name}.safetensors")
+        _write_json(new / "state.json", state)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def load_checkpoint(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
+        """State and tensors of the last finished checkpoint; None if there is none yet.
+
+        Raises:
+            InputError: a file of it is damaged.
+        """
+        for name in ("checkpoint", "checkpoint.old"):  # The old one alone exists between the two renames.
+            folder = self.folder / name
+            if (folder / "state.json").is_file():
+                tensors = {path.stem: _tensors(path) for path in sorted(folder.glob("*.safetensors"))}
+                return self._read(f"{name}/state.json"), tensors
+        return None
+
+    def save_stage(self, number: int, weights: Mapping[str, Tensor]) -> None:
+        """Keeps what a stage has ended with.
+
+        Args:
+            number: of the stage, from 1 on.
+        """
+        path = self.folder / "stages" / f"{number}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(".partial")
+        save_file(_alone(weights), partial)
+        partial.replace(path)
+
+    def load_stages(self) -> list[dict[str, Tensor]]:
+        """What each finished stage has ended with, in their order.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        paths = (self.folder / "stages" / f"{number}.safetensors" for number in count(1))
+        return [_tensors(path) for path in takewhile(Path.is_file, paths)]
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        content: dict[str, Any] = _parsed(path.read_text(), path)
+        return content
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file that other readers see either as it was or complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _alone(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory, as safetensors wants them."""
+    return {key: value.detach().contiguous().clone() for key, value in group.items()}
+
+
+def _parsed(text: str, path: Path, line: int = 0) -> Any:
+    """JSON; `line` is where it stands in a file of several objects."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged: {error.msg} at line {line or error.lineno}") from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,95 @@
+"""A finished run, opened to generate or evaluate data with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from trainer.errors import InputError
+from trainer.experiments import Experiment, load_experiment
+from trainer.features import FeatureSpace
+from trainer.features.learned import LearnedFeatures, learned_features
+from trainer.features.pyramid import PixelPyramid
+from trainer.inference.settings import TrainingSettings
+from trainer.model.encoding import Encoding
+from trainer.model.transformer import DistributionTransformer
+from trainer.randomness import Purpose, torch_generator
+from trainer.runs.folder import Run, RunConfig
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run has learned."""
+
+    run: Run
+    config: RunConfig
+    experiment: Experiment
+    settings: TrainingSettings
+    #: With the averaged weights.
+    transformer: DistributionTransformer
+    #: The feature space that it has learned from the simulator last; None where it has learned none.
+    features: LearnedFeatures | None
+
+
+def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
+    """Opens a run folder.
+
+    Raises:
+        InputError: it is none, has no checkpoint yet, or its experiment cannot be read any more.
+    """
+    run = Run.open(folder)
+    config = run.config
+    checkpoint = run.load_checkpoint()
+    if checkpoint is None:
+        raise InputError(f"{folder} has no checkpoint yet: go on with `metasim train --resume --out {folder}`")
+    experiment = load_experiment(
+        config.experiment, config.overrides, mnist=mnist or (Path(config.mnist) if config.mnist else None)
+    )
+    state, tensors = checkpoint
+    transformer = _transformer(run, config, experiment, tensors.get("average", {}))
+    features = None
+    if "features" in tensors:
+        features = learned_features(state.get("features"), tensors["features"])
+    settings = TrainingSettings.parse(experiment.training)
+    return LoadedRun(run, config, experiment, settings, transformer, features)
+
+
+def open_stages(loaded: LoadedRun) -> list[DistributionTransformer]:
+    """What each finished stage of a run has ended with.
+
+    Raises:
+        InputError: none has, or a file is damaged.
+    """
+    kept = loaded.run.load_stages()
+    if not kept:
+        raise InputError(
+            f"{loaded.run.folder} has no weights of its stages: none has ended yet, or an older version trained it"
+        )
+    return [_transformer(loaded.run, loaded.config, loaded.experiment, weights) for weights in kept]
+
+
+def _transformer(
+    run: Run, config: RunConfig, experiment: Experiment, weights: Mapping[str, Tensor]
+) -> DistributionTransformer:
+    transformer = DistributionTransformer(Encoding(experiment.grammar), torch_generator(config.seed, Purpose.WEIGHTS))
+    try:
+        transformer.load_state_dict(weights)
+    except RuntimeError:  # Tensors of other sizes or names.
+        raise InputError(
+            f"{run.folder} does not fit {config.experiment} any more: its nodes or mutable attributes have changed "
+            "since the training; undo that, or train anew"
+        ) from None
+    return transformer.eval()
+
+
+def feature_space(loaded: LoadedRun) -> FeatureSpace:
+    """The feature space that the run has compared images in last; pixels at several scales where it had none."""
+    if loaded.features is not None:
+        return loaded.features
+    if loaded.run.summary.get("features") == "inception":
+        from trainer.features.inception import InceptionFeatures
+
+        weights = loaded.config.inception_weights
+        return InceptionFeatures(weights=Path(weights) if weights else None, layers=loaded.settings.layers)
+    return PixelPyramid()

@@ -1,0 +1,73 @@
+"""Where scenes of datasets come from: what a run has learned, or a grammar as it stands."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import InputError
+from trainer.experiments import load_experiment
+from trainer.grammar import Grammar, SceneGraph
+from trainer.grammar.loading import looks_like_path
+from trainer.model.drawing import transformed
+from trainer.model.transformer import DistributionTransformer
+from trainer.randomness import Purpose, generator, integer
+from trainer.runs.loading import open_run
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """A grammar, and maybe a model that changes its scenes."""
+
+    #: What the data is of, in words.
+    of: str
+    name: str
+    grammar: Grammar
+    engine: str
+    notes: tuple[str, ...]
+    transformer: DistributionTransformer | None = None
+
+    def scenes(self, seed: int, indices: Sequence[int]) -> list[SceneGraph]:
+        """The scenes of those numbers; each is a function of the source, the seed and its number alone."""
+        scenes = [self.grammar.sample(generator(seed, Purpose.GENERATION, index)) for index in indices]
+        return scenes if self.transformer is None else transformed(self.transformer, scenes)
+
+    def noise(self, seed: int, index: int) -> int:
+        """The seed of the sampling noise of scene number `index`."""
+        return integer(seed, Purpose.GENERATION) + index
+
+    def fingerprint(self, seed: int) -> str:
+        """Of the first scene and how it is rendered: another grammar, model or asset gives another one."""
+        [scene] = self.scenes(seed, [0])
+        wire = scene.to_wire(self.grammar.assets.hash_of)
+        parts = (wire, self.grammar.render_settings())
+        return hashlib.sha256(b"".join(part.SerializeToString(deterministic=True) for part in parts)).hexdigest()[:16]
+
+
+def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
+    """Opens a run folder, or a grammar or experiment by name or path.
+
+    Raises:
+        InputError: there is none, or something in it is wrong.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        loaded = open_run(folder, mnist=mnist)
+        return SceneSource(
+            of=f"the learned model of {folder}",
+            name=folder.resolve().name,
+            grammar=loaded.experiment.grammar,
+            engine=loaded.config.engine,
+            notes=loaded.experiment.notes,
+            transformer=loaded.transformer,
+        )
+    if looks_like_path(source) and not folder.is_file():
+        raise InputError(f"{folder}: there is neither a run folder nor a grammar file of this name")
+    experiment = load_experiment(source, mnist=mnist)
+    return SceneSource(
+        of=f"the prior of {experiment.name}",
+        name=experiment.name,
+        grammar=experiment.grammar,
+        engine=experiment.engine,
+        notes=experiment.notes,
+    )
