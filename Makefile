@@ -14,7 +14,7 @@ setup: $(VENV)/.ready ## Create .venv with both halves and the developer's tools
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	python3.11 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[trainer,render,dev]'
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[trainer,natural,render,dev]'
 	touch $@
 
 protos: setup ## Generate the Python code of the wire contract
