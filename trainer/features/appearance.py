@@ -1,0 +1,105 @@
+"""Random appearance: what a camera does to an image after the light has reached it, drawn at random.
+
+An estimator that is trained on renders alone takes their sharpness, contrast and noise for granted. Trained on renders
+that pass through a random camera, it reads the content of photographs as well (domain randomisation).
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+
+@dataclass(frozen=True)
+class RandomCamera:
+    """Ranges of a camera's response; each image draws its own values, uniformly."""
+
+    #: Exponent of the response curve; drawn uniformly in its logarithm.
+    gamma: tuple[float, float] = (0.6, 1.6)
+    #: Factor of all display values.
+    gain: tuple[float, float] = (0.5, 1.1)
+    #: Haze: added to all display values, in parts of full scale.
+    offset: tuple[float, float] = (0.0, 0.3)
+    #: White balance: factor of each channel, beside the gain.
+    balance: tuple[float, float] = (0.85, 1.15)
+    #: Standard deviation of a Gaussian blur, in pixels.
+    blur_px: tuple[float, float] = (0.0, 1.0)
+    #: Standard deviation of Gaussian noise, in parts of full scale.
+    noise: tuple[float, float] = (0.0, 0.1)
+    #: JPEG quality; applied to half of the images.
+    jpeg_quality: tuple[int, int] = (40, 95)
+    #: Share of the images that pass unchanged.
+    unchanged: float = 0.2
+
+    def apply(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the images as this camera takes them.
+
+        Args:
+            images: uint8 [N, H, W, 3], RGB.
+            rng: the same generator state gives the same images.
+
+        Returns:
+            uint8 [N, H, W, 3], a new array.
+        """
+        seeds = rng.integers(2**63, size=len(images))
+        return np.stack(
+            [self._one(image, np.random.default_rng(seed)) for image, seed in zip(images, seeds, strict=True)]
+        )
+
+    def _one(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if rng.random() < self.unchanged:
+            return image
+        x = image.astype(np.float32) / 255
+        x = x ** np.float32(np.exp(rng.uniform(*np.log(self.gamma))))
+        x = x * (rng.uniform(*self.gain) * rng.uniform(*self.balance, size=3)).astype(np.float32)
+        x = x + np.float32(rng.uniform(*self.offset))
+        blur = rng.uniform(*self.blur_px)
+        x = ndimage.gaussian_filter(x, (blur, blur, 0), mode="nearest") if blur > 0.05 else x
+        x = x + np.float32(rng.uniform(*self.noise)) * rng.standard_normal(x.shape, dtype=np.float32)
+        taken = (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return _jpeg(taken, int(rng.integers(*self.jpeg_quality))) if rng.random() < 0.5 else taken
+
+
+def fourier_adapted(
+    images: np.ndarray, target: np.ndarray, rng: np.random.Generator, betas: Sequence[float] = (0.01, 0.05)
+) -> np.ndarray:
+    """Give each image the low-frequency amplitude of a random target image (Yang & Soatto, CVPR 2020, eq. 1).
+
+        x' = F⁻¹[M_β A(target) + (1 − M_β) A(x), phase(x)]
+
+    M_β keeps the frequencies within a square of side 2β · min(H, W) around zero, so colours and light change and the
+    content stays.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        target: uint8 [M, H, W, 3], M >= 1.
+        rng: draws the target image and β of each image.
+        betas: values of β, below 0.5.
+
+    Returns:
+        uint8 [N, H, W, 3].
+    """
+    height, width = images.shape[1:3]
+    chosen = rng.integers(len(target), size=len(images))
+    sizes = rng.choice(np.asarray(betas), size=len(images))
+    rows = np.abs(np.fft.fftfreq(height)) * height
+    columns = np.abs(np.fft.fftfreq(width)) * width
+    adapted = np.empty_like(images)
+    for index, (image, other, beta) in enumerate(zip(images, target[chosen], sizes, strict=True)):
+        reach = beta * min(height, width)
+        low = ((rows[:, None] <= reach) & (columns[None, :] <= reach))[..., None]
+        spectrum = np.fft.fft2(image.astype(np.float64), axes=(0, 1))
+        wanted = np.abs(np.fft.fft2(other.astype(np.float64), axes=(0, 1)))
+        amplitude = np.where(low, wanted, np.abs(spectrum))
+        changed = np.fft.ifft2(amplitude * np.exp(1j * np.angle(spectrum)), axes=(0, 1)).real
+        adapted[index] = np.clip(changed + 0.5, 0, 255).astype(np.uint8)
+    return adapted
+
+
+def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
