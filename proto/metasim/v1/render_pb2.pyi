@@ -341,8 +341,8 @@ Global___Asset: _TypeAlias = Asset  # noqa: Y015
 
 @_typing.final
 class RenderTask(_message.Message):
-    """A render and, optionally, derivatives of it. The answer is a pure function of this message, the engine and its
-    version: the same bytes on every worker, whatever was rendered before.
+    """A render and, optionally, derivatives of it. The answer is a pure function of this message, the engine, its version
+    and the kind of device: the same bytes on every worker that shares these, whatever was rendered before.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -891,6 +891,7 @@ class DescribeResponse(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     ENCRYPTED_FIELD_NUMBER: _builtins.int
     AUTHENTICATED_FIELD_NUMBER: _builtins.int
+    DEVICE_NAME_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Of the worker's software, e.g. "0.1.0" """
     engine: _builtins.str
@@ -898,7 +899,7 @@ class DescribeResponse(_message.Message):
     engine_version: _builtins.str
     """e.g. "4.5.15" """
     device: _builtins.str
-    """e.g. "cpu" """
+    """Kind of device: "cpu", "cuda", "optix", "hip", "oneapi" or "metal" """
     slots: _builtins.int
     """Of each stream, at first. 0: the worker is starting or draining."""
     processes: _builtins.int
@@ -928,6 +929,8 @@ class DescribeResponse(_message.Message):
     """Listens with TLS"""
     authenticated: _builtins.bool
     """Requires a token or a client's certificate"""
+    device_name: _builtins.str
+    """Name of the device, e.g. "NVIDIA H200"; empty: unknown"""
     def __init__(
         self,
         *,
@@ -950,10 +953,11 @@ class DescribeResponse(_message.Message):
         memory_bytes: _builtins.int = ...,
         encrypted: _builtins.bool = ...,
         authenticated: _builtins.bool = ...,
+        device_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "busy_processes", b"busy_processes", "device", b"device", "encrypted", b"encrypted", "engine", b"engine", "engine_version", b"engine_version", "host", b"host", "memory_bytes", b"memory_bytes", "process_recycles", b"process_recycles", "process_restarts", b"process_restarts", "processes", b"processes", "queued_tasks", b"queued_tasks", "renders", b"renders", "slots", b"slots", "streams", b"streams", "tasks_done", b"tasks_done", "tasks_failed", b"tasks_failed", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "busy_processes", b"busy_processes", "device", b"device", "device_name", b"device_name", "encrypted", b"encrypted", "engine", b"engine", "engine_version", b"engine_version", "host", b"host", "memory_bytes", b"memory_bytes", "process_recycles", b"process_recycles", "process_restarts", b"process_restarts", "processes", b"processes", "queued_tasks", b"queued_tasks", "renders", b"renders", "slots", b"slots", "streams", b"streams", "tasks_done", b"tasks_done", "tasks_failed", b"tasks_failed", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
