@@ -14,13 +14,8 @@ def check_total_samples(task: pb.RenderTask, limits: Limits) -> int:
     """
     settings, probes = task.settings, task.probes
     pixels = settings.width_px * settings.height_px
-    if probes.difference == pb.DIFFERENCE_SIMULTANEOUS:
-        renders = 2
-    else:
-        renders = len(task.columns) * (1 if probes.difference == pb.DIFFERENCE_FORWARD else 2)
-        renders += 2 * sum(column.audit for column in task.columns)
-    if not task.columns:
-        renders = 0
+    renders = len(task.columns) * (1 if probes.difference == pb.DIFFERENCE_FORWARD else 2)
+    renders += 2 * sum(column.audit for column in task.columns)
     samples = pixels * (settings.samples + renders * (probes.samples or settings.samples))
     if samples > limits.total_samples:
         raise LimitExceeded(

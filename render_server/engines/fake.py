@@ -77,9 +77,7 @@ class FakeEngine:
                 left_px=window.left,
                 top_px=window.top,
                 samples=rendered * window.pixels * (task.probes.samples or task.settings.samples),
-                frame=_difference(changes, frame)
-                if any(task.columns[index].audit for index in probe.columns)
-                else None,
+                frame=_difference(changes, frame) if task.columns[probe.column].audit else None,
             )
             renders += rendered
         surface = self._surface(graph, view) if wants_labels(task.outputs) else None

@@ -118,7 +118,7 @@ class _Frame:
                     slice(window.left - around.left, window.right - around.left),
                 )
                 painted = sum(side is not None or not self._base_is_image for side in sides[number])
-                audited = any(self._audits[index] for index in probe.columns)
+                audited = self._audits[probe.column]
                 columns.add(
                     probe,
                     end[inside] - begin[inside],

@@ -38,26 +38,19 @@ class ColumnResults:
             samples: taken for it.
             frame: the same difference of the whole frame, [height, width, 3], for an audit.
         """
-        first = self._results[probe.columns[0]]
-        first.samples = samples
+        result = self._results[probe.column]
+        result.samples, result.span = samples, probe.span
         if self._gradient is None:
             top, bottom, left, right, half = _trimmed(difference)
-            _place(first.region, left_px + left, top_px + top, right - left, bottom - top)
-            first.difference.CopyFrom(tensor_to_proto(half, compress=True))
+            _place(result.region, left_px + left, top_px + top, right - left, bottom - top)
+            result.difference.CopyFrom(tensor_to_proto(half, compress=True))
         else:
             height, width = difference.shape[:2]
-            _place(first.region, left_px, top_px, width, height)
+            _place(result.region, left_px, top_px, width, height)
             window = self._gradient[top_px : top_px + height, left_px : left_px + width]
-            product = float(np.sum(window * difference, dtype=np.float64))
-        for index, span in zip(probe.columns, probe.spans, strict=True):
-            result = self._results[index]
-            result.span = span
-            if self._gradient is not None:
-                result.product = product / span
-            if index != probe.columns[0]:
-                result.region.CopyFrom(first.region)
+            result.product = float(np.sum(window * difference, dtype=np.float64)) / probe.span
         if frame is not None:
-            _audit(first.audit, difference, frame, left_px, top_px)
+            _audit(result.audit, difference, frame, left_px, top_px)
 
     def in_order(self) -> list[pb.ColumnResult]:
         """One result per column of the task."""

@@ -16,18 +16,18 @@ StepRule = Callable[[int, scene_pb2.Attribute.ValueType], float]
 
 @dataclass(frozen=True)
 class Probe:
-    """Two renders whose difference answers one column, or all of a simultaneous perturbation.
+    """Two renders whose difference is one column.
 
     Attributes:
-        columns: indices of the columns that it answers.
-        begin, end: the scenes at the beginning and the end of the step; None stands for the unperturbed one.
-        spans: per column, the attribute's value at the end minus at the beginning. Not 0.
+        column: index of the column in the task.
+        begin, end: scenes at the beginning and at the end of the step; None stands for the unperturbed scene.
+        span: value of the attribute at the end minus at the beginning. Not 0.
     """
 
-    columns: tuple[int, ...]
+    column: int
     begin: SceneGraph | None
     end: SceneGraph | None
-    spans: tuple[float, ...]
+    span: float
 
     @property
     def sides(self) -> tuple[SceneGraph | None, SceneGraph | None]:
@@ -36,18 +36,15 @@ class Probe:
 
 
 def plan_probes(graph: SceneGraph, task: pb.RenderTask, step_rule: StepRule) -> list[Probe]:
-    """What to render for the task's columns: one probe each, or one for all if they are perturbed simultaneously.
+    """Return the probe of each of the task's columns.
 
     Raises:
         InvalidTask: unknown node, an attribute that it lacks, a value outside the range, or no step that fits.
     """
-    difference = task.probes.difference
-    forward = difference == pb.DIFFERENCE_FORWARD
+    forward = task.probes.difference == pb.DIFFERENCE_FORWARD
     steps = [_ends(graph, index, column, step_rule, forward=forward) for index, column in enumerate(task.columns)]
-    if difference == pb.DIFFERENCE_SIMULTANEOUS and steps:
-        return [_simultaneous(graph, steps)]
     return [
-        Probe((index,), _at(graph, [(step, step.begin)]), _at(graph, [(step, step.end)]), (step.span,))
+        Probe(index, _at(graph, step, step.begin), _at(graph, step, step.end), step.span)
         for index, step in enumerate(steps)
     ]
 
@@ -82,27 +79,17 @@ def _ends(graph: SceneGraph, index: int, column: pb.Column, step_rule: StepRule,
     upper = value + step if place.above >= step else None
     if lower is None and upper is None:
         raise _no_step_fits(place, step, field)
-    begin, end = (upper, lower) if column.backward else (lower, upper)
+    begin, end = lower, upper
     if forward:
-        begin, end = (None, begin if end is None else end)
+        begin, end = None, lower if upper is None else upper
     span = (value if end is None else end) - (value if begin is None else begin)
     if span == 0 and step > 0:
         raise InvalidTask(f"{field}.step", f"{step:g}", f"it must be large enough to change the value {value:g}")
     return _Step(place.node, column.attribute, begin, end, span)
 
 
-def _simultaneous(graph: SceneGraph, steps: Sequence[_Step]) -> Probe:
-    return Probe(
-        columns=tuple(range(len(steps))),
-        begin=_at(graph, [(step, step.begin) for step in steps]),
-        end=_at(graph, [(step, step.end) for step in steps]),
-        spans=tuple(step.span for step in steps),
-    )
-
-
-def _at(graph: SceneGraph, values: Sequence[tuple[_Step, float | None]]) -> SceneGraph | None:
-    changes = [(step.node, step.attribute, value) for step, value in values if value is not None]
-    return graph.with_values(changes) if changes else None
+def _at(graph: SceneGraph, step: _Step, value: float | None) -> SceneGraph | None:
+    return None if value is None else graph.with_value(step.node, step.attribute, value)
 
 
 def _no_step_fits(place: Room, step: float, field: str) -> InvalidTask:

@@ -103,43 +103,10 @@ def test_columns_are_differences_of_moved_scenes(
 
 
 @pytest.mark.parametrize("kind", [pb.DIFFERENCE_CENTRAL, pb.DIFFERENCE_FORWARD])
-def test_backward_columns_step_downwards(any_engine: Engine, assets: Assets, kind: int) -> None:
-    scene = Scene(any_engine, assets, difference=kind)
-    result = scene.render(columns=scene.columns(backward=True))
-    if kind == pb.DIFFERENCE_CENTRAL:
-        ends = [(end, begin) for begin, end in CENTRAL]
-    else:
-        # The second cannot go below its minimum.
-        ends = [(0.0, -0.5), (0.0, 3.0), (0.0, -0.1), (0.0, -0.2)]
-    for index, expected in enumerate(scene.expected(ends)):
-        np.testing.assert_allclose(difference(result, index, SIZE, SIZE), expected, atol=EXACT)
-        assert result.columns[index].span == pytest.approx(ends[index][1] - ends[index][0])
-
-
-@pytest.mark.parametrize("sampling", SAMPLING[:2])
-def test_a_simultaneous_perturbation_moves_everything_at_once(
-    any_engine: Engine, assets: Assets, sampling: tuple[int, float, int]
-) -> None:
-    scene = Scene(any_engine, assets, sampling, difference=pb.DIFFERENCE_SIMULTANEOUS)
-    columns = scene.columns()
-    columns[2].backward = True
-    result = scene.render(columns=columns)
-    begin, end = [-0.5, 0.0, 0.1, -0.2], [0.5, 3.0, -0.1, 0.2]
-    expected = scene.moved(end) - scene.moved(begin)
-    np.testing.assert_allclose(difference(result, 0, SIZE, SIZE), expected, atol=EXACT)
-    assert [each.span for each in result.columns] == pytest.approx([1.0, 3.0, -0.2, 0.4])
-    assert result.timing.renders == 3
-    assert [each.HasField("difference") for each in result.columns] == [True, False, False, False]
-    assert [each.samples > 0 for each in result.columns] == [True, False, False, False]
-
-
-@pytest.mark.parametrize("kind", [pb.DIFFERENCE_CENTRAL, pb.DIFFERENCE_FORWARD, pb.DIFFERENCE_SIMULTANEOUS])
 def test_products_are_those_of_the_differences(any_engine: Engine, assets: Assets, kind: int) -> None:
     scene = Scene(any_engine, assets, SAMPLING[1], difference=kind)
     jacobian = scene.render(columns=scene.columns())
-    # A simultaneous perturbation has one difference for all.
-    places = [0] * len(STEPS) if kind == pb.DIFFERENCE_SIMULTANEOUS else range(len(STEPS))
-    differences = [difference(jacobian, index, SIZE, SIZE) for index in places]
+    differences = [difference(jacobian, index, SIZE, SIZE) for index in range(len(STEPS))]
     gradient = np.random.default_rng(4).normal(scale=1e-3, size=(SIZE, SIZE, 3)) + sum(differences)
     message = scene.task(columns=scene.columns())
     message.image_gradient.CopyFrom(tensor_to_proto(gradient.astype(np.float32)))
@@ -201,13 +168,13 @@ def test_the_whole_frame_gives_the_same_differences(
             assert first.columns[index].region == second.columns[index].region
 
 
-@pytest.mark.parametrize("kind", [pb.DIFFERENCE_CENTRAL, pb.DIFFERENCE_FORWARD, pb.DIFFERENCE_SIMULTANEOUS])
+@pytest.mark.parametrize("kind", [pb.DIFFERENCE_CENTRAL, pb.DIFFERENCE_FORWARD])
 def test_audits_find_nothing_outside_of_a_flat_region(any_engine: Engine, assets: Assets, kind: int) -> None:
     scene = Scene(any_engine, assets, SAMPLING[1], difference=kind)
     plain = scene.render(columns=scene.columns())
     result = scene.render(columns=scene.columns(audit=True))
     exact = 1e-4 if any_engine.name == "blender" else 1e-6
-    for index in range(1 if kind == pb.DIFFERENCE_SIMULTANEOUS else len(STEPS)):
+    for index in range(len(STEPS)):
         audit = result.columns[index].audit
         assert audit.frame_norm == pytest.approx(np.linalg.norm(difference(plain, index, SIZE, SIZE)), rel=1e-3)
         assert audit.region_norm == pytest.approx(audit.frame_norm, rel=exact)

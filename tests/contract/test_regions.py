@@ -154,24 +154,6 @@ def test_probes_may_take_fewer_samples_than_the_image(blender: Engine, assets: A
     assert [column.difference for column in few.columns] == [column.difference for column in one.columns]
 
 
-def test_one_probe_for_all(blender: Engine, assets: Assets) -> None:
-    task = cubes(4)
-    columns = [pb.Column(node=f"cube-{number}", attribute=scene_pb2.ATTRIBUTE_X, step=0.3) for number in range(4)]
-    columns[1].backward = columns[2].backward = True
-    probes = {"difference": pb.DIFFERENCE_SIMULTANEOUS}
-    result = blender.render(with_columns(task, columns, **probes), assets)
-    assert [column.span for column in result.columns] == pytest.approx([0.6, -0.6, -0.6, 0.6])
-    assert result.timing.renders == 3
-    images = []
-    for sign in (-1, 1):
-        moved = with_columns(task, [])
-        for node, direction in zip(moved.scene.nodes[1:], (1, -1, -1, 1), strict=True):
-            node.transform.x_m += sign * direction * 0.3
-        images.append(image(blender.render(moved, assets)))
-    np.testing.assert_allclose(differences(result, 128, 128)[0], images[1] - images[0], atol=1e-3)
-    assert np.abs(images[1] - images[0]).max() > 0.3
-
-
 def test_what_cannot_be_seen_costs_nothing(blender: Engine, assets: Assets) -> None:
     task = street(assets, cars=2)
     car = next(node for node in task.scene.nodes if node.id == "car-0")

@@ -178,7 +178,6 @@ def _set(**fields: int) -> Callable[[pb.RenderTask], None]:
         (_set(samples=10), 32 * 32 * 130),
         (lambda task: task.ClearField("columns"), 32 * 32),
         (lambda task: setattr(task.probes, "difference", pb.DIFFERENCE_FORWARD), 32 * 32 * 7),
-        (lambda task: setattr(task.probes, "difference", pb.DIFFERENCE_SIMULTANEOUS), 32 * 32 * 3),
         (lambda task: setattr(task.probes, "samples", 5), 32 * 32 * 61),
         (lambda task: setattr(task.columns[0], "audit", True), 32 * 32 * 15),
     ],

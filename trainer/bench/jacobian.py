@@ -19,7 +19,6 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from trainer.bench.digits import digit_tasks
-from trainer.bench.estimators import bench_estimators
 from trainer.bench.street import HEIGHT_PX, SAMPLES, WIDTH_PX, street_task
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
@@ -91,7 +90,6 @@ def bench_jacobian(*, scenes: int = 16, audited: int = 24, workers: int = 2) -> 
     result: dict[str, Any] = {}
     if blender:
         result["street"] = dataclasses.asdict(_street(scenes, audited, workers))
-        result["estimators"] = _estimators(workers)
     engines = ("blender", "raster") if blender else ("raster",)
     result["digits"] = {engine: dataclasses.asdict(_digits(engine, workers)) for engine in engines}
     return result
@@ -154,14 +152,6 @@ def _street(scenes: int, audited: int, workers: int) -> StreetCost:
         modes_differ_by=float(np.abs(found - expected).max() / np.abs(expected).max()),
         two_workers=single_s / several_s,
     )
-
-
-def _estimators(workers: int) -> dict[str, dict[str, float]]:
-    assets = AssetStore()
-    street, other = street_task(0, assets), street_task(1, assets)
-    with _pool("blender", workers, assets) as pool:
-        qualities = bench_estimators(pool, street, other)
-    return {name: dataclasses.asdict(quality) for name, quality in qualities.items()}
 
 
 def _digits(engine: str, workers: int) -> DigitCost:

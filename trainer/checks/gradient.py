@@ -21,8 +21,8 @@ from trainer.progress import Advance, Progress, Silent
 from trainer.randomness import Purpose, generator, integer, torch_generator
 from trainer.rendering import Probing, Renderer
 from trainer.rendering.agreement import Agreement
-from trainer.rendering.audits import EVERY_ATTRIBUTE, LARGEST_RATIO_ERROR, LEAST_COSINE
-from trainer.rendering.columns import plan_columns
+from trainer.rendering.audits import LARGEST_RATIO_ERROR, LEAST_COSINE
+from trainer.rendering.columns import Column, SceneColumns, plan_columns
 
 #: Samples of the reference, as a multiple of the shipped probes'.
 FINER = 16
@@ -59,9 +59,8 @@ class AttributeCheck:
     """What was found about one mutable attribute of a kind of node.
 
     Attributes:
-        region: shipped differences against those of the whole frame, at the same samples: what regions neglect. With
-            "spsa" it is that of all attributes together.
-        image: shipped differences against the reference's, pixel by pixel, noise included; nothing with "spsa".
+        region: shipped differences against those of the whole frame, at the same samples: what regions neglect.
+        image: shipped differences against the reference's, pixel by pixel, noise included.
         loss: the shipped gradient of a smooth loss against the reference's.
         analytic: as `loss`, against the exact derivative, where the engine has one.
         spans: distances between both ends of the shipped differences, in the attribute's unit.
@@ -114,7 +113,7 @@ def check_gradient(options: CheckOptions, progress: Progress | None = None) -> d
     for note in experiment.notes:
         progress.note(note)
     grammar = experiment.grammar
-    shipped = replace(TrainingSettings.parse(experiment.training).probing, columns=options.columns, audit=0.0)
+    shipped = replace(TrainingSettings.parse(experiment.training).probing, audit=0.0)
     scenes = [grammar.sample(generator(options.seed, Purpose.CHECK, i)) for i in range(options.scenes)]
     if not any(scene.mutable for scene in scenes):
         raise InputError(f"{experiment.path} has no mutable attribute in {len(scenes)} scenes: there is no gradient")
@@ -128,7 +127,7 @@ def check_gradient(options: CheckOptions, progress: Progress | None = None) -> d
         settings=options.pool,
     ) as pool:
         closed_form = options.renderer == LOCAL and engine == "fake"
-        check = _Check(Renderer(pool, grammar), shipped, samples, options.seed, closed_form)
+        check = _Check(Renderer(pool, grammar), shipped, samples, options.columns, options.seed, closed_form)
         attributes = check.run(scenes, progress.stage("check the gradient"))
     progress.stop()
     return {
@@ -151,6 +150,7 @@ class _Check:
     renderer: Renderer
     shipped: Probing
     samples: int
+    columns: float
     seed: int
     closed_form: bool
     found: dict[str, AttributeCheck] = field(default_factory=dict)
@@ -162,37 +162,47 @@ class _Check:
             advance(index + 1, len(scenes))
         audits = self.renderer.audits.take()
         for name, region in audits.attributes.items() if audits else ():
-            for attribute in self.found.values() if name == EVERY_ATTRIBUTE else (self.found[name],):
-                attribute.region = region
+            self.found[name].region = region
         return list(self.found.values())
 
     def _compare(self, scene: SceneGraph, index: int) -> None:
         seed = integer(self.seed, Purpose.CHECK, index, 0)
-        plan = plan_columns([scene], self.shipped, seed)
-        if not len(plan.scenes[0]):
+        (every,) = plan_columns([scene], self.shipped, seed)
+        if not len(every):
             return
+        chosen = every.subset(self._positions(len(every), index))
         weights = self._weights(index)
         values = torch.tensor(scene.values(), dtype=torch.float32, requires_grad=True)
         images = self.renderer.differentiable(values, [scene], seed, self.shipped)
         (gradient,) = torch.autograd.grad((images * torch.from_numpy(weights[0]).permute(2, 0, 1)).sum(), values)
-        shipped = (gradient / plan.weight).tolist()
-        _, (own,) = self.renderer.probe([scene], seed, replace(self.shipped, mode="jacobian", audit=1.0))
-        trusted = Probing(mode="jacobian", columns=self.shipped.columns, full_frame=True, samples=self.samples)
-        _, (reference,) = self.renderer.probe([scene], seed, trusted)
-        exact = self._exact(scene, plan.scenes[0].wire)
+        shipped = gradient.tolist()
+        audited = replace(self.shipped, mode="jacobian", audit=1.0)
+        trusted = Probing(mode="jacobian", full_frame=True, samples=self.samples)
+        own, reference = (self._columns(scene, seed, probing, chosen) for probing in (audited, trusted))
+        exact = self._exact(scene, chosen.wire)
         height, width = self.renderer.settings.height_px, self.renderer.settings.width_px
-        for number, place in enumerate(plan.scenes[0].places):
-            item = scene.mutable[place]
+        for number, at in enumerate(chosen.indices):
+            item = scene.mutable[at]
             name = f"{scene.nodes[item.node].kind}.{item.name}"
             attribute = self.found.setdefault(name, AttributeCheck(name, item.spec.unit))
             attribute.spans.append(abs(own[number].span))
-            several = weights if self.shipped.difference != "spsa" else weights[:1]
-            losses = [shipped[place], *(own[number].dot(weight) for weight in several[1:])]
-            attribute.loss.add(np.array(losses), np.array([reference[number].dot(weight) for weight in several]))
-            if self.shipped.difference != "spsa":
-                attribute.image.add(own[number].in_frame(height, width), reference[number].in_frame(height, width))
+            losses = np.array([shipped[at], *(own[number].dot(weight) for weight in weights[1:])])
+            attribute.loss.add(losses, np.array([reference[number].dot(weight) for weight in weights]))
+            attribute.image.add(own[number].in_frame(height, width), reference[number].in_frame(height, width))
             if exact is not None:
-                attribute.analytic.add(np.array(losses), np.array([np.sum(exact[number] * part) for part in several]))
+                attribute.analytic.add(losses, np.array([np.sum(exact[number] * part) for part in weights]))
+
+    def _positions(self, count: int, index: int) -> list[int]:
+        """Return which of a scene's columns are checked."""
+        kept = max(1, round(self.columns * count))
+        order = generator(self.seed, Purpose.CHECK, index, 2).permutation(count)
+        return sorted(order[:kept].tolist())
+
+    def _columns(self, scene: SceneGraph, seed: int, probing: Probing, chosen: SceneColumns) -> list[Column]:
+        (plan,) = plan_columns([scene], probing, seed)
+        positions = [plan.indices.index(at) for at in chosen.indices]
+        _, (columns,) = self.renderer.probe([scene], seed, probing, [plan.subset(positions)])
+        return columns
 
     def _weights(self, index: int) -> np.ndarray:
         """∂loss/∂image of several losses, float32 [_LOSSES, H, W, 3].

@@ -111,10 +111,6 @@ def jacobian(
     if "street" in result:
         rows = [["street", ""], *([name.replace("_", " "), _shown(value)] for name, value in result["street"].items())]
         typer.echo(aligned(rows) + "\n")
-        rows = [["estimator", "cosine", "error", "seconds", "cost to equal error"]]
-        for name, found in result["estimators"].items():
-            rows.append([name, *(f"{found[key]:.3g}" for key in _QUALITY)])
-        typer.echo(aligned(rows) + "\n")
     names = list(next(iter(result["digits"].values())))
     rows = [["digits", *result["digits"]]]
     rows += [[name.replace("_", " "), *(_shown(found[name]) for found in result["digits"].values())] for name in names]
@@ -195,9 +191,6 @@ def ablation(
         echo_json(result)
     else:
         typer.echo(aligned(table(result), numbers_from=6))
-
-
-_QUALITY = ("cosine", "relative_error", "seconds", "cost_to_equal_error")
 
 
 def _shown(value: object) -> str:

@@ -11,9 +11,6 @@ from trainer.rendering.agreement import Agreement
 LEAST_COSINE = 0.99
 LARGEST_RATIO_ERROR = 0.02
 
-#: Stands for an attribute where all were perturbed simultaneously.
-EVERY_ATTRIBUTE = "every attribute"
-
 
 @dataclass(frozen=True)
 class AuditSummary:
@@ -21,7 +18,7 @@ class AuditSummary:
 
     Attributes:
         total: over all columns.
-        attributes: by "kind.name", or all together under `EVERY_ATTRIBUTE` where they were perturbed simultaneously.
+        attributes: by "kind.name".
     """
 
     total: Agreement

@@ -18,7 +18,7 @@ _LONGEST = 0.499
 
 @dataclass(frozen=True)
 class Column:
-    """A difference of images that the step of one attribute made; with simultaneous perturbation, of all attributes."""
+    """The difference of two images between which one attribute takes a step."""
 
     top: int
     left: int
@@ -50,79 +50,49 @@ class SceneColumns:
     """The columns of one scene that are probed.
 
     Attributes:
-        places: of each, its index in `scene.mutable`.
-        wire: of each, what the worker is asked for.
+        indices: index in `scene.mutable` of each column.
+        wire: each column as the worker is asked for it.
     """
 
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     wire: tuple[pb.Column, ...]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What is probed of a batch of scenes.
-
-    Attributes:
-        scenes: a `SceneColumns` each.
-        weight: by which derivatives are multiplied: one over the probability that a column is among them.
-    """
-
-    scenes: tuple[SceneColumns, ...]
-    weight: float
+    def subset(self, positions: Sequence[int]) -> "SceneColumns":
+        """Return the columns at these positions, in this order."""
+        return SceneColumns(tuple(self.indices[k] for k in positions), tuple(self.wire[k] for k in positions))
 
 
 def plan_columns(
     scenes: Sequence[SceneGraph], probing: Probing, seed: int, only: Collection[tuple[str, str]] | None = None
-) -> Plan:
-    """Chooses columns, signs and audits: a function of the arguments alone.
+) -> list[SceneColumns]:
+    """Return each scene's columns; `seed` decides which of them are audited.
 
     Args:
         only: kind and name of the attributes that are probed; default: all.
     """
     rng = generator(seed, Purpose.PROBES)
-    probed = np.array(
-        [
-            only is None or (scene.nodes[item.node].kind, item.name) in only
-            for scene in scenes
-            for item in scene.mutable
-        ],
-        dtype=bool,
-    )
-    total, wanted = len(probed), np.flatnonzero(probed)
-    count = len(wanted)
-    if probing.columns < 1 and count:
-        count = max(1, round(probing.columns * len(wanted)))
-        probed[rng.permutation(wanted)[count:]] = False
-    backward = rng.random(total) < 0.5 if probing.difference == "spsa" else np.zeros(total, dtype=bool)
-    audited = rng.random(total) < probing.audit
-    plans, first = [], 0
+    plan = []
     for scene in scenes:
-        places = [place for place in range(len(scene.mutable)) if probed[first + place]]
-        wire = [
-            _wire(scene, place, backward=bool(backward[first + place]), audit=bool(audited[first + place]))
-            for place in places
+        audited = rng.random(len(scene.mutable)) < probing.audit
+        indices = [
+            index
+            for index, item in enumerate(scene.mutable)
+            if only is None or (scene.nodes[item.node].kind, item.name) in only
         ]
-        if probing.difference == "spsa":
-            for column in wire[1:]:  # One probe for all: the first speaks for them.
-                column.audit = False
-        plans.append(SceneColumns(tuple(places), tuple(wire)))
-        first += len(scene.mutable)
-    return Plan(tuple(plans), len(wanted) / count if count else 1.0)
+        wire = tuple(_wire(scene, index, audit=bool(audited[index])) for index in indices)
+        plan.append(SceneColumns(tuple(indices), wire))
+    return plan
 
 
-def column_from_wire(column: pb.ColumnResult, shared: np.ndarray | None = None) -> Column:
-    """A column of a result.
-
-    Args:
-        shared: the difference of the first column, where that stands for all.
-    """
+def column_from_wire(column: pb.ColumnResult) -> Column:
+    """Return a column of a result."""
     return Column(
         top=round(column.region.y_px),
         left=round(column.region.x_px),
-        difference=tensor_from_proto(column.difference) if shared is None else shared,
+        difference=tensor_from_proto(column.difference),
         span=column.span,
     )
 
@@ -139,14 +109,10 @@ def pack_gradient(gradient: np.ndarray) -> tuple[tensor_pb2.Tensor, float]:
     return tensor_to_proto((gradient.astype(np.float64) * scale).astype(np.float16), compress=True), scale
 
 
-def _wire(scene: SceneGraph, place: int, *, backward: bool, audit: bool) -> pb.Column:
-    item = scene.mutable[place]
+def _wire(scene: SceneGraph, index: int, *, audit: bool) -> pb.Column:
+    item = scene.mutable[index]
     column = pb.Column(
-        node=scene.nodes[item.node].id,
-        attribute=item.spec.attribute,
-        step=_step(item.spec),
-        backward=backward,
-        audit=audit,
+        node=scene.nodes[item.node].id, attribute=item.spec.attribute, step=_step(item.spec), audit=audit
     )
     if not item.spec.wraps:
         column.minimum, column.maximum = item.spec.low, item.spec.high

@@ -11,12 +11,11 @@ from trainer.errors import InputError
 from trainer.grammar.document import nearest, shown
 
 Mode = Literal["auto", "jacobian", "vjp"]
-Difference = Literal["central", "forward", "spsa"]
+Difference = Literal["central", "forward"]
 
 _DIFFERENCES: Mapping[str, "pb.Difference.ValueType"] = {
     "central": pb.DIFFERENCE_CENTRAL,
     "forward": pb.DIFFERENCE_FORWARD,
-    "spsa": pb.DIFFERENCE_SIMULTANEOUS,
 }
 
 #: Largest size of all differences of a batch, were every pixel to change, for which `auto` takes them home.
@@ -37,22 +36,17 @@ class Probing:
             multiplies them with ∂loss/∂image. "vjp": the trainer sends ∂loss/∂image in a second task, and a worker
             returns a number per column, at most 100 bytes; it builds each scene twice. "auto": see `keeps_differences`.
         difference: "central": two renders a column. "forward": one render a column, and an error of first order in the
-            step. "spsa": two renders a scene, by a random step of all its attributes at once (Spall, 1992); unbiased up
-            to the difference's own error, with a variance that grows with the number of attributes.
-        columns: fraction of the columns of a batch that are probed, drawn anew for each step; at least one is. The
-            others' derivatives are 0 and those found are scaled up, so the gradient is right on average.
+            step.
         samples: per pixel of the probes; None: as the image.
-        audit: fraction of the probed columns that are rendered in full as well, to measure what regions neglect. Of
-            "spsa" it is the fraction of scenes.
+        audit: fraction of the columns that are also rendered as whole frames, which measures what regions neglect.
         shards: tasks that the columns of a scene are split over; "auto": as many as workers are idle without. Results
-            are the same for any number. Each task builds its scene anew, and with "forward" renders it once more. Flat
-            scenes are not split. Columns of "spsa" are one probe and stay together.
+            are the same for any number. Each task builds its scene again, and with "forward" renders it once more.
+            Flat scenes are not split.
         full_frame: renders the whole frame for every column instead of the region that can change. Slow; for checks.
     """
 
     mode: Mode = "auto"
     difference: Difference = "central"
-    columns: float = 1.0
     samples: int | None = None
     audit: float = 0.0
     shards: int | Literal["auto"] = "auto"
@@ -62,10 +56,8 @@ class Probing:
         for name, allowed in (("mode", get_args(Mode)), ("difference", get_args(Difference))):
             if getattr(self, name) not in allowed:
                 raise self._error(name, f"allowed: {', '.join(allowed)}")
-        for name, zero in (("columns", False), ("audit", True)):
-            value = getattr(self, name)
-            if not _is_number(value) or not (0 <= value <= 1 and (zero or value > 0)):
-                raise self._error(name, f"it must lie {'from' if zero else 'above'} 0 {'to 1' if zero else 'up to 1'}")
+        if not _is_number(self.audit) or not 0 <= self.audit <= 1:
+            raise self._error("audit", "it must lie from 0 to 1")
         if self.samples is not None and not (_is_whole(self.samples) and self.samples >= 1):
             raise self._error("samples", "it must be a whole number from 1, or left out for those of the image")
         if self.shards != "auto" and not (_is_whole(self.shards) and self.shards >= 1):
@@ -112,13 +104,10 @@ class Probing:
         """
         if self.mode != "auto":
             return self.mode == "jacobian"
-        differences = sum(min(count, 1) if self.difference == "spsa" else count for count in columns)
-        return differences * settings.width_px * settings.height_px * _PIXEL_BYTES <= MOST_BYTES
+        return sum(columns) * settings.width_px * settings.height_px * _PIXEL_BYTES <= MOST_BYTES
 
     def shards_of(self, columns: int, *, scenes: int, processes: int) -> int:
         """Tasks for a scene with so many columns, of a batch of so many scenes. At least 1."""
-        if self.difference == "spsa":
-            return 1
         wanted = -(-processes // max(1, scenes)) if self.shards == "auto" else self.shards
         return max(1, min(wanted, columns))
 

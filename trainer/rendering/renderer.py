@@ -18,8 +18,8 @@ from trainer.errors import InputError, MetasimError, TaskRefused
 from trainer.grammar import AssetRef, Grammar, SceneGraph
 from trainer.model.encoding import with_values
 from trainer.pool import RenderPool
-from trainer.rendering.audits import EVERY_ATTRIBUTE, Audits
-from trainer.rendering.columns import Column, Plan, column_from_wire, pack_gradient, plan_columns
+from trainer.rendering.audits import Audits
+from trainer.rendering.columns import Column, SceneColumns, column_from_wire, pack_gradient, plan_columns
 from trainer.rendering.probing import Probing
 
 _DEFAULT = Probing()
@@ -106,15 +106,23 @@ class Renderer:
         return np.stack([frame.image for frame in frames]) if frames else np.zeros((0, *self._size), dtype=np.float32)
 
     def probe(
-        self, scenes: Sequence[SceneGraph], seed: int, probing: Probing = _DEFAULT
+        self,
+        scenes: Sequence[SceneGraph],
+        seed: int,
+        probing: Probing = _DEFAULT,
+        plan: Sequence[SceneColumns] | None = None,
     ) -> tuple[np.ndarray, list[list[Column]]]:
-        """Float images [N, H, W, 3] and, per scene, its columns: those that `plan_columns` chooses, in its order."""
-        return self._probe(scenes, seed, probing, plan_columns(scenes, probing, seed))
+        """Return float images [N, H, W, 3] and the columns of each scene, in the order of the plan.
+
+        Args:
+            plan: which columns are probed; default: `plan_columns(scenes, probing, seed)`.
+        """
+        return self._probe(scenes, seed, probing, plan_columns(scenes, probing, seed) if plan is None else plan)
 
     def products(
         self, scenes: Sequence[SceneGraph], seed: int, gradient: np.ndarray, probing: Probing = _DEFAULT
     ) -> list[list[float]]:
-        """Σ gradient · ∂image/∂attribute, computed by the workers, for the columns that `plan_columns` chooses.
+        """Return Σ gradient · ∂image/∂attribute, computed by the workers, for the columns of `plan_columns`.
 
         Args:
             gradient: [N, H, W, 3]. Scenes whose part is zero everywhere cost nothing.
@@ -144,44 +152,43 @@ class Renderer:
         return images
 
     def _probe(
-        self, scenes: Sequence[SceneGraph], seed: int, probing: Probing, plan: Plan
+        self, scenes: Sequence[SceneGraph], seed: int, probing: Probing, plan: Sequence[SceneColumns]
     ) -> tuple[np.ndarray, list[list[Column]]]:
         frames: list[np.ndarray] = []
         jacobians: list[list[Column]] = []
         answers = self._probed(scenes, seed, probing, plan, outputs=(pb.OUTPUT_IMAGE_F32,))
-        for scene, planned, results in zip(scenes, plan.scenes, answers, strict=True):
+        for scene, planned, results in zip(scenes, plan, answers, strict=True):
             frames.append(_frame(results[0]).image)
-            columns = self._audited(scene, planned.places, results, probing)
-            shared = None
-            if probing.difference == "spsa" and columns:
-                shared = tensor_from_proto(columns[0].difference)
-            jacobians.append([column_from_wire(column, shared) for column in columns])
+            jacobians.append([column_from_wire(column) for column in self._audited(scene, planned, results)])
         images = np.stack(frames) if frames else np.zeros((0, *self._size), dtype=np.float32)
         return images, jacobians
 
     def _products(
-        self, scenes: Sequence[SceneGraph], seed: int, gradient: np.ndarray, probing: Probing, plan: Plan
+        self,
+        scenes: Sequence[SceneGraph],
+        seed: int,
+        gradient: np.ndarray,
+        probing: Probing,
+        plan: Sequence[SceneColumns],
     ) -> list[list[float]]:
         products = [
             [0.0 if np.isfinite(part).all() else np.nan] * len(columns)
-            for part, columns in zip(gradient, plan.scenes, strict=True)
+            for part, columns in zip(gradient, plan, strict=True)
         ]
         wanted = [
-            index
-            for index, part in enumerate(gradient)
-            if len(plan.scenes[index]) and np.isfinite(part).all() and part.any()
+            index for index, part in enumerate(gradient) if len(plan[index]) and np.isfinite(part).all() and part.any()
         ]
         packed = {index: pack_gradient(gradient[index]) for index in wanted}
         answers = self._probed(
             [scenes[index] for index in wanted],
             seed,
             probing,
-            Plan(tuple(plan.scenes[index] for index in wanted), plan.weight),
+            [plan[index] for index in wanted],
             numbers=wanted,
             gradients=[packed[index][0] for index in wanted],
         )
         for index, results in zip(wanted, answers, strict=True):
-            columns = self._audited(scenes[index], plan.scenes[index].places, results, probing)
+            columns = self._audited(scenes[index], plan[index], results)
             products[index] = [column.product / packed[index][1] for column in columns]
         return products
 
@@ -190,7 +197,7 @@ class Renderer:
         scenes: Sequence[SceneGraph],
         seed: int,
         probing: Probing,
-        plan: Plan,
+        plan: Sequence[SceneColumns],
         *,
         outputs: Sequence[int] = (),
         numbers: Sequence[int] | None = None,
@@ -200,13 +207,13 @@ class Renderer:
 
         Args:
             outputs: of the first shard.
-            numbers: place of each scene in the batch, which its seed follows from; default: as they come.
+            numbers: index of each scene in the batch, from which its seed follows; default: as they come.
         """
         processes = self.pool.stats.processes_up
         tasks: list[pb.RenderTask] = []
         counts = []
-        for place, (scene, columns) in enumerate(zip(scenes, plan.scenes, strict=True)):
-            number = place if numbers is None else numbers[place]
+        for index, (scene, columns) in enumerate(zip(scenes, plan, strict=True)):
+            number = index if numbers is None else numbers[index]
             whole = self._task(scene, f"{seed}/{number}.0", seed + number, outputs)
             shards = probing.shards_of(len(columns), scenes=len(scenes), processes=processes)
             shards = shards if _has_depth(whole.scene) else 1
@@ -218,21 +225,20 @@ class Renderer:
                 if len(columns):
                     task.probes.CopyFrom(probing.wire())
                 if gradients is not None:
-                    task.image_gradient.CopyFrom(gradients[place])
+                    task.image_gradient.CopyFrom(gradients[index])
                 tasks.append(task)
         results = iter(self.pool.render(tasks))
         return [[next(results) for _ in range(count)] for count in counts]
 
     def _audited(
-        self, scene: SceneGraph, places: Sequence[int], results: Sequence[pb.RenderResult], probing: Probing
+        self, scene: SceneGraph, planned: SceneColumns, results: Sequence[pb.RenderResult]
     ) -> list[pb.ColumnResult]:
-        """The columns of all shards; their audits are counted."""
+        """Return the columns of all shards and count their audits."""
         columns = [column for result in results for column in result.columns]
-        for place, column in zip(places, columns, strict=True):
+        for index, column in zip(planned.indices, columns, strict=True):
             if column.HasField("audit"):
-                item = scene.mutable[place]
-                name = f"{scene.nodes[item.node].kind}.{item.name}"
-                self.audits.add(EVERY_ATTRIBUTE if probing.difference == "spsa" else name, column.audit)
+                item = scene.mutable[index]
+                self.audits.add(f"{scene.nodes[item.node].kind}.{item.name}", column.audit)
         return columns
 
     @property
@@ -263,7 +269,7 @@ class _Render(torch.autograd.Function):
         changed = with_values(scenes, values)
         plan = plan_columns(changed, probing, seed, probed)
         jacobians = None
-        if probing.keeps_differences(renderer.settings, [len(columns) for columns in plan.scenes]):
+        if probing.keeps_differences(renderer.settings, [len(columns) for columns in plan]):
             images, jacobians = renderer._probe(changed, seed, probing, plan)
         else:
             images = renderer.float_images(changed, seed)
@@ -282,9 +288,9 @@ class _Render(torch.autograd.Function):
             ]
         gradient = torch.zeros(sum(len(scene.mutable) for scene in scenes), dtype=torch.float64)
         first = 0
-        for scene, columns, numbers in zip(scenes, plan.scenes, products, strict=True):
-            places = torch.tensor(columns.places, dtype=torch.int64) + first
-            gradient[places] = plan.weight * torch.tensor(numbers, dtype=torch.float64)
+        for scene, columns, numbers in zip(scenes, plan, products, strict=True):
+            indices = torch.tensor(columns.indices, dtype=torch.int64) + first
+            gradient[indices] = torch.tensor(numbers, dtype=torch.float64)
             first += len(scene.mutable)
         return gradient.to(grad), None, None, None, None, None
 

@@ -99,10 +99,6 @@ class _DifferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Difference
     """From one step below to one step above: two renders a column."""
     DIFFERENCE_FORWARD: _Difference.ValueType  # 2
     """From the unperturbed scene to one step above, or, where that leaves the range, from one step below: one render."""
-    DIFFERENCE_SIMULTANEOUS: _Difference.ValueType  # 3
-    """All columns at once (SPSA, Spall 1992): from every column's step backwards to every column's step forwards, two
-    renders in all. A step that would leave its column's range is not taken. `Column.backward` holds the signs.
-    """
 
 class Difference(_Difference, metaclass=_DifferenceEnumTypeWrapper): ...
 
@@ -112,10 +108,6 @@ DIFFERENCE_CENTRAL: Difference.ValueType  # 1
 """From one step below to one step above: two renders a column."""
 DIFFERENCE_FORWARD: Difference.ValueType  # 2
 """From the unperturbed scene to one step above, or, where that leaves the range, from one step below: one render."""
-DIFFERENCE_SIMULTANEOUS: Difference.ValueType  # 3
-"""All columns at once (SPSA, Spall 1992): from every column's step backwards to every column's step forwards, two
-renders in all. A step that would leave its column's range is not taken. `Column.backward` holds the signs.
-"""
 Global___Difference: _TypeAlias = Difference  # noqa: Y015
 
 class _Code:
@@ -485,7 +477,6 @@ class Column(_message.Message):
     MINIMUM_FIELD_NUMBER: _builtins.int
     MAXIMUM_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
-    BACKWARD_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Node.id"""
     attribute: _scene_pb2.Attribute.ValueType
@@ -501,8 +492,6 @@ class Column(_message.Message):
     maximum: _builtins.float
     audit: _builtins.bool
     """Renders the column in the whole frame as well, and reports how well the region did."""
-    backward: _builtins.bool
-    """Steps downwards instead of upwards. Of a central difference it turns the signs of difference and span alone."""
     def __init__(
         self,
         *,
@@ -512,11 +501,10 @@ class Column(_message.Message):
         minimum: _builtins.float | None = ...,
         maximum: _builtins.float | None = ...,
         audit: _builtins.bool = ...,
-        backward: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "attribute", b"attribute", "audit", b"audit", "backward", b"backward", "maximum", b"maximum", "minimum", b"minimum", "node", b"node", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "attribute", b"attribute", "audit", b"audit", "maximum", b"maximum", "minimum", b"minimum", "node", b"node", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
     _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
@@ -734,7 +722,7 @@ class ColumnResult(_message.Message):
     @_builtins.property
     def difference(self) -> _tensor_pb2.Tensor:
         """[height, width, 3] float16: display values (not clipped to 8 bit) at the end of the step minus at its beginning.
-        Absent with an image gradient. With DIFFERENCE_SIMULTANEOUS the first column holds it for all.
+        Absent with an image gradient.
         """
 
     @_builtins.property

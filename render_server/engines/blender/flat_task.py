@@ -104,7 +104,7 @@ class _Frame:
         if not self._full_frame:
             changes = [side for side in sides if side is not None]
             window = changed_window(self.sprites, changes, self._view, self._offsets)
-        return _Plan(probe, sides, window, any(self._audits[index] for index in probe.columns))
+        return _Plan(probe, sides, window, self._audits[probe.column])
 
     def render(self, plans: Sequence[_Plan], columns: ColumnResults) -> None:
         """Renders what the task wants; the probes' differences go to the columns."""

@@ -81,7 +81,7 @@ class _Prober:
         for probe, window in zip(probes, windows, strict=True):
             difference = self._difference(probe, window)
             rendered = sum(side is not None or self._base is None for side in probe.sides)
-            audited = any(self._audits[index] for index in probe.columns)
+            audited = self._audits[probe.column]
             columns.add(
                 probe,
                 difference,

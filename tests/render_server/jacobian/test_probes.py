@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from metasim.v1 import render_pb2
 from metasim.v1 import scene_pb2 as pb
@@ -14,7 +13,6 @@ from render_server.scene.scene_graph import SceneGraph
 
 CENTRAL = render_pb2.DIFFERENCE_CENTRAL
 FORWARD = render_pb2.DIFFERENCE_FORWARD
-SIMULTANEOUS = render_pb2.DIFFERENCE_SIMULTANEOUS
 
 
 def graph(**transform: float) -> SceneGraph:
@@ -55,20 +53,17 @@ def test_steps(
     (probe,) = planned(graph(**{attribute: value}), column("s", number, step, **bounds))
     assert ends(probe, number) == (lower, upper)
     span = (value if upper is None else upper) - (value if lower is None else lower)
-    assert probe.spans == (pytest.approx(span),)
-    (backward,) = planned(graph(**{attribute: value}), column("s", number, step, backward=True, **bounds))
-    assert ends(backward, number) == (upper, lower)
-    assert backward.spans == (-probe.spans[0],)
+    assert probe.span == pytest.approx(span)
     forward_end = lower if upper is None else upper
     (forward,) = planned(graph(**{attribute: value}), column("s", number, step, **bounds), difference=FORWARD)
     assert ends(forward, number) == (None, forward_end)
-    assert forward.spans == (pytest.approx(forward_end - value),)
+    assert forward.span == pytest.approx(forward_end - value)
 
 
 def test_a_colour_at_zero_is_stepped_upwards() -> None:
     (probe,) = planned(graph().with_value(0, pb.ATTRIBUTE_RED, 0.0), column("s", pb.ATTRIBUTE_RED, 0.1))
     assert ends(probe, pb.ATTRIBUTE_RED) == (None, 0.1)
-    assert probe.spans == (0.1,)
+    assert probe.span == 0.1
 
 
 @pytest.mark.parametrize(
@@ -89,21 +84,6 @@ def test_a_step_of_the_workers_choice_is_made_to_fit(
         None if lower is None else pytest.approx(lower),
         None if upper is None else pytest.approx(upper),
     )
-
-
-def test_a_simultaneous_perturbation_is_one_probe() -> None:
-    columns = [
-        column("s", pb.ATTRIBUTE_X, 0.5),
-        column("s", pb.ATTRIBUTE_Y, 0.25, backward=True),
-        column("s", pb.ATTRIBUTE_YAW, 4.0, minimum=-10.0, maximum=1.0),
-    ]
-    (probe,) = planned(graph(x_m=3, y_m=1), *columns, difference=SIMULTANEOUS)
-    assert probe.columns == (0, 1, 2)
-    assert probe.spans == (1.0, -0.5, 4.0)
-    attributes = (pb.ATTRIBUTE_X, pb.ATTRIBUTE_Y, pb.ATTRIBUTE_YAW)
-    assert [probe.begin.value(0, attribute) for attribute in attributes] == [2.5, 1.25, -4.0]
-    assert [probe.end.value(0, attribute) for attribute in attributes] == [3.5, 0.75, 0.0]
-    np.testing.assert_allclose(probe.end.world[0][:2, 3], (3.5, 0.75))
 
 
 @pytest.mark.parametrize(

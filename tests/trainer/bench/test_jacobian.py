@@ -5,11 +5,8 @@ import json
 
 import pytest
 
-from trainer.bench import estimators
-from trainer.bench.estimators import bench_estimators
 from trainer.bench.jacobian import _digits
 from trainer.bench.street import street_task
-from trainer.pool import open_pool
 from trainer.pool.assets import AssetStore
 
 
@@ -31,19 +28,3 @@ def test_digits_are_counted() -> None:
     assert cost["seconds_per_render"] == pytest.approx(cost["worker_seconds"] / 448)
     assert cost["worker_seconds"] < cost["batch_seconds"]
     assert cost["bytes_per_column"]["vjp"] <= 100 < cost["bytes_per_column"]["jacobian"]
-
-
-@pytest.mark.blender
-def test_estimators_compare_by_error_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("bpy")
-    monkeypatch.setattr(estimators, "REFERENCE_SAMPLES", 32)
-    assets = AssetStore()
-    street, other = street_task(0, assets, cars=24), street_task(1, assets, cars=24)
-    for task in (street, other):
-        task.settings.width_px, task.settings.height_px = 310, 94
-    with open_pool("local", engine="blender", workers=1, assets=assets) as pool:
-        found = bench_estimators(pool, street, other, columns=12, seeds=2)
-    assert found["central"].cost_to_equal_error == 1.0
-    assert found["central"].cosine > 0.9
-    assert found["forward"].seconds < found["central"].seconds
-    assert found["SPSA"].relative_error > 1 > found["central"].relative_error

@@ -42,14 +42,6 @@ def test_coarse_steps_are_found(world: str) -> None:
     assert not found["good"]
 
 
-def test_one_step_of_spsa_is_a_poor_gradient(world: str) -> None:
-    found = checked(world, overrides={"training.probing.difference": "spsa", "training.probing.mode": "vjp"})
-
-    assert not found["good"]
-    assert found["probing"] == {"difference": "spsa", "mode": "vjp", "samples": None}
-    assert all("image" not in item for item in found["attributes"])
-
-
 def test_a_part_of_the_columns_can_be_checked(world: str) -> None:
     found = checked(world, columns=0.5)
 

@@ -23,9 +23,7 @@ def test_a_good_gradient(metasim: Callable, tmp_path: Path) -> None:
 def test_a_bad_gradient_fails(metasim: Callable, tmp_path: Path) -> None:
     world = write_sprites(tmp_path, BLOBS)
 
-    outcome = metasim(
-        f"check gradient {world} --engine fake --workers 1 --scenes 1 --json training.probing.difference=spsa"
-    )
+    outcome = metasim(f"check gradient {world} --engine fake --workers 1 --scenes 1 --json thing.x.step=9")
 
     assert outcome.status == 1
     assert json.loads(outcome.out)["good"] is False

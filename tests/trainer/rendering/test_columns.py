@@ -27,54 +27,36 @@ def test_the_step_is_the_grammars_or_the_workers_and_always_fits(tmp_path: Path)
     for stated in ("", ", step: 0.5", ", step: 15"):
         text = SPRITES.replace("range: [-10, 10]", f"range: [-10, 10]{stated}")
         plan = plan_columns(sampled(load_grammar(write_sprites(tmp_path, text)), 1), Probing(), 0)
-        steps[stated] = next(column.step for column in plan.scenes[0].wire if column.HasField("minimum"))
+        steps[stated] = next(column.step for column in plan[0].wire if column.HasField("minimum"))
 
     assert steps == {"": 0, ", step: 0.5": 0.5, ", step: 15": pytest.approx(9.98)}
 
 
 def test_ranges_go_along_but_for_the_whole_circle(grammar: Grammar) -> None:
-    x, yaw = plan_columns(sampled(grammar, 1), Probing(), 0).scenes[0].wire
+    x, yaw = plan_columns(sampled(grammar, 1), Probing(), 0)[0].wire
 
     assert (x.minimum, x.maximum) == (-10, 10)
     assert not yaw.HasField("minimum")
     assert not yaw.HasField("maximum")
 
 
-def test_a_subset_is_a_function_of_the_seed_and_its_weight_makes_up_for_the_rest(grammar: Grammar) -> None:
-    scenes, probing = sampled(grammar, 10), Probing(columns=0.3)
+def test_audits_are_a_function_of_the_seed_with_the_stated_frequency(grammar: Grammar) -> None:
+    scenes, probing = sampled(grammar, 500), Probing(audit=0.2)
 
     plans = [plan_columns(scenes, probing, seed) for seed in (1, 1, 2)]
 
     assert plans[0] == plans[1]
     assert plans[0] != plans[2]
-    assert sum(len(scene) for scene in plans[0].scenes) == 6
-    assert plans[0].weight == pytest.approx(20 / 6)
-    assert sum(len(scene) for scene in plan_columns(scenes[:1], Probing(columns=0.01), 0).scenes) == 1
-    assert plan_columns([], Probing(columns=0.5), 0).weight == 1
+    audited = [column.audit for scene in plans[0] for column in scene.wire]
+    assert abs(np.mean(audited) - 0.2) < 4 * 0.4 / np.sqrt(1000)
 
 
-def test_each_column_is_drawn_equally_often(grammar: Grammar) -> None:
-    scenes, counts = sampled(grammar, 2), np.zeros((2, 2))
-    for seed in range(2000):
-        for index, scene in enumerate(plan_columns(scenes, Probing(columns=0.5), seed).scenes):
-            counts[index, list(scene.places)] += 1
+def test_a_subset_keeps_indices_and_columns_together(grammar: Grammar) -> None:
+    (plan,) = plan_columns(sampled(grammar, 1), Probing(), 0)
 
-    assert np.abs(counts / 2000 - 0.5).max() < 4 * np.sqrt(0.25 / 2000)
+    chosen = plan.subset([1])
 
-
-def test_signs_and_audits_are_drawn(grammar: Grammar) -> None:
-    scenes = sampled(grammar, 500)
-
-    spsa = plan_columns(scenes, Probing(difference="spsa", audit=0.2), 0).scenes
-    central = plan_columns(scenes, Probing(audit=0.2), 0).scenes
-
-    signs = np.array([[column.backward for column in scene.wire] for scene in spsa])
-    assert np.abs(signs.mean(axis=0) - 0.5).max() < 4 * np.sqrt(0.25 / 500)
-    assert abs(np.mean(signs[:, 0] == signs[:, 1]) - 0.5) < 4 * np.sqrt(0.25 / 500)
-    assert abs(np.mean([column.audit for scene in central for column in scene.wire]) - 0.2) < 4 * 0.4 / np.sqrt(1000)
-    assert not any(column.backward for scene in central for column in scene.wire)
-    # One probe stands for a scene's columns.
-    assert {column.audit for scene in spsa for column in scene.wire[1:]} == {False}
+    assert (chosen.indices, chosen.wire) == ((1,), (plan.wire[1],))
 
 
 def test_the_product_with_a_column_is_that_of_the_whole_frames() -> None:

@@ -15,9 +15,8 @@ STREET = pb.RenderSettings(width_px=620, height_px=188)
     ("values", "message"),
     [
         ({"mode": "fast"}, "training.probing.mode is 'fast'; allowed: auto, jacobian, vjp"),
-        ({"difference": 2}, "training.probing.difference is 2; allowed: central, forward, spsa"),
-        ({"columns": 0}, "training.probing.columns is 0; it must lie above 0 up to 1"),
-        ({"columns": float("nan")}, "training.probing.columns is nan; it must lie above 0 up to 1"),
+        ({"difference": 2}, "training.probing.difference is 2; allowed: central, forward"),
+        ({"audit": float("nan")}, "training.probing.audit is nan; it must lie from 0 to 1"),
         ({"audit": 1.5}, "training.probing.audit is 1.5; it must lie from 0 to 1"),
         (
             {"samples": 0},
@@ -28,7 +27,7 @@ STREET = pb.RenderSettings(width_px=620, height_px=188)
         (
             {"sample": 4},
             "training.probing.sample: unknown key; did you mean 'samples'? "
-            "Known: mode, difference, columns, samples, audit, shards, full_frame",
+            "Known: mode, difference, samples, audit, shards, full_frame",
         ),
         ("vjp", "training.probing is 'vjp'; write for example training.probing.mode=vjp"),
     ],
@@ -41,24 +40,22 @@ def test_mistakes_are_named_in_one_line(values: object, message: str) -> None:
 
 
 def test_training_takes_the_options_as_a_section() -> None:
-    settings = TrainingSettings.parse({"epochs": 2, "probing": {"mode": "vjp", "columns": 0.5, "samples": 4}})
+    settings = TrainingSettings.parse({"epochs": 2, "probing": {"mode": "vjp", "samples": 4}})
 
-    assert settings.probing == Probing(mode="vjp", columns=0.5, samples=4)
+    assert settings.probing == Probing(mode="vjp", samples=4)
     assert TrainingSettings.parse({}).probing == Probing()
 
 
 def test_the_wire_says_how_to_probe() -> None:
     assert Probing().wire() == pb.ProbeSettings(difference=pb.DIFFERENCE_CENTRAL)
-    assert Probing(difference="spsa", samples=2, full_frame=True).wire() == pb.ProbeSettings(
-        difference=pb.DIFFERENCE_SIMULTANEOUS, samples=2, full_frame=True
+    assert Probing(difference="forward", samples=2, full_frame=True).wire() == pb.ProbeSettings(
+        difference=pb.DIFFERENCE_FORWARD, samples=2, full_frame=True
     )
 
 
 def test_auto_takes_small_differences_home_and_sends_gradients_of_large_frames() -> None:
     assert Probing().keeps_differences(DIGITS, [3] * 64)
     assert not Probing().keeps_differences(STREET, [180] * 16)
-    # One difference for all columns of a scene.
-    assert Probing(difference="spsa").keeps_differences(STREET, [180] * 16)
     assert Probing(mode="jacobian").keeps_differences(STREET, [180] * 16)
     assert not Probing(mode="vjp").keeps_differences(DIGITS, [1])
 
@@ -69,4 +66,3 @@ def test_columns_are_split_where_workers_would_be_idle() -> None:
     assert Probing().shards_of(2, scenes=1, processes=33) == 2
     assert Probing().shards_of(0, scenes=1, processes=33) == 1
     assert Probing(shards=5).shards_of(180, scenes=16, processes=1) == 5
-    assert Probing(shards=5, difference="spsa").shards_of(180, scenes=16, processes=1) == 1
