@@ -2,12 +2,13 @@
 
     MetasimError
     ├── InputError           the user can mend it: the command line prints its one line and exits with 2
+    │   ├── GrammarError     a grammar or experiment file is wrong
     │   └── PoolUnreachable  no render worker answers at the endpoint
     └── RenderError          a task could not be rendered; carries `task_id`
         ├── TaskRefused      the workers say that the task itself is wrong: it fails everywhere
         └── PoolLost         every worker went away and none came back in time
 
-Modules derive their own errors from these (a grammar, an idx file). Every text is one line that names the thing, its
+Every text is one line that names the thing, its
 value, what is allowed and, where there is one, the next step.
 """
 
@@ -28,6 +29,10 @@ class MetasimError(Exception):
 
 class InputError(MetasimError):
     """A file, an option, an address or an environment that the user gave is wrong."""
+
+
+class GrammarError(InputError):
+    """A grammar or experiment file is wrong: `FILE:LINE: PLACE is VALUE; what is allowed`, on one line."""
 
 
 class PoolUnreachable(InputError):  # noqa: N818

@@ -67,7 +67,8 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     experiment, seed = loaded.experiment, loaded.config.seed
     for note in experiment.notes:
         progress.note(note)
-    if experiment.target is None and experiment.photos is None:
+    target = experiment.target
+    if target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
     torch.set_num_threads(loaded.settings.threads)
     network = open_task(experiment)
@@ -82,19 +83,19 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
         settings=options.pool,
     ) as pool:
         data = DataSets(experiment.grammar, Renderer(pool, experiment.grammar), network, seed, progress)
-        test = target_images(experiment, options.test_images, data, spared=options.fine_tune or 0)
+        test = target_images(target, experiment.task, options.test_images, data, spared=options.fine_tune or 0)
         count = min(options.test_images, MOST_IMAGES)
         if test.labels is not None:
             count = options.train_images or network.train_images
         tuning = None
         if options.fine_tune and test.labels is not None:
-            tuning = _Tuning(*validation_set(experiment, options.fine_tune, data), test, data)
+            tuning = _Tuning(*validation_set(target, experiment.task, options.fine_tune, data), test, data)
         found = _measured(models, count, options.networks, data, test, tuning)
     progress.stage("compare with the target")
     evaluation: dict[str, Any] = {
         "task": network.name,
         "test_images": len(test.images),
-        "unseen": experiment.target is not None,
+        "unseen": target.evaluation is not None,
     }
     if found.scores:
         metric, every = found.scores["prior"][0].primary, summaries(found.scores, ("prior", "learned"))
@@ -112,8 +113,8 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
             "images": options.fine_tune,
             **summaries(found.tuned, ("target", "prior", "learned")),
         }
-    if experiment.target is not None:
-        scenes = compared_scenes(experiment.grammar, experiment.target.evaluation, loaded.transformer, seed)
+    if target.evaluation is not None:
+        scenes = compared_scenes(experiment.grammar, target.evaluation, loaded.transformer, seed)
         evaluation["distances"] = attribute_distances(loaded.transformer.encoding, scenes)
         settings = experiment.grammar.render_settings()
         places = {of: places_of_scenes(each, settings) for of, each in scenes.items()}

@@ -1,6 +1,6 @@
 """Training, from an experiment to a finished run folder; reads from top to bottom like the paper's algorithm 1."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from trainer.errors import InputError
-from trainer.experiments import Experiment, load_experiment
+from trainer.experiments import Experiment, Labelling, Target, load_experiment
 from trainer.features import FeatureSpace
-from trainer.grammar import SceneGraph
+from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.symmetry import ambiguities
 from trainer.inference.problem import Problem, Validation
 from trainer.inference.settings import TrainingSettings
@@ -56,14 +56,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     run, options = _run_folder(options)
     experiment, settings = _experiment(options)
     torch.set_num_threads(settings.threads)
-    if experiment.target is None and experiment.photos is None:
+    if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
     if not any(kind.choices for kind in experiment.grammar.kinds.values()):
         raise InputError(f"{experiment.path} has no mutable attribute: mark what may be learned with `mutable: true`")
     for note in experiment.notes:
         progress.note(note)
-    _read_assets(experiment)
-    labelled_photos = _labelled_photos(experiment, settings)
+    _read_inputs(experiment, experiment.target, settings)
     inception = _inception(settings, options.inception_weights, progress)
     engine = options.engine or experiment.engine
     with (
@@ -82,14 +81,14 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
         # X_R, the target's images. No label of them is used.
         progress.stage("render the target")
-        target_scenes, target = _target(experiment, settings, options.seed, pool)
+        target, target_scenes = _target(experiment.target, settings, options.seed, pool)
         problem = Problem(
             grammar=experiment.grammar,
             settings=settings,
             seed=options.seed,
             renderer=Renderer(pool, experiment.grammar),
             target=target,
-            validation=_validation(experiment, settings, options.seed, pool, labelled_photos),
+            validation=_validation(experiment, experiment.target, settings, options.seed, pool),
             inception=inception,
             progress=progress,
         )
@@ -173,36 +172,25 @@ def _config(options: TrainOptions, engine: str) -> RunConfig:
     )
 
 
-def _read_assets(experiment: Experiment) -> None:
-    """Opens every asset set and the target's images, so that a damaged file is found before there is a run folder.
+def _read_inputs(experiment: Experiment, target: Target, settings: TrainingSettings) -> None:
+    """Read every asset set and the target's images, so that a damaged file is found before there is a run folder.
 
     Raises:
-        InputError: one cannot be read.
+        InputError: a file cannot be read, or an image has no label that a stage learns from.
     """
-    target = experiment.target
-    for grammar in (experiment.grammar, *((target.grammar, target.evaluation) if target else ())):
-        for asset_set in grammar.asset_sets.values():
-            asset_set.data(0)
-    if experiment.photos is not None:
-        _ = experiment.photos.images
-
-
-def _labelled_photos(experiment: Experiment, settings: TrainingSettings) -> tuple[np.ndarray, list[Any]] | None:
-    """V of a target of real images, where a stage has the task loss.
-
-    Raises:
-        InputError: an image has no label for the task.
-    """
+    for asset_set in experiment.grammar.asset_sets.values():
+        asset_set.data(0)
+    task, classes = experiment.task, experiment.grammar.classes
+    target.check(task, classes, None)
     scored = [stage for stage in settings.stages if "task" in stage.losses]
-    if experiment.photos is None or not scored:
-        return None
-    try:
-        return experiment.photos.labelled(experiment.task, experiment.grammar.classes, settings.validation_images)
-    except InputError as error:
-        raise InputError(
-            f"{error}; the stage {scored[0].title!r} learns from such labels: add them, or state training.stages "
-            "without it"
-        ) from error
+    if scored:
+        try:
+            target.check(task, classes, settings.validation_images)
+        except InputError as error:
+            raise InputError(
+                f"{error}; the stage {scored[0].title!r} learns from such labels: add them, or state training.stages "
+                "without it"
+            ) from error
 
 
 def _inception(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:
@@ -221,37 +209,27 @@ def _inception(settings: TrainingSettings, weights: Path | None, progress: Progr
 
 
 def _target(
-    experiment: Experiment, settings: TrainingSettings, seed: int, pool: RenderPool
-) -> tuple[list[SceneGraph], np.ndarray]:
-    """Scenes, none of real images, and 8-bit images [M, H, W, 3] of the target."""
-    if experiment.photos is not None:
-        return [], experiment.photos.images[: settings.target_images]
-    if experiment.target is None:
-        raise InputError(f"{experiment.path} has no target")
-    grammar = experiment.target.grammar
-    rng = generator(seed, Purpose.TARGET)
-    count = settings.target_images or experiment.target.count
-    scenes = [grammar.sample(rng) for _ in range(count)]
-    return scenes, Renderer(pool, grammar).images(scenes, integer(seed, Purpose.TARGET))
+    target: Target, settings: TrainingSettings, seed: int, pool: RenderPool
+) -> tuple[np.ndarray, list[SceneGraph]]:
+    """Return X_R, 8-bit images [M, H, W, 3], and the scenes behind them; photographs have none."""
+
+    def render(grammar: Grammar, scenes: Sequence[SceneGraph]) -> np.ndarray:
+        return Renderer(pool, grammar).images(scenes, integer(seed, Purpose.TARGET))
+
+    return target.images(generator(seed, Purpose.TARGET), render, settings.target_images)
 
 
 def _validation(
-    experiment: Experiment,
-    settings: TrainingSettings,
-    seed: int,
-    pool: RenderPool,
-    labelled_photos: tuple[np.ndarray, list[Any]] | None,
+    experiment: Experiment, target: Target, settings: TrainingSettings, seed: int, pool: RenderPool
 ) -> Validation | None:
     """V, labelled images of the target, where a stage has the task loss."""
     if not any("task" in stage.losses for stage in settings.stages):
         return None
     network = open_task(experiment, "quick")
-    if labelled_photos is not None:
-        return Validation(network, *labelled_photos)
-    if experiment.target is None:
-        return None
-    grammar = experiment.target.grammar
+
+    def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
+        return labelled(Renderer(pool, grammar), network, scenes, integer(seed, Purpose.VALIDATION))
+
+    labelling = Labelling(experiment.task, experiment.grammar.classes, render)
     rng = generator(seed, Purpose.VALIDATION)
-    scenes = [grammar.sample(rng) for _ in range(settings.validation_images)]
-    images, labels = labelled(Renderer(pool, grammar), network, scenes, integer(seed, Purpose.VALIDATION))
-    return Validation(network, images, labels)
+    return Validation(network, *target.labelled(rng, labelling, settings.validation_images))

@@ -1,6 +1,7 @@
-"""Imports go one way: a package may import only packages that stand before it in this list."""
+"""Imports go one way: to packages of lower layers, and never in a circle. A module's name tells it from all others."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ LAYERS = {
         *("train", "evaluate", "generate", "bench", "checks", "cli"),
     ],
 }
+
+
+#: Packages whose modules still import each other.
+CIRCULAR = ("pool",)
 
 
 def upward_imports(root: Path, half: str, layers: list[str]) -> list[str]:
@@ -70,3 +75,45 @@ def test_an_upward_import_is_found(tmp_path: Path) -> None:
     (tmp_path / "half/low.py").write_text("def late():\n    from half.high import thing\n")
     (tmp_path / "half/high.py").write_text("from half import low\n")
     assert upward_imports(tmp_path, "half", ["low", "high"]) == ["half.low imports half.high"]
+
+
+def import_circle(root: Path, half: str) -> list[str]:
+    """Return the modules of an import circle of a half, the first one again at the end; empty if there is none.
+
+    Imports inside of functions and under TYPE_CHECKING count as well.
+    """
+    modules = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in sorted((root / half).rglob("*.py"))
+        if path.parent.name not in CIRCULAR
+    }
+    graph = {name: sorted(_imported_modules(path, modules) - {name}) for name, path in modules.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _imported_modules(path: Path, modules: dict[str, Path]) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in modules else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(modules)
+
+
+@pytest.mark.parametrize("half", ["trainer", "render_server"])
+def test_no_module_is_in_an_import_circle(half: str) -> None:
+    assert import_circle(ROOT, half) == []
+
+
+def test_a_circle_through_a_function_is_found(tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half/one.py").write_text("from half import two\n")
+    (tmp_path / "half/two.py").write_text("def late():\n    from half.one import thing\n")
+    assert sorted(set(import_circle(tmp_path, "half"))) == ["half.one", "half.two"]

@@ -11,7 +11,7 @@ from PIL import Image
 from trainer.assets.asset_sets import AssetSet, Label
 from trainer.assets.blend import blend_as_glb
 from trainer.assets.glb import embed_images
-from trainer.assets.placing import placed
+from trainer.assets.mesh_frame import placed
 from trainer.errors import InputError
 
 #: What travels; a .blend file is converted first.

@@ -86,7 +86,7 @@ def bench_training(
 
 def figures(experiment: Experiment, run: Run, near: float = MEAN) -> list[Figure]:
     """What the run was to learn of a synthetic target, and what it has learned."""
-    if experiment.target is None:
+    if experiment.target is None or experiment.target.grammar is None:
         return []
     learned = [record for record in run.records("attributes.jsonl") if record["of"] == "learned"][-1]
     values = {(item["kind"], item["name"]): item["values"] for item in learned["attributes"]}

@@ -13,8 +13,8 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, object]:
     """
     from pathlib import Path
 
+    from trainer.errors import GrammarError
     from trainer.grammar.document import parse_document
-    from trainer.grammar.errors import GrammarError
 
     values: dict[str, object] = {}
     for text in texts:

@@ -71,7 +71,7 @@ def assets(
     metasim data assets household mug bottle --out models
     metasim data assets aerial-trees
     """
-    from trainer.assets.procedural.files import write_family
+    from trainer.assets.procedural.export import write_family
 
     folder = out or Path(family)
     written = write_family(family, folder, labels or ())

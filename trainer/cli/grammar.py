@@ -99,7 +99,9 @@ def sample(
     for note in experiment.notes:
         typer.echo(f"note: {note}", err=True)
     path = out or Path(f"{experiment.name}-samples.png")
-    rows = [("Prior", experiment.grammar), *([("Target", experiment.target.grammar)] if experiment.target else [])]
+    rows = [("Prior", experiment.grammar)]
+    if experiment.target is not None and experiment.target.grammar is not None:
+        rows.append(("Target", experiment.target.grammar))
     with open_pool(
         renderer,
         assets=experiment.asset_source,
@@ -121,6 +123,6 @@ def sample(
 
 def _fastest(grammar: "Grammar") -> str:
     """The fastest engine that can draw every kind of node."""
-    from trainer.grammar.scene_graph import Light, Mesh
+    from trainer.grammar.nodes import Light, Mesh
 
     return "blender" if any(isinstance(kind.content, Mesh | Light) for kind in grammar.kinds.values()) else "raster"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from trainer.assets.asset_sets import AssetSet
 from trainer.experiments.experiment import Experiment
-from trainer.grammar.attributes import TINY
+from trainer.grammar.attribute_table import TINY
 from trainer.grammar.distributions import (
     Categorical,
     Constant,
@@ -18,8 +18,7 @@ from trainer.grammar.distributions import (
     Wrapped,
 )
 from trainer.grammar.grammar import Grammar
-from trainer.grammar.path import most_places
-from trainer.grammar.scene_graph import (
+from trainer.grammar.nodes import (
     Along,
     AssetDraw,
     AttributeSpec,
@@ -32,6 +31,7 @@ from trainer.grammar.scene_graph import (
     NodeKind,
     Sprite,
 )
+from trainer.grammar.path import most_places
 from trainer.grammar.symmetry import ambiguities
 
 _MOST_SHOWN = 6
@@ -49,7 +49,7 @@ def check_text(experiment: Experiment) -> str:
         _counted(mutable, "mutable attribute"),
         _counted(len(grammar.classes), "class", "classes"),
         *([f"assets: {items}"] if items else []),
-        "with a target" if experiment.target or experiment.photos else "without a target",
+        "with a target" if experiment.target else "without a target",
     ]
     return "\n".join((f"{experiment.path} is right: {'; '.join(parts)}", *_remarks(experiment)))
 
@@ -184,11 +184,11 @@ def _draw_text(draw: AssetDraw) -> str:
 
 
 def _rows(experiment: Experiment) -> list[list[str]]:
-    target = experiment.target
+    target = experiment.target.grammar if experiment.target else None
     head = ["attribute", "distribution", "mean", "std", "range", "unit", "mutable"]
     rows = [[*head, *(["target"] if target else [])]]
-    aims = {(kind, spec.name): spec for kind, spec in target.grammar.specs} if target else {}
-    target_draws = _draws(target.grammar) if target else {}
+    aims = {(kind, spec.name): spec for kind, spec in target.specs} if target else {}
+    target_draws = _draws(target) if target else {}
     for (kind, name), draw in _draws(experiment.grammar).items():
         row = [
             f"{kind}.{name}",

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from trainer.grammar import AttributeSpec, SceneGraph
-from trainer.grammar.scene_graph import MODE, MODES, Node
+from trainer.grammar.nodes import MODE, MODES, Node
 from trainer.metrics.attributes import deviation, mean_of
 from trainer.model.encoding import Encoding
 

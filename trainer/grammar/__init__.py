@@ -1,10 +1,11 @@
 """Scene grammars: the YAML language, sampling, scene graphs."""
 
 from trainer.assets.asset_sets import AssetRef
-from trainer.grammar.errors import GrammarError
+from trainer.errors import GrammarError
+from trainer.grammar.files import load_grammar
 from trainer.grammar.grammar import Grammar
-from trainer.grammar.loading import load_grammar
-from trainer.grammar.scene_graph import AttributeSpec, MutableAttribute, Node, NodeKind, SceneGraph
+from trainer.grammar.nodes import AttributeSpec, Node, NodeKind
+from trainer.grammar.scene_graph import MutableAttribute, SceneGraph
 
 __all__ = [
     "AssetRef",

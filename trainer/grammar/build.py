@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainer.assets.asset_sets import AssetSet
-from trainer.grammar.attributes import ATTRIBUTES, FULL_TURN, AttributeKind
+from trainer.grammar.attribute_table import ATTRIBUTES, FULL_TURN, AttributeKind
 from trainer.grammar.build_assets import build_color, build_draw, build_mesh, open_sets
 from trainer.grammar.build_distribution import between, build_count, build_distribution, build_number, check_sum
 from trainer.grammar.build_path import build_along
 from trainer.grammar.distributions import Categorical, Constant
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
-from trainer.grammar.path import PLACE, most_places, place_kind
-from trainer.grammar.scene_graph import (
+from trainer.grammar.nodes import (
     Along,
     AttributeSpec,
     Camera,
@@ -26,6 +25,7 @@ from trainer.grammar.scene_graph import (
     NodeKind,
     Sprite,
 )
+from trainer.grammar.path import PLACE, most_places, place_kind
 from trainer.grammar.schema import ChildSection, NodeSection, WorldFile
 from trainer.grammar.structure import check_cameras, check_cycles, check_flat
 from trainer.settings import Settings

@@ -8,14 +8,14 @@ from metasim.v1 import scene_pb2 as pb
 from trainer.assets.asset_sets import AssetSet, Fold, idx_set
 from trainer.assets.bop_models import BopModels
 from trainer.assets.folder_set import FolderSet
+from trainer.assets.mesh_frame import placement
 from trainer.assets.mnist import mnist_set
-from trainer.assets.placing import placement
 from trainer.assets.procedural import FAMILIES
 from trainer.assets.procedural_set import ProceduralSet
 from trainer.errors import InputError
 from trainer.grammar.build_distribution import check_sum
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.scene_graph import AssetDraw, ColorDraw, Mesh
+from trainer.grammar.nodes import AssetDraw, ColorDraw, Mesh
 from trainer.grammar.schema import (
     ASSET_SOURCES,
     AssetSection,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from trainer.grammar.attributes import FULL_TURN
+from trainer.grammar.attribute_table import FULL_TURN
 from trainer.grammar.distributions import (
     Categorical,
     Constant,

@@ -5,7 +5,7 @@ import math
 from trainer.grammar.build_distribution import build_number
 from trainer.grammar.distributions import Constant, Distribution
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.scene_graph import Along
+from trainer.grammar.nodes import Along
 from trainer.grammar.schema import AlongSection, NumberSection
 
 #: Places nearer to each other than this are a mistake.

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from trainer.grammar.attributes import FULL_TURN
+from trainer.grammar.attribute_table import FULL_TURN
 
 _STANDARD = NormalDist()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from trainer.grammar.errors import GrammarError
+from trainer.errors import GrammarError
 
 #: Keys and list indices that lead to a value.
 KeyPath = tuple[str | int | float, ...]

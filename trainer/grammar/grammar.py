@@ -9,8 +9,15 @@ import numpy as np
 from metasim.v1 import render_pb2
 
 from trainer.assets.asset_sets import AssetLibrary, AssetSet
-from trainer.grammar.sampling import sample_scene, with_choices
-from trainer.grammar.scene_graph import AttributeSpec, Children, NodeKind, SceneGraph
+from trainer.errors import GrammarError
+from trainer.grammar.nodes import AttributeSpec, Children, NodeKind
+from trainer.grammar.sampling import sample_nodes, with_choices
+from trainer.grammar.scene_graph import SceneGraph
+
+_VIEW_TRANSFORMS = {
+    "standard": render_pb2.VIEW_TRANSFORM_STANDARD,
+    "raw": render_pb2.VIEW_TRANSFORM_RAW,
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,17 @@ class RenderOptions:
     filter_width_px: float
     view_transform: str  # "standard" or "raw"
     max_bounces: int
+
+    def to_wire(self) -> render_pb2.RenderSettings:
+        """Return the options as a message."""
+        return render_pb2.RenderSettings(
+            width_px=self.width_px,
+            height_px=self.height_px,
+            samples=self.samples,
+            filter_width_px=self.filter_width_px,
+            view_transform=_VIEW_TRANSFORMS[self.view_transform],
+            max_bounces=self.max_bounces,
+        )
 
 
 @dataclass(frozen=True)
@@ -44,16 +62,27 @@ class Grammar:
     notes: tuple[str, ...] = ()
 
     def sample(self, rng: np.random.Generator) -> SceneGraph:
-        """A scene, drawn from the grammar: a function of the grammar and of `rng` alone.
+        """Draw a scene. The result is a function of the grammar and of `rng` alone.
 
         Raises:
             GrammarError: the scene would have more than `max_nodes` nodes.
         """
-        return sample_scene(self, rng)
+        nodes = sample_nodes(self.roots, self.kinds, self.asset_sets, rng, self.max_nodes)
+        if nodes is None:
+            raise GrammarError(
+                f"{self.path}: a scene has more than {self.max_nodes} nodes; "
+                "lower the counts of children or raise max_nodes"
+            )
+        noise = int(rng.integers(2**63))
+        return SceneGraph(tuple(nodes), self.kinds, self.classes, self.background, noise)
 
     def with_choices(self, scene: SceneGraph, categories: Sequence[int]) -> SceneGraph:
-        """A scene of the grammar with other categories [len(scene.choices)] of its mutable categorical attributes."""
-        return with_choices(self, scene, categories)
+        """Return the scene with other categories of its mutable categorical attributes.
+
+        Args:
+            categories: [len(scene.choices)].
+        """
+        return with_choices(scene, categories, self.asset_sets)
 
     @cached_property
     def specs(self) -> tuple[tuple[str, AttributeSpec], ...]:
@@ -66,7 +95,5 @@ class Grammar:
         return AssetLibrary(self.asset_sets)
 
     def render_settings(self) -> render_pb2.RenderSettings:
-        """The settings on the wire."""
-        from trainer.grammar.to_wire import render_settings_to_proto
-
-        return render_settings_to_proto(self.render)
+        """Return the grammar's render settings as a message."""
+        return self.render.to_wire()

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.grammar.attributes import ATTRIBUTES
+from trainer.grammar.attribute_table import ATTRIBUTES
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.schema import DISTRIBUTIONS, NodeSection, WorldFile
 

@@ -14,7 +14,7 @@ import numpy as np
 from metasim.v1 import scene_pb2 as pb
 
 from trainer.grammar.distributions import Constant, Distribution, Uniform
-from trainer.grammar.scene_graph import Along, AttributeSpec, NodeKind
+from trainer.grammar.nodes import Along, AttributeSpec, NodeKind
 
 #: Name of the kind of node that places on lines have.
 PLACE = "place"

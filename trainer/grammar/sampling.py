@@ -1,46 +1,40 @@
-"""Scenes drawn from a grammar. A pure function of the grammar and the generator."""
+"""Scenes drawn from the parts of a grammar. Every function is a pure function of its arguments."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from trainer.assets.asset_sets import AssetRef, AssetSet
 from trainer.grammar.distributions import Categorical, draw_index
-from trainer.grammar.errors import GrammarError
+from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Mesh, Node, NodeKind, Sprite
 from trainer.grammar.path import PLACE, pose, positions
-from trainer.grammar.scene_graph import (
-    AssetDraw,
-    AssetRef,
-    Children,
-    ColorDraw,
-    Mesh,
-    Node,
-    NodeKind,
-    SceneGraph,
-    Sprite,
-)
-
-if TYPE_CHECKING:
-    from trainer.grammar.grammar import Grammar
+from trainer.grammar.scene_graph import SceneGraph
 
 
-def sample_scene(grammar: Grammar, rng: np.random.Generator) -> SceneGraph:
-    """Draws a scene: counts, then kinds, then a node's asset and its attributes, depth first.
+def sample_nodes(
+    roots: Sequence[Children],
+    kinds: Mapping[str, NodeKind],
+    asset_sets: Mapping[str, AssetSet],
+    rng: np.random.Generator,
+    most: int,
+) -> list[Node] | None:
+    """Draw the nodes of a scene, depth first: counts, then kinds, then a node's asset and its attributes.
 
-    Raises:
-        GrammarError: the scene would have more than `grammar.max_nodes` nodes.
+    Returns:
+        Parents before their children; None if there would be more than `most` nodes.
     """
-    sampler = _Sampler(grammar, rng)
-    sampler.add_children(grammar.roots, None)
-    noise = int(rng.integers(2**63))
-    return SceneGraph(tuple(sampler.nodes), grammar.kinds, grammar.classes, grammar.background, noise)
+    sampler = _Sampler(kinds, asset_sets, rng, most)
+    try:
+        sampler.add_children(roots, None)
+    except _TooManyNodesError:
+        return None
+    return sampler.nodes
 
 
-def with_choices(grammar: Grammar, scene: SceneGraph, categories: Sequence[int]) -> SceneGraph:
-    """The scene with other categories of its mutable categorical attributes.
+def with_choices(scene: SceneGraph, categories: Sequence[int], asset_sets: Mapping[str, AssetSet]) -> SceneGraph:
+    """Return the scene with other categories of its mutable categorical attributes.
 
     Within a category, a node's item follows from the scene's noise.
 
@@ -51,8 +45,8 @@ def with_choices(grammar: Grammar, scene: SceneGraph, categories: Sequence[int])
     for place, (item, category) in enumerate(zip(scene.choices, categories, strict=True)):
         node, name = nodes[item.node], item.spec.name
         if node.choices[name] != category:
-            kind = grammar.kinds[node.kind]
-            drawn = _Drawer(grammar, np.random.default_rng([scene.noise, place, category])).chosen(kind, name, category)
+            rng = np.random.default_rng([scene.noise, place, category])
+            drawn = _Drawer(asset_sets, rng).chosen(scene.kinds[node.kind], name, category)
             nodes[item.node] = replace(
                 node,
                 choices={**node.choices, name: category},
@@ -64,11 +58,15 @@ def with_choices(grammar: Grammar, scene: SceneGraph, categories: Sequence[int])
     return changed
 
 
+class _TooManyNodesError(Exception):
+    """The scene has more nodes than are allowed."""
+
+
 class _Drawer:
     """Draws what a node consists of."""
 
-    def __init__(self, grammar: Grammar, rng: np.random.Generator) -> None:
-        self._grammar, self._rng = grammar, rng
+    def __init__(self, asset_sets: Mapping[str, AssetSet], rng: np.random.Generator) -> None:
+        self._asset_sets, self._rng = asset_sets, rng
 
     def chosen(self, kind: NodeKind, name: str, category: int) -> dict[str, Any]:
         """The fields of a node that follow from a category of one of its choices."""
@@ -89,7 +87,7 @@ class _Drawer:
         return draw_index(self._rng, draw.probabilities) if draw.probabilities else 0
 
     def item(self, draw: AssetDraw, category: int) -> AssetRef:
-        asset_set = self._grammar.asset_sets[draw.set]
+        asset_set = self._asset_sets[draw.set]
         if draw.groups:
             group = draw.groups[category]
             index = group[int(self._rng.integers(len(group)))]
@@ -100,18 +98,24 @@ class _Drawer:
     def class_name(self, kind: NodeKind, asset: AssetRef | None) -> str:
         name = kind.class_name
         if asset is not None and "{label}" in name:
-            name = name.replace("{label}", str(self._grammar.asset_sets[asset.set].label(asset.index)))
+            name = name.replace("{label}", str(self._asset_sets[asset.set].label(asset.index)))
         return name
 
 
 class _Sampler:
-    def __init__(self, grammar: Grammar, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, NodeKind],
+        asset_sets: Mapping[str, AssetSet],
+        rng: np.random.Generator,
+        most: int,
+    ) -> None:
         self.nodes: list[Node] = []
-        self._grammar, self._rng = grammar, rng
-        self._drawer = _Drawer(grammar, rng)
+        self._kinds, self._rng, self._most = kinds, rng, most
+        self._drawer = _Drawer(asset_sets, rng)
         self._numbers: dict[str, int] = {}
 
-    def add_children(self, entries: tuple[Children, ...], parent: int | None, curvature: float = 0.0) -> None:
+    def add_children(self, entries: Sequence[Children], parent: int | None, curvature: float = 0.0) -> None:
         for entry in entries:
             if entry.along is None:
                 for _ in range(int(entry.count.sample(self._rng))):
@@ -124,14 +128,11 @@ class _Sampler:
 
     def _kind(self, entry: Children) -> NodeKind:
         choice = 0 if len(entry.kinds) == 1 else draw_index(self._rng, entry.probabilities)
-        return self._grammar.kinds[entry.kinds[choice]]
+        return self._kinds[entry.kinds[choice]]
 
     def _number(self, kind: str) -> int:
-        if len(self.nodes) >= self._grammar.max_nodes:
-            raise GrammarError(
-                f"{self._grammar.path}: a scene has more than {self._grammar.max_nodes} nodes; "
-                "lower the counts of children or raise max_nodes"
-            )
+        if len(self.nodes) >= self._most:
+            raise _TooManyNodesError
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
         return number
 

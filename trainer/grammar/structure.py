@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.scene_graph import Camera, Children, Light, Mesh, NodeKind
+from trainer.grammar.nodes import Camera, Children, Light, Mesh, NodeKind
 
 _SOLID = {Mesh: "mesh", Light: "light"}
 

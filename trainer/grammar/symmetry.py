@@ -9,7 +9,7 @@ from trainer.assets.asset_sets import AssetSet
 from trainer.assets.symmetries import Symmetry
 from trainer.grammar.distributions import Constant
 from trainer.grammar.grammar import Grammar
-from trainer.grammar.scene_graph import AssetDraw, Mesh, NodeKind
+from trainer.grammar.nodes import AssetDraw, Mesh, NodeKind
 
 _ANGLES = ("yaw", "pitch", "roll")
 #: Angles that an attribute takes where the grammar draws it: a symmetry must hold at each.

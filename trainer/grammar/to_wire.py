@@ -1,14 +1,11 @@
-"""Scene graphs and render settings as messages of `metasim.v1`."""
+"""Scene graphs as messages of `metasim.v1`."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
-from metasim.v1 import render_pb2, scene_pb2
+from metasim.v1 import scene_pb2
 
-from trainer.grammar.scene_graph import AssetRef, Camera, Light, Mesh, Node, SceneGraph, Sprite
-
-if TYPE_CHECKING:
-    from trainer.grammar.grammar import RenderOptions
+from trainer.assets.asset_sets import AssetRef
+from trainer.grammar.nodes import Camera, Light, Mesh, Node, NodeKind, Sprite
 
 AssetHash = Callable[[AssetRef], str]
 
@@ -21,29 +18,39 @@ _TRANSFORM = {
     "roll": "roll_deg",
     "scale": "scale",
 }
-_VIEW_TRANSFORMS = {
-    "standard": render_pb2.VIEW_TRANSFORM_STANDARD,
-    "raw": render_pb2.VIEW_TRANSFORM_RAW,
-}
 
 
-def scene_to_proto(scene: SceneGraph, asset_hash: AssetHash) -> scene_pb2.Scene:
-    """The scene on the wire; `asset_hash` gives the content hash of an asset."""
-    message = scene_pb2.Scene(classes=scene.classes)
-    if any(scene.background):
-        red, green, blue = scene.background
+def scene_to_proto(
+    nodes: Sequence[Node],
+    kinds: Mapping[str, NodeKind],
+    classes: Sequence[str],
+    background: tuple[float, float, float],
+    asset_hash: AssetHash,
+) -> scene_pb2.Scene:
+    """Return the scene on the wire.
+
+    Args:
+        nodes: parents before their children.
+        kinds: the grammar's kinds by name.
+        classes: the semantic classes in the order of the class mask.
+        background: red, green, blue.
+        asset_hash: returns the content hash of an asset.
+    """
+    message = scene_pb2.Scene(classes=classes)
+    if any(background):
+        red, green, blue = background
         message.background.CopyFrom(scene_pb2.Color(red=red, green=green, blue=blue))
-    for node in scene.nodes:
+    for node in nodes:
         values = node.values
         wire = message.nodes.add(
             id=node.id,
-            parent="" if node.parent is None else scene.nodes[node.parent].id,
+            parent="" if node.parent is None else nodes[node.parent].id,
             class_name=node.class_name,
             transform=scene_pb2.Transform(
                 **{field: values[name] for name, field in _TRANSFORM.items() if name in values}
             ),
         )
-        content = scene.kinds[node.kind].content
+        content = kinds[node.kind].content
         if isinstance(content, Sprite):
             wire.sprite.CopyFrom(_sprite(node, asset_hash))
         elif isinstance(content, Mesh):
@@ -53,18 +60,6 @@ def scene_to_proto(scene: SceneGraph, asset_hash: AssetHash) -> scene_pb2.Scene:
         elif isinstance(content, Light):
             wire.light.CopyFrom(_light(node, content))
     return message
-
-
-def render_settings_to_proto(options: "RenderOptions") -> render_pb2.RenderSettings:
-    """Render settings on the wire."""
-    return render_pb2.RenderSettings(
-        width_px=options.width_px,
-        height_px=options.height_px,
-        samples=options.samples,
-        filter_width_px=options.filter_width_px,
-        view_transform=_VIEW_TRANSFORMS[options.view_transform],
-        max_bounces=options.max_bounces,
-    )
 
 
 def _color(node: Node, default: float) -> scene_pb2.Color | None:

@@ -5,8 +5,8 @@ import math
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from trainer.errors import GrammarError
 from trainer.grammar.document import Document, KeyPath, shown
-from trainer.grammar.errors import GrammarError
 from trainer.grammar.schema import WorldFile
 
 #: What is allowed, by pydantic's type of error; {braces} are its context.

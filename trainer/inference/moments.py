@@ -20,7 +20,7 @@ import numpy as np
 from trainer.features import FeatureSpace
 from trainer.features.readout import Readout
 from trainer.grammar import AttributeSpec, SceneGraph
-from trainer.grammar.scene_graph import MODES
+from trainer.grammar.nodes import MODES
 from trainer.inference.joint import Leaning, Scattered, joint_shift, leanings
 from trainer.inference.problem import Problem
 from trainer.inference.sightings import Known, read_renders, read_target

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.features import features_of
 from trainer.features.pyramid import PixelPyramid
-from trainer.grammar.scene_graph import MODES
+from trainer.grammar.nodes import MODES
 from trainer.inference.comparing import compare
 from trainer.inference.problem import Problem
 from trainer.inference.reading import Reader, read_start

@@ -17,7 +17,7 @@ from trainer.features.readout import Readout, Window
 from trainer.features.regions import RegionFeatures
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import Grammar, SceneGraph
-from trainer.grammar.scene_graph import MODE, Camera, Mesh
+from trainer.grammar.nodes import MODE, Camera, Mesh
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent

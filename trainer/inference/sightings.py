@@ -12,7 +12,7 @@ from trainer.features.objects import OVERLAP, matched
 from trainer.features.readout import Readout
 from trainer.features.regions import RegionFeatures
 from trainer.grammar import SceneGraph
-from trainer.grammar.scene_graph import MODE
+from trainer.grammar.nodes import MODE
 from trainer.inference.problem import Problem
 from trainer.randomness import Purpose
 

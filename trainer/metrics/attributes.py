@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.grammar import SceneGraph
 from trainer.grammar.distributions import Distribution, Mixture, Wrapped
-from trainer.grammar.scene_graph import MODE
+from trainer.grammar.nodes import MODE
 from trainer.model.encoding import Encoding
 
 Numbers = TypeVar("Numbers", float, np.ndarray)

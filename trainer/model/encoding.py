@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.grammar import AttributeSpec, Grammar, SceneGraph
-from trainer.grammar.scene_graph import MODE, ChoiceSpec
+from trainer.grammar.nodes import MODE, ChoiceSpec
 
 #: Relations of an edge: the transformer has separate weights for the two (paper, section 3.1).
 TOP_DOWN, BOTTOM_UP = 0, 1

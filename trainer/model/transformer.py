@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import RGCNConv
 
-from trainer.grammar.scene_graph import MODE, MODES
+from trainer.grammar.nodes import MODE, MODES
 from trainer.model.encoding import Encoding, GraphBatch
 
 #: Hidden features of a node, and rounds of messages along the edges.

@@ -16,8 +16,6 @@ from metasim.v1 import scene_pb2
 from trainer.errors import InputError
 from trainer.pool.assets import AssetSource, AssetStore
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 
 def keep_task(folder: Path, request: bytes, assets: AssetSource) -> Path:
     """Writes a task with its assets.
@@ -70,5 +68,8 @@ def read_task(path: Path) -> tuple[pb.RenderTask, AssetStore]:
 
 
 def _asset_names(scene: scene_pb2.Scene) -> set[str]:
-    """Every SHA-256 that a scene's text holds: whatever refers to an asset does so by one."""
-    return set(_SHA256.findall(str(scene)))
+    """Return the content hashes of the scene's assets: sprites, mesh files and textures."""
+    names = set()
+    for node in scene.nodes:
+        names |= {node.sprite.asset, node.mesh.asset.hash, node.mesh.material.texture}
+    return names - {""}

@@ -9,10 +9,9 @@ import numpy as np
 
 from trainer.datasets.fitting import chosen
 from trainer.errors import InputError
-from trainer.experiments import Experiment
-from trainer.experiments.experiment import ImageTarget
+from trainer.experiments import Labelling, Target
 from trainer.grammar import Grammar, SceneGraph
-from trainer.metrics.scene_distances import TEST, scenes_of
+from trainer.metrics.scene_distances import TEST
 from trainer.progress import Progress
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
@@ -70,33 +69,31 @@ class DataSets:
         return np.concatenate(images)
 
 
-def target_images(experiment: Experiment, count: int, data: DataSets, spared: int) -> TargetImages:
+def target_images(target: Target, task: str, count: int, data: DataSets, spared: int) -> TargetImages:
     """Images of the target that all networks are scored on, without those of V, of which there are `spared`."""
-    if experiment.target is not None:
-        grammar = experiment.target.evaluation
-        scenes = scenes_of(grammar, count, generator(data.seed, Purpose.EVALUATION, TEST))
-        return TargetImages(*data.of(grammar).labelled("the test images", scenes, count, TEST))
-    photos = _photos(experiment)
     data.progress.stage("read the target")
+    rng = generator(data.seed, Purpose.EVALUATION, TEST)
+    labelling = _labelling(task, count, data, "the test images", TEST)
     try:
-        return TargetImages(*photos.labelled(experiment.task, experiment.grammar.classes, count, spared=spared))
+        return TargetImages(*target.unseen(rng, labelling, count, spared=spared))
     except InputError as error:
-        if spared:
+        if spared or target.evaluation is not None:
             raise
-        data.progress.note(f"{experiment.task} is not scored: {error}")
-        return TargetImages(photos.images[chosen(len(photos.images), count)], None, str(error))
+        data.progress.note(f"{task} is not scored: {error}")
+        images, _ = target.images(
+            rng, lambda grammar, scenes: data.of(grammar).images("the test images", scenes, len(scenes), TEST)
+        )
+        return TargetImages(images[chosen(len(images), count)], None, str(error))
 
 
-def validation_set(experiment: Experiment, count: int, data: DataSets) -> tuple[np.ndarray, list[Any]]:
+def validation_set(target: Target, task: str, count: int, data: DataSets) -> tuple[np.ndarray, list[Any]]:
     """V: labelled images of the target, of a synthetic one the first that the task loss sees."""
-    if experiment.target is None:
-        return _photos(experiment).labelled(experiment.task, experiment.grammar.classes, count)
-    grammar = experiment.target.grammar
-    scenes = scenes_of(grammar, count, generator(data.seed, Purpose.VALIDATION))
-    return data.of(grammar).labelled("labelled images of the target", scenes, count, V)
+    labelling = _labelling(task, count, data, "labelled images of the target", V)
+    return target.labelled(generator(data.seed, Purpose.VALIDATION), labelling, count)
 
 
-def _photos(experiment: Experiment) -> ImageTarget:
-    if experiment.photos is None:
-        raise InputError(f"{experiment.path} has no target")
-    return experiment.photos
+def _labelling(task: str, count: int, data: DataSets, of: str, purpose: int) -> Labelling:
+    def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
+        return data.of(grammar).labelled(of, scenes, count, purpose)
+
+    return Labelling(task, data.grammar.classes, render)

@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.errors import InputError
 from trainer.experiments import load_experiment
 from trainer.grammar import Grammar, SceneGraph
-from trainer.grammar.loading import looks_like_path
+from trainer.grammar.files import looks_like_path
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator, integer

@@ -12,7 +12,7 @@ import trimesh
 from metasim.v1 import scene_pb2
 
 from trainer.assets.folder_set import FolderSet
-from trainer.assets.placing import placement
+from trainer.assets.mesh_frame import placement
 from trainer.errors import InputError
 
 pytestmark = [

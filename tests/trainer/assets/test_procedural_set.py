@@ -9,8 +9,8 @@ from metasim.v1 import scene_pb2
 
 from trainer.assets.procedural import Family
 from trainer.assets.procedural_set import ProceduralSet
+from trainer.errors import GrammarError
 from trainer.grammar import load_grammar
-from trainer.grammar.errors import GrammarError
 
 
 def counted(made: list[int]) -> Family:

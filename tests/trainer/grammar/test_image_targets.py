@@ -1,6 +1,7 @@
 """Real images as an experiment's target."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -8,8 +9,12 @@ from PIL import Image
 from support.grammars import SPRITES, write_sprites
 
 from trainer.errors import InputError
-from trainer.experiments import load_experiment
+from trainer.experiments import Labelling, PhotographTarget, load_experiment
 from trainer.experiments.describe import check_text
+
+
+def _render_nothing(*_: object) -> NoReturn:
+    raise AssertionError("photographs are not rendered")
 
 
 def write_photos(folder: Path, count: int = 5) -> Path:
@@ -23,10 +28,11 @@ def test_a_folder_named_in_the_file_is_the_target(tmp_path: Path) -> None:
     world = write_sprites(tmp_path, SPRITES + "target: {images: photos, count: 3}\n")
     write_photos(tmp_path / "photos")
     experiment = load_experiment(world)
-    assert experiment.target is None
-    assert experiment.photos is not None
-    assert experiment.photos.images.shape == (3, 32, 32, 3)
-    assert experiment.photos.images[:, 0, 0, 0].tolist() == [0, 10, 30], "evenly spread"
+    assert isinstance(experiment.target, PhotographTarget)
+    images, scenes = experiment.target.images()
+    assert images.shape == (3, 32, 32, 3)
+    assert images[:, 0, 0, 0].tolist() == [0, 10, 30], "evenly spread"
+    assert scenes == []
     assert "with a target" in check_text(experiment)
 
 
@@ -36,10 +42,9 @@ def test_the_command_line_replaces_the_target_as_a_whole(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     for images in ("here", str(tmp_path / "here")):
         experiment = load_experiment(world, {"target": {"images": images}, "target.count": 2})
-        assert experiment.target is None
-        assert experiment.photos is not None
-        assert experiment.photos.folder == tmp_path / "here"
-        assert len(experiment.photos.images) == 2
+        assert isinstance(experiment.target, PhotographTarget)
+        assert experiment.target.folder == tmp_path / "here"
+        assert len(experiment.target.images()[0]) == 2
 
 
 def test_labels_serve_the_task(tmp_path: Path) -> None:
@@ -47,18 +52,19 @@ def test_labels_serve_the_task(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos").rename(tmp_path / "thing")
     (tmp_path / "photos").mkdir()
     (tmp_path / "thing").rename(tmp_path / "photos" / "Thing")
-    photos = load_experiment(world).photos
-    assert photos is not None
-    images, labels = photos.labelled("classification", ("box", "thing"), 2)
+    photos = load_experiment(world).target
+    assert isinstance(photos, PhotographTarget)
+    labelling = Labelling("classification", ("box", "thing"), _render_nothing)
+    images, labels = photos.labelled(None, labelling, 2)
     assert images.shape == (2, 32, 32, 3)
     assert labels == [1, 1]
 
 
 def test_a_folder_that_is_gone_is_missed_when_it_is_needed(tmp_path: Path) -> None:
-    photos = load_experiment(write_sprites(tmp_path, SPRITES + "target: {images: photos}\n")).photos
-    assert photos is not None
+    photos = load_experiment(write_sprites(tmp_path, SPRITES + "target: {images: photos}\n")).target
+    assert isinstance(photos, PhotographTarget)
     with pytest.raises(InputError, match=r"/photos: there is no such folder$"):
-        _ = photos.images
+        photos.images()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from support.grammars import write_sprites
 from trainer.experiments import load_experiment
 from trainer.experiments.describe import check_text, show_text
 from trainer.grammar import load_grammar, schema
-from trainer.grammar.attributes import ATTRIBUTES
+from trainer.grammar.attribute_table import ATTRIBUTES
 from trainer.grammar.distributions import Normal, Wrapped
 from trainer.grammar.json_schema import json_schema_text
 from trainer.grammar.shipped import shipped_files

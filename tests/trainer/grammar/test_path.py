@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from trainer.assets.procedural.street_roads import place_on_arc
+from trainer.errors import GrammarError
 from trainer.experiments import load_experiment
 from trainer.experiments.describe import show_text
 from trainer.grammar import Grammar, load_grammar
-from trainer.grammar.errors import GrammarError
 from trainer.grammar.path import PLACE, most_places, pose
 from trainer.model.encoding import Encoding
 

@@ -12,7 +12,7 @@ from support.painted import painted_problem
 
 from trainer.features.readout import Readout, Window
 from trainer.grammar import SceneGraph
-from trainer.grammar.scene_graph import MODES
+from trainer.grammar.nodes import MODES
 from trainer.inference.joint import Scattered
 from trainer.inference.moments import match_moments, read_shift, read_spread
 from trainer.inference.problem import Problem, scatter

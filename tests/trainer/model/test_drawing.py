@@ -8,7 +8,7 @@ import torch
 from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
-from trainer.grammar.scene_graph import MODE
+from trainer.grammar.nodes import MODE
 from trainer.model.drawing import draw, transformed
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer

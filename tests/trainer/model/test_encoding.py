@@ -6,7 +6,7 @@ import torch
 from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
-from trainer.grammar.scene_graph import MODES
+from trainer.grammar.nodes import MODES
 from trainer.model.encoding import BOTTOM_UP, TOP_DOWN, Encoding, KeepInside, with_values
 from trainer.model.transformer import DistributionTransformer
 

@@ -10,10 +10,9 @@ from metasim.v1 import render_pb2 as pb
 from support.grammars import SPRITES, write_sprites
 from support.worlds import sampled
 
-from trainer.errors import InputError
+from trainer.errors import GrammarError, InputError
 from trainer.experiments import load_experiment
 from trainer.grammar import SceneGraph, load_grammar, schema
-from trainer.grammar.errors import GrammarError
 from trainer.rendering import Frame, Renderer
 from trainer.tasks import TASKS, open_task
 from trainer.tasks.classifier import DigitClassifier

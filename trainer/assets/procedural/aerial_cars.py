@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trainer.assets.procedural.painting import Canvas, Colour, mixed, png
+from trainer.assets.procedural.streams import AerialStream
 
 WIDTH, HEIGHT = 32, 16
 _MIDDLE = HEIGHT / 2
@@ -45,7 +46,7 @@ class _Body:
 
 def car(index: int) -> bytes:
     """The PNG of one of the cars."""
-    rng = np.random.default_rng([1, index])
+    rng = np.random.default_rng([AerialStream.CARS, index])
     names = tuple(_KINDS)
     name = names[int(rng.choice(len(names), p=[_KINDS[name][0] for name in names]))]
     _, (shortest, longest), width, roof = _KINDS[name]

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from trainer.assets.procedural.painting import Canvas, Colour, mixed, noise, png
+from trainer.assets.procedural.streams import AerialStream
 
 _BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
@@ -23,7 +24,7 @@ _ROOFS: tuple[Colour, ...] = (
 
 def tree(index: int) -> bytes:
     """The PNG of a tree, 32 x 32 texels, lit from the top left: every fourth one is a conifer."""
-    rng = np.random.default_rng([2, index])
+    rng = np.random.default_rng([AerialStream.TREES, index])
     canvas = Canvas(32, 32)
     if index % 4 == 3:
         _conifer(canvas, rng)
@@ -70,7 +71,7 @@ def _conifer(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def house(index: int) -> bytes:
     """The PNG of a house, 40 x 32 texels: gabled, hipped and flat roofs in turn, lit from the top left."""
-    rng = np.random.default_rng([3, index])
+    rng = np.random.default_rng([AerialStream.HOUSES, index])
     canvas = Canvas(40, 32)
     roof = tuple(np.clip(np.array(_ROOFS[index % len(_ROOFS)]) + rng.normal(0, 0.03, 3), 0, 1))
     left, right = 20 - rng.uniform(15.5, 18.5), 20 + rng.uniform(15.5, 18.5)
@@ -150,7 +151,7 @@ _GRASSES: tuple[tuple[Colour, Colour, Colour, float], ...] = (
 
 def grass(index: int) -> bytes:
     """The PNG of a meadow, 96 x 96 texels: blades, tufts and bare patches; every third one is mown in stripes."""
-    rng = np.random.default_rng([4, index])
+    rng = np.random.default_rng([AerialStream.GRASSES, index])
     size = 96
     dark, light, patch, bare = (np.array(part) if not isinstance(part, float) else part for part in _GRASSES[index])
     tufts = 0.55 * noise(rng, size, size, 12) + 0.45 * noise(rng, size, size, 4)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.assets.procedural.painting import Canvas, Colour, mixed, noise, png
+from trainer.assets.procedural.streams import AerialStream
 
 WIDTH, HEIGHT = 224, 40
 _LANES = (HEIGHT * 0.27, HEIGHT * 0.73)
@@ -38,7 +39,7 @@ _STYLES = (
 
 def road(index: int) -> bytes:
     """The PNG of one of the roads."""
-    rng = np.random.default_rng([5, index])
+    rng = np.random.default_rng([AerialStream.ROADS, index])
     style = _STYLES[index]
     canvas = Canvas(WIDTH, HEIGHT)
     canvas.box(0, 0, WIDTH, HEIGHT, mixed(style.asphalt, _SHOULDER, 0.6))

@@ -12,6 +12,7 @@ from metasim.v1 import scene_pb2 as pb
 from trainer.assets.procedural import Family
 from trainer.assets.procedural.glb_writer import Surface, glb_bytes
 from trainer.assets.procedural.shape import Shape
+from trainer.assets.procedural.streams import StreetStream
 from trainer.assets.procedural.street_cars import BODIES, PAINTS, VANS, car, pickup, truck
 from trainer.assets.procedural.street_houses import DOORS, ROOFS, WALLS, House, house
 from trainer.assets.procedural.street_people import HAIRS, SKINS, TOPS, TROUSERS, Person, person
@@ -48,7 +49,7 @@ def _truck(index: int) -> Parts:
 
 
 def _person(index: int) -> Parts:
-    rng = np.random.default_rng((1, index))
+    rng = np.random.default_rng([StreetStream.PEOPLE, index])
     return person(
         Person(
             height=float(np.clip(rng.normal(1.72, 0.09), 1.5, 1.92)),
@@ -64,7 +65,7 @@ def _person(index: int) -> Parts:
 
 
 def _house(index: int) -> Parts:
-    rng = np.random.default_rng((2, index))
+    rng = np.random.default_rng([StreetStream.HOUSES, index])
     wall, tiles, door = (str(rng.choice(colors)) for colors in (WALLS, ROOFS, DOORS))
     if _HOUSES[index] == "block":
         size = float(rng.uniform(14, 20)), float(rng.uniform(10, 12)), int(rng.integers(3, 6))
@@ -79,7 +80,7 @@ def _house(index: int) -> Parts:
 
 
 def _tree(index: int) -> Parts:
-    rng = np.random.default_rng((3, index))
+    rng = np.random.default_rng([StreetStream.TREES, index])
     return hedge(rng) if _TREES[index] == "hedge" else tree(_TREES[index], rng)
 
 

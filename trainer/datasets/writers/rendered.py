@@ -13,7 +13,7 @@ from trainer.datasets.writers.geometry import Camera, camera_of, cuboid_of
 from trainer.datasets.writers.meshes import MeshFile, MeshSource
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.grammar import Grammar, SceneGraph
-from trainer.grammar.scene_graph import Mesh
+from trainer.grammar.nodes import Mesh
 from trainer.pool import RenderPool
 from trainer.rendering import Frame, Renderer
 

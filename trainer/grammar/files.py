@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from trainer.errors import GrammarError
 from trainer.grammar.build import build_grammar
 from trainer.grammar.document import Document, nearest, read_document
-from trainer.grammar.errors import GrammarError
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile

@@ -6,7 +6,7 @@ import pytest
 
 from trainer.assets.folder_set import FolderSet
 from trainer.assets.procedural import FAMILIES
-from trainer.assets.procedural.files import write_family
+from trainer.assets.procedural.export import write_family
 from trainer.errors import InputError
 
 

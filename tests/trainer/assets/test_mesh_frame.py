@@ -8,10 +8,9 @@ import pytest
 from support.data import shared_data
 
 from trainer.assets.folder_set import FolderSet
-from trainer.assets.placing import placed, placement
-from trainer.errors import InputError
+from trainer.assets.mesh_frame import placed, placement
+from trainer.errors import GrammarError, InputError
 from trainer.grammar import load_grammar
-from trainer.grammar.errors import GrammarError
 
 OBJ = b"# a wedge\nv 0 1 2\nv 1 0 0 0.5 0.5 0.5\nvn 0 1 0\nvt 0.5 0.5\nf 1//1 2//1 1//1\n"
 WORLD = """

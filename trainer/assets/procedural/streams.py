@@ -1,0 +1,21 @@
+"""Random streams of the families: an item depends on its family's stream and on its index alone."""
+
+from enum import IntEnum
+
+
+class AerialStream(IntEnum):
+    """Streams of the aerial textures. The values decide what the textures look like: never change or reuse one."""
+
+    CARS = 1
+    TREES = 2
+    HOUSES = 3
+    GRASSES = 4
+    ROADS = 5
+
+
+class StreetStream(IntEnum):
+    """Streams of the street's meshes. The values decide what the meshes look like: never change or reuse one."""
+
+    PEOPLE = 1
+    HOUSES = 2
+    TREES = 3

@@ -1,0 +1,206 @@
+"""Kinds of nodes, as a grammar states them, and the nodes of a sampled scene.
+
+Angles are in degrees, lengths in the grammar's unit; frames are those of `metasim/v1/scene.proto`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from metasim.v1 import scene_pb2 as pb
+
+from trainer.assets.asset_sets import AssetRef
+from trainer.grammar.attribute_table import FULL_TURN
+from trainer.grammar.distributions import Categorical, Distribution
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """One numeric attribute of a kind of node."""
+
+    name: str
+    attribute: "pb.Attribute.ValueType"
+    low: float  # Range, inclusive; infinite where unbounded, which a mutable attribute never is
+    high: float
+    unit: str
+    is_angle: bool
+    mutable: bool  # As a continuous number
+    step: float | None  # Of the probe, to each side, in `unit`; None: half a pixel of motion
+    distribution: Distribution
+    #: Mutable as a choice among the values of its categorical distribution.
+    is_choice: bool = False
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the range is the whole circle."""
+        return self.is_angle and self.high - self.low == FULL_TURN
+
+
+@dataclass(frozen=True)
+class AssetDraw:
+    """Which item of a set a node takes. Without groups, every item is equally likely."""
+
+    set: str
+    #: Groups of items (by label or by name) and the probability of each; within a group all items are equally likely.
+    groups: tuple[tuple[int, ...], ...] = ()
+    probabilities: tuple[float, ...] = ()
+    #: What the groups are called.
+    names: tuple[str, ...] = ()
+    mutable: bool = False
+
+
+@dataclass(frozen=True)
+class ColorDraw:
+    """One of several colours."""
+
+    names: tuple[str, ...]
+    #: Red, green and blue of each.
+    colors: tuple[tuple[float, float, float], ...]
+    probabilities: tuple[float, ...]
+    mutable: bool = False
+
+
+#: Components that a learned mixture may have; the grammar's own distribution is the first.
+MODES = 4
+
+
+@dataclass(frozen=True)
+class ChoiceSpec:
+    """A categorical attribute of a kind of node.
+
+    `sprite`, `mesh` and `texture` are the group of assets that a node's is drawn from, `color` is its colour, and a
+    number's name stands for a number with a categorical distribution. `mode` is not in the grammar: it says which
+    component of a learned mixture the node's numbers belong to.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    #: Of each category in the grammar.
+    probabilities: tuple[float, ...]
+    mutable: bool
+
+
+#: What a kind with mutable numbers has besides.
+MODE = ChoiceSpec("mode", tuple(str(mode) for mode in range(MODES)), (1.0,) + (0.0,) * (MODES - 1), mutable=True)
+
+
+@dataclass(frozen=True)
+class Sprite:
+    asset: AssetDraw
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A primitive (by its wire number) or an asset."""
+
+    primitive: "pb.Primitive.ValueType | None" = None
+    asset: AssetDraw | None = None
+    texture: AssetDraw | None = None
+    roughness: float | None = None
+
+
+@dataclass(frozen=True)
+class Camera:
+    projection: str  # "orthographic" or "perspective"
+    near: float | None = None
+    far: float | None = None
+
+
+@dataclass(frozen=True)
+class Light:
+    kind: str  # "sun", "point" or "area"
+    size: float = 0.0  # Apparent diameter in degrees, radius, edge
+
+
+Content = Sprite | Mesh | Camera | Light | None
+
+
+@dataclass(frozen=True)
+class Along:
+    """Places in a row along the line of a node: from `start` (of the line's length) to `end`, each `spacing` on."""
+
+    start: Distribution
+    end: float
+    spacing: Distribution
+    #: The share of the places that are taken: drawn once for the row, then each place by itself.
+    keep: Distribution
+    #: Where a place lies to the left of the line and above it, and how it is turned against it.
+    y: float = 0.0
+    z: float = 0.0
+    yaw: float = 0.0
+
+
+@dataclass(frozen=True)
+class Children:
+    """An entry of a list of children: how many nodes, and of which kinds."""
+
+    kinds: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    count: Distribution
+    #: In a row, with as many nodes as there are places taken.
+    along: Along | None = None
+
+
+@dataclass(frozen=True)
+class NodeKind:
+    """A kind of node of a grammar."""
+
+    name: str
+    #: Its semantic class; "{label}" in it stands for the label of the node's asset; empty: no class.
+    class_name: str
+    content: Content
+    #: The attributes that the grammar states, in the order of the wire's numbers. Others have their default.
+    specs: tuple[AttributeSpec, ...]
+    children: tuple[Children, ...] = ()
+    #: Where red, green and blue are drawn together.
+    color: ColorDraw | None = None
+    #: Of the line that children stand along, 1 per unit of length; positive: to the left.
+    curvature: Distribution | None = None
+
+    @cached_property
+    def mutable_specs(self) -> tuple[AttributeSpec, ...]:
+        """The mutable ones among `specs`, in the same order."""
+        return tuple(spec for spec in self.specs if spec.mutable)
+
+    @cached_property
+    def draws(self) -> tuple[ChoiceSpec, ...]:
+        """The categorical attributes, mutable or not, in a fixed order."""
+        draws: list[tuple[str, AssetDraw | ColorDraw | None]] = []
+        if isinstance(self.content, Sprite):
+            draws.append(("sprite", self.content.asset))
+        elif isinstance(self.content, Mesh):
+            draws += [("mesh", self.content.asset), ("texture", self.content.texture)]
+        draws.append(("color", self.color))
+        found = [
+            ChoiceSpec(name, draw.names, draw.probabilities, draw.mutable)
+            for name, draw in draws
+            if draw is not None and draw.names
+        ]
+        for spec in self.specs:
+            if isinstance(spec.distribution, Categorical):
+                names = tuple(f"{value:g}" for value in spec.distribution.values)
+                found.append(ChoiceSpec(spec.name, names, spec.distribution.probabilities, spec.is_choice))
+        return tuple(found)
+
+    @cached_property
+    def choices(self) -> tuple[ChoiceSpec, ...]:
+        """The mutable categorical attributes, in the order of `draws`; the mode last."""
+        mutable = tuple(draw for draw in self.draws if draw.mutable)
+        return (*mutable, MODE) if self.mutable_specs else mutable
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a sampled scene."""
+
+    id: str
+    kind: str
+    class_name: str
+    parent: int | None
+    #: One number for each of the kind's specs, by name.
+    values: Mapping[str, float]
+    asset: AssetRef | None = None
+    #: Of a mesh whose material has one.
+    texture: AssetRef | None = None
+    #: The category of each of the kind's draws and of its mode, by name.
+    choices: Mapping[str, int] = field(default_factory=dict)
