@@ -22,7 +22,7 @@ from trainer.features.image_distances import MOST_IMAGES, image_distances
 from trainer.metrics.layout import Places, layout_distances, places_of_labels, places_of_scenes
 from trainer.metrics.scene_distances import LEARNED, PRIOR, attribute_distances, compared_scenes, scenes_of
 from trainer.model.transformer import DistributionTransformer
-from trainer.pool import PoolSettings, open_pool
+from trainer.pool import PoolOptions, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
@@ -36,9 +36,6 @@ class EvaluateOptions:
     """What `metasim evaluate` takes."""
 
     run: Path
-    renderer: str = "local"
-    engine: str | None = None  # None: the run's
-    workers: int | None = None
     mnist: Path | None = None
     #: Images that each task network is trained on (None: as many as the task takes), and that both are tested on.
     train_images: int | None = None
@@ -49,7 +46,7 @@ class EvaluateOptions:
     stages: bool = False
     #: Scores each network again after it has gone on with so many labelled images of the target.
     fine_tune: int | None = None
-    pool: PoolSettings | None = None
+    pool: PoolOptions = field(default_factory=PoolOptions)
 
 
 def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict[str, Any]:
@@ -75,13 +72,8 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     if options.fine_tune and not isinstance(network, FineTunable):
         raise InputError(f"{network.name} cannot be fine-tuned; detection can")
     models = _models(loaded, stages=options.stages)
-    with open_pool(
-        options.renderer,
-        assets=experiment.asset_source,
-        engine=options.engine or loaded.config.engine,
-        workers=options.workers,
-        settings=options.pool,
-    ) as pool:
+    with open_pool(options.pool.with_default_engine(loaded.config.engine), assets=experiment.asset_source) as pool:
+        progress.watch(pool)
         data = DataSets(experiment.grammar, Renderer(pool, experiment.grammar), network, seed, progress)
         test = target_images(target, experiment.task, options.test_images, data, spared=options.fine_tune or 0)
         count = min(options.test_images, MOST_IMAGES)
@@ -91,7 +83,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
         if options.fine_tune and test.labels is not None:
             tuning = _Tuning(*validation_set(target, experiment.task, options.fine_tune, data), test, data)
         found = _measured(models, count, options.networks, data, test, tuning)
-    progress.stage("compare with the target")
+    progress.step("compare with the target")
     evaluation: dict[str, Any] = {
         "task": network.name,
         "test_images": len(test.images),
@@ -215,7 +207,7 @@ def _measured(
             continue
         images, labels = data.labelled(of, scenes, count, purpose)
         for index in range(networks):
-            advance = progress.stage(f"train the {network.name} on {of}{_which(index)}")
+            advance = progress.step(f"train the {network.name} on {of}{_which(index)}")
             trained = network.train(images, labels, _network_seed(data.seed, purpose, index), advance)
             score = network.score(trained, test.images, test.labels)
             found.scores.setdefault(name, []).append(score)
@@ -249,7 +241,7 @@ class _Tuning:
     def score(self, model: Any | None, of: str, index: int) -> Scores:
         """Scores a network, one of several, after it has gone on with V; None: one that has seen nothing else."""
         network, which = self.data.network, _which(index)
-        advance = self.data.progress.stage(f"train the {network.name} on labelled images of the target, {of}{which}")
+        advance = self.data.progress.step(f"train the {network.name} on labelled images of the target, {of}{which}")
         seed = _network_seed(self.data.seed, V, index)
         if model is None:
             tuned = network.train(self.images, self.labels, seed, advance)

@@ -3,15 +3,14 @@
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer.datasets.writers import DatasetCard, Sample, open_writer
 from trainer.datasets.writers.rendered import SampleRenderer, mesh_source, model_names
-from trainer.pool import PoolSettings, open_pool
-from trainer.pool.opening import LOCAL
-from trainer.progress import Progress, Silent
+from trainer.pool import PoolOptions, open_pool
+from trainer.progress import Progress, Silent, Step
 from trainer.runs.scene_source import SceneSource, open_source
 
 #: Scenes, and pixels of them, that are sampled, rendered and written at a time: memory does not grow with the size of
@@ -29,11 +28,8 @@ class GenerateOptions:
     out: Path
     format: str = "imagefolder"
     seed: int = 0
-    renderer: str = "local"
-    engine: str | None = None  # None: that of the run or of the experiment
-    workers: int | None = None
     mnist: Path | None = None
-    pool: PoolSettings | None = None
+    pool: PoolOptions = field(default_factory=PoolOptions)
     #: Go on in `out`.partial with what was begun by the same options.
     resume: bool = False
 
@@ -57,21 +53,17 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> dict
     source = open_source(options.source, mnist=options.mnist)
     for note in source.notes:
         progress.note(note)
-    engine = options.engine or source.engine
-    rendered_by = engine if options.renderer == LOCAL else f"the workers at {options.renderer}"
+    pool_options = options.pool.with_default_engine(source.engine)
+    rendered_by = str(pool_options.engine) if pool_options.local else f"the workers at {pool_options.renderer}"
     card = _card(options, source, rendered_by)
     meshes = mesh_source(source.grammar)
     with open_writer(options.format, options.out, card, resume=options.resume, meshes=meshes) as writer:
         there = writer.count
         if there < options.count:
-            with open_pool(
-                options.renderer,
-                assets=source.grammar.assets,
-                engine=engine,
-                workers=options.workers,
-                settings=options.pool,
-            ) as pool:
-                advance = progress.stage("render and write")
+            with open_pool(pool_options, assets=source.grammar.assets) as pool:
+                progress.plan([Step("render and write")])
+                progress.watch(pool)
+                advance = progress.step("render and write")
                 renderer = SampleRenderer(pool, source.grammar, writer.needs)
                 for sample in _samples(renderer, source, options.seed, there, options.count):
                     writer.add(sample)
@@ -105,7 +97,7 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
     render, shown = grammar.render, ", ".join(name for name, kind in grammar.kinds.items() if kind.class_name)
     command = ["metasim", "generate", options.source, "--count", str(options.count), "--format", options.format]
     command += ["--seed", str(options.seed), "--out", str(options.out)]
-    command += ["--engine", rendered_by] if options.renderer == LOCAL else ["--renderer", options.renderer]
+    command += ["--engine", rendered_by] if options.pool.local else ["--renderer", options.pool.renderer]
     return DatasetCard(
         title=source.name,
         description=f"Scenes with {shown or 'no classes'}, from {source.of}.",

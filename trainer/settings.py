@@ -52,3 +52,10 @@ def checkout() -> Path | None:
     """The root of the repository, where the trainer runs from one."""
     root = Path(__file__).resolve().parent.parent
     return root if (root / "pyproject.toml").is_file() and (root / "grammars").is_dir() else None
+
+
+def shipped_files() -> dict[str, Path]:
+    """Return the files of the grammars and experiments that ship, by name, without reading them."""
+    root = checkout()
+    folder = root / "grammars" if root else Path(__file__).resolve().parent / "grammars"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}

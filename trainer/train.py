@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.symmetry import ambiguities
 from trainer.inference.problem import Problem, Validation
 from trainer.inference.settings import TrainingSettings
-from trainer.pool import PoolSettings, RenderPool, open_pool
+from trainer.pool import PoolOptions, RenderPool, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
 from trainer.refinement.learner import Learner
@@ -34,15 +34,12 @@ class TrainOptions:
 
     experiment: str
     out: Path
-    renderer: str = "local"
-    engine: str | None = None  # None: the experiment's
-    workers: int | None = None
     seed: int = 0
     resume: bool = False
     mnist: Path | None = None
     inception_weights: Path | None = None
     overrides: Mapping[str, object] = field(default_factory=dict)
-    pool: PoolSettings | None = None
+    pool: PoolOptions = field(default_factory=PoolOptions)
 
 
 def train(options: TrainOptions, progress: Progress | None = None) -> Run:
@@ -64,23 +61,18 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         progress.note(note)
     _read_inputs(experiment, experiment.target, settings)
     inception = _inception(settings, options.inception_weights, progress)
-    engine = options.engine or experiment.engine
+    pool_options = options.pool.with_default_engine(experiment.engine)
     with (
         ExitStack() as claims,
-        open_pool(
-            options.renderer,
-            assets=experiment.asset_source,
-            engine=engine,
-            workers=options.workers,
-            settings=options.pool,
-        ) as pool,
+        open_pool(pool_options, assets=experiment.asset_source) as pool,
     ):
-        run = run or Run.create(options.out, _config(options, engine))
+        progress.watch(pool)
+        run = run or Run.create(options.out, _config(options, str(pool_options.engine)))
         claims.enter_context(run.claimed())
         checkpoint = run.load_checkpoint()
         timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
         # X_R, the target's images. No label of them is used.
-        progress.stage("render the target")
+        progress.step("render the target" if experiment.target.evaluation else "read the photographs")
         target, target_scenes = _target(experiment.target, settings, options.seed, pool)
         problem = Problem(
             grammar=experiment.grammar,
@@ -146,16 +138,13 @@ def _run_folder(options: TrainOptions) -> tuple[Run | None, TrainOptions]:
     return run, TrainOptions(
         experiment=config.experiment,
         out=options.out,
-        renderer=options.renderer,
-        engine=config.engine,
-        workers=options.workers,
         seed=config.seed,
         resume=True,
         mnist=options.mnist or (Path(config.mnist) if config.mnist else None),
         inception_weights=options.inception_weights
         or (Path(config.inception_weights) if config.inception_weights else None),
         overrides=config.overrides,
-        pool=options.pool,
+        pool=replace(options.pool, engine=config.engine),
     )
 
 

@@ -9,7 +9,7 @@ from render_server.checks.validation import validate
 from render_server.limits import Limits
 from trainer.experiments import load_experiment
 from trainer.grammar import Grammar, load_grammar
-from trainer.grammar.shipped import shipped_files
+from trainer.settings import shipped_files
 
 SOLID = """\
 render: {width: 64, height: 32}

@@ -12,6 +12,7 @@ from support.grammars import write_sprites
 from support.shifting_run import shifting_run
 
 from trainer.generate import GenerateOptions, generate
+from trainer.pool import PoolOptions
 
 SNIPPETS = [snippet for document in DOCUMENTS for snippet in snippets(document, "python")]
 
@@ -51,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("disc", "square", "star"):
         Image.new("RGBA", (4, 4), "white").save(folder / "world" / "shapes" / f"{name}.png")
     for name, kind in (("turned", "imagefolder"), ("preview", "coco"), ("things", "coco"), ("shards", "webdataset")):
-        generate(GenerateOptions(str(world), 2, folder / name, kind, engine="raster", workers=1))
+        generate(GenerateOptions(str(world), 2, folder / name, kind, pool=PoolOptions(engine="raster", workers=1)))
     for path in (folder / "shards").glob("*.tar"):
         path.rename(folder / "preview" / path.name)
     for name, text in (("label_2", LABEL), ("calib", CAMERA)):

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from trainer.grammar import load_grammar
-from trainer.pool import open_pool
+from trainer.pool import PoolOptions, open_pool
 from trainer.rendering import Probing, Renderer
 
 WIDTH, HEIGHT = 64, 48
@@ -151,7 +151,7 @@ def test_image_and_gradient_are_those_of_mitsuba(folder: Path) -> None:
     scene = grammar.sample(np.random.default_rng(0))
     assert tuple(item.name for item in scene.mutable) == ATTRIBUTES
 
-    with open_pool("local", engine="blender", workers=1, assets=grammar.assets) as pool:
+    with open_pool(PoolOptions(engine="blender", workers=1), assets=grammar.assets) as pool:
         renderer = Renderer(pool, grammar)
         values = torch.tensor(scene.values(), dtype=torch.float32, requires_grad=True)
         images = renderer.differentiable(values, [scene], seed=0)

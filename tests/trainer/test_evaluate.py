@@ -18,6 +18,7 @@ from trainer.errors import InputError
 from trainer.evaluate import EvaluateOptions, evaluate, summaries
 from trainer.features.image_distances import image_distances
 from trainer.features.pyramid import PixelPyramid
+from trainer.pool import PoolOptions
 from trainer.progress import Silent
 from trainer.runs.folder import Run
 from trainer.runs.loading import open_run
@@ -35,7 +36,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     shifting_run(folder, "aerial", STREET)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
-        return folder, evaluate(EvaluateOptions(folder, workers=1, train_images=100, test_images=60))
+        return folder, evaluate(EvaluateOptions(folder, train_images=100, test_images=60, pool=PoolOptions(workers=1)))
 
 
 def test_every_score_of_the_task_is_kept(evaluated: tuple[Path, dict[str, Any]]) -> None:
@@ -106,7 +107,9 @@ def test_photos_without_labels_are_compared_and_not_scored(tmp_path: Path) -> No
     notes: list[str] = []
     progress = Silent()
     progress.note = notes.append  # type: ignore[method-assign]
-    found = evaluate(EvaluateOptions(photographed(tmp_path, labels=False), workers=1, test_images=50), progress)
+    found = evaluate(
+        EvaluateOptions(photographed(tmp_path, labels=False), test_images=50, pool=PoolOptions(workers=1)), progress
+    )
     reason = f"{tmp_path / 'photos'}: disc-0.png has no label, which classification needs"
     assert found["not_scored"] == reason
     assert notes == [f"classification is not scored: {reason}"]
@@ -119,7 +122,9 @@ def test_photos_without_labels_are_compared_and_not_scored(tmp_path: Path) -> No
 
 def test_labelled_photos_score_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
-    found = evaluate(EvaluateOptions(photographed(tmp_path, labels=True), workers=1, train_images=200))
+    found = evaluate(
+        EvaluateOptions(photographed(tmp_path, labels=True), train_images=200, pool=PoolOptions(workers=1))
+    )
     assert (found["metric"], found["test_images"], found["unseen"]) == ("accuracy", 18, False)
     assert found["learned"] > 0.9
     assert "tested on 18 images of the target" in _table(found)
@@ -140,7 +145,7 @@ def test_stages_and_fine_tuning_are_scored_too(tmp_path: Path, monkeypatch: pyte
     run.save_stage(1, {**weights, "shift": weights["shift"] / 2})
     settings = ClassifierSettings(classes=3, epochs=4)
     monkeypatch.setattr("trainer.evaluate.open_task", lambda _: Tunable(settings))
-    options = EvaluateOptions(folder, workers=1, train_images=100, stages=True)
+    options = EvaluateOptions(folder, train_images=100, stages=True, pool=PoolOptions(workers=1))
     unfinished = evaluate(options)
     assert [stage["name"] for stage in unfinished["stages"]] == ["place", "turn, not finished"]
     assert unfinished["test_images"] == 18
@@ -178,9 +183,9 @@ def test_scores_of_several_networks_are_summed_up() -> None:
 def test_what_cannot_be_scored_is_told(tmp_path: Path) -> None:
     folder = photographed(tmp_path, labels=True)
     with pytest.raises(InputError, match=r"^classification cannot be fine-tuned; detection can$"):
-        evaluate(EvaluateOptions(folder, workers=1, fine_tune=6))
+        evaluate(EvaluateOptions(folder, fine_tune=6, pool=PoolOptions(workers=1)))
     with pytest.raises(InputError, match="run has no weights of its stages: none has ended yet"):
-        evaluate(EvaluateOptions(folder, workers=1, stages=True))
+        evaluate(EvaluateOptions(folder, stages=True, pool=PoolOptions(workers=1)))
 
 
 def test_a_few_images_are_too_few_to_compare() -> None:

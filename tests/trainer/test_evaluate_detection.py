@@ -6,6 +6,7 @@ import pytest
 from support.shifting_run import shifting_run
 
 from trainer.evaluate import EvaluateOptions, evaluate
+from trainer.pool import PoolOptions
 from trainer.runs.folder import Run
 from trainer.runs.loading import open_run
 from trainer.tasks.detection import CarDetection, DetectionSettings
@@ -45,7 +46,9 @@ def test_a_detector_is_scored_by_stage_and_after_fine_tuning(tmp_path: Path, mon
     network = CarDetection(DetectionSettings(epochs=6, width=16))
     monkeypatch.setattr("trainer.evaluate.open_task", lambda _: network)
 
-    options = EvaluateOptions(folder, workers=1, train_images=24, test_images=16, stages=True, fine_tune=12)
+    options = EvaluateOptions(
+        folder, train_images=24, test_images=16, stages=True, fine_tune=12, pool=PoolOptions(workers=1)
+    )
     found = evaluate(options)
 
     assert (found["task"], found["metric"], found["test_images"]) == ("detection", "ap_moderate", 16)

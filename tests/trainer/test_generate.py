@@ -24,8 +24,8 @@ from trainer.datasets.writers.writer import JOURNAL
 from trainer.errors import InputError, RenderError
 from trainer.generate import GenerateOptions, generate
 from trainer.grammar import load_grammar
-from trainer.pool import open_pool
-from trainer.progress import Advance, Silent
+from trainer.pool import PoolOptions, open_pool
+from trainer.progress import Silent, StepHandle
 from trainer.randomness import Purpose, generator, integer
 
 
@@ -57,7 +57,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_dataset_of_a_grammar(tmp_path: Path, endpoint: str) -> None:
     world = solid_sprites(tmp_path)
-    options = GenerateOptions(str(world), 5, tmp_path / "data", seed=3, renderer=endpoint)
+    options = GenerateOptions(str(world), 5, tmp_path / "data", seed=3, pool=PoolOptions(endpoint))
     summary = generate(options)
     assert summary == {
         "out": str(tmp_path / "data"),
@@ -90,7 +90,7 @@ def test_a_dataset_of_a_grammar(tmp_path: Path, endpoint: str) -> None:
 
 def test_images_are_those_of_the_scenes(tmp_path: Path, endpoint: str) -> None:
     world = solid_sprites(tmp_path)
-    generate(GenerateOptions(str(world), 2, tmp_path / "data", seed=1, renderer=endpoint))
+    generate(GenerateOptions(str(world), 2, tmp_path / "data", seed=1, pool=PoolOptions(endpoint)))
     grammar = load_grammar(world)
     task = render_pb2.RenderTask(
         id="again",
@@ -99,7 +99,7 @@ def test_images_are_those_of_the_scenes(tmp_path: Path, endpoint: str) -> None:
         seed=integer(1, Purpose.GENERATION) + 1,
         outputs=[render_pb2.OUTPUT_IMAGE_U8],
     )
-    with open_pool(endpoint, assets=grammar.assets) as pool:
+    with open_pool(PoolOptions(endpoint), assets=grammar.assets) as pool:
         [result] = pool.render([task])
     pixels = Image.open(tmp_path / "data" / "images" / "0000001.png").tobytes()
     assert pixels == result.layers[0].tensor.data
@@ -107,11 +107,11 @@ def test_images_are_those_of_the_scenes(tmp_path: Path, endpoint: str) -> None:
 
 def test_a_function_of_the_seed_alone(tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     world = str(solid_sprites(tmp_path))
-    generate(GenerateOptions(world, 5, tmp_path / "first", renderer=endpoint))
+    generate(GenerateOptions(world, 5, tmp_path / "first", pool=PoolOptions(endpoint)))
     monkeypatch.setattr(trainer.generate, "CHUNK", 2)
-    generate(GenerateOptions(world, 5, tmp_path / "again", renderer=endpoint))
-    generate(GenerateOptions(world, 3, tmp_path / "fewer", renderer=endpoint))
-    generate(GenerateOptions(world, 5, tmp_path / "other", renderer=endpoint, seed=1))
+    generate(GenerateOptions(world, 5, tmp_path / "again", pool=PoolOptions(endpoint)))
+    generate(GenerateOptions(world, 3, tmp_path / "fewer", pool=PoolOptions(endpoint)))
+    generate(GenerateOptions(world, 5, tmp_path / "other", seed=1, pool=PoolOptions(endpoint)))
     first = files(tmp_path / "first")
     assert files(tmp_path / "again") == first
     fewer = files(tmp_path / "fewer")
@@ -124,8 +124,8 @@ def test_a_function_of_the_seed_alone(tmp_path: Path, endpoint: str, monkeypatch
 def test_a_dataset_of_a_run_has_what_was_learned(tmp_path: Path, endpoint: str) -> None:
     world = str(solid_sprites(tmp_path))
     run = shifting_run(tmp_path / "run", world, {"thing.yaw": 45.0, "thing.x": 5.0})
-    generate(GenerateOptions(world, 6, tmp_path / "prior", seed=2, renderer=endpoint))
-    summary = generate(GenerateOptions(str(run.folder), 6, tmp_path / "learned", seed=2, renderer=endpoint))
+    generate(GenerateOptions(world, 6, tmp_path / "prior", seed=2, pool=PoolOptions(endpoint)))
+    summary = generate(GenerateOptions(str(run.folder), 6, tmp_path / "learned", seed=2, pool=PoolOptions(endpoint)))
     assert summary["of"] == f"the learned model of {tmp_path / 'run'}"
     for before, after in zip(metadata(tmp_path / "prior"), metadata(tmp_path / "learned"), strict=True):
         moved = [a["value"] - b["value"] for a, b in zip(after["attributes"], before["attributes"], strict=True)]
@@ -136,7 +136,7 @@ def test_a_dataset_of_a_run_has_what_was_learned(tmp_path: Path, endpoint: str) 
 def test_digits_are_numbers(tmp_path: Path, endpoint: str) -> None:
     text = SPRITES.replace("class: thing", 'class: "7"')
     world = str(solid_sprites(tmp_path, text))
-    summary = generate(GenerateOptions(world, 4, tmp_path / "data", "idx", renderer=endpoint))
+    summary = generate(GenerateOptions(world, 4, tmp_path / "data", "idx", pool=PoolOptions(endpoint)))
     assert summary["labels"] == {"7": 4}
     assert read_idx(tmp_path / "data" / "train-labels-idx1-ubyte", 1).tolist() == [7] * 4
     assert read_idx(tmp_path / "data" / "train-images-idx3-ubyte", 3).shape == (4, 32, 32)
@@ -145,20 +145,20 @@ def test_digits_are_numbers(tmp_path: Path, endpoint: str) -> None:
 def test_several_objects_have_boxes_and_no_label(tmp_path: Path, endpoint: str) -> None:
     text = SPRITES.replace("scene: [camera, thing]", "scene: [camera, {kind: thing, count: 2}]")
     world = str(solid_sprites(tmp_path, text))
-    summary = generate(GenerateOptions(world, 2, tmp_path / "data", renderer=endpoint))
+    summary = generate(GenerateOptions(world, 2, tmp_path / "data", pool=PoolOptions(endpoint)))
     assert summary["labels"] == {"none": 2}
     for entry in metadata(tmp_path / "data"):
         assert "label" not in entry
         assert entry["objects"]["categories"] == ["thing", "thing"]
     with pytest.raises(InputError, match="sample 0: label None does not fit idx"):
-        generate(GenerateOptions(world, 2, tmp_path / "idx", "idx", renderer=endpoint))
+        generate(GenerateOptions(world, 2, tmp_path / "idx", "idx", pool=PoolOptions(endpoint)))
     assert not list(tmp_path.glob("idx*"))
 
 
 def test_the_card_says_where_it_comes_from(tmp_path: Path, endpoint: str) -> None:
     world = solid_sprites(tmp_path)
     out = tmp_path / "my data"
-    generate(GenerateOptions(str(world), 2, out, seed=9, renderer=endpoint))
+    generate(GenerateOptions(str(world), 2, out, seed=9, pool=PoolOptions(endpoint)))
     card = (out / "README.md").read_text()
     assert "* Source: the prior of world, grammar world.yaml\n* Seed: 9\n" in card
     assert f"* Rendering: the workers at {endpoint}, 32 x 32 pixels, samples per pixel: 1\n" in card
@@ -174,7 +174,7 @@ def test_nothing_is_left_where_no_worker_is_found(tmp_path: Path) -> None:
     world = str(solid_sprites(tmp_path))
     settings = PoolSettings(connect_timeout_s=0.2)
     with pytest.raises(InputError, match="cannot reach localhost:1"):
-        generate(GenerateOptions(world, 1, tmp_path / "data", renderer="localhost:1", pool=settings))
+        generate(GenerateOptions(world, 1, tmp_path / "data", pool=PoolOptions("localhost:1", settings=settings)))
     assert not list(tmp_path.glob("data*"))
 
 
@@ -192,7 +192,7 @@ def test_what_was_written_stays_when_rendering_fails(
 
     monkeypatch.setattr(trainer.datasets.writers.rendered.Renderer, "render", failing)
     with pytest.raises(RenderError, match="no worker is left"):
-        generate(GenerateOptions(world, 4, tmp_path / "data", renderer=endpoint))
+        generate(GenerateOptions(world, 4, tmp_path / "data", pool=PoolOptions(endpoint)))
     assert not (tmp_path / "data").exists()
     assert len(list((tmp_path / "data.partial" / "images").iterdir())) == 2
 
@@ -203,7 +203,7 @@ def test_a_killed_export_that_is_resumed_has_the_same_bytes(
     for folder in ("whole", "killed"):
         (tmp_path / folder).mkdir()
         solid_sprites(tmp_path / folder)
-    options = GenerateOptions("world.yaml", 300, Path("data"), "coco", renderer=endpoint)
+    options = GenerateOptions("world.yaml", 300, Path("data"), "coco", pool=PoolOptions(endpoint))
     monkeypatch.chdir(tmp_path / "whole")
     generate(options)
     monkeypatch.chdir(tmp_path / "killed")
@@ -229,18 +229,18 @@ def test_a_killed_export_that_is_resumed_has_the_same_bytes(
 
 def test_another_world_is_not_gone_on_with(tmp_path: Path, endpoint: str) -> None:
     world = solid_sprites(tmp_path)
-    options = GenerateOptions(str(world), 3, tmp_path / "data", "coco", renderer=endpoint)
+    options = GenerateOptions(str(world), 3, tmp_path / "data", "coco", pool=PoolOptions(endpoint))
     (tmp_path / "data.partial").mkdir()
     with pytest.raises(InputError, match=r"there is no .*data\.partial to go on with"):
         generate(replace(options, resume=True))
     (tmp_path / "data.partial").rmdir()
 
     class Stopping(Silent):
-        def stage(self, name: str) -> Advance:  # noqa: ARG002
+        def step(self, name: str) -> StepHandle:  # noqa: ARG002
             def advance(done: int, of: int) -> None:
                 raise KeyboardInterrupt(f"{done} of {of}")
 
-            return advance
+            return StepHandle(advance)
 
     with pytest.raises(KeyboardInterrupt):
         generate(options, Stopping())

@@ -18,6 +18,7 @@ from trainer.errors import InputError
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar.document import nearest
 from trainer.model.encoding import GraphBatch
+from trainer.pool import PoolOptions
 from trainer.progress import Progress, Silent
 from trainer.refinement import score_function
 from trainer.refinement.task_loss import TaskLoss
@@ -124,8 +125,7 @@ def bench_ablation(
     seeds: Sequence[int],
     *,
     experiment: str = "mnist-rot",
-    engine: str | None = None,
-    workers: int | None = None,
+    pool: PoolOptions | None = None,
     only: str | None = None,
     keep: Path | None = None,
     progress: Progress | None = None,
@@ -153,8 +153,7 @@ def bench_ablation(
             result = bench_training(
                 experiment,
                 seeds,
-                engine=engine,
-                workers=workers,
+                pool=pool,
                 overrides=variant.overrides,
                 keep=folder,
                 progress=progress,

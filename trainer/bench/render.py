@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer.experiments import load_experiment
 from trainer.grammar import SceneGraph
-from trainer.pool import open_pool
+from trainer.pool import PoolOptions, open_pool
 from trainer.randomness import Purpose, generator
 from trainer.rendering import Renderer
 
@@ -42,7 +42,7 @@ def bench_render(
     samples = render.width_px * render.height_px * render.samples
     runs: list[dict[str, Any]] = []
     for count in sorted({1, workers or len(os.sched_getaffinity(0))}):
-        with open_pool("local", assets=opened.asset_source, engine=engine, workers=count) as pool:
+        with open_pool(PoolOptions(engine=engine, workers=count), assets=opened.asset_source) as pool:
             renderer = Renderer(pool, opened.grammar)
             renderer.images(batch[: 4 * count], 0)  # Assets are on the workers from here on.
             seconds = statistics.median(_timed(renderer, batch) for _ in range(repeats))

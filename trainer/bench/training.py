@@ -12,6 +12,7 @@ from trainer.experiments import Experiment, load_experiment
 from trainer.grammar.distributions import Distribution
 from trainer.metrics.attributes import components
 from trainer.model.encoding import Encoding
+from trainer.pool import PoolOptions
 from trainer.progress import Progress, Silent
 from trainer.runs.folder import Run
 from trainer.train import TrainOptions, train
@@ -42,8 +43,7 @@ def bench_training(
     experiment: str,
     seeds: Sequence[int],
     *,
-    engine: str | None = None,
-    workers: int | None = None,
+    pool: PoolOptions | None = None,
     overrides: Mapping[str, object],
     near: float | None = None,
     keep: Path | None = None,
@@ -67,7 +67,7 @@ def bench_training(
         for seed in seeds:
             progress.note(f"{experiment}, seed {seed}")
             out = (keep or Path(temporary)) / f"{Path(experiment).stem}-{seed}"
-            options = TrainOptions(experiment, out, engine=engine, workers=workers, seed=seed, overrides=overrides)
+            options = TrainOptions(experiment, out, seed=seed, overrides=overrides, pool=pool or PoolOptions())
             run = train_run(options, progress)
             found = figures(loaded, run, MEAN if near is None else near)
             runs.append(

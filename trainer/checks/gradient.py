@@ -15,8 +15,7 @@ from trainer.errors import InputError
 from trainer.experiments import load_experiment
 from trainer.grammar import SceneGraph
 from trainer.inference.settings import TrainingSettings
-from trainer.pool import PoolSettings, open_pool
-from trainer.pool.opening import LOCAL
+from trainer.pool import PoolOptions, open_pool
 from trainer.progress import Advance, Progress, Silent
 from trainer.randomness import Purpose, generator, integer, torch_generator
 from trainer.rendering import Probing, Renderer
@@ -46,12 +45,9 @@ class CheckOptions:
     #: Fraction of the columns that are checked, drawn at random.
     columns: float = 1.0
     seed: int = 0
-    renderer: str = "local"
-    engine: str | None = None  # None: the experiment's
-    workers: int | None = None
     mnist: Path | None = None
     overrides: Mapping[str, object] = field(default_factory=dict)
-    pool: PoolSettings | None = None
+    pool: PoolOptions = field(default_factory=PoolOptions)
 
 
 @dataclass
@@ -117,22 +113,17 @@ def check_gradient(options: CheckOptions, progress: Progress | None = None) -> d
     scenes = [grammar.sample(generator(options.seed, Purpose.CHECK, i)) for i in range(options.scenes)]
     if not any(scene.mutable for scene in scenes):
         raise InputError(f"{experiment.path} has no mutable attribute in {len(scenes)} scenes: there is no gradient")
-    engine = options.engine or experiment.engine
+    pool_options = options.pool.with_default_engine(experiment.engine)
     samples = options.samples or FINER * (shipped.samples or grammar.render.samples)
-    with open_pool(
-        options.renderer,
-        assets=experiment.asset_source,
-        engine=engine,
-        workers=options.workers,
-        settings=options.pool,
-    ) as pool:
-        closed_form = options.renderer == LOCAL and engine == "fake"
+    with open_pool(pool_options, assets=experiment.asset_source) as pool:
+        progress.watch(pool)
+        closed_form = pool_options.local and pool_options.engine == "fake"
         check = _Check(Renderer(pool, grammar), shipped, samples, options.columns, options.seed, closed_form)
-        attributes = check.run(scenes, progress.stage("check the gradient"))
+        attributes = check.run(scenes, progress.step("check the gradient"))
     progress.stop()
     return {
         "experiment": experiment.name,
-        "engine": engine if options.renderer == LOCAL else options.renderer,
+        "engine": pool_options.engine if pool_options.local else pool_options.renderer,
         "scenes": len(scenes),
         "samples": samples,
         "probing": {"difference": shipped.difference, "mode": shipped.mode, "samples": shipped.samples},

@@ -1,7 +1,7 @@
 """`metasim bench`"""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -9,6 +9,9 @@ from trainer.cli import options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.commands import Commands
 from trainer.cli.tables import aligned, echo_json
+
+if TYPE_CHECKING:
+    from trainer.pool import PoolOptions
 
 app = Commands(help="Measure this machine.")
 
@@ -18,8 +21,8 @@ def _group() -> None:
     """Measure this machine."""
 
 
-@app.command()
-def pool(
+@app.command("pool")
+def measure_pool(
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 2,
     tasks: Annotated[int, typer.Option(min=1, metavar="N", help="Tasks per run.")] = 400,
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Runs per load; the median counts.")] = 3,
@@ -118,6 +121,7 @@ def jacobian(
 
 
 @app.command()
+@options.with_pool()
 def train(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As for `metasim train`.")],
     assignments: Annotated[
@@ -127,8 +131,8 @@ def train(
     first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="The first one's seed.")] = 0,
     near: Annotated[float, typer.Option(min=0, metavar="PART", help="Tolerance of means: this part of the range.")] = 3
     / 360,
-    engine: options.Engine = None,
-    workers: options.Workers = None,
+    *,
+    pool: "PoolOptions",
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the run folders there.", show_default="they are deleted")
     ] = None,
@@ -150,8 +154,7 @@ def train(
         result = bench_training(
             experiment,
             range(first_seed, first_seed + seeds),
-            engine=engine,
-            workers=workers,
+            pool=pool,
             overrides=parse_assignments(assignments or ()),
             near=near,
             keep=keep,
@@ -164,13 +167,14 @@ def train(
 
 
 @app.command()
+@options.with_pool()
 def ablation(
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each variant.")] = 3,
     only: Annotated[
         str | None, typer.Option(metavar="NAME", help="A single variant, e.g. 'wrong scale'.", show_default="all")
     ] = None,
-    engine: options.Engine = None,
-    workers: options.Workers = None,
+    *,
+    pool: "PoolOptions",
     keep: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the run folders there.", show_default="they are deleted")
     ] = None,
@@ -186,7 +190,7 @@ def ablation(
     from trainer.cli.console import console_progress
 
     with console_progress() as progress:
-        result = bench_ablation(range(seeds), engine=engine, workers=workers, only=only, keep=keep, progress=progress)
+        result = bench_ablation(range(seeds), pool=pool, only=only, keep=keep, progress=progress)
     if json:
         echo_json(result)
     else:

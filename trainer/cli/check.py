@@ -1,6 +1,6 @@
 """`metasim check`"""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +8,9 @@ from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.commands import Commands
 from trainer.cli.tables import aligned, echo_json
+
+if TYPE_CHECKING:
+    from trainer.pool import PoolOptions
 
 app = Commands(help="Check that what is fast is also right.")
 
@@ -18,6 +21,7 @@ def _group() -> None:
 
 
 @app.command()
+@options.with_pool()
 def gradient(
     experiment: Annotated[
         str,
@@ -46,11 +50,8 @@ def gradient(
         float, typer.Option(min=1e-9, max=1.0, metavar="FRACTION", help="Of the columns, drawn at random.")
     ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of scenes and noise.")] = 0,
-    renderer: options.Renderer = "local",
-    engine: options.Engine = None,
-    workers: options.Workers = None,
-    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
-    patience: options.Patience = options.PATIENCE_S,
+    *,
+    pool: "PoolOptions",
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
@@ -68,7 +69,6 @@ def gradient(
     """
     from trainer.checks.gradient import CheckOptions, check_gradient
     from trainer.cli.console import console_progress
-    from trainer.pool import PoolSettings
 
     with console_progress() as progress:
         found = check_gradient(
@@ -78,12 +78,9 @@ def gradient(
                 samples=samples,
                 columns=columns,
                 seed=seed,
-                renderer=renderer,
-                engine=engine,
-                workers=workers,
                 mnist=mnist,
                 overrides=parse_assignments(assignments or ()),
-                pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
+                pool=pool,
             ),
             progress,
         )

@@ -12,7 +12,7 @@ FORMATS = (
 
 def experiments(incomplete: str) -> list[str]:
     """Grammars and experiments that ship."""
-    from trainer.grammar.shipped import shipped_files
+    from trainer.settings import shipped_files
 
     return _fitting(shipped_files(), incomplete)
 

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar for the running stage where there is a terminal, sparse plain lines elsewhere."""
+"""Progress on the terminal: a bar for the running step, or plain lines where there is no terminal."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -20,41 +20,75 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 from rich.text import Text
 
-from trainer.progress import Advance
+from trainer.progress import Schedule, Step, StepHandle, Watched
 
-#: Between two lines within a stage where there is no terminal.
+#: Seconds between two lines within a step where there is no terminal.
 EVERY_S = 10.0
+#: Seconds over which renders are counted, at least.
+RATE_S = 2.0
 #: Width of the bar in characters.
 BAR = 20
 #: Shown on a terminal from the start, while torch is imported: that takes seconds.
-FIRST_STAGE = "get ready"
+FIRST_STEP = "get ready"
 
 
-class _Stages:
-    """The running stage and its figures. A stage is done when the next begins; one that an error ends is not."""
+class _PoolRate:
+    """Renders per second and workers of a pool, counted over `RATE_S` at least."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, pool: Watched, now_s: float) -> None:
+        self._pool = pool
+        self._counted = now_s, pool.stats.renders
+        self._shown: dict[str, float] = {}
+
+    def figures(self, now_s: float) -> dict[str, float]:
+        """Return the figures to be shown; empty while nothing is rendered."""
+        since_s, renders = self._counted
+        if now_s - since_s >= RATE_S:
+            stats = self._pool.stats
+            self._counted = now_s, stats.renders
+            rate = (stats.renders - renders) / (now_s - since_s)
+            self._shown = {"renders_per_s": rate, "workers": stats.workers_up} if rate else {}
+        return self._shown
+
+
+class _Steps:
+    """The running step and its figures. A step that an error ends is not reported as done."""
+
+    def __init__(self, clock: Callable[[], float], then: Iterable[Step] = ()) -> None:
         self._clock = clock
+        self._schedule = Schedule(clock)
+        self._then = tuple(then)
         self._name: str | None = None
-        self._began_s = 0.0
-        self._figures = ""
+        self._begun = 0
+        self._figures: dict[str, float] = {}
+        self._rate: _PoolRate | None = None
 
-    def stage(self, name: str) -> Advance:
-        """As `Progress.stage`."""
+    def plan(self, steps: Iterable[Step]) -> None:
+        """As `Progress.plan`."""
+        self._schedule.plan([*steps, *self._then])
+
+    def step(self, name: str) -> StepHandle:
+        """As `Progress.step`."""
         self.stop()
-        self._name, self._began_s, self._figures = name, self._clock(), ""
-        self._begin(name)
-        return self._advance
+        self._schedule.begin(name)
+        self._name, self._figures = name, {}
+        self._begun += 1
+        self._begin(self._title)
+        return StepHandle(partial(self._advance_step, self._begun), partial(self._end_step, self._begun))
 
     def figures(self, **figures: float) -> None:
         """As `Progress.figures`."""
-        self._figures = figures_text(figures)
+        self._figures = figures
+
+    def watch(self, pool: Watched) -> None:
+        """As `Progress.watch`."""
+        self._rate = _PoolRate(pool, self._clock())
 
     def stop(self) -> None:
         """As `Progress.stop`."""
         if self._name is not None:
-            name, self._name = self._name, None
-            self._end(name, duration_text(self._clock() - self._began_s))
+            title, self._name = self._title, None
+            self._end(title, duration_text(self._schedule.end()))
 
     def __enter__(self) -> Self:
         return self
@@ -68,39 +102,76 @@ class _Stages:
             self._name = None
             self._abandon()
 
-    def _left(self, done: int, of: int) -> str:
-        """How long the stage will go on at its pace so far."""
-        return duration_text((self._clock() - self._began_s) * (of - done) / done)
+    @property
+    def _title(self) -> str:
+        number = self._schedule.number
+        return f"[{number}] {self._name}" if number else str(self._name)
 
-    def _begin(self, name: str) -> None:
+    @property
+    def _figures_text(self) -> str:
+        rate = self._rate.figures(self._clock()) if self._rate is not None else {}
+        return figures_text({**self._figures, **rate})
+
+    def _left(self) -> tuple[str, str]:
+        """Return the time left of the running step and that of all steps; empty where it is unknown."""
+        step_s, all_s = self._schedule.step_left_s, self._schedule.left_s
+        return (
+            "" if step_s is None else duration_text(step_s),
+            "" if all_s is None else duration_text(all_s),
+        )
+
+    def _end_step(self, begun: int) -> None:
+        if begun == self._begun:
+            self.stop()
+
+    def _advance_step(self, begun: int, done: int, of: int) -> None:
+        if self._name is not None and begun == self._begun:
+            self._schedule.advance(done, of)
+            self._advance(done, of)
+
+    def _begin(self, title: str) -> None:
         raise NotImplementedError
 
     def _advance(self, done: int, of: int) -> None:
         raise NotImplementedError
 
-    def _end(self, name: str, duration: str) -> None:
+    def _end(self, title: str, duration: str) -> None:
         raise NotImplementedError
 
     def _abandon(self) -> None:
-        """The running stage did not come to its end."""
+        """Leave the running step without an end."""
 
 
 class _Bar(Bars):
     """A bar with the figures in a line below it."""
 
+    def __init__(self, figures: Callable[[], str], console: Console) -> None:
+        self._figures = figures
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=BAR, table_column=Column(min_width=BAR, no_wrap=True)),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[eta]}"),
+            console=console,
+            transient=True,
+        )
+
     def get_renderables(self) -> Iterable[RenderableType]:
         """As rich's."""
         yield self.make_tasks_table(self.tasks)
-        for task in self.tasks:
-            if task.fields["figures"]:
-                yield Text(f"  {task.fields['figures']}", style="cyan", no_wrap=True, overflow="ellipsis")
+        if self.tasks and (figures := self._figures()):
+            yield Text(f"  {figures}", style="cyan", no_wrap=True, overflow="ellipsis")
 
 
-class BarProgress(_Stages):
-    """A bar for the running stage, and a line for each that has ended."""
+class BarProgress(_Steps):
+    """Shows a bar for the running step, and a line for each step that has ended."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(clock)
+    def __init__(
+        self, console: Console, clock: Callable[[], float] = time.monotonic, then: Iterable[Step] = ()
+    ) -> None:
+        super().__init__(clock, then)
         self._console = console
         self._bars: _Bar | None = None
         self._task = TaskID(0)
@@ -111,39 +182,25 @@ class BarProgress(_Stages):
         line.add_row("[yellow]![/yellow]", escape(text))
         self._console.print(line)
 
-    def figures(self, **figures: float) -> None:
-        """As `Progress.figures`."""
-        super().figures(**figures)
-        if self._bars is not None:
-            self._bars.update(self._task, figures=self._figures)
-
     def __enter__(self) -> Self:
-        self.stage(FIRST_STAGE)
+        self.step(FIRST_STEP)
         return self
 
-    def _begin(self, name: str) -> None:
-        self._bars = _Bar(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=BAR, table_column=Column(min_width=BAR, no_wrap=True)),
-            TextColumn("{task.fields[counts]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[eta]}"),
-            console=self._console,
-            transient=True,
-        )
-        self._task = self._bars.add_task(name, total=None, counts="", eta="", figures="")
+    def _begin(self, title: str) -> None:
+        self._bars = _Bar(lambda: self._figures_text, self._console)
+        self._task = self._bars.add_task(title, total=None, counts="", eta="")
         self._bars.start()
 
     def _advance(self, done: int, of: int) -> None:
         if self._bars is not None:
-            eta = f"{self._left(done, of)} left" if 0 < done < of else ""
+            step, whole = self._left() if 0 < done < of else ("", "")
+            eta = f"{step} left{_all_steps(step, whole)}" if step else ""
             self._bars.update(self._task, completed=done, total=of, counts=f"{done}/{of}", eta=eta)
 
-    def _end(self, name: str, duration: str) -> None:
+    def _end(self, title: str, duration: str) -> None:
         self._abandon()
         self._console.print(
-            f"[green]✓[/green] {escape(name):<40} {duration:>8}   [cyan]{escape(self._figures)}[/cyan]",
+            f"[green]✓[/green] {escape(title):<40} {duration:>8}   [cyan]{escape(self._figures_text)}[/cyan]",
             highlight=False,
             soft_wrap=True,
         )
@@ -154,11 +211,13 @@ class BarProgress(_Stages):
             self._bars = None
 
 
-class LineProgress(_Stages):
-    """A line when a stage begins and when it ends, and at most one every `EVERY_S` in between."""
+class LineProgress(_Steps):
+    """Writes a line when a step begins and when it ends, and at most one every `EVERY_S` in between."""
 
-    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(clock)
+    def __init__(
+        self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic, then: Iterable[Step] = ()
+    ) -> None:
+        super().__init__(clock, then)
         self._write = write
         self._last_s = 0.0
 
@@ -166,39 +225,47 @@ class LineProgress(_Stages):
         """As `Progress.note`."""
         self._write(f"note: {text}")
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, title: str) -> None:
         self._last_s = self._clock()
-        self._write(f"{name} ...")
+        self._write(f"{title} ...{_all_steps(*self._left())}")
 
     def _advance(self, done: int, of: int) -> None:
         now_s = self._clock()
-        if self._name is None or not 0 < done < of or now_s - self._last_s < EVERY_S:
+        if not 0 < done < of or now_s - self._last_s < EVERY_S:
             return
         self._last_s = now_s
-        self._write(f"{self._name}: {done} of {of}, about {self._left(done, of)} left{_after_comma(self._figures)}")
+        step, whole = self._left()
+        left = f"about {step} left{_all_steps(step, whole)}"
+        self._write(f"{self._title}: {done} of {of}, {left}{_after_comma(self._figures_text)}")
 
-    def _end(self, name: str, duration: str) -> None:
-        self._write(f"{name}: done in {duration}{_after_comma(self._figures)}")
+    def _end(self, title: str, duration: str) -> None:
+        self._write(f"{title}: done in {duration}{_after_comma(self._figures_text)}")
 
 
-def console_progress() -> BarProgress | LineProgress:
-    """Progress on standard error, which leaves standard output to results. Use it in a `with` statement."""
+def console_progress(then: Iterable[Step] = ()) -> BarProgress | LineProgress:
+    """Return progress on standard error, for a `with` statement. Standard output is left to results.
+
+    Args:
+        then: steps that follow whatever is planned.
+    """
     console = Console(stderr=True)
     if console.is_interactive:
-        return BarProgress(console)
-    return LineProgress(partial(typer.echo, err=True))
+        return BarProgress(console, then=then)
+    return LineProgress(partial(typer.echo, err=True), then=then)
 
 
 def figures_text(figures: dict[str, float]) -> str:
-    """`mmd 0.0123 · 1,430 renders/s · 2 workers`"""
+    """Return figures as text: `mmd 0.0123 · 1,430 renders/s · 2 workers`."""
     known = {"renders_per_s": "{:,.0f} renders/s", "workers": "{:.0f} workers"}
+    if figures.get("renders_per_s", 10.0) < 10.0:
+        known["renders_per_s"] = "{:.2g} renders/s"
     if figures.get("workers") == 1:
         known["workers"] = "{:.0f} worker"
     return " · ".join(known.get(name, name.replace("_", " ") + " {:.4g}").format(x) for name, x in figures.items())
 
 
 def duration_text(seconds: float) -> str:
-    """`0.8 s`, `42 s`, `3 min 05 s`, `1 h 02 min`"""
+    """Return a duration as text: `0.8 s`, `42 s`, `3 min 05 s`, `1 h 02 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -207,6 +274,11 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _all_steps(step: str, whole: str) -> str:
+    """Return the time left of all steps where it differs from that of the running step."""
+    return f" (all steps: {whole})" if whole and whole != step else ""
 
 
 def _after_comma(figures: str) -> str:

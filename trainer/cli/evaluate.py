@@ -1,14 +1,18 @@
 """`metasim evaluate`"""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainer.cli import completion, options
 from trainer.cli.tables import aligned, echo_json
 
+if TYPE_CHECKING:
+    from trainer.pool import PoolOptions
 
+
+@options.with_pool()
 def evaluate(
     run: Annotated[
         Path,
@@ -42,11 +46,8 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    renderer: options.Renderer = "local",
-    engine: options.Engine = None,
-    workers: options.Workers = None,
-    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
-    patience: options.Patience = options.PATIENCE_S,
+    *,
+    pool: "PoolOptions",
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
@@ -64,31 +65,28 @@ def evaluate(
     metasim evaluate runs/driving-city --stages --fine-tune 100 --networks 3
     """
     from trainer.cli.console import console_progress
+    from trainer.progress import Step
 
-    with console_progress() as progress:
+    with console_progress(then=[Step("write the report", 3.0)]) as progress:
         from trainer.evaluate import EvaluateOptions
         from trainer.evaluate import evaluate as run_evaluation
-        from trainer.pool import PoolSettings
         from trainer.runs.folder import Run
         from trainer.runs.report.report import write_report
 
         scores = run_evaluation(
             EvaluateOptions(
                 run=run,
-                renderer=renderer,
-                engine=engine,
-                workers=workers,
                 mnist=mnist,
                 train_images=train_images,
                 test_images=test_images,
                 networks=networks,
                 stages=stages,
                 fine_tune=fine_tune,
-                pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
+                pool=pool,
             ),
             progress,
         )
-        progress.stage("write the report")
+        progress.step("write the report")
         page = write_report(Run.open(run))
     if json:
         echo_json({"run": str(run), "report": str(page), **scores})

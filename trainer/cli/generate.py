@@ -1,14 +1,18 @@
 """`metasim generate`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.cli import completion, options
 from trainer.cli.tables import echo_json
 
+if TYPE_CHECKING:
+    from trainer.pool import PoolOptions
 
+
+@options.with_pool()
 def generate(
     source: Annotated[
         str,
@@ -38,11 +42,8 @@ def generate(
         bool,
         typer.Option("--resume", help="Go on with an export that was stopped; give the same arguments as it had."),
     ] = False,
-    renderer: options.Renderer = "local",
-    engine: options.Engine = None,
-    workers: options.Workers = None,
-    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
-    patience: options.Patience = options.PATIENCE_S,
+    *,
+    pool: "PoolOptions",
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
@@ -61,7 +62,6 @@ def generate(
         with console_progress() as progress:
             from trainer.generate import GenerateOptions
             from trainer.generate import generate as run_generation
-            from trainer.pool import PoolSettings
 
             summary = run_generation(
                 GenerateOptions(
@@ -70,11 +70,8 @@ def generate(
                     format=format,
                     out=out,
                     seed=seed,
-                    renderer=renderer,
-                    engine=engine,
-                    workers=workers,
                     mnist=mnist,
-                    pool=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
+                    pool=pool,
                     resume=resume,
                 ),
                 progress,

@@ -11,6 +11,7 @@ from trainer.errors import InputError
 
 if TYPE_CHECKING:
     from trainer.grammar import Grammar
+    from trainer.pool import PoolOptions
 
 app = Commands(help="Check, show and sample scene grammars.")
 
@@ -58,6 +59,7 @@ def show(file: File, mnist: options.Mnist = None) -> None:
 
 
 @app.command()
+@options.with_pool(default_engine="raster if there are only sprites, else blender")
 def sample(
     file: File,
     out: Annotated[
@@ -68,18 +70,8 @@ def sample(
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Scenes.")] = 32,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Other seeds show other scenes.")] = 0,
-    renderer: options.Renderer = "local",
-    engine: Annotated[
-        options.EngineName | None,
-        typer.Option(
-            help=options.ENGINE_HELP,
-            show_default="raster if there are only sprites, else blender",
-            rich_help_panel="Rendering",
-        ),
-    ] = None,
-    workers: options.Workers = None,
-    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
-    patience: options.Patience = options.PATIENCE_S,
+    *,
+    pool: "PoolOptions",
     mnist: options.Mnist = None,
 ) -> None:
     """Draw scenes of a grammar, and of its target if it has one, into one picture.
@@ -90,7 +82,7 @@ def sample(
     metasim grammar sample my-world.yaml --count 64 --seed 1 --out look.png
     """
     from trainer.experiments import load_experiment
-    from trainer.pool import PoolSettings, open_pool
+    from trainer.pool import open_pool
     from trainer.randomness import Purpose, generator
     from trainer.rendering import Renderer
     from trainer.runs.report.pictures import contact_sheet
@@ -103,17 +95,13 @@ def sample(
     if experiment.target is not None and experiment.target.grammar is not None:
         rows.append(("Target", experiment.target.grammar))
     with open_pool(
-        renderer,
-        assets=experiment.asset_source,
-        engine=engine or _fastest(experiment.grammar),
-        workers=workers,
-        settings=PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience),
-    ) as pool:
+        pool.with_default_engine(_fastest(experiment.grammar)), assets=experiment.asset_source
+    ) as render_pool:
         pictures = []
         for name, grammar in rows:
             rng = generator(seed, Purpose.GENERATION)
             scenes = [grammar.sample(rng) for _ in range(count)]
-            pictures.append((name, Renderer(pool, grammar).images(scenes, seed)))
+            pictures.append((name, Renderer(render_pool, grammar).images(scenes, seed)))
     try:
         contact_sheet(pictures).save(path, "PNG")
     except OSError as error:

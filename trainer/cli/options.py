@@ -1,31 +1,38 @@
 """Options that several commands share."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+#: Seconds that --connect-timeout and --patience are by default.
+CONNECT_TIMEOUT_S, PATIENCE_S = 30.0, 300.0
+
 _RENDERING, _DATA = "Rendering", "Data"
-ENGINE_HELP = (
-    "What local workers render with: blender; raster (worlds of sprites, much faster, needs no Blender); "
+_ENGINE_HELP = (
+    "Engine of local workers: blender; raster (worlds of sprites, much faster, needs no Blender); "
     "fake (blobs, for tests)."
 )
 
 EngineName = Literal["blender", "raster", "fake"]
+
+
+def _engine(default: str) -> Any:
+    return Annotated[
+        EngineName | None, typer.Option(help=_ENGINE_HELP, show_default=default, rich_help_panel=_RENDERING)
+    ]
+
+
+Engine = _engine("that of the experiment")
 Renderer = Annotated[
     str,
     typer.Option(
         metavar="local|ENDPOINT",
-        help="Who renders. [bold]local[/bold] starts workers on this machine, which end with the command. An endpoint "
-        "is HOST:PORT, or several separated by commas: workers that [bold]metasim-render serve[/bold] started there.",
-        rich_help_panel=_RENDERING,
-    ),
-]
-Engine = Annotated[
-    EngineName | None,
-    typer.Option(
-        help=ENGINE_HELP,
-        show_default="what the experiment or the run says",
+        help="Workers that render. [bold]local[/bold] starts workers on this machine, which end with the command. An "
+        "endpoint is HOST:PORT, or several separated by commas: workers started by [bold]metasim-render serve[/bold].",
         rich_help_panel=_RENDERING,
     ),
 ]
@@ -34,7 +41,7 @@ Workers = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Local worker processes.",
+        help="Number of local worker processes.",
         show_default="one per CPU that this process may use",
         rich_help_panel=_RENDERING,
     ),
@@ -53,7 +60,7 @@ Patience = Annotated[
     typer.Option(
         min=0,
         metavar="SECONDS",
-        help="How long to wait for a worker when none is left, before giving up.",
+        help="How long to wait for a worker when none is left.",
         rich_help_panel=_RENDERING,
     ),
 ]
@@ -66,9 +73,47 @@ Mnist = Annotated[
         rich_help_panel=_DATA,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output and nothing else.")]
 
-#: Seconds that --connect-timeout is by default.
-CONNECT_TIMEOUT_S = 30.0
-#: Seconds that --patience is by default.
-PATIENCE_S = 300.0
+
+def with_pool(
+    *, default_engine: str = "that of the experiment or of the run"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a command the options of the render pool.
+
+    The command has a parameter `pool` and receives a `PoolOptions`.
+
+    Args:
+        default_engine: shown as the default of --engine.
+    """
+    annotations: dict[str, tuple[Any, Any]] = {
+        "renderer": (Renderer, "local"),
+        "engine": (_engine(default_engine), None),
+        "workers": (Workers, None),
+        "connect_timeout": (ConnectTimeout, CONNECT_TIMEOUT_S),
+        "patience": (Patience, PATIENCE_S),
+    }
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in annotations.items()
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_pool_options(**given: Any) -> None:
+            from trainer.pool import PoolOptions, PoolSettings
+
+            renderer, engine, workers, connect_timeout, patience = (given.pop(name) for name in annotations)
+            settings = PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience)
+            command(**given, pool=PoolOptions(renderer, engine, workers, settings))
+
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            parameters += (
+                added if parameter.name == "pool" else [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            )
+        with_pool_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_pool_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return with_pool_options
+
+    return decorate

@@ -11,6 +11,7 @@ from trainer.cli.tables import aligned, echo_json
 from trainer.errors import PoolUnreachable
 
 if TYPE_CHECKING:
+    from trainer.pool import PoolOptions
     from trainer.pool.status import WorkerStatus
 
 app = Commands(help="Look after render workers.")
@@ -96,10 +97,11 @@ def scale(
 
 
 @app.command()
+@options.with_pool(default_engine="blender")
 def render(
     task: Annotated[Path, typer.Argument(metavar="FILE", help="A task that a pool has given up and kept.")],
-    renderer: options.Renderer = "local",
-    engine: Annotated[options.EngineName, typer.Option(help=options.ENGINE_HELP)] = "blender",
+    *,
+    pool: "PoolOptions",
     json: options.Json = False,
 ) -> None:
     """Render a task again that could not be rendered, to see why.
@@ -108,12 +110,14 @@ def render(
     [bold]Example[/bold]
     metasim pool render ~/.cache/metasim/failed/17-3-0a1b2c3d.task --renderer render-1:50051
     """
+    from dataclasses import replace
+
     from trainer.pool import open_pool
     from trainer.pool.failed_tasks import read_task
 
     message, assets = read_task(task)
-    with open_pool(renderer, assets=assets, engine=engine, workers=1) as pool:
-        (result,) = pool.render([message])
+    with open_pool(replace(pool, workers=pool.workers or 1), assets=assets) as render_pool:
+        (result,) = render_pool.render([message])
     outcome = {"task": result.id, "renders": result.timing.renders, "render_s": result.timing.render_s}
     if json:
         echo_json(outcome)

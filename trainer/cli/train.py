@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,11 @@ from trainer.cli.tables import aligned, echo_json
 from trainer.errors import InputError, RenderError, file_problem
 
 if TYPE_CHECKING:
+    from trainer.pool import PoolOptions
     from trainer.runs.folder import Run
 
 
+@options.with_pool()
 def train(
     context: typer.Context,
     experiment: Annotated[
@@ -59,11 +62,8 @@ def train(
             min=0, metavar="N", help="Of everything random: the same seed gives the same run.", show_default="0"
         ),
     ] = None,
-    renderer: options.Renderer = "local",
-    engine: options.Engine = None,
-    workers: options.Workers = None,
-    connect_timeout: options.ConnectTimeout = options.CONNECT_TIMEOUT_S,
-    patience: options.Patience = options.PATIENCE_S,
+    *,
+    pool: "PoolOptions",
     mnist: options.Mnist = None,
     inception_weights: Annotated[
         Path | None,
@@ -94,15 +94,15 @@ def train(
         # The section as a whole, before what is set in it: the experiment's own target must not shine through.
         overrides = {"target": {"images": str(target.expanduser().resolve())}, **overrides}
     if resume:
-        _refuse_changes(folder, experiment, overrides, seed, engine)
+        _refuse_changes(folder, experiment, overrides, seed, pool.engine)
     elif experiment is None:
         raise InputError("EXPERIMENT is missing; write for example `metasim train mnist-rot`")
 
     from trainer.cli.console import console_progress
+    from trainer.progress import Step
 
     try:
-        with console_progress() as progress:
-            from trainer.pool import PoolSettings
+        with console_progress(then=[Step("write the report", 3.0)]) as progress:
             from trainer.runs.report.report import write_report
             from trainer.train import TrainOptions
             from trainer.train import train as run_training
@@ -111,21 +111,16 @@ def train(
                 TrainOptions(
                     experiment=experiment or "",
                     out=folder,
-                    renderer=renderer,
-                    engine=engine,
-                    workers=workers,
                     seed=seed or 0,
                     resume=resume,
                     mnist=mnist,
                     inception_weights=inception_weights,
                     overrides=overrides,
-                    pool=PoolSettings(
-                        connect_timeout_s=connect_timeout, patience_s=patience, failed_tasks=folder / "failed"
-                    ),
+                    pool=replace(pool, settings=replace(pool.settings, failed_tasks=folder / "failed")),
                 ),
                 progress,
             )
-            progress.stage("write the report")
+            progress.step("write the report")
             page = write_report(run)
     except KeyboardInterrupt:
         typer.echo(f"metasim: interrupted{_saved(folder, context)}", err=True)

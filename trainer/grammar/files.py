@@ -11,9 +11,8 @@ from trainer.grammar.document import Document, nearest, read_document
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
-from trainer.grammar.shipped import shipped_files
 from trainer.grammar.validation import validate_document
-from trainer.settings import Settings
+from trainer.settings import Settings, shipped_files
 
 NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.

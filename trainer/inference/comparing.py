@@ -69,7 +69,7 @@ def compare(
             known[~kept_back].astype(np.float32),
             settings.feature_epochs,
             torch_generator(problem.seed, Purpose.VALLEYS, turn),
-            problem.progress.stage("choose the valley"),
+            problem.progress.step("choose the valley"),
             _class_and_offsets,
         )
         ours, theirs = _read(network, seen[kept_back], len(valleys)), _read(network, problem.target, len(valleys))

@@ -69,7 +69,7 @@ def _search(problem: Problem, transformer: DistributionTransformer, places: Sequ
         first=settings.search_first,
         later=settings.search_later,
         generations=settings.search_generations,
-        progress=problem.progress.stage("search the start"),
+        progress=problem.progress.step("search the start"),
     )
     return valleys
 

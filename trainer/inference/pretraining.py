@@ -18,7 +18,7 @@ def pretrain(problem: Problem, transformer: DistributionTransformer) -> dict[str
     The error is the mean absolute one on fresh scenes, as a fraction of the attribute's range, by "kind.name".
     """
     steps = problem.settings.pretraining_steps
-    advance = problem.progress.stage("learn the identity")
+    advance = problem.progress.step("learn the identity")
     optimizer = torch.optim.Adam(transformer.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
     for step in range(steps):

@@ -85,7 +85,7 @@ class Problem:
     def _frames(
         self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str, outputs: Sequence[int]
     ) -> list[Frame]:
-        advance = self.progress.stage(stage)
+        advance = self.progress.step(stage)
         frames: list[Frame] = []
         for first in range(0, len(scenes), _CHUNK):
             part = scenes[first : first + _CHUNK]

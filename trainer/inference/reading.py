@@ -136,7 +136,7 @@ def learn_to_read(
         labels.chosen(learned_from),  # type: ignore[arg-type]
         epochs if reader is None else max(1, epochs // 2),
         torch_generator(problem.seed, purpose, 3, index),
-        problem.progress.stage("learn to read"),
+        problem.progress.step("learn to read"),
     )
     kept = Scattered([scattered[i] for i in tested_on], images[tested_on], [masks[i] for i in tested_on])
     return Reader(network, readout), kept

@@ -1,4 +1,4 @@
-"""From the value of `--renderer` to a pool."""
+"""Opens a pool as its options say."""
 
 from dataclasses import replace
 
@@ -6,37 +6,24 @@ from trainer.pool.assets import AssetSource
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
 from trainer.pool.security import Security
-from trainer.pool.settings import PoolSettings
-
-#: The renderer that starts its own workers.
-LOCAL = "local"
+from trainer.pool.settings import PoolOptions
 
 
-def open_pool(
-    renderer: str,
-    *,
-    assets: AssetSource,
-    engine: str = "blender",
-    workers: int | None = None,
-    settings: PoolSettings | None = None,
-) -> RenderPool:
-    """Opens a pool on the workers behind an endpoint, or on workers of this machine that live as long as the pool.
+def open_pool(options: PoolOptions, *, assets: AssetSource) -> RenderPool:
+    """Open a pool on the workers behind an endpoint, or on local workers that end with the pool.
 
     Args:
-        renderer: "local", or an endpoint as `RenderPool` takes it.
-        assets: where the bytes of assets come from.
-        engine: what local workers render with: "blender", "raster" or "fake". Ignored for an endpoint.
-        workers: number of local processes; default: one per CPU that this process may use. Ignored for an endpoint.
-        settings: patience and limits.
+        options: which workers; local ones render with Blender if no engine is chosen.
+        assets: returns the bytes of an asset.
 
     Raises:
         InputError: the endpoint is malformed or out of reach, or the engine cannot run here.
     """
-    if renderer != LOCAL:
-        return RenderPool(renderer, assets=assets, settings=settings)
-    local = LocalWorkers(engine=engine, workers=workers)
-    # They listen on the loopback interface alone, whatever protects the connections to others.
-    settings = replace(settings or PoolSettings(), security=Security())
+    if not options.local:
+        return RenderPool(options.renderer, assets=assets, settings=options.settings)
+    local = LocalWorkers(engine=options.engine or "blender", workers=options.workers)
+    # Local workers listen on the loopback interface only, so they need neither certificates nor a token.
+    settings = replace(options.settings, security=Security())
     try:
         return RenderPool(
             local.address, assets=assets, settings=settings, on_close=local.close, gone=local.what_ended_it

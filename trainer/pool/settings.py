@@ -1,14 +1,17 @@
-"""How patient a pool is, and how it proves who it is."""
+"""The options of a render pool: who renders, and the timeouts and limits of its client."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trainer.pool.security import Security
 
+#: The renderer that starts its own workers.
+LOCAL = "local"
+
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """Times and counts of a render pool's client."""
+    """Timeouts and limits of a render pool's client."""
 
     #: How long to try to reach a first worker.
     connect_timeout_s: float = 30.0
@@ -36,3 +39,26 @@ class PoolSettings:
     security: Security | None = None
     #: Largest message, either way. gRPC's own default of 4 MiB is too small for large images.
     message_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """Which workers render, and the settings of the client."""
+
+    #: "local" starts workers on this machine, which end with the pool. Else an endpoint, as `RenderPool` takes it.
+    renderer: str = LOCAL
+    #: Engine of local workers: "blender", "raster" or "fake". None: that of the experiment or of the run.
+    engine: str | None = None
+    #: Processes of local workers. None: one per CPU that this process may use.
+    workers: int | None = None
+    #: Timeouts and limits.
+    settings: PoolSettings = field(default_factory=PoolSettings)
+
+    @property
+    def local(self) -> bool:
+        """Return whether the pool starts its own workers."""
+        return self.renderer == LOCAL
+
+    def with_default_engine(self, engine: str) -> "PoolOptions":
+        """Return the same options with an engine where none is chosen."""
+        return self if self.engine is not None else replace(self, engine=engine)

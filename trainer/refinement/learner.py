@@ -109,7 +109,7 @@ class Learner:
         losses = self._losses()
         epochs = settings.epochs_of(self.stage)
         total = epochs * settings.steps
-        advance = problem.progress.stage(stage.name or _DOING[tuple(sorted(stage.losses))])
+        advance = problem.progress.step(stage.name or _DOING[tuple(sorted(stage.losses))])
         target = features_of(self._space(), problem.target) if "mmd" in stage.losses else None
         before = {} if target is None else self._monitor.prior(self.statistics()[1], self._space(), target)
         number = self.stage
@@ -140,7 +140,7 @@ class Learner:
             }
             metrics |= self._monitor.images(self.statistics()[2], self.epoch, self.space, target)
             shown = {name: metrics[name] for name in ("mmd", "score") if name in metrics}
-            problem.progress.figures(**shown, renders_per_s=metrics["renders_per_s"], workers=metrics["workers"])
+            problem.progress.figures(**shown)
             if self._epoch_of_stage == epochs:
                 self._next_stage()
             yield metrics
@@ -248,7 +248,7 @@ class Learner:
             np.stack([readout.read(scene) for scene in scattered]),
             settings.feature_epochs,
             torch_generator(problem.seed, Purpose.FEATURES, 3, self.stage),
-            problem.progress.stage("learn the features"),
+            problem.progress.step("learn the features"),
         )
         self.space = space
         return None, readout, None

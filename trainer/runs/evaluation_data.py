@@ -48,7 +48,7 @@ class DataSets:
 
     def labelled(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> tuple[np.ndarray, list[Any]]:
         """Images and labels of `count` scenes."""
-        advance = self.progress.stage(f"render {of}")
+        advance = self.progress.step(f"render {of}")
         return labelled(
             self.renderer,
             self.network,
@@ -59,7 +59,7 @@ class DataSets:
 
     def images(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> np.ndarray:
         """Images alone."""
-        advance = self.progress.stage(f"render {of}")
+        advance = self.progress.step(f"render {of}")
         noise = integer(self.seed, Purpose.EVALUATION, purpose)
         source, images, done = iter(scenes), [], 0
         while part := list(islice(source, _CHUNK)):
@@ -71,7 +71,7 @@ class DataSets:
 
 def target_images(target: Target, task: str, count: int, data: DataSets, spared: int) -> TargetImages:
     """Images of the target that all networks are scored on, without those of V, of which there are `spared`."""
-    data.progress.stage("read the target")
+    data.progress.step("read the target")
     rng = generator(data.seed, Purpose.EVALUATION, TEST)
     labelling = _labelling(task, count, data, "the test images", TEST)
     try:

@@ -17,7 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from trainer.datasets.writers.rendered import SampleRenderer
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
-from trainer.pool import PoolSettings, open_pool
+from trainer.pool import PoolOptions, open_pool
 from trainer.runs.scene_source import SceneSource, open_source
 
 
@@ -41,11 +41,8 @@ class RenderedScenes(IterableDataset[Any]):
         item: Callable[[Sample], Any] | None = None,
         shard: tuple[int, int] = (0, 1),
         block: int = 64,
-        renderer: str = "local",
-        engine: str | None = None,
-        workers: int | None = None,
         mnist: Path | None = None,
-        pool: PoolSettings | None = None,
+        pool: PoolOptions | None = None,
     ) -> None:
         """
         Args:
@@ -55,7 +52,7 @@ class RenderedScenes(IterableDataset[Any]):
             item: makes what is yielded; default: `image_and_class`.
             shard: (r, n), see above.
             block: scenes that are rendered at a time.
-            renderer, engine, workers, mnist, pool: as for `metasim generate`.
+            mnist, pool: as `GenerateOptions` takes them.
 
         Raises:
             InputError: the source cannot be opened, or a number is out of its range.
@@ -65,7 +62,7 @@ class RenderedScenes(IterableDataset[Any]):
         self._count, self._seed, self._needs, self._block = count, seed, needs, block
         self._item = item or self.image_and_class
         self._shard = shard
-        self._renderer, self._engine, self._workers, self._pool = renderer, engine, workers, pool
+        self._pool = (pool or PoolOptions()).with_default_engine(self._source.engine)
         if not 0 <= shard[0] < shard[1]:
             raise InputError(f"shard is {shard}; of n processes it must be (r, n) with r from 0 to n - 1")
         if block < 1 or (count is not None and count < 0):
@@ -105,13 +102,7 @@ class RenderedScenes(IterableDataset[Any]):
         """The samples of this shard's blocks, each rendered while the one before is used."""
         source = self._source
         with (
-            open_pool(
-                self._renderer,
-                assets=source.grammar.assets,
-                engine=self._engine or source.engine,
-                workers=self._workers,
-                settings=self._pool,
-            ) as pool,
+            open_pool(self._pool, assets=source.grammar.assets) as pool,
             ThreadPoolExecutor(1) as ahead,
         ):
             renderer = SampleRenderer(pool, source.grammar, self._needs)

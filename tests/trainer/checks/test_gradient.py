@@ -8,6 +8,7 @@ from support.worlds import BLOBS, CUBES
 
 from trainer.checks.gradient import CheckOptions, check_gradient
 from trainer.errors import InputError
+from trainer.pool import PoolOptions
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def world(tmp_path: Path) -> str:
 
 
 def checked(world: str, **options: object) -> dict:
-    return check_gradient(CheckOptions(world, scenes=2, engine="fake", workers=1, **options))  # type: ignore[arg-type]
+    return check_gradient(CheckOptions(world, scenes=2, **options, pool=PoolOptions(engine="fake", workers=1)))  # type: ignore[arg-type]
 
 
 def test_the_defaults_are_good_and_near_the_exact_derivative(world: str) -> None:
@@ -62,7 +63,9 @@ def test_regions_of_meshes_with_shadows_are_good(tmp_path: Path) -> None:
     path.write_text(CUBES)
 
     found = check_gradient(
-        CheckOptions(str(path), scenes=1, samples=128, workers=1, overrides={"training.probing.samples": 64})
+        CheckOptions(
+            str(path), scenes=1, samples=128, overrides={"training.probing.samples": 64}, pool=PoolOptions(workers=1)
+        )
     )
 
     assert found["good"], found["attributes"]

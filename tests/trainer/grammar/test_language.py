@@ -18,7 +18,7 @@ from trainer.grammar import load_grammar, schema
 from trainer.grammar.attribute_table import ATTRIBUTES
 from trainer.grammar.distributions import Normal, Wrapped
 from trainer.grammar.json_schema import json_schema_text
-from trainer.grammar.shipped import shipped_files
+from trainer.settings import shipped_files
 
 GRAMMARS = Path(__file__).resolve().parents[3] / "grammars"
 README = (GRAMMARS / "README.md").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainer.pool import PoolOptions
 from trainer.train import TrainOptions, train
 
 WORLD = """\
@@ -59,7 +60,7 @@ def world(tmp_path: Path) -> Path:
 def test_frequencies_follow_the_target(world: Path, choice_renders: int) -> None:
     out = world.parent / "run"
     overrides = {"training.choice_renders": choice_renders}
-    run = train(TrainOptions(str(world), out, workers=1, overrides=overrides))
+    run = train(TrainOptions(str(world), out, overrides=overrides, pool=PoolOptions(workers=1)))
 
     (learned,), (target,) = run.summary["choices"]["learned"], run.summary["choices"]["target"]
     assert learned["name"] == "sprite"

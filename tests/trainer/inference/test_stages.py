@@ -14,6 +14,7 @@ from trainer.grammar import Grammar, load_grammar
 from trainer.inference.problem import Problem
 from trainer.inference.settings import TrainingSettings
 from trainer.model.transformer import DistributionTransformer
+from trainer.pool import PoolOptions
 from trainer.refinement import learner
 from trainer.refinement.learner import Learner
 from trainer.rendering.columns import plan_columns
@@ -138,7 +139,7 @@ training:
 
 def test_what_a_stage_ends_with_is_kept(tmp_path: Path) -> None:
     world = write_sprites(tmp_path, WORLD + TWO_STAGES)
-    run = train(TrainOptions(experiment=str(world), out=tmp_path / "run", engine="fake", workers=1))
+    run = train(TrainOptions(experiment=str(world), out=tmp_path / "run", pool=PoolOptions(engine="fake", workers=1)))
     assert [record["stage"] for record in run.records("metrics.jsonl")] == ["across", "up"]
     assert [path.name for path in sorted((run.folder / "stages").iterdir())] == ["1.safetensors", "2.safetensors"]
     loaded = open_run(run.folder)

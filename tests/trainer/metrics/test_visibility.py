@@ -6,7 +6,7 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.grammar import Grammar, load_grammar
 from trainer.metrics.visibility import OUTPUTS, out_of_sight
-from trainer.pool import open_pool
+from trainer.pool import PoolOptions, open_pool
 from trainer.rendering import Frame, Renderer
 
 WORLD = """\
@@ -52,6 +52,6 @@ def test_objects_beside_the_image_and_behind_the_camera_are_out_of_sight(grammar
     # x and z of both cars: beside the bus, then one of them beside the image, then behind the camera.
     places = ([-1, 0, 1, 0], [-1, 0, 40, 0], [-1, 0, 0, 20])
     scenes = [scene.with_values(np.array(values, dtype=np.float64)) for values in places]
-    with open_pool("local", assets=grammar.assets, engine="blender", workers=1) as pool:
+    with open_pool(PoolOptions(engine="blender", workers=1), assets=grammar.assets) as pool:
         frames = Renderer(pool, grammar).render(scenes, 0, (pb.OUTPUT_IMAGE_U8, *OUTPUTS))
     assert [out_of_sight([one], [shown])["car"] for one, shown in zip(scenes, frames, strict=True)] == [0.0, 0.5, 0.5]

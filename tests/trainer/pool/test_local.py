@@ -14,7 +14,7 @@ from support.servers import PATIENCE_S, alive, engine_processes, folders, server
 from support.tasks import ASSETS, sprite_task, without_timing
 
 from trainer.errors import InputError
-from trainer.pool import RenderPool, open_pool
+from trainer.pool import PoolOptions, RenderPool, open_pool
 from trainer.pool.local import LocalWorkers
 
 TASKS = [sprite_task(f"t{i}", seed=i) for i in range(24)]
@@ -23,12 +23,12 @@ TASKS = [sprite_task(f"t{i}", seed=i) for i in range(24)]
 @pytest.fixture(scope="module")
 def undisturbed() -> Iterator[list[bytes]]:
     """What one worker renders when nothing happens."""
-    with open_pool("local", engine="fake", workers=1, assets=ASSETS.__getitem__) as pool:
+    with open_pool(PoolOptions(engine="fake", workers=1), assets=ASSETS.__getitem__) as pool:
         yield [without_timing(result) for result in pool.render(TASKS)]
 
 
 def test_two_workers_give_the_same_bytes_as_one(undisturbed: list[bytes]) -> None:
-    with open_pool("local", engine="fake", workers=2, assets=ASSETS.__getitem__) as pool:
+    with open_pool(PoolOptions(engine="fake", workers=2), assets=ASSETS.__getitem__) as pool:
         assert [without_timing(result) for result in pool.render(TASKS)] == undisturbed
 
 
@@ -67,7 +67,7 @@ def test_real_engines_end_to_end(engine: str) -> None:
         pytest.importorskip("bpy")
     rendered = []
     for workers in (1, 2):
-        with open_pool("local", engine=engine, workers=workers, assets=ASSETS.__getitem__) as pool:
+        with open_pool(PoolOptions(engine=engine, workers=workers), assets=ASSETS.__getitem__) as pool:
             results = pool.render(TASKS[:6])
             assert [result.id for result in results] == [task.id for task in TASKS[:6]]
             assert all(any(column.region.width_px > 0 for column in result.columns) for result in results)
@@ -111,7 +111,7 @@ def test_blender_without_bpy(monkeypatch: pytest.MonkeyPatch) -> None:
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bpy" else find_spec(name))
     with pytest.raises(InputError) as caught:
-        open_pool("local", engine="blender", assets=ASSETS.__getitem__)
+        open_pool(PoolOptions(engine="blender"), assets=ASSETS.__getitem__)
     assert str(caught.value) == (
         "engine 'blender' needs bpy, which is not installed here: pip install 'metasim[render]', use the engine "
         "'raster' for sprite scenes, or give --renderer the address of workers elsewhere"

@@ -17,7 +17,7 @@ from support.scripted import Script, failed, rendered, scripted, slots
 from support.tasks import ASSETS, sprite_task
 
 from trainer.errors import InputError, PoolLost, RenderError
-from trainer.pool import PoolSettings, RenderPool, open_pool
+from trainer.pool import PoolOptions, PoolSettings, RenderPool, open_pool
 from trainer.pool.failed_tasks import read_task
 from trainer.pool.local import LocalWorkers
 from trainer.pool.standing import Standing
@@ -160,7 +160,7 @@ def test_a_task_that_fails_on_three_workers_is_kept_as_a_file_that_reproduces_it
     assert task == sprite_task("7/scene 3")
     name = task.scene.nodes[2].sprite.asset
     assert assets(name) == ASSETS[name]
-    with open_pool("local", engine="raster", workers=1, assets=assets) as pool:
+    with open_pool(PoolOptions(engine="raster", workers=1), assets=assets) as pool:
         assert pool.render([task])[0].timing.renders > 1
 
 

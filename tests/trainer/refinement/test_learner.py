@@ -19,6 +19,7 @@ from trainer.inference.problem import Problem
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
+from trainer.pool import PoolOptions
 from trainer.progress import Silent
 from trainer.rendering import Audits
 from trainer.runs.folder import Run
@@ -67,8 +68,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_once(write_sprites(tmp_path_factory.mktemp("finished"), WORLD), "run", workers=1)
 
 
-def run_once(world: Path, out: str, **options: object) -> Run:
-    return train(TrainOptions(experiment=str(world), out=world.parent / out, engine="fake", **options))  # type: ignore[arg-type]
+def run_once(world: Path, out: str, workers: int = 1, **options: object) -> Run:
+    return train(
+        TrainOptions(
+            experiment=str(world), out=world.parent / out, **options, pool=PoolOptions(engine="fake", workers=workers)
+        )
+    )  # type: ignore[arg-type]
 
 
 def figures(run: Run) -> list[dict]:

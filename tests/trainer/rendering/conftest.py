@@ -8,7 +8,7 @@ from support.grammars import write_sprites
 from support.worlds import BLOBS, CUBES
 
 from trainer.grammar import Grammar, load_grammar
-from trainer.pool import RenderPool, open_pool
+from trainer.pool import PoolOptions, RenderPool, open_pool
 from trainer.rendering import Renderer
 
 
@@ -28,7 +28,7 @@ def cubes(tmp_path_factory: pytest.TempPathFactory) -> Grammar:
 
 @pytest.fixture(scope="session")
 def fake_pool(blobs: Grammar) -> Iterator[RenderPool]:
-    with open_pool("local", engine="fake", workers=1, assets=blobs.assets) as pool:
+    with open_pool(PoolOptions(engine="fake", workers=1), assets=blobs.assets) as pool:
         yield pool
 
 
@@ -47,7 +47,7 @@ def fake_cubes(fake_pool: RenderPool, cubes: Grammar) -> Renderer:
 @pytest.fixture(scope="session")
 def raster(blobs: Grammar) -> Iterator[Renderer]:
     """Draws `blobs` as sprites."""
-    with open_pool("local", engine="raster", workers=1, assets=blobs.assets) as pool:
+    with open_pool(PoolOptions(engine="raster", workers=1), assets=blobs.assets) as pool:
         yield Renderer(pool, blobs)
 
 
@@ -55,5 +55,5 @@ def raster(blobs: Grammar) -> Iterator[Renderer]:
 def blender(cubes: Grammar) -> Iterator[Renderer]:
     """Renders `cubes`."""
     pytest.importorskip("bpy")
-    with open_pool("local", engine="blender", workers=1, assets=cubes.assets) as pool:
+    with open_pool(PoolOptions(engine="blender", workers=1), assets=cubes.assets) as pool:
         yield Renderer(pool, cubes)

@@ -10,7 +10,7 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
 from trainer.model.encoding import with_values
-from trainer.pool import open_pool
+from trainer.pool import PoolOptions, open_pool
 from trainer.rendering import Renderer
 
 #: An elongated blob on a canvas of 32 x 32, with white colour: turning and moving it changes the image.
@@ -36,7 +36,7 @@ def grammar(tmp_path_factory: pytest.TempPathFactory) -> Grammar:
 
 @pytest.fixture(scope="module")
 def renderer(grammar: Grammar) -> Iterator[Renderer]:
-    with open_pool("local", engine="fake", workers=1, assets=grammar.assets) as pool:
+    with open_pool(PoolOptions(engine="fake", workers=1), assets=grammar.assets) as pool:
         yield Renderer(pool, grammar)
 
 
@@ -107,7 +107,7 @@ def test_a_scene_without_mutable_attributes_has_no_columns(tmp_path: Path) -> No
     grammar = load_grammar(write_sprites(tmp_path, text.replace(", mutable: true", "")))
     scenes = scenes_of(grammar, 2)
 
-    with open_pool("local", engine="fake", workers=1, assets=grammar.assets) as pool:
+    with open_pool(PoolOptions(engine="fake", workers=1), assets=grammar.assets) as pool:
         images = Renderer(pool, grammar).differentiable(torch.zeros(0), scenes, seed=0)
 
     assert images.shape == (2, 3, 32, 32)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from trainer.datasets.writers.sample import Need
 from trainer.errors import InputError
 from trainer.generate import GenerateOptions, generate
+from trainer.pool import PoolOptions
 from trainer.runs.streaming import RenderedScenes
 
 
@@ -36,13 +37,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_data_loader_gets_the_scenes_that_generate_writes(world: str, endpoint: str, tmp_path: Path) -> None:
-    scenes = RenderedScenes(world, count=7, seed=4, block=3, renderer=endpoint)
+    scenes = RenderedScenes(world, count=7, seed=4, block=3, pool=PoolOptions(endpoint))
     assert scenes.classes == ("kind-disc", "kind-square", "kind-star")
     batches = list(DataLoader(scenes, batch_size=4))
     assert [tuple(images.shape) for images, _ in batches] == [(4, 3, 32, 32), (3, 3, 32, 32)]
     images = torch.cat([images for images, _ in batches])
     labels = torch.cat([labels for _, labels in batches])
-    generate(GenerateOptions(world, 7, tmp_path / "data", seed=4, renderer=endpoint))
+    generate(GenerateOptions(world, 7, tmp_path / "data", seed=4, pool=PoolOptions(endpoint)))
     for index in range(7):
         pixels = np.asarray(Image.open(tmp_path / "data" / "images" / f"{index:07d}.png"))
         np.testing.assert_array_equal(images[index].permute(1, 2, 0).numpy(), pixels)
@@ -55,7 +56,12 @@ def test_a_data_loader_gets_the_scenes_that_generate_writes(world: str, endpoint
 def test_shards_share_the_blocks_and_streams_need_not_end(world: str, endpoint: str) -> None:
     def first_pixels(count: int | None, shard: tuple[int, int]) -> Iterator[bytes]:
         stream = RenderedScenes(
-            world, count=count, shard=shard, block=2, renderer=endpoint, item=lambda sample: sample.image.tobytes()
+            world,
+            count=count,
+            shard=shard,
+            block=2,
+            item=lambda sample: sample.image.tobytes(),
+            pool=PoolOptions(endpoint),
         )
         return iter(stream)
 
@@ -72,7 +78,7 @@ def test_a_stream_renders_what_is_needed(world: str, endpoint: str) -> None:
     def shapes(sample: object) -> tuple[object, object]:
         return sample.masks["class"].shape, sample.depth  # type: ignore[attr-defined]
 
-    [found] = RenderedScenes(world, count=1, needs=Need.MASKS, item=shapes, renderer=endpoint)
+    [found] = RenderedScenes(world, count=1, needs=Need.MASKS, item=shapes, pool=PoolOptions(endpoint))
     assert found == ((32, 32), None)
 
 
@@ -84,7 +90,7 @@ def test_mistakes(world: str, endpoint: str, tmp_path: Path) -> None:
     text = SPRITES.replace("scene: [camera, thing]", "scene: [camera, {kind: thing, count: 2}]")
     several = str(write_sprites(tmp_path, text))
     with pytest.raises(InputError, match=r"a scene of world has not exactly one object with a class; give item="):
-        list(RenderedScenes(several, count=1, renderer=endpoint))
+        list(RenderedScenes(several, count=1, pool=PoolOptions(endpoint)))
 
 
 def test_workers_of_the_data_loader_are_refused(world: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.datasets.kitti_labels import KittiObject
 from trainer.grammar import load_grammar
-from trainer.pool import open_pool
+from trainer.pool import PoolOptions, open_pool
 from trainer.rendering import Renderer
 from trainer.tasks.detection import scene_objects
 from trainer.tasks.kitti_ap import MODERATE
@@ -21,7 +21,7 @@ def cars() -> list[tuple[KittiObject, np.ndarray]]:
     grammar = load_grammar("driving", SIZE)
     rng = np.random.default_rng(7)
     scenes = [grammar.sample(rng) for _ in range(6)]
-    with open_pool("local", assets=grammar.assets, engine="blender", workers=1) as pool:
+    with open_pool(PoolOptions(engine="blender", workers=1), assets=grammar.assets) as pool:
         frames = Renderer(pool, grammar).render(scenes, 0, (pb.OUTPUT_BOXES, pb.OUTPUT_DEPTH))
     found = []
     for scene, frame in zip(scenes, frames, strict=True):

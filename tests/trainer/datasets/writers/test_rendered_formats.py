@@ -19,6 +19,7 @@ from support.datasets import write_rings, write_street
 from support.servers import server
 
 from trainer.generate import GenerateOptions, generate
+from trainer.pool import PoolOptions
 
 Export = Callable[[str], Path]
 
@@ -32,7 +33,7 @@ def rings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Export]:
 
         def export(name: str, count: int = 4) -> Path:
             if not (folder / name).exists():
-                generate(GenerateOptions(str(world), count, folder / name, name, renderer=running.address))
+                generate(GenerateOptions(str(world), count, folder / name, name, pool=PoolOptions(running.address)))
             return folder / name
 
         yield export
@@ -47,7 +48,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Export]:
 
         def export(name: str, count: int = 6) -> Path:
             if not (folder / name).exists():
-                generate(GenerateOptions(str(world), count, folder / name, name, renderer=running.address))
+                generate(GenerateOptions(str(world), count, folder / name, name, pool=PoolOptions(running.address)))
             return folder / name
 
         yield export
@@ -265,7 +266,11 @@ def test_bop_models_come_out_as_they_went_in(tmp_path: Path) -> None:
 
     models = shared_data("bop") / "models_6deval"
     (tmp_path / "table.yaml").write_text(TABLE.replace("MODELS", str(models)))
-    generate(GenerateOptions(str(tmp_path / "table.yaml"), 3, tmp_path / "out", "bop", engine="blender", workers=1))
+    generate(
+        GenerateOptions(
+            str(tmp_path / "table.yaml"), 3, tmp_path / "out", "bop", pool=PoolOptions(engine="blender", workers=1)
+        )
+    )
     written = sorted(path.name for path in (tmp_path / "out" / "models").glob("*.ply"))
     poses = json.loads((tmp_path / "out" / "train_pbr" / "000000" / "scene_gt.json").read_text())
     numbers = {pose["obj_id"] for found in poses.values() for pose in found}
