@@ -20,7 +20,7 @@ SNIPPETS = [snippet for document in DOCUMENTS for snippet in snippets(document, 
 SHORTER = {
     '{"training.epochs": 8}': "SHORT",
     "count=10_000": "count=6",
-    '"runs/mnist-rot", count': '"runs/mnist-rot", engine="raster", workers=1, count',
+    '"runs/mnist-rot", count': '"runs/mnist-rot", pool=RASTER, count',
 }
 SHORT = {
     "training.epochs": 1,
@@ -78,7 +78,10 @@ def test_it_runs(snippet: Snippet, folder: Path, monkeypatch: pytest.MonkeyPatch
     text = snippet.text
     for old, new in SHORTER.items():
         text = text.replace(old, new)
-    exec(compile(text, snippet.place, "exec"), {"__name__": "__main__", "SHORT": SHORT})
+    exec(
+        compile(text, snippet.place, "exec"),
+        {"__name__": "__main__", "SHORT": SHORT, "RASTER": PoolOptions(engine="raster", workers=1)},
+    )
     gc.collect()
 
 

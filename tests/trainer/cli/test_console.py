@@ -138,7 +138,7 @@ def test_lines_number_the_steps_and_estimate_the_whole() -> None:
     rate = "100 renders/s · 2 workers"
     assert lines == [
         "[1/4] render the target ...",
-        # 4 s a fifth, as planned for twice the time: 40 s more of renders, 20 and 5 s more of unmeasured kinds, doubled.
+        # A step took twice its planned time, so all steps to come do: 8 s + 2 * (20 + 40 + 5) s.
         f"[1/4] render the target: 3 of 5, about 8.0 s left (all steps: 2 min 18 s), {rate}",
         f"[1/4] render the target: done in 20 s, {rate}",
         "[2/4] learn ... (all steps: 2 min 10 s)",
