@@ -1,8 +1,8 @@
 """Distributions of attributes: what a run records of its scenes, and how far two of them are apart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class AttributeStatistics:
     mean: float  # Circular for angles
     std: float  # Of the deviations from that mean
     values: tuple[float, ...]
+    #: Smallest and largest value that the grammar allows; None: unknown, or the whole circle.
+    range: tuple[float, float] | None = None
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "AttributeStatistics":
+        """Return what `to_json` was made from; values are rounded."""
+        limits = content.get("range")
+        fields = {**content, "values": tuple(content["values"]), "range": None if limits is None else tuple(limits)}
+        return cls(**fields)
 
     def to_json(self) -> dict[str, object]:
         """All fields, with the values rounded to keep the file small."""
@@ -88,7 +97,10 @@ def attribute_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> li
                 if (node.kind, name) in found:
                     found[node.kind, name].append(value)
     return [
-        summarise(kind, spec.name, spec.unit, spec.is_angle, found[kind, spec.name])
+        replace(
+            summarise(kind, spec.name, spec.unit, spec.is_angle, found[kind, spec.name]),
+            range=None if spec.wraps else (spec.low, spec.high),
+        )
         for kind, spec in encoding.mutable
         if found[kind, spec.name]
     ]

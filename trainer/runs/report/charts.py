@@ -1,224 +1,197 @@
-"""Charts as inline SVG: small, sharp in print, styled by the page's CSS (`trainer/reports/template.html`)."""
+"""Charts of the report: matplotlib figures as inline SVG, coloured by the page's CSS variables.
 
+matplotlib writes each colour of `_VARIABLES` as a fixed code; `_svg` replaces the codes by CSS variables, so that one
+drawing serves light, dark and printed pages.
+"""
+
+import io
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from html import escape
+from dataclasses import dataclass
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-Point = tuple[float, float]
+from trainer.runs.formatting import short
+from trainer.runs.histories import AttributeHistory
 
-WIDTH, HEIGHT = 380, 210
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 36
-#: Lines with more points than this have no dots at them.
-MOST_DOTS = 40
+#: Size of a chart in SVG units, which are CSS pixels where the chart is not scaled.
+WIDTH, HEIGHT = 384, 208
+#: Bins of a histogram.
+BINS = 40
+_UNITS_PER_INCH = 72
+#: The codes that stand for the CSS variables of the same name.
+_VARIABLES = {
+    "ink": "#000001",
+    "soft": "#000002",
+    "rule": "#000003",
+    "prior": "#000011",
+    "learned": "#000012",
+    "target": "#000013",
+    **{f"line-{index}": f"#00002{index}" for index in range(8)},
+}
+#: Colours of lines that a legend tells apart.
+LINE_COLOURS = tuple(name for name in _VARIABLES if name.startswith("line-"))
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "metasim",
+    "font.size": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _VARIABLES["soft"],
+    "axes.labelcolor": _VARIABLES["soft"],
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _VARIABLES["rule"],
+    "grid.linewidth": 0.8,
+    "xtick.color": _VARIABLES["soft"],
+    "ytick.color": _VARIABLES["soft"],
+    "axes.unicode_minus": True,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 3.5,
+    "figure.constrained_layout.use": True,
+    "path.simplify": True,
+}
 
 
 @dataclass(frozen=True)
 class Line:
-    """A course of values. Points that are not finite are left out."""
+    """A series of values over the epochs; points that are not finite are left out."""
 
     label: str
-    points: Sequence[Point]
-    style: str  # Class in the CSS
-    #: Half width of a band around each point; empty: none.
+    points: Sequence[tuple[float, float]]
+    colour: str
+    #: Half the height of the band around each point; empty: no band.
     spread: Sequence[float] = ()
+    #: Drawn dashed and without a band: a reference.
+    reference: bool = False
 
 
-@dataclass(frozen=True)
-class Level:
-    """A value that stays, drawn over the whole width, with a band of `spread` to each side."""
-
-    label: str
-    value: float
-    spread: float
-    style: str
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """A distribution. `frames` are its states over the epochs; the last one is shown first."""
-
-    label: str
-    frames: Sequence[Sequence[float]]
-    style: str
-
-
-@dataclass
-class _Axes:
-    """The mapping from values to the drawing, with what has been drawn."""
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-    logarithmic: bool = False
-    parts: list[str] = field(default_factory=list)
-
-    def across(self, value: float) -> float:
-        low, high = self.x
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * (value - low) / (high - low), 1)
-
-    def up(self, value: float) -> float:
-        low, high = self.y
-        if self.logarithmic:
-            low, high, value = math.log10(low), math.log10(high), math.log10(value)
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low), 1)
-
-    def draw(self, text: str) -> None:
-        self.parts.append(text)
-
-    def frame(self, x_label: str, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> None:
-        bottom = HEIGHT - BOTTOM
-        for value in y_ticks:
-            y = self.up(value)
-            self.draw(f'<path class="grid" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>')
-            self.draw(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{short(value)}</text>')
-        for value in x_ticks:
-            x = self.across(value)
-            self.draw(f'<path class="axis" d="M{x} {bottom}v4"/>')
-            self.draw(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{short(value)}</text>')
-        self.draw(f'<path class="axis" d="M{LEFT} {bottom}H{WIDTH - RIGHT}"/>')
-        middle = (LEFT + WIDTH - RIGHT) / 2
-        self.draw(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>')
-
-    def svg(self, title: str) -> str:
-        return (
-            f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-            f"<title>{escape(title)}</title>{''.join(self.parts)}</svg>"
-        )
-
-
-def line_chart(
-    title: str, x_label: str, lines: Sequence[Line], levels: Sequence[Level] = (), *, logarithmic: bool = False
-) -> str:
-    """Lines over a common axis.
+def line_chart(title: str, lines: Sequence[Line], *, logarithmic: bool = False) -> Markup:
+    """Return the SVG of lines over the epochs.
 
     Args:
-        logarithmic: powers of ten upwards; points that are not positive are left out.
+        title: read out by screen readers.
+        logarithmic: whether the vertical axis is; points that are not positive are left out then.
     """
-    drawn = [(line, _drawable(line.points, logarithmic)) for line in lines]
-    xs = [x for _, points in drawn for x, _ in points]
-    ys = [y for _, points in drawn for _, y in points]
-    for line in lines:
-        ys += [y + sign * s for (_, y), s in zip(line.points, line.spread, strict=False) for sign in (-1, 1)]
-    ys += [level.value + sign * level.spread for level in levels for sign in (-1, 1)]
-    low, high = _range([y for y in ys if math.isfinite(y)])
-    if logarithmic:
-        axes = _Axes(_range(xs, 0.0), _decades(ys), logarithmic=True)
-        y_ticks = [10.0**e for e in range(round(math.log10(axes.y[0])), round(math.log10(axes.y[1])) + 1)]
-    else:
-        y_ticks = ticks(low, high, 5)
-        axes = _Axes(_range(xs, 0.0), (min(low, y_ticks[0]), max(high, y_ticks[-1])))
-    whole = [value for value in ticks(*axes.x, 6) if value == round(value)]
-    axes.frame(x_label, whole, y_ticks)
-    for level in levels:
-        y, upper, lower = (axes.up(level.value + sign * level.spread) for sign in (0, 1, -1))
-        axes.draw(f'<path class="band {level.style}" d="M{LEFT} {upper}H{WIDTH - RIGHT}V{lower}H{LEFT}Z"/>')
-        axes.draw(f'<path class="line level {level.style}" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>')
-    for line, points in drawn:
-        if line.spread and len(line.spread) == len(points):
-            edge = [(x, y + s) for (x, y), s in zip(points, line.spread, strict=True)]
-            edge += [(x, y - s) for (x, y), s in reversed(list(zip(points, line.spread, strict=True)))]
-            axes.draw(f'<path class="band {line.style}" d="{_path(axes, edge)}Z"/>')
-        axes.draw(f'<path class="line {line.style}" d="{_path(axes, points)}"/>')
-        for x, y in points if len(points) <= MOST_DOTS else []:
-            axes.draw(f'<circle class="{line.style}" cx="{axes.across(x)}" cy="{axes.up(y)}" r="2.5"/>')
-    return axes.svg(title)
+    with mpl.rc_context(_STYLE):
+        figure = _figure()
+        axes = figure.subplots()
+        if logarithmic:
+            axes.set_yscale("log")
+        for line in lines:
+            _draw_line(axes, line, logarithmic=logarithmic)
+        _epochs(axes)
+        return _svg(figure, title)
 
 
-def histogram_chart(title: str, x_label: str, histograms: Sequence[Histogram], bins: int = 48) -> str:
-    """Distributions over each other, on common bins; heights are densities.
+def attribute_chart(history: AttributeHistory) -> Markup:
+    """Return the SVG of an attribute: mean ± standard deviation by epoch, and beside it the distributions.
 
-    The states of a distribution with several frames stand in the attribute data-frames of its path, one after the
-    other with a | between, so that a script can show them.
+    Both panels share the vertical axis, which has the attribute's unit.
     """
-    values = [value for histogram in histograms for frame in histogram.frames for value in frame]
-    low, high = _range([value for value in values if math.isfinite(value)], 0.04)
-    edges = np.linspace(low, high, bins + 1)
-    counted = [
-        (histogram, [_densities(frame, edges) for frame in histogram.frames])
-        for histogram in histograms
-        if histogram.frames
+    title = f"Mean and spread of {history.label} by epoch, and its distribution"
+    with mpl.rc_context(_STYLE):
+        figure = _figure()
+        if len(history.learned) > 1:
+            course, histogram = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+            _draw_course(course, history)
+            histogram.tick_params(left=False)
+        else:
+            histogram = figure.subplots()
+        _draw_histogram(histogram, history)
+        figure.align_xlabels()
+        return _svg(figure, title)
+
+
+def _draw_course(axes: Axes, history: AttributeHistory) -> None:
+    for name, item in (("prior", history.prior), ("target", history.target)):
+        if item is not None:
+            (mean,) = history.unwrapped([item.mean])
+            axes.axhspan(mean - item.std, mean + item.std, color=_VARIABLES[name], alpha=0.13, linewidth=0)
+            axes.axhline(mean, color=_VARIABLES[name], linestyle=(0, (5, 4)), linewidth=1.3)
+    items = [history.learned[epoch] for epoch in sorted(history.learned)]
+    means = history.unwrapped([item.mean for item in items])
+    points = list(zip(map(float, sorted(history.learned)), means, strict=True))
+    _draw_line(axes, Line("learned", points, "learned", [item.std for item in items]))
+    _epochs(axes)
+
+
+def _draw_histogram(axes: Axes, history: AttributeHistory) -> None:
+    """Densities of prior, target and learned values, growing to the right from the shared vertical axis."""
+    items = [
+        (name, [value for value in history.unwrapped(item.values) if math.isfinite(value)])
+        for name, item in (("prior", history.prior), ("target", history.target), ("learned", history.last))
+        if item is not None
     ]
-    top = max((float(frames[-1].max()) for _, frames in counted), default=0.0) * 1.05 or 1.0
-    axes = _Axes((low, high), (0.0, top))
-    axes.frame(x_label, ticks(low, high, 5), [])
-    for histogram, frames in counted:
-        paths = [_steps(axes, edges, np.minimum(frame, top)) for frame in frames]
-        more = f' data-frames="{"|".join(paths)}"' if len(paths) > 1 else ""
-        axes.draw(f'<path class="filled {histogram.style}" d="{paths[-1]}"{more}/>')
-    return axes.svg(title)
+    every = [value for _, values in items for value in values]
+    if every:
+        low, high = min(every), max(every)
+        margin = 0.02 * (high - low) or 0.5
+        edges = np.linspace(low - margin, high + margin, BINS + 1)
+        for name, values in items:
+            shares = np.histogram(values, edges)[0] / max(len(values), 1)
+            colour = _VARIABLES[name]
+            if name == "learned":  # Outlined, so that it stays visible where it covers the target.
+                axes.stairs(shares, edges, orientation="horizontal", color=colour, linewidth=1.8)
+            else:
+                axes.stairs(shares, edges, orientation="horizontal", fill=True, color=colour, alpha=0.4, linewidth=0)
+    axes.set_xlim(left=0)
+    axes.set_xticks([])
+    axes.set_xlabel("frequency")
 
 
-def ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers from low to high, at distances of 1, 2 or 5 times a power of ten."""
-    raw = (high - low) / max(about, 1)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+def _draw_line(axes: Axes, line: Line, *, logarithmic: bool = False) -> None:
+    spread = line.spread or [0.0] * len(line.points)
+    kept = [
+        (x, y, s)
+        for (x, y), s in zip(line.points, spread, strict=True)
+        if math.isfinite(y) and math.isfinite(s) and (y > 0 or not logarithmic)
+    ]
+    if not kept:
+        return
+    x, y, half = (np.array(column) for column in zip(*kept, strict=True))
+    colour = _VARIABLES[line.colour]
+    if line.reference:
+        axes.plot(x, y, color=colour, linestyle=(0, (5, 4)), linewidth=1.3)
+        return
+    if line.spread:
+        axes.fill_between(x, y - half, y + half, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(x, y, color=colour, marker="o" if len(x) <= BINS else "")
 
 
-def short(value: float) -> str:
-    """A number in at most four digits, with a proper minus sign."""
-    if not math.isfinite(value):
-        return "–"
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        text = f"{mantissa.removesuffix('.0')}e{int(exponent)}"
-    else:
-        digits = 0 if abs(value) >= 1000 else max(0, 3 - len(str(int(abs(value)))) + (abs(value) < 1))
-        text = f"{value:.{digits}f}"
-        text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text.replace("-", "−")
+def _epochs(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("epoch")
 
 
-def plus_minus(mean: float, spread: float) -> str:
-    """A mean with its spread, both to the second digit of the spread, or the third where it begins with 1."""
-    if not (math.isfinite(mean) and math.isfinite(spread) and spread > 0):
-        return f"{short(mean)} ± {short(spread)}"
-    digits = min(max(0, 1 - math.floor(math.log10(spread / 2))), 6)
-    rounded = round(mean, digits) + 0.0  # No negative zero
-    return f"{rounded:.{digits}f} ± {spread:.{digits}f}".replace("-", "−")
+def _figure() -> Figure:
+    return Figure(figsize=(WIDTH / _UNITS_PER_INCH, HEIGHT / _UNITS_PER_INCH))
 
 
-def _drawable(points: Sequence[Point], logarithmic: bool) -> list[Point]:
-    return [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y) and (y > 0 or not logarithmic)]
-
-
-def _range(values: Sequence[float], margin: float = 0.05) -> tuple[float, float]:
-    """From the least to the greatest value with a margin; never empty."""
-    if not values:
-        return 0.0, 1.0
-    low, high = min(values), max(values)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        half = 0.5 * abs(low) or 0.5
-        return low - half, high + half
-    return low - margin * (high - low), high + margin * (high - low)
-
-
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """The powers of ten around the positive values."""
-    positive = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
-    low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
-    return 10.0**low, 10.0 ** max(high, low + 1)
-
-
-def _densities(values: Sequence[float], edges: np.ndarray) -> np.ndarray:
-    counts, _ = np.histogram([value for value in values if math.isfinite(value)], edges)
-    return counts / max(counts.sum(), 1)
-
-
-def _path(axes: _Axes, points: Sequence[Point]) -> str:
-    return "".join(f"{'L' if index else 'M'}{axes.across(x)} {axes.up(y)}" for index, (x, y) in enumerate(points))
-
-
-def _steps(axes: _Axes, edges: np.ndarray, heights: np.ndarray) -> str:
-    """The outline of bars, closed along the axis; empty bins at both ends are left out."""
-    filled = np.flatnonzero(heights)
-    if not len(filled):
-        return ""
-    parts = [f"M{axes.across(float(edges[filled[0]]))} {axes.up(0)}"]
-    for index in range(filled[0], filled[-1] + 1):
-        parts.append(f"V{axes.up(float(heights[index]))}H{axes.across(float(edges[index + 1]))}")
-    return "".join(parts) + f"V{axes.up(0)}Z"
+def _svg(figure: Figure, title: str) -> Markup:
+    for axes in figure.axes:
+        logarithmic = axes.get_yscale() == "log"
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6) if logarithmic else MaxNLocator(5))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(lambda value, _: short(value))
+    buffer = io.StringIO()
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: [^;"]*; ', "", text)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"| version="[^"]*"| (?:width|height)="[\d.]+pt"', "", text, count=5)
+    text = re.sub(r' id="[A-Za-z][\w.]*_\d+"', "", text)
+    text = re.sub(r"\n\s*", "\n", text)
+    for name, code in _VARIABLES.items():
+        text = text.replace(code, f"var(--{name})")
+    return Markup(text.replace("<svg", f'<svg class="chart" role="img" aria-label="{escape(title)}"', 1))
