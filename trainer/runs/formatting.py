@@ -2,6 +2,9 @@
 
 import math
 
+#: A space at which a line is not broken.
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
 
 def short(value: float) -> str:
     """Return a number with at most four digits and a typographic minus sign; a dash if it is not finite."""
@@ -33,7 +36,7 @@ def signed_percent(fraction: float) -> str:
 
 def score(value: float) -> str:
     """Return a score: in percent if it lies between 0 and 1."""
-    return f"{100 * value:.1f} %" if 0 <= value <= 1 else short(value)
+    return f"{100 * value:.1f}{NO_BREAK}%" if 0 <= value <= 1 else short(value)
 
 
 def score_spread(mean: float, deviation: float | None) -> str:

@@ -33,7 +33,7 @@ def test_means_are_as_precise_as_their_spread(mean: float, spread: float, text: 
 
 
 def test_scores_between_0_and_1_are_in_percent() -> None:
-    assert (score(0.9934), score(12.3)) == ("99.3 %", "12.3")
+    assert (score(0.9934), score(12.3)) == ("99.3\N{NO-BREAK SPACE}%", "12.3")
 
 
 def test_units_follow_numbers_as_they_are_written() -> None:
