@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.device import open_device
 from trainer.errors import InputError
 from trainer.features.image_distances import MOST_IMAGES, image_distances
 from trainer.metrics.layout import Places, layout_distances, places_of_labels, places_of_scenes
@@ -28,7 +29,7 @@ from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.runs.evaluation_data import DataSets, TargetImages, V, target_images, validation_set
 from trainer.runs.loading import LoadedRun, feature_space, open_run, open_stages
-from trainer.tasks import FineTunable, Scores, open_task
+from trainer.tasks import Scores, open_task
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class EvaluateOptions:
     stages: bool = False
     #: Scores each network again after it has gone on with so many labelled images of the target.
     fine_tune: int | None = None
+    #: Of the task networks: auto, cpu, cuda or mps.
+    device: str = "auto"
     pool: PoolOptions = field(default_factory=PoolOptions)
 
 
@@ -68,20 +71,18 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     if target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
     torch.set_num_threads(loaded.settings.threads)
-    network = open_task(experiment)
-    if options.fine_tune and not isinstance(network, FineTunable):
-        raise InputError(f"{network.name} cannot be fine-tuned; detection can")
+    network = open_task(experiment, device=open_device(options.device))
     models = _models(loaded, stages=options.stages)
     with open_pool(options.pool.with_default_engine(loaded.config.engine), assets=experiment.asset_source) as pool:
         progress.watch(pool)
         data = DataSets(experiment.grammar, Renderer(pool, experiment.grammar), network, seed, progress)
-        test = target_images(target, experiment.task, options.test_images, data, spared=options.fine_tune or 0)
+        test = target_images(target, options.test_images, data, spared=options.fine_tune or 0)
         count = min(options.test_images, MOST_IMAGES)
         if test.labels is not None:
             count = options.train_images or network.train_images
         tuning = None
         if options.fine_tune and test.labels is not None:
-            tuning = _Tuning(*validation_set(target, experiment.task, options.fine_tune, data), test, data)
+            tuning = _Tuning(*validation_set(target, options.fine_tune, data), test, data)
         found = _measured(models, count, options.networks, data, test, tuning)
     progress.step("compare with the target")
     evaluation: dict[str, Any] = {
@@ -246,5 +247,5 @@ class _Tuning:
         if model is None:
             tuned = network.train(self.images, self.labels, seed, advance)
         else:
-            tuned = network.fine_tune(model, self.images, self.labels, seed, advance)  # type: ignore[attr-defined]
+            tuned = network.fine_tune(model, self.images, self.labels, seed, advance)
         return network.score(tuned, self.test.images, self.test.labels or [])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.device import open_device
 from trainer.errors import InputError
 from trainer.experiments import Experiment, Labelling, Target, load_experiment
 from trainer.features import FeatureSpace
@@ -38,6 +39,8 @@ class TrainOptions:
     resume: bool = False
     mnist: Path | None = None
     inception_weights: Path | None = None
+    #: Of the task network: auto, cpu, cuda or mps.
+    device: str = "auto"
     overrides: Mapping[str, object] = field(default_factory=dict)
     pool: PoolOptions = field(default_factory=PoolOptions)
 
@@ -80,7 +83,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             seed=options.seed,
             renderer=Renderer(pool, experiment.grammar),
             target=target,
-            validation=_validation(experiment, experiment.target, settings, options.seed, pool),
+            validation=_validation(experiment, experiment.target, settings, options, pool),
             inception=inception,
             progress=progress,
         )
@@ -143,6 +146,7 @@ def _run_folder(options: TrainOptions) -> tuple[Run | None, TrainOptions]:
         mnist=options.mnist or (Path(config.mnist) if config.mnist else None),
         inception_weights=options.inception_weights
         or (Path(config.inception_weights) if config.inception_weights else None),
+        device=options.device,
         overrides=config.overrides,
         pool=replace(options.pool, engine=config.engine),
     )
@@ -169,7 +173,7 @@ def _read_inputs(experiment: Experiment, target: Target, settings: TrainingSetti
     """
     for asset_set in experiment.grammar.asset_sets.values():
         asset_set.data(0)
-    task, classes = experiment.task, experiment.grammar.classes
+    task, classes = open_task(experiment, "quick").photo_labels, experiment.grammar.classes
     target.check(task, classes, None)
     scored = [stage for stage in settings.stages if "task" in stage.losses]
     if scored:
@@ -209,16 +213,16 @@ def _target(
 
 
 def _validation(
-    experiment: Experiment, target: Target, settings: TrainingSettings, seed: int, pool: RenderPool
+    experiment: Experiment, target: Target, settings: TrainingSettings, options: TrainOptions, pool: RenderPool
 ) -> Validation | None:
     """V, labelled images of the target, where a stage has the task loss."""
     if not any("task" in stage.losses for stage in settings.stages):
         return None
-    network = open_task(experiment, "quick")
+    network, seed = open_task(experiment, "quick", open_device(options.device)), options.seed
 
     def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
         return labelled(Renderer(pool, grammar), network, scenes, integer(seed, Purpose.VALIDATION))
 
-    labelling = Labelling(experiment.task, experiment.grammar.classes, render)
+    labelling = Labelling(network.photo_labels, experiment.grammar.classes, render, network.label_photo)
     rng = generator(seed, Purpose.VALIDATION)
     return Validation(network, *target.labelled(rng, labelling, settings.validation_images))

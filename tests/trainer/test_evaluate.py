@@ -144,7 +144,7 @@ def test_stages_and_fine_tuning_are_scored_too(tmp_path: Path, monkeypatch: pyte
     run, weights = Run.open(folder), open_run(folder).transformer.state_dict()
     run.save_stage(1, {**weights, "shift": weights["shift"] / 2})
     settings = ClassifierSettings(classes=3, epochs=4)
-    monkeypatch.setattr("trainer.evaluate.open_task", lambda _: Tunable(settings))
+    monkeypatch.setattr("trainer.evaluate.open_task", lambda _, **_options: Tunable(settings))
     options = EvaluateOptions(folder, train_images=100, stages=True, pool=PoolOptions(workers=1))
     unfinished = evaluate(options)
     assert [stage["name"] for stage in unfinished["stages"]] == ["place", "turn, not finished"]
@@ -182,8 +182,6 @@ def test_scores_of_several_networks_are_summed_up() -> None:
 
 def test_what_cannot_be_scored_is_told(tmp_path: Path) -> None:
     folder = photographed(tmp_path, labels=True)
-    with pytest.raises(InputError, match=r"^classification cannot be fine-tuned; detection can$"):
-        evaluate(EvaluateOptions(folder, fine_tune=6, pool=PoolOptions(workers=1)))
     with pytest.raises(InputError, match="run has no weights of its stages: none has ended yet"):
         evaluate(EvaluateOptions(folder, stages=True, pool=PoolOptions(workers=1)))
 

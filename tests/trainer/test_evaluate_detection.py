@@ -44,7 +44,7 @@ def test_a_detector_is_scored_by_stage_and_after_fine_tuning(tmp_path: Path, mon
     Run.open(folder).save_stage(1, {**weights, "shift": weights["shift"] / 2})
     Run.open(folder).save_stage(2, weights)
     network = CarDetection(DetectionSettings(epochs=6, width=16))
-    monkeypatch.setattr("trainer.evaluate.open_task", lambda _: network)
+    monkeypatch.setattr("trainer.evaluate.open_task", lambda _, **_options: network)
 
     options = EvaluateOptions(
         folder, train_images=24, test_images=16, stages=True, fine_tune=12, pool=PoolOptions(workers=1)

@@ -15,6 +15,7 @@ LAYERS = {
             "settings",
             "randomness",
             "progress",
+            "device",
             "assets",
             "grammar",
             "pool",

@@ -49,6 +49,7 @@ def evaluate(
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,
+    device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
     """Measure what the learned data is worth: the paper's tables 1 to 3 and 5.
@@ -82,6 +83,7 @@ def evaluate(
                 networks=networks,
                 stages=stages,
                 fine_tune=fine_tune,
+                device=device,
                 pool=pool,
             ),
             progress,

@@ -18,6 +18,7 @@ _ENGINE_HELP = (
 )
 
 EngineName = Literal["blender", "raster", "fake"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def _engine(default: str) -> Any:
@@ -71,6 +72,13 @@ Mnist = Annotated[
         help="Folder of MNIST's four idx files, plain or gzipped; see [bold]metasim data mnist[/bold].",
         show_default="METASIM_MNIST, then the usual places",
         rich_help_panel=_DATA,
+    ),
+]
+Device = Annotated[
+    DeviceName,
+    typer.Option(
+        help="Device that trains the task network. [bold]auto[/bold] takes a GPU if there is one.",
+        rich_help_panel="Training",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output and nothing else.")]

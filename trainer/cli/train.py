@@ -74,6 +74,7 @@ def train(
             rich_help_panel="Data",
         ),
     ] = None,
+    device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
     """Learn to generate scenes that look like the target, and write a run folder.
@@ -115,6 +116,7 @@ def train(
                     resume=resume,
                     mnist=mnist,
                     inception_weights=inception_weights,
+                    device=device,
                     overrides=overrides,
                     pool=replace(pool, settings=replace(pool.settings, failed_tasks=folder / "failed")),
                 ),

@@ -23,14 +23,16 @@ class Labelling:
     """How images of a target get their labels.
 
     Attributes:
-        task: one of `trainer.tasks.TASKS`.
+        task: the kind of labels of photographs; see `trainer.datasets.fitting.fitted_labels`.
         classes: the grammar's classes; labels of datasets are matched by name.
         render: renders scenes with their labels.
+        label_photo: turns a label of that kind into one of the task.
     """
 
     task: str
     classes: tuple[str, ...]
     render: RenderLabelled
+    label_photo: Callable[[Any], Any]
 
 
 class Target(Protocol):
@@ -167,7 +169,8 @@ class PhotographTarget:
         self, rng: np.random.Generator | None, labelling: Labelling, count: int | None, *, spared: int = 0
     ) -> tuple[np.ndarray, list[Any]]:
         del rng
-        return self._labels(labelling.task, labelling.classes, count, spared)
+        images, given = self._labels(labelling.task, labelling.classes, count, spared)
+        return images, [labelling.label_photo(each) for each in given]
 
     def check(self, task: str, classes: tuple[str, ...], labelled: int | None) -> None:
         _ = self._images

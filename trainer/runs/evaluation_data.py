@@ -69,31 +69,31 @@ class DataSets:
         return np.concatenate(images)
 
 
-def target_images(target: Target, task: str, count: int, data: DataSets, spared: int) -> TargetImages:
+def target_images(target: Target, count: int, data: DataSets, spared: int) -> TargetImages:
     """Images of the target that all networks are scored on, without those of V, of which there are `spared`."""
     data.progress.step("read the target")
     rng = generator(data.seed, Purpose.EVALUATION, TEST)
-    labelling = _labelling(task, count, data, "the test images", TEST)
+    labelling = _labelling(count, data, "the test images", TEST)
     try:
         return TargetImages(*target.unseen(rng, labelling, count, spared=spared))
     except InputError as error:
         if spared or target.evaluation is not None:
             raise
-        data.progress.note(f"{task} is not scored: {error}")
+        data.progress.note(f"{data.network.name} is not scored: {error}")
         images, _ = target.images(
             rng, lambda grammar, scenes: data.of(grammar).images("the test images", scenes, len(scenes), TEST)
         )
         return TargetImages(images[chosen(len(images), count)], None, str(error))
 
 
-def validation_set(target: Target, task: str, count: int, data: DataSets) -> tuple[np.ndarray, list[Any]]:
+def validation_set(target: Target, count: int, data: DataSets) -> tuple[np.ndarray, list[Any]]:
     """V: labelled images of the target, of a synthetic one the first that the task loss sees."""
-    labelling = _labelling(task, count, data, "labelled images of the target", V)
+    labelling = _labelling(count, data, "labelled images of the target", V)
     return target.labelled(generator(data.seed, Purpose.VALIDATION), labelling, count)
 
 
-def _labelling(task: str, count: int, data: DataSets, of: str, purpose: int) -> Labelling:
+def _labelling(count: int, data: DataSets, of: str, purpose: int) -> Labelling:
     def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
         return data.of(grammar).labelled(of, scenes, count, purpose)
 
-    return Labelling(task, data.grammar.classes, render)
+    return Labelling(data.network.photo_labels, data.grammar.classes, render, data.network.label_photo)

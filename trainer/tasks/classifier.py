@@ -1,5 +1,6 @@
 """The paper's digit classifier (section 4.1): two convolutions and three fully connected layers."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 
 from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
-from trainer.features.schedule import one_cycle
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.task import Budget, MeanResults, Progress, Scores
+from trainer.tasks.training import TUNING, TrainingPlan, optimise
 
 #: Weights of red, green and blue in grey (ITU-R 601-2), the same as in exported idx files.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -86,9 +87,9 @@ class DigitNet(nn.Module):
 
 
 class DigitClassifier:
-    """The task network of the digit experiments: `trainer.tasks.TaskNetwork` whose labels are classes."""
+    """The task network of the digit experiments: a `TaskNetwork` whose labels are indices of classes."""
 
-    name = "classification"
+    name = photo_labels = "classification"
     outputs: tuple[int, ...] = ()
 
     def __init__(self, settings: ClassifierSettings = ClassifierSettings(), train_images: int = 60_000) -> None:
@@ -106,6 +107,10 @@ class DigitClassifier:
             raise InputError(f"a scene has {len(classes)} nodes with a class; classification needs exactly one")
         return scene.classes.index(classes[0])
 
+    def label_photo(self, given: int) -> int:
+        """Return the index of the photo's class as it is."""
+        return given
+
     def train(
         self, images: np.ndarray, labels: Sequence[int] | np.ndarray, seed: int, progress: Progress | None = None
     ) -> DigitNet:
@@ -120,44 +125,52 @@ class DigitClassifier:
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
         """
-        settings = self.settings
         x, y = grey(images), self._checked(images, labels)
         generator = torch.Generator().manual_seed(seed)
-        model = DigitNet(varying_window(x), settings.classes, generator)
-        x = x[:, *model.window].contiguous()
-        model = model.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batch_size = min(settings.batch_size, len(x))
-        steps = settings.epochs * (len(x) // batch_size)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
-        for epoch in range(settings.epochs):
-            order = torch.randperm(len(x), generator=generator)
-            for start in range(0, len(x) - batch_size + 1, batch_size):
-                batch = order[start : start + batch_size]
-                pixels = strained(_to_float(x[batch]), settings.strain, settings.shift_px, generator)
-                loss = F.cross_entropy(
-                    model.look(pixels.to(settings.device)),
-                    y[batch].to(settings.device),
-                    label_smoothing=settings.label_smoothing,
-                )
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            if progress:
-                progress(epoch + 1, settings.epochs)
-        return model.eval()
+        model = DigitNet(varying_window(x), self.settings.classes, generator)
+        model = model.to(self.settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._fit(model, x, y, self.settings.learning_rate, generator, progress)
 
-    def score(self, model: DigitNet, images: np.ndarray, labels: Sequence[int] | np.ndarray) -> Scores:
-        """The accuracy: the fraction of images [N, ...] whose class is found.
+    def fine_tune(
+        self,
+        model: DigitNet,
+        images: np.ndarray,
+        labels: Sequence[int] | np.ndarray,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> DigitNet:
+        """Return a copy of a trained classifier, trained further on other images; see `train`."""
+        x, y = grey(images), self._checked(images, labels)
+        rate = TUNING * self.settings.learning_rate
+        return self._fit(copy.deepcopy(model).train(), x, y, rate, torch.Generator().manual_seed(seed), progress)
+
+    def _fit(
+        self, model: DigitNet, x: Tensor, y: Tensor, rate: float, generator: torch.Generator, progress: Progress | None
+    ) -> DigitNet:
+        settings = self.settings
+        x = x[:, *model.window].contiguous()
+
+        def loss_of(batch: Tensor) -> Tensor:
+            pixels = strained(_to_float(x[batch]), settings.strain, settings.shift_px, generator)
+            logits = model.look(pixels.to(settings.device))
+            return F.cross_entropy(logits, y[batch].to(settings.device), label_smoothing=settings.label_smoothing)
+
+        optimizer = torch.optim.AdamW(model.parameters(), rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
+        plan = TrainingPlan(settings.epochs, settings.batch_size)
+        return optimise(model, optimizer, len(x), loss_of, plan, generator, progress)
+
+    def test(self, model: DigitNet, images: np.ndarray, labels: Sequence[int] | np.ndarray) -> MeanResults:
+        """Return whether the class of each image [N, ...] is found.
 
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
         """
         y = self._checked(images, labels).numpy()
-        return Scores("accuracy", {"accuracy": float(np.mean(self.predict(model, images) == y))})
+        return MeanResults("accuracy", {"accuracy": self.predict(model, images) == y})
+
+    def score(self, model: DigitNet, images: np.ndarray, labels: Sequence[int] | np.ndarray) -> Scores:
+        """Return the accuracy; see `test`."""
+        return self.test(model, images, labels).scores()
 
     def predict(self, model: DigitNet, images: np.ndarray) -> np.ndarray:
         """The most likely class of each image, int64 [N]: log-probabilities are averaged over `VIEWS`."""
@@ -182,11 +195,12 @@ class DigitClassifier:
         return torch.from_numpy(labels.astype(np.int64))
 
 
-def open_network(classes: Sequence[str], budget: Budget) -> DigitClassifier:
-    """The classifier for an experiment's classes."""
+def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> DigitClassifier:
+    """Return the classifier for an experiment's classes."""
     if budget == "quick":
-        return DigitClassifier(ClassifierSettings(classes=len(classes), epochs=8, batch_size=32), train_images=300)
-    return DigitClassifier(ClassifierSettings(classes=len(classes)))
+        quick = ClassifierSettings(classes=len(classes), epochs=8, batch_size=32, device=device)
+        return DigitClassifier(quick, train_images=300)
+    return DigitClassifier(ClassifierSettings(classes=len(classes), device=device))
 
 
 def grey(images: np.ndarray) -> Tensor:

@@ -23,9 +23,9 @@ from trainer.errors import InputError
 from trainer.features.detector import Detector, Targets, detection_loss, make_targets, peaks
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks import Budget, Progress, Scores
-from trainer.tasks.classifier import one_cycle
 from trainer.tasks.kitti_ap import DIFFICULTIES, MODERATE, NEIGHBOURS, average_precision
+from trainer.tasks.task import Budget, Progress, Scores
+from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise
 
 #: Height of KITTI's images, by which the least heights of its difficulties are meant.
 KITTI_HEIGHT_PX = 375
@@ -48,8 +48,6 @@ class DetectionSettings:
     batch_size: int = 8
     #: Peak of the one-cycle schedule.
     learning_rate: float = 2e-3
-    #: The same where a trained network goes on with other images.
-    tuning_rate: float = 5e-4
     #: AdamW's decoupled weight decay.
     weight_decay: float = 1e-2
     #: Channels of the detector's finest level.
@@ -66,9 +64,9 @@ class DetectionSettings:
 
 
 class CarDetection:
-    """The task network of driving scenes: `trainer.tasks.TaskNetwork` with labels as KITTI has them."""
+    """The task network of driving scenes: a `TaskNetwork` with labels as KITTI has them."""
 
-    name = "detection"
+    name = photo_labels = "detection"
     outputs = (pb.OUTPUT_BOXES, pb.OUTPUT_DEPTH)
     train_images = 500
 
@@ -82,6 +80,10 @@ class CarDetection:
             InputError: the camera is not a perspective one.
         """
         return tuple(scene_objects(scene, frame).values())
+
+    def label_photo(self, given: ImageLabels) -> ImageLabels:
+        """Return the photo's objects as they are."""
+        return given
 
     def train(
         self, images: np.ndarray, labels: Sequence[ImageLabels], seed: int, progress: Progress | None = None
@@ -116,7 +118,7 @@ class CarDetection:
         """
         generator = torch.Generator().manual_seed(seed)
         copied = copy.deepcopy(model).train()
-        return self._fitted(copied, images, labels, generator, self.settings.tuning_rate, progress)
+        return self._fitted(copied, images, labels, generator, TUNING * self.settings.learning_rate, progress)
 
     def _fitted(
         self,
@@ -133,34 +135,33 @@ class CarDetection:
         if not any(self._sorted(objects, factor, shape)[0] for objects in labels):
             raise InputError(f"none of the {len(images)} images shows a {settings.class_name} that can be learned")
         mirrored = [_mirrored(objects, images.shape[2]) for objects in labels]
-        batch_size = min(settings.batch_size, len(pixels))
-        steps = settings.epochs * (len(pixels) // batch_size)
+
+        def loss_of(batch: Tensor) -> Tensor:
+            flip = torch.rand(len(batch), generator=generator) < 0.5
+            x = pixels[batch].float() / 255
+            x = torch.where(flip[:, None, None, None], x.flip(3), x)
+            x = _varied(x, settings.jitter, generator).to(settings.device)
+            shown = [
+                (mirrored if turned else labels)[place]
+                for place, turned in zip(batch.tolist(), flip.tolist(), strict=True)
+            ]
+            heat, boxes = model(x)
+            return detection_loss(heat, boxes, [self._targets(objects, factor, shape) for objects in shown])
+
         optimizer = torch.optim.AdamW(
             model.parameters(), learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
-        for epoch in range(settings.epochs):
-            order = torch.randperm(len(pixels), generator=generator)
-            for start in range(0, len(pixels) - batch_size + 1, batch_size):
-                batch = order[start : start + batch_size]
-                flip = torch.rand(len(batch), generator=generator) < 0.5
-                x = pixels[batch].float() / 255
-                x = torch.where(flip[:, None, None, None], x.flip(3), x)
-                x = _varied(x, settings.jitter, generator).to(settings.device)
-                shown = [
-                    (mirrored if turned else labels)[place]
-                    for place, turned in zip(batch.tolist(), flip.tolist(), strict=True)
-                ]
-                heat, boxes = model(x)
-                loss = detection_loss(heat, boxes, [self._targets(objects, factor, shape) for objects in shown])
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
-                optimizer.step()
-                schedule.step()
-            if progress:
-                progress(epoch + 1, settings.epochs)
-        return model.eval()
+        plan = TrainingPlan(settings.epochs, settings.batch_size, clip_norm=10.0)
+        return optimise(model, optimizer, len(pixels), loss_of, plan, generator, progress)
+
+    def test(self, model: Detector, images: np.ndarray, labels: Sequence[ImageLabels]) -> "KittiResults":
+        """Return the detections in each image beside its labels; see `score`.
+
+        Raises:
+            InputError: no images, or another form of images.
+        """
+        check_images(images, len(labels), _MIN_PX)
+        return KittiResults(tuple(labels), tuple(self.detect(model, images)), images.shape[1], self.settings)
 
     def score(self, model: Detector, images: np.ndarray, labels: Sequence[ImageLabels]) -> Scores:
         """Average precision for easy, moderate (the primary one) and hard objects, at 40 and at 11 recalls.
@@ -170,7 +171,7 @@ class CarDetection:
         Raises:
             InputError: no images, another form of images, or no object that is asked for at moderate difficulty.
         """
-        return detection_scores(self.detect(model, images), labels, images.shape[1], self.settings)
+        return self.test(model, images, labels).scores()
 
     def detect(self, model: Detector, images: np.ndarray) -> list[ImageLabels]:
         """What is found in each of the images uint8 [N, H, W, 3], with scores, in pixels of the image."""
@@ -222,15 +223,8 @@ class CarDetection:
         Raises:
             InputError: there are no images, they have another form, or there are more or fewer labels.
         """
+        check_images(images, None if labels is None else len(labels), _MIN_PX)
         shape = images.shape
-        if images.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
-            raise InputError(f"images are {images.dtype} {shape}; allowed: uint8 [N, H, W, 3]")
-        if not len(images) or min(shape[1:3]) < _MIN_PX:
-            raise InputError(
-                f"{len(images)} images of {shape[2]}x{shape[1]} px; at least 1 of {_MIN_PX}x{_MIN_PX} is needed"
-            )
-        if labels is not None and len(labels) != len(images):
-            raise InputError(f"{len(labels)} labels for {len(images)} images; each image needs one")
         factor = math.ceil(shape[2] / self.settings.max_width_px)
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         if factor > 1:
@@ -239,15 +233,36 @@ class CarDetection:
         return pixels.contiguous(), factor
 
 
-def open_network(classes: Sequence[str], budget: Budget) -> CarDetection:
-    """The detector of cars; "quick" looks at images of a quarter of the size.
+@dataclass(frozen=True)
+class KittiResults:
+    """Labels of images of one height, and the detections in them."""
+
+    labels: tuple[ImageLabels, ...]
+    found: tuple[ImageLabels, ...]
+    height_px: int
+    settings: DetectionSettings
+
+    def scores(self, chosen: np.ndarray | None = None) -> Scores:
+        """Return the scores; see `CarDetection.score`.
+
+        Raises:
+            InputError: no object is asked for at moderate difficulty.
+        """
+        numbers = range(len(self.labels)) if chosen is None else chosen.tolist()
+        found, labels = ([of[number] for number in numbers] for of in (self.found, self.labels))
+        return detection_scores(found, labels, self.height_px, self.settings)
+
+
+def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> CarDetection:
+    """Return the detector of cars; "quick" looks at images of a quarter of the size.
 
     Raises:
         InputError: none of the classes is a car.
     """
     check_classes(classes)
-    quick = DetectionSettings(epochs=2, width=16, max_width_px=160)
-    return CarDetection(DetectionSettings() if budget == "full" else quick)
+    if budget == "quick":
+        return CarDetection(DetectionSettings(epochs=2, width=16, max_width_px=160, device=device))
+    return CarDetection(DetectionSettings(device=device))
 
 
 def check_classes(classes: Sequence[str], wanted: str = "Car") -> None:

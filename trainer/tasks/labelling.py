@@ -9,7 +9,7 @@ from metasim.v1 import render_pb2 as pb
 from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Renderer
-from trainer.tasks import Label, Model, TaskNetwork
+from trainer.tasks.task import Label, Model, TaskNetwork
 
 
 def labelled(

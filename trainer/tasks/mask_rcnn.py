@@ -21,15 +21,16 @@ from trainer.errors import InputError
 from trainer.features.published_weights import UNREADABLE, cached, one_line
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks import Budget, Progress, Scores
 from trainer.tasks.detection import (
     MOST_OCCLUDED,
     DetectionSettings,
     ImageLabels,
+    KittiResults,
     check_classes,
-    detection_scores,
     scene_objects,
 )
+from trainer.tasks.task import Budget, Progress, Scores
+from trainer.tasks.training import TrainingPlan, optimise
 
 #: Where torchvision publishes ResNet-50's weights; its cache keeps them under the last part of this name.
 WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
@@ -63,14 +64,14 @@ class MaskRcnnSettings:
     #: Weights of ResNet-50 trained on ImageNet; None: torch's cache, and without any there the network starts anew.
     weights: Path | None = None
     iou: float = 0.5
-    #: None: a GPU where there is one.
-    device: str | None = None
+    device: str = "cpu"
 
 
 class MaskRcnn:
     """`trainer.tasks.TaskNetwork`. Labels without masks (`ImageLabels`) train everything but the masks."""
 
     name = "detection with Mask R-CNN"
+    photo_labels = "detection-mask-rcnn"
     outputs = (pb.OUTPUT_BOXES, pb.OUTPUT_DEPTH, pb.OUTPUT_INSTANCE_MASK)
     train_images = 2_000
 
@@ -81,7 +82,6 @@ class MaskRcnn:
         """
         _torchvision()
         self.settings = settings
-        self._device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     def label(self, scene: SceneGraph, frame: Frame) -> MaskedLabels:
         """The objects that can be seen, with their visible pixels.
@@ -96,6 +96,10 @@ class MaskRcnn:
         return MaskedLabels(
             tuple(objects.values()), np.stack(masks) if masks else np.zeros((0, *mask.shape), dtype=bool)
         )
+
+    def label_photo(self, given: ImageLabels) -> ImageLabels:
+        """Return the photo's objects as they are, without masks."""
+        return given
 
     def train(
         self,
@@ -113,7 +117,7 @@ class MaskRcnn:
         """
         with _seeded(seed):
             targets, masked = self._targets(images, labels)
-            model = self._network(masked).to(self._device)
+            model = self._network(masked).to(self.settings.device)
             return self._fitted(model, images, targets, seed, self.settings.learning_rate, progress)
 
     def fine_tune(
@@ -164,35 +168,40 @@ class MaskRcnn:
         generator = torch.Generator().manual_seed(seed)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.SGD(parameters, learning_rate, momentum=0.9, weight_decay=settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, settings.epochs * 3 // 4))
-        for epoch in range(settings.epochs):
-            for batch in torch.randperm(len(images), generator=generator).split(settings.batch_size):
-                places = batch.tolist()
-                x = [_to_float(images[place]).to(self._device) for place in places]
-                wanted = [{name: part.to(self._device) for name, part in targets[place].items()} for place in places]
-                loss = sum(model(x, wanted).values())
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(parameters, 10.0)
-                optimizer.step()
-            schedule.step()
-            if progress:
-                progress(epoch + 1, settings.epochs)
-        return model.eval()
+        decays = max(1, settings.epochs * 3 // 4) / settings.epochs
+
+        def loss_of(batch: Tensor) -> Tensor:
+            places = batch.tolist()
+            x = [_to_float(images[place]).to(settings.device) for place in places]
+            wanted = [{name: part.to(settings.device) for name, part in targets[place].items()} for place in places]
+            losses: Tensor = sum(model(x, wanted).values())
+            return losses
+
+        plan = TrainingPlan(
+            settings.epochs,
+            settings.batch_size,
+            schedule=lambda progress: 1.0 if progress < decays else 0.1,
+            keep_last=True,
+            clip_norm=10.0,
+        )
+        return optimise(model, optimizer, len(images), loss_of, plan, generator, progress)
+
+    def test(self, model: nn.Module, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]) -> KittiResults:
+        """Return the detections in each image beside its labels."""
+        settings = DetectionSettings(class_name=self.settings.class_name, iou=self.settings.iou)
+        objects = tuple(_objects(label) for label in labels)
+        return KittiResults(objects, tuple(self.detect(model, images)), images.shape[1], settings)
 
     def score(self, model: nn.Module, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]) -> Scores:
-        """As `trainer.tasks.detection.CarDetection.score`."""
-        settings = DetectionSettings(class_name=self.settings.class_name, iou=self.settings.iou)
-        return detection_scores(
-            self.detect(model, images), [_objects(label) for label in labels], images.shape[1], settings
-        )
+        """Return the scores as `trainer.tasks.detection.CarDetection.score` does."""
+        return self.test(model, images, labels).scores()
 
     def detect(self, model: nn.Module, images: np.ndarray) -> list[ImageLabels]:
         """What is found in each of the images uint8 [N, H, W, 3], with scores."""
         found = []
         with torch.inference_mode():
             for image in images:
-                (answer,) = model([_to_float(image).to(self._device)])
+                (answer,) = model([_to_float(image).to(self.settings.device)])
                 found.append(
                     tuple(
                         KittiObject(self.settings.class_name, -1, -1, -10, (left, top, right, bottom), score=score)
@@ -238,14 +247,14 @@ class MaskRcnn:
         return network if masked else _without_masks(network)
 
 
-def open_network(classes: Sequence[str], budget: Budget) -> MaskRcnn:
-    """Mask R-CNN for cars.
+def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> MaskRcnn:
+    """Return Mask R-CNN for cars.
 
     Raises:
         InputError: none of the classes is a car, or torchvision is missing.
     """
     check_classes(classes)
-    return MaskRcnn(MaskRcnnSettings(epochs=8 if budget == "full" else 1))
+    return MaskRcnn(MaskRcnnSettings(epochs=8 if budget == "full" else 1, device=device))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What stands on the table, and which way it faces: a small convolutional network for one object per image."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 
 from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
-from trainer.features.schedule import one_cycle
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.task import Budget, MeanResults, Progress, Scores
+from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise, to_float
 
 _CHUNK = 256  # Images looked at a time
 _MIN_PX = 32
@@ -81,9 +82,9 @@ class PoseNet(nn.Module):
 
 
 class PoseEstimation:
-    """The task network of table-top scenes: `trainer.tasks.TaskNetwork` whose labels are `Pose`."""
+    """The task network of table-top scenes: a `TaskNetwork` whose labels are `Pose`."""
 
-    name = "pose"
+    name = photo_labels = "pose"
     outputs: tuple[int, ...] = ()
 
     def __init__(self, settings: PoseSettings, train_images: int = 4_000) -> None:
@@ -101,6 +102,10 @@ class PoseEstimation:
             raise InputError(f"a scene has {len(nodes)} nodes with a class; pose estimation needs exactly one")
         return Pose(scene.classes.index(nodes[0].class_name), float(nodes[0].values.get("yaw", 0.0)))
 
+    def label_photo(self, given: Pose) -> Pose:
+        """Return a pose as it is; no dataset has labels of the kind."""
+        return given
+
     def train(self, images: np.ndarray, labels: Sequence[Pose], seed: int, progress: Progress | None = None) -> PoseNet:
         """Trains from scratch. Uses no global generator; one thread count, one result.
 
@@ -113,31 +118,42 @@ class PoseEstimation:
         Raises:
             InputError: no images, another form of images, or a class that is not one of the task's.
         """
-        settings = self.settings
-        x, classes, turns = self._checked(images, labels)
+        data = self._checked(images, labels)
         generator = torch.Generator().manual_seed(seed)
-        model = PoseNet((x.shape[1], x.shape[2]), len(settings.classes), generator).to(settings.device)
-        batch_size = min(settings.batch_size, len(x))
-        steps = settings.epochs * (len(x) // batch_size)
-        optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
-        for epoch in range(settings.epochs):
-            order = torch.randperm(len(x), generator=generator)
-            for start in range(0, len(x) - batch_size + 1, batch_size):
-                batch = order[start : start + batch_size]
-                logits, facing = model(_to_float(x[batch]).to(settings.device))
-                loss = F.cross_entropy(logits, classes[batch].to(settings.device))
-                loss = loss + F.mse_loss(facing, turns[batch].to(settings.device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            if progress:
-                progress(epoch + 1, settings.epochs)
-        return model.eval()
+        model = PoseNet((images.shape[1], images.shape[2]), len(self.settings.classes), generator)
+        model = model.to(self.settings.device)
+        return self._fit(model, data, self.settings.learning_rate, generator, progress)
 
-    def score(self, model: PoseNet, images: np.ndarray, labels: Sequence[Pose]) -> Scores:
-        """The fraction of images whose class is found, and of those whose yaw is as well, within TOLERANCE_DEG.
+    def fine_tune(
+        self, model: PoseNet, images: np.ndarray, labels: Sequence[Pose], seed: int, progress: Progress | None = None
+    ) -> PoseNet:
+        """Return a copy of a trained network, trained further on other images; see `train`."""
+        data = self._checked(images, labels)
+        rate = TUNING * self.settings.learning_rate
+        return self._fit(copy.deepcopy(model).train(), data, rate, torch.Generator().manual_seed(seed), progress)
+
+    def _fit(
+        self,
+        model: PoseNet,
+        data: tuple[Tensor, Tensor, Tensor],
+        rate: float,
+        generator: torch.Generator,
+        progress: Progress | None,
+    ) -> PoseNet:
+        settings = self.settings
+        x, classes, turns = data
+
+        def loss_of(batch: Tensor) -> Tensor:
+            logits, facing = model(to_float(x[batch]).to(settings.device))
+            loss = F.cross_entropy(logits, classes[batch].to(settings.device))
+            return loss + F.mse_loss(facing, turns[batch].to(settings.device))
+
+        optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=settings.weight_decay)
+        plan = TrainingPlan(settings.epochs, settings.batch_size)
+        return optimise(model, optimizer, len(x), loss_of, plan, generator, progress)
+
+    def test(self, model: PoseNet, images: np.ndarray, labels: Sequence[Pose]) -> MeanResults:
+        """Return for each image whether its class is found, and whether its yaw is as well, within TOLERANCE_DEG.
 
         Raises:
             InputError: no images, another form of images, or a class that is not one of the task's.
@@ -149,14 +165,18 @@ class PoseEstimation:
             abs((pose.yaw_deg - label.yaw_deg + 180) % 360 - 180) <= TOLERANCE_DEG
             for pose, label in zip(found, labels, strict=True)
         ]
-        return Scores(POSE, {POSE: float(np.mean(np.logical_and(right, near))), CLASS: float(np.mean(right))})
+        return MeanResults(POSE, {POSE: np.logical_and(right, near), CLASS: np.array(right)})
+
+    def score(self, model: PoseNet, images: np.ndarray, labels: Sequence[Pose]) -> Scores:
+        """Return the fraction of images whose class and yaw are found, and of those whose class is; see `test`."""
+        return self.test(model, images, labels).scores()
 
     def predict(self, model: PoseNet, images: np.ndarray) -> list[Pose]:
         """The most likely class and the yaw, from -180 to 180 degrees, of each image uint8 [N, H, W, 3]."""
         found: list[Pose] = []
         with torch.inference_mode():
             for start in range(0, len(images), _CHUNK):
-                pixels = _to_float(torch.from_numpy(images[start : start + _CHUNK])).to(self.settings.device)
+                pixels = to_float(torch.from_numpy(images[start : start + _CHUNK])).to(self.settings.device)
                 logits, facing = model(pixels)
                 yaws = torch.rad2deg(torch.atan2(facing[:, 1], facing[:, 0]))
                 found += [Pose(*pair) for pair in zip(logits.argmax(1).tolist(), yaws.tolist(), strict=True)]
@@ -164,15 +184,7 @@ class PoseEstimation:
 
     def _checked(self, images: np.ndarray, labels: Sequence[Pose]) -> tuple[Tensor, Tensor, Tensor]:
         """Images uint8 [N, H, W, 3], classes [N], and cosine and sine of the yaws [N, 2]."""
-        shape = images.shape
-        if images.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
-            raise InputError(f"images are {images.dtype} {shape}; pose estimation needs uint8 [N, H, W, 3]")
-        if not len(images) or min(shape[1:3]) < _MIN_PX:
-            raise InputError(
-                f"{len(images)} images of {shape[2]}x{shape[1]} px; at least 1 of {_MIN_PX}x{_MIN_PX} is needed"
-            )
-        if len(labels) != len(images):
-            raise InputError(f"there are {len(images)} images and {len(labels)} poses; they must be as many")
+        check_images(images, len(labels), _MIN_PX)
         most = len(self.settings.classes) - 1
         for index, pose in enumerate(labels):
             if not 0 <= pose.class_index <= most:
@@ -185,13 +197,8 @@ class PoseEstimation:
         )
 
 
-def open_network(classes: Sequence[str], budget: Budget) -> PoseEstimation:
-    """The network for an experiment's classes."""
+def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> PoseEstimation:
+    """Return the network for an experiment's classes."""
     if budget == "quick":
-        return PoseEstimation(PoseSettings(tuple(classes), epochs=8), train_images=500)
-    return PoseEstimation(PoseSettings(tuple(classes)))
-
-
-def _to_float(images: Tensor) -> Tensor:
-    """Float [N, 3, H, W] in [0, 1] of uint8 [N, H, W, 3]."""
-    return images.permute(0, 3, 1, 2).float().div_(255)
+        return PoseEstimation(PoseSettings(tuple(classes), epochs=8, device=device), train_images=500)
+    return PoseEstimation(PoseSettings(tuple(classes), device=device))

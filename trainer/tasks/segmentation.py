@@ -1,5 +1,6 @@
 """Semantic segmentation by a small U-Net (paper section 4.2; Ronneberger et al., 2015), scored by per-class IoU."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 
 from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
-from trainer.features.schedule import one_cycle
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks import Budget, Progress, Scores
+from trainer.tasks.task import Budget, Progress, Scores
+from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise, to_float
 
 _CHUNK = 256  # Images segmented at a time
 _MIN_PX = 8
@@ -79,9 +80,9 @@ class UNet(nn.Module):
 
 
 class Segmenter:
-    """The task network of aerial views: `trainer.tasks.TaskNetwork` whose labels are class masks uint8 [H, W]."""
+    """The task network of aerial views: a `TaskNetwork` whose labels are class masks uint8 [H, W]."""
 
-    name = "segmentation"
+    name = photo_labels = "segmentation"
     outputs = (pb.OUTPUT_CLASS_MASK,)
 
     def __init__(self, settings: SegmentationSettings, train_images: int = 4_000) -> None:
@@ -91,6 +92,10 @@ class Segmenter:
         """The class of each pixel, uint8 [H, W]: index in the grammar's classes + 1; 0: none."""
         del scene
         return frame.layers[pb.OUTPUT_CLASS_MASK].astype(np.uint8)
+
+    def label_photo(self, given: np.ndarray) -> np.ndarray:
+        """Return the photo's mask, uint8 [H, W], as it is."""
+        return given
 
     def train(
         self,
@@ -110,61 +115,67 @@ class Segmenter:
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
         """
-        settings = self.settings
         x, y = self._checked(images, labels)
         generator = torch.Generator().manual_seed(seed)
-        model = UNet(len(settings.classes) + 1, settings.filters, generator)
-        model = model.to(settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batch_size = min(settings.batch_size, len(x))
-        steps = settings.epochs * (len(x) // batch_size)
-        optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
-        for epoch in range(settings.epochs):
-            order = torch.randperm(len(x), generator=generator)
-            for start in range(0, len(x) - batch_size + 1, batch_size):
-                batch = order[start : start + batch_size]
-                logits = model(_to_float(x[batch]).to(settings.device))
-                loss = F.cross_entropy(logits, y[batch].to(settings.device, torch.int64))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-            if progress:
-                progress(epoch + 1, settings.epochs)
-        return model.eval()
+        model = UNet(len(self.settings.classes) + 1, self.settings.filters, generator)
+        model = model.to(self.settings.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._fit(model, x, y, self.settings.learning_rate, generator, progress)
 
-    def score(self, model: UNet, images: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray) -> Scores:
-        """The IoU of each class over all pixels of all images, and their mean; the background does not count.
+    def fine_tune(
+        self,
+        model: UNet,
+        images: np.ndarray,
+        labels: Sequence[np.ndarray] | np.ndarray,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> UNet:
+        """Return a copy of a trained U-Net, trained further on other images; see `train`."""
+        x, y = self._checked(images, labels)
+        rate = TUNING * self.settings.learning_rate
+        return self._fit(copy.deepcopy(model).train(), x, y, rate, torch.Generator().manual_seed(seed), progress)
+
+    def _fit(
+        self, model: UNet, x: Tensor, y: Tensor, rate: float, generator: torch.Generator, progress: Progress | None
+    ) -> UNet:
+        settings = self.settings
+
+        def loss_of(batch: Tensor) -> Tensor:
+            logits = model(to_float(x[batch]).to(settings.device))
+            return F.cross_entropy(logits, y[batch].to(settings.device, torch.int64))
+
+        optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=settings.weight_decay)
+        plan = TrainingPlan(settings.epochs, settings.batch_size)
+        return optimise(model, optimizer, len(x), loss_of, plan, generator, progress)
+
+    def test(self, model: UNet, images: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray) -> "OverlapResults":
+        """Return the confusion of classes in each image.
 
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
         """
-        _, y = self._checked(images, labels)
+        _, true = self._checked(images, labels)
         classes = self.settings.classes
-        found = per_class_iou(self.predict(model, images), y.numpy(), len(classes))
-        values = {**dict(zip(classes, found.tolist(), strict=True)), MEAN: float(found.mean())}
-        return Scores(MEAN, values)
+        found = self.predict(model, images)
+        counts = [confusion(one, mask, len(classes)) for one, mask in zip(found, true.numpy(), strict=True)]
+        return OverlapResults(classes, np.stack(counts))
+
+    def score(self, model: UNet, images: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray) -> Scores:
+        """Return the IoU of each class over all images, and their mean (the primary score); see `test`."""
+        return self.test(model, images, labels).scores()
 
     def predict(self, model: UNet, images: np.ndarray) -> np.ndarray:
         """The most likely class of each pixel, uint8 [N, H, W]."""
         found = []
         with torch.inference_mode():
             for start in range(0, len(images), _CHUNK):
-                pixels = _to_float(torch.from_numpy(images[start : start + _CHUNK])).to(self.settings.device)
+                pixels = to_float(torch.from_numpy(images[start : start + _CHUNK])).to(self.settings.device)
                 found.append(model(pixels).argmax(dim=1).to(torch.uint8).cpu())
         return torch.cat(found).numpy()
 
     def _checked(self, images: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray) -> tuple[Tensor, Tensor]:
-        """Images uint8 [N, H, W, 3] and masks uint8 [N, H, W]."""
+        """Return images uint8 [N, H, W, 3] and masks uint8 [N, H, W]."""
+        check_images(images, len(labels), _MIN_PX)
         shape = images.shape
-        if images.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
-            raise InputError(f"images are {images.dtype} {shape}; segmentation needs uint8 [N, H, W, 3]")
-        if not len(images) or min(shape[1:3]) < _MIN_PX:
-            raise InputError(
-                f"{len(images)} images of {shape[2]}x{shape[1]} px; at least 1 of {_MIN_PX}x{_MIN_PX} is needed"
-            )
-        if len(labels) != len(images):
-            raise InputError(f"there are {len(images)} images and {len(labels)} masks; they must be as many")
         most = len(self.settings.classes)
         masks = np.empty(shape[:3], dtype=np.uint8)
         for index, label in enumerate(labels):
@@ -177,28 +188,47 @@ class Segmenter:
         return torch.from_numpy(images), torch.from_numpy(masks)
 
 
-def open_network(classes: Sequence[str], budget: Budget) -> Segmenter:
-    """The U-Net for an experiment's classes."""
+@dataclass(frozen=True)
+class OverlapResults:
+    """The confusion of classes in each image, int64 [N, classes + 1, classes + 1]; see `confusion`."""
+
+    classes: tuple[str, ...]
+    confusion: np.ndarray
+
+    def scores(self, chosen: np.ndarray | None = None) -> Scores:
+        """Return the IoU of each class over all images, and their mean."""
+        counts = self.confusion if chosen is None else self.confusion[chosen]
+        found = per_class_iou(counts.sum(axis=0))
+        values = {**dict(zip(self.classes, found.tolist(), strict=True)), MEAN: float(found.mean())}
+        return Scores(MEAN, values)
+
+
+def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> Segmenter:
+    """Return the U-Net for an experiment's classes."""
     if budget == "quick":
-        quick = SegmentationSettings(tuple(classes), filters=8, epochs=3, batch_size=8, learning_rate=1e-2)
+        quick = SegmentationSettings(
+            tuple(classes), filters=8, epochs=3, batch_size=8, learning_rate=1e-2, device=device
+        )
         return Segmenter(quick, train_images=400)
-    return Segmenter(SegmentationSettings(tuple(classes)))
+    return Segmenter(SegmentationSettings(tuple(classes), device=device))
 
 
-def per_class_iou(found: np.ndarray, true: np.ndarray, classes: int) -> np.ndarray:
-    """Intersection over union of each class, float64 [classes], over all pixels together.
+def confusion(found: np.ndarray, true: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many pixels of each class are taken for each, int64 [true, found], `classes` + 1 of both.
 
     Args:
-        found, true: whole numbers of one shape; class i is i + 1, and 0 is none. A class that is in neither has IoU 1.
+        found, true: whole numbers of one shape; class i is i + 1, and 0 is none.
     """
-    both = np.bincount((true.astype(np.int64) * (classes + 1) + found).ravel(), minlength=(classes + 1) ** 2)
-    confusion = both.reshape(classes + 1, classes + 1)
+    pairs = true.astype(np.int64) * (classes + 1) + found
+    return np.bincount(pairs.ravel(), minlength=(classes + 1) ** 2).reshape(classes + 1, classes + 1)
+
+
+def per_class_iou(confusion: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of each class, float64 [classes], of a confusion of pixels.
+
+    A class that is neither there nor found has IoU 1.
+    """
     right = np.diag(confusion)[1:]
     union = (confusion.sum(axis=0) + confusion.sum(axis=1))[1:] - right
     iou: np.ndarray = np.where(union > 0, right / np.maximum(union, 1), 1.0)
     return iou
-
-
-def _to_float(images: Tensor) -> Tensor:
-    """Float [N, 3, H, W] in [0, 1], channels last in memory, of uint8 [N, H, W, 3]."""
-    return images.permute(0, 3, 1, 2).float().div_(255)

@@ -54,7 +54,7 @@ def test_labels_serve_the_task(tmp_path: Path) -> None:
     (tmp_path / "thing").rename(tmp_path / "photos" / "Thing")
     photos = load_experiment(world).target
     assert isinstance(photos, PhotographTarget)
-    labelling = Labelling("classification", ("box", "thing"), _render_nothing)
+    labelling = Labelling("classification", ("box", "thing"), _render_nothing, label_photo=lambda given: given)
     images, labels = photos.labelled(None, labelling, 2)
     assert images.shape == (2, 32, 32, 3)
     assert labels == [1, 1]

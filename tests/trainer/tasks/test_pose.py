@@ -97,9 +97,9 @@ def test_a_scene_without_one_object_has_no_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((1, 32, 32, 3)), [Pose(0, 0)], r"images are float64 .*; pose estimation needs uint8 \[N, H, W, 3\]"),
+        (np.zeros((1, 32, 32, 3)), [Pose(0, 0)], r"images are float64 .*; allowed: uint8 \[N, H, W, 3\]"),
         (np.zeros((1, 16, 32, 3), np.uint8), [Pose(0, 0)], "1 images of 32x16 px; at least 1 of 32x32 is needed"),
-        (np.zeros((2, 32, 32, 3), np.uint8), [Pose(0, 0)], "there are 2 images and 1 poses; they must be as many"),
+        (np.zeros((2, 32, 32, 3), np.uint8), [Pose(0, 0)], "1 labels for 2 images; each image needs one"),
         (np.zeros((1, 32, 32, 3), np.uint8), [Pose(2, 0)], "class 2 of image 0 is none; allowed: 0 to 1"),
     ],
 )

@@ -12,7 +12,15 @@ from trainer.errors import InputError
 from trainer.grammar import load_grammar
 from trainer.rendering import Frame
 from trainer.tasks import Scores, TaskNetwork
-from trainer.tasks.segmentation import MEAN, SegmentationSettings, Segmenter, UNet, open_network, per_class_iou
+from trainer.tasks.segmentation import (
+    MEAN,
+    SegmentationSettings,
+    Segmenter,
+    UNet,
+    confusion,
+    open_network,
+    per_class_iou,
+)
 
 QUICK = Segmenter(SegmentationSettings(("bar", "disc"), filters=8, epochs=10, batch_size=8))
 
@@ -97,18 +105,18 @@ def test_iou_of_squares_that_overlap() -> None:
     true, found = np.zeros((2, 20, 20), int), np.zeros((2, 20, 20), int)
     true[0, 2:12, 2:12], found[0, 2:12, 7:17] = 1, 1  # 100 pixels each, 50 in common: 50 / 150
     true[1, :4], found[1, :2] = 2, 2  # 80 and 40 pixels, 40 in common: 40 / 80
-    assert per_class_iou(found, true, 2).tolist() == pytest.approx([1 / 3, 1 / 2])
+    assert per_class_iou(confusion(found, true, 2)).tolist() == pytest.approx([1 / 3, 1 / 2])
 
 
 def test_iou_counts_pixels_of_all_images_together() -> None:
     true, found = np.zeros((2, 1, 10), int), np.zeros((2, 1, 10), int)
     true[0], found[0] = 1, 1  # 10 of 10
     true[1, 0, :2] = 1  # 0 of 2
-    assert per_class_iou(found, true, 1).tolist() == pytest.approx([10 / 12])
+    assert per_class_iou(confusion(found, true, 1)).tolist() == pytest.approx([10 / 12])
 
 
 def test_iou_of_a_class_taken_for_another_is_zero_for_both_and_one_where_there_is_none() -> None:
-    assert per_class_iou(np.full((1, 2, 2), 2), np.full((1, 2, 2), 1), 3).tolist() == [0, 0, 1]
+    assert per_class_iou(confusion(np.full((1, 2, 2), 2), np.full((1, 2, 2), 1), 3)).tolist() == [0, 0, 1]
 
 
 def test_the_mean_leaves_out_the_background(trained: UNet) -> None:
@@ -139,15 +147,15 @@ def test_a_quick_network_sees_a_tenth_of_the_images() -> None:
         (
             np.zeros((2, 1, 32, 32), np.uint8),
             [np.zeros((32, 32), np.uint8)] * 2,
-            r"images are uint8 \(2, 1, 32, 32\); segmentation needs uint8 \[N, H, W, 3\]",
+            r"images are uint8 \(2, 1, 32, 32\); allowed: uint8 \[N, H, W, 3\]",
         ),
-        (np.zeros((2, 32, 32, 3)), [np.zeros((32, 32), np.uint8)] * 2, r"images are float64 \(2, 32, 32, 3\); segm"),
+        (np.zeros((2, 32, 32, 3)), [np.zeros((32, 32), np.uint8)] * 2, r"images are float64 \(2, 32, 32, 3\); allowed"),
         (np.zeros((0, 32, 32, 3), np.uint8), [], r"0 images of 32x32 px; at least 1 of 8x8 is needed"),
         (np.zeros((1, 4, 32, 3), np.uint8), [np.zeros((4, 32), int)], r"1 images of 32x4 px; at least 1 of 8x8 is"),
         (
             np.zeros((2, 32, 32, 3), np.uint8),
             [np.zeros((32, 32), int)],
-            r"there are 2 images and 1 masks; they must be",
+            r"1 labels for 2 images; each image needs one",
         ),
         (
             np.zeros((1, 32, 32, 3), np.uint8),

@@ -1,0 +1,146 @@
+"""The interface of task networks, and their scores."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from trainer.grammar import SceneGraph
+    from trainer.rendering import Frame
+
+Label = TypeVar("Label")
+Model = TypeVar("Model")
+
+#: Called as progress(finished epochs, all epochs) after every epoch.
+Progress = Callable[[int, int], None]
+
+#: Training time of a network: "full" is for the final scores, "quick" trains in a second or two on 500 images.
+Budget = Literal["full", "quick"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a trained task network."""
+
+    #: Name of the one score that stands for all: the task loss follows it.
+    primary: str
+    #: Every score by name.
+    values: Mapping[str, float]
+    #: The values are errors in a unit of their own, and lower is better. Otherwise they are fractions from 0 to 1.
+    errors: bool = False
+
+    @property
+    def value(self) -> float:
+        """Return the primary score."""
+        return self.values[self.primary]
+
+    @property
+    def reward(self) -> float:
+        """Return the primary score, negated if it is an error, so that higher is better."""
+        return -self.value if self.errors else self.value
+
+
+class Results(Protocol):
+    """The performance of a trained network on each of N test images."""
+
+    def scores(self, chosen: np.ndarray | None = None) -> Scores:
+        """Return the scores over all images.
+
+        Args:
+            chosen: int64 [n], the numbers of the images to score, with repetitions: a bootstrap sample.
+
+        Raises:
+            InputError: the score is undefined on these images.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MeanResults:
+    """Results whose scores are means over images; `values` holds float [N] for each score, nan where undefined."""
+
+    primary: str
+    values: Mapping[str, np.ndarray]
+    errors: bool = False
+
+    def scores(self, chosen: np.ndarray | None = None) -> Scores:
+        """See `Results.scores`."""
+        means = {
+            name: float(np.mean(values if chosen is None else values[chosen])) for name, values in self.values.items()
+        }
+        return Scores(self.primary, means, self.errors)
+
+
+class TaskNetwork(Protocol[Label, Model]):
+    """A kind of network that is trained and scored on labelled images.
+
+    Images are uint8 [N, H, W, 3], as the workers render them; there is one label per image. Only the task itself reads
+    its labels and its trained models.
+    """
+
+    #: The name of the task in tables and reports.
+    name: str
+    #: Render outputs that `label` needs besides the image: values of the wire's `Output`.
+    outputs: Sequence[int]
+    #: The kind of labels that `label_photo` takes: a `task` of `trainer.datasets.fitting.fitted_labels`.
+    photo_labels: str
+    #: Default number of training images.
+    train_images: int
+
+    def label(self, scene: "SceneGraph", frame: "Frame") -> Label:
+        """Return the label of a rendered scene.
+
+        Args:
+            frame: holds `outputs`.
+
+        Raises:
+            InputError: the scene has no label in this task.
+        """
+        ...
+
+    def label_photo(self, given: Any) -> Label:
+        """Return the label of an image of a dataset.
+
+        Args:
+            given: the image's label of the kind `photo_labels`.
+        """
+        ...
+
+    def train(self, images: np.ndarray, labels: Sequence[Label], seed: int, progress: Progress | None = None) -> Model:
+        """Return a network trained from scratch.
+
+        The same arguments give the same network on the same machine with the same number of threads. All random
+        numbers come from generators on the CPU that start from the seed; torch's global generator is untouched.
+
+        Raises:
+            InputError: there are too few images, or a label is not one of the task's.
+        """
+        ...
+
+    def fine_tune(
+        self, model: Model, images: np.ndarray, labels: Sequence[Label], seed: int, progress: Progress | None = None
+    ) -> Model:
+        """Return a copy of a trained network, trained further on other images (paper, table 5).
+
+        Raises:
+            InputError: there are too few images, or a label is not one of the task's.
+        """
+        ...
+
+    def test(self, model: Model, images: np.ndarray, labels: Sequence[Label]) -> Results:
+        """Return a trained network's results on images that it was not trained on.
+
+        Raises:
+            InputError: there are no images, or a label is not one of the task's.
+        """
+        ...
+
+    def score(self, model: Model, images: np.ndarray, labels: Sequence[Label]) -> Scores:
+        """Return the scores of `test` over all images.
+
+        Raises:
+            InputError: there are no images, or a label is not one of the task's.
+        """
+        ...
