@@ -40,24 +40,24 @@ def measure_pool(
     [bold]Example[/bold]
     metasim bench pool --workers 2 --json
     """
-    from trainer.bench.crowds import bench_crowds
+    from trainer.bench.fleets import bench_fleets
     from trainer.bench.pool import bench_pool
 
     result: dict[str, Any] = {}
     if only != "simulated":
         result |= bench_pool(workers=workers, tasks=tasks, repeats=repeats)
     if only != "real":
-        result["simulated"] = bench_crowds(repeats=repeats)
+        result["simulated"] = bench_fleets(repeats=repeats)
     if json:
         echo_json(result)
         return
     if "overhead" in result:
         typer.echo(aligned([["load", "overhead"], *([name, f"{x:.1%}"] for name, x in result["overhead"].items())]))
     if "simulated" in result:
-        rows = [["simulated workers", "of ideal throughput", "makespan / ideal", "cores of the client"]]
-        for name, found in result["simulated"]["crowds"].items():
-            figures = found["throughput_share"], found["makespan_ratio"], found["client_cores"]
-            rows.append([name, f"{figures[0]:.1%}", f"{figures[1]:.2f}", f"{figures[2]:.2f}"])
+        rows = [["simulated workers", "efficiency", "makespan / ideal", "client cores", "ms/task", "/ bare echo"]]
+        for name, found in result["simulated"]["fleets"].items():
+            figures = (found[key] for key in _FLEET_FIGURES)
+            rows.append([name, f"{found['efficiency']:.1%}", *(f"{figure:.2f}" for figure in figures)])
         typer.echo(aligned(rows))
 
 
@@ -195,6 +195,9 @@ def ablation(
         echo_json(result)
     else:
         typer.echo(aligned(table(result), numbers_from=6))
+
+
+_FLEET_FIGURES = ("makespan_ratio", "client_cores", "client_ms_per_task", "ratio_to_echo")
 
 
 def _shown(value: object) -> str:

@@ -1,8 +1,8 @@
-"""The client of render workers: tasks in, results in the same order out, however many workers there are."""
+"""The client of render workers: renders tasks on any number of workers and returns the results in order."""
 
 import os
 
-# Read when gRPC is imported, which the modules below do: its C core reports connections that end as they should.
+# gRPC reads this when it is imported. Its C core would otherwise log every connection that ends normally.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from trainer.pool.assets import AssetSource, AssetStore

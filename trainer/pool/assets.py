@@ -1,21 +1,21 @@
-"""Where the files come from that scenes refer to by content hash."""
+"""Sources of the files that scenes refer to by content hash."""
 
 from collections.abc import Callable
 
 from metasim.hashing import content_hash
 
-#: Content hash to bytes; asked only for what a worker lacks, from the pool's own thread. KeyError: no such asset.
+#: Returns the bytes of a content hash, or raises KeyError. Called from the pool's thread for what a worker lacks.
 AssetSource = Callable[[str], bytes]
 
 
 class AssetStore:
-    """Keeps assets in memory. An `AssetSource`."""
+    """Holds assets in memory. An `AssetSource`."""
 
     def __init__(self) -> None:
         self._data: dict[str, bytes] = {}
 
     def add(self, data: bytes) -> str:
-        """Keeps `data` and returns its content hash."""
+        """Store `data` and return its content hash."""
         name = content_hash(data)
         self._data[name] = data
         return name

@@ -1,4 +1,4 @@
-"""The pool as its caller sees it: ordinary blocking calls, with the event loop in a thread of its own."""
+"""The client of the render pool: blocking calls in front of an event loop in a thread of its own."""
 
 import asyncio
 import concurrent.futures
@@ -16,16 +16,16 @@ from trainer.errors import PoolUnreachable, RenderError
 from trainer.pool.assets import AssetSource
 from trainer.pool.dispatcher import Dispatcher
 from trainer.pool.loop import shared_loop
+from trainer.pool.pending_task import PendingTask
 from trainer.pool.resolver import parse_endpoints
 from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
-from trainer.pool.ticket import Ticket
 from trainer.settings import Settings
 
-#: How long closing a pool may take.
+#: Longest time to wait for the streams to end.
 _END_S = 10.0
 
-#: Tasks that are handed to the event loop at once.
+#: Number of tasks that are handed to the event loop at once.
 _CHUNK = 16
 
 _log = logging.getLogger(__name__)
@@ -33,40 +33,40 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PoolStats:
-    """What a pool has done since it was opened."""
+    """Counters of a pool since it was opened."""
 
-    #: Tasks that came back rendered.
+    #: Tasks that were rendered.
     tasks_done: int
-    #: Images in them, probes included.
+    #: Images in these tasks, probes included.
     renders: int
-    #: Tasks that had to be sent once more.
+    #: Tasks that were sent again after a failure.
     tasks_resent: int
     #: Tasks that were sent to a second worker because the first was slow.
     tasks_copied: int
-    #: Time that callers of `RenderPool.render` have spent in it.
+    #: Time that callers have spent in `RenderPool.render`.
     waited_s: float
-    #: Workers that take tasks now.
+    #: Workers that accept tasks now.
     workers_up: int
-    #: Tasks that these render at the same time.
+    #: Tasks that they render at the same time.
     processes_up: int
 
 
 class RenderPool:
-    """Renders tasks on the workers behind an endpoint. Safe for use by several threads.
+    """Renders tasks on the workers behind an endpoint. Threads may share a pool.
 
-    Opening it waits for a first worker. It is a context manager; `close` ends it.
+    The constructor waits for a first worker. A pool is a context manager; `close` ends it.
 
     Args:
         endpoint: `host:port`, `dns:///host:port` or `unix:path`, or several of these separated by commas. A name stands
-            for all the addresses that it resolves to, now and later.
-        assets: where the bytes of assets come from.
-        settings: patience and limits.
+            for all addresses that it resolves to, now and later.
+        assets: returns the bytes of an asset.
+        settings: timeouts and limits.
         on_close: called once the pool is closed.
-        gone: why no worker can ever come back, or None while one can.
+        gone: returns why no worker can ever come back, or None while one can.
 
     Raises:
-        InputError: the endpoint, or a file of certificates, is wrong.
-        PoolUnreachable: no worker was ready within `settings.connect_timeout_s`, or they refuse us.
+        InputError: the endpoint or a certificate file is wrong.
+        PoolUnreachable: no worker was ready within `settings.connect_timeout_s`, or all refuse the client.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RenderPool:
         self._assets = assets
         self._on_close = on_close
         self._waited_s = 0.0
-        self._in_flight: dict[str, Ticket] = {}
+        self._in_flight: dict[str, PendingTask] = {}
         self._lock = threading.Lock()
         self._closed = False
         self._loop = shared_loop()
@@ -97,45 +97,45 @@ class RenderPool:
             raise
 
     def render(self, tasks: Sequence[pb.RenderTask]) -> list[pb.RenderResult]:
-        """Renders tasks and returns their results in the same order.
+        """Render tasks and return their results in the same order.
 
         Raises:
-            RenderError: of the first task that could not be rendered; the others are given up.
+            RenderError: a task could not be rendered; the others are abandoned.
             ValueError: an id is empty or belongs to a task that is being rendered.
         """
         began_s = time.monotonic()
-        tickets = self._submit(tasks)
-        futures = [ticket.future for ticket in tickets]
+        pending = self._submit(tasks)
+        futures = [each.future for each in pending]
         try:
             concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
             for future in futures:
                 if future.done() and (error := future.exception()) is not None:
                     raise error
             return [future.result() for future in futures]
-        except BaseException:  # Also Ctrl-C: the workers need not go on.
-            self._abandon(tickets)
+        except BaseException:  # Ctrl-C included.
+            self._abandon(pending)
             raise
         finally:
             self._waited_s += time.monotonic() - began_s
 
     def submit(self, task: pb.RenderTask) -> "Future[pb.RenderResult]":
-        """Starts to render a task; see `submit_all`."""
+        """Start to render a task; see `submit_all`."""
         return self.submit_all([task])[0]
 
     def submit_all(self, tasks: Sequence[pb.RenderTask]) -> "list[Future[pb.RenderResult]]":
-        """Starts to render tasks, so that the caller can use the first results while the workers go on.
+        """Start to render tasks, so that the caller can use the first results while the workers continue.
 
         Returns:
-            A future per task. It raises `RenderError` if the task fails, and can be cancelled until it is sent.
+            A future per task. It raises `RenderError` if the task fails. It can be cancelled until the task is sent.
 
         Raises:
             ValueError: an id is empty or belongs to a task that is being rendered.
         """
-        return [ticket.future for ticket in self._submit(tasks)]
+        return [each.future for each in self._submit(tasks)]
 
     @property
     def stats(self) -> PoolStats:
-        """What the pool has done so far."""
+        """Return the counters of the pool."""
         dispatcher = self._dispatcher
         return PoolStats(
             tasks_done=dispatcher.tasks_done,
@@ -148,16 +148,16 @@ class RenderPool:
         )
 
     def close(self) -> None:
-        """Ends the pool; tasks without an answer are given up. May be called again."""
+        """End the pool and abandon its unanswered tasks. May be called again."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            tickets = list(self._in_flight.values())
+            pending = list(self._in_flight.values())
         self._running.cancel()
         self._dispatcher.ended.wait(_END_S)
-        for ticket in tickets:
-            ticket.fail(RenderError(ticket.id, "the pool was closed"))
+        for each in pending:
+            each.fail(RenderError(each.id, "the pool was closed"))
         self._on_close()
 
     def __enter__(self) -> "RenderPool":
@@ -168,33 +168,35 @@ class RenderPool:
     ) -> None:
         self.close()
 
-    def _submit(self, tasks: Sequence[pb.RenderTask]) -> list[Ticket]:
+    def _submit(self, tasks: Sequence[pb.RenderTask]) -> list[PendingTask]:
         ids = {task.id for task in tasks}
-        tickets: list[Ticket] = []
+        pending: list[PendingTask] = []
         with self._lock:
             if self._closed:
                 raise ValueError("the render pool is closed")
             if len(ids) < len(tasks) or "" in ids or not ids.isdisjoint(self._in_flight):
-                raise ValueError("every task that is being rendered needs an id of its own, which is not empty")
+                raise ValueError("every unanswered task needs a unique id that is not empty")
             try:
                 for first in range(0, len(tasks), _CHUNK):
-                    chunk = [self._ticket(task) for task in tasks[first : first + _CHUNK]]
-                    tickets += chunk
-                    self._in_flight.update((ticket.id, ticket) for ticket in chunk)
+                    chunk = [self._pending(task) for task in tasks[first : first + _CHUNK]]
+                    pending += chunk
+                    self._in_flight.update((each.id, each) for each in chunk)
                     self._loop.call_soon_threadsafe(self._dispatcher.submit, chunk)
-                    time.sleep(0)  # Lets the event loop send them while we go on.
+                    time.sleep(0)  # Lets the event loop send them meanwhile.
             except BaseException:
-                self._abandon(tickets)
+                self._abandon(pending)
                 raise
-        return tickets
+        return pending
 
-    def _ticket(self, task: pb.RenderTask) -> Ticket:
+    def _pending(self, task: pb.RenderTask) -> PendingTask:
         request = pb.RenderRequest(task=task).SerializeToString()
-        return Ticket(task.id, request, Future(), self._in_flight, self._settings.answer_timeout_s + task.timeout_s)
+        return PendingTask(
+            task.id, request, Future(), self._in_flight, self._settings.answer_timeout_s + task.timeout_s
+        )
 
-    def _abandon(self, tickets: Sequence[Ticket]) -> None:
+    def _abandon(self, pending: Sequence[PendingTask]) -> None:
         if not self._closed:
-            self._loop.call_soon_threadsafe(self._dispatcher.abandon, tickets)
+            self._loop.call_soon_threadsafe(self._dispatcher.abandon, pending)
 
     def _await_first_worker(self) -> None:
         dispatcher, timeout_s = self._dispatcher, self._settings.connect_timeout_s
@@ -211,5 +213,5 @@ class RenderPool:
         port = self._endpoints[0].port
         raise PoolUnreachable(
             f"cannot reach {names} ({tried}): start one with `metasim-render serve --port {port}`, "
-            "or take --renderer local"
+            "or use --renderer local"
         )

@@ -1,4 +1,4 @@
-"""Why a worker cannot be talked to, in words that say what to do. gRPC itself only says that it has failed."""
+"""Finds out why a TLS connection fails and what to do about it. gRPC itself only reports that it failed."""
 
 import contextlib
 import socket
@@ -6,10 +6,10 @@ import ssl
 
 from trainer.pool.security import SYSTEM, Security
 
-#: How long a worker may take to shake hands.
+#: Longest duration of a handshake.
 _TIMEOUT_S = 3.0
 
-#: What OpenSSL calls it, and what to do about it.
+#: OpenSSL's message, and what to do about it.
 _ADVICE = {
     "certificate has expired": "the worker's certificate has expired: start it with a new one",
     "self-signed certificate": "its certificate is not signed by one in METASIM_TLS_CA",
@@ -18,19 +18,19 @@ _ADVICE = {
     "certificate is not yet valid": "the worker's certificate is not valid yet: compare the clocks",
 }
 
-_NO_TLS = "it does not talk TLS: unset METASIM_TLS_CA, or start it with --tls-cert and --tls-key"
+_NO_TLS = "it does not use TLS: unset METASIM_TLS_CA, or start it with --tls-cert and --tls-key"
 
 
 def tls_problem(target: str, name: str, security: Security) -> str | None:
-    """Shakes hands with a worker as `security` says; blocks for seconds at most.
+    """Try a TLS handshake with a worker. Blocks for a few seconds at most.
 
     Args:
         target: gRPC target, as `Endpoint.resolve` returns it.
-        name: the worker's name, which its certificate is made out to.
-        security: how to talk to it.
+        name: the worker's name, which its certificate must be issued to.
+        security: certificates and token.
 
     Returns:
-        What is wrong about certificates or about one side's using TLS; None: nothing, or the worker is out of reach.
+        What is wrong with the certificates or with the use of TLS. None if nothing is, or the worker is out of reach.
     """
     try:
         plain = _connect(target)
@@ -52,10 +52,10 @@ def _connect(target: str) -> socket.socket:
 
 def _without_tls(plain: socket.socket) -> str | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # Only to see whether it talks TLS at all.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # Only to see whether it uses TLS at all.
     context.set_alpn_protocols(["h2"])
     with contextlib.suppress(OSError), context.wrap_socket(plain):
-        return "it wants TLS: set METASIM_TLS_CA to the certificate that its own is signed by"
+        return "it requires TLS: set METASIM_TLS_CA to the certificate that signed its own"
     return None
 
 
@@ -66,11 +66,11 @@ def _with_tls(plain: socket.socket, name: str, security: Security) -> str | None
         context.load_cert_chain(security.cert, security.key)
     try:
         with context.wrap_socket(plain, server_hostname=name) as encrypted:
-            # A worker that is content introduces itself; one that is not hangs up, often without a word.
+            # A worker that accepts the client sends its settings; one that does not hangs up, often without an alert.
             if encrypted.recv(1):
                 return None
     except ssl.SSLCertVerificationError as error:
-        return _ADVICE.get(error.verify_message, f"its certificate is refused: {error.verify_message}")
+        return _ADVICE.get(error.verify_message, f"its certificate is not valid: {error.verify_message}")
     except ssl.SSLError as error:
         if error.reason == "WRONG_VERSION_NUMBER":
             return _NO_TLS
@@ -79,5 +79,5 @@ def _with_tls(plain: socket.socket, name: str, security: Security) -> str | None
     except OSError:
         return _NO_TLS
     if security.cert is None:
-        return "it wants a certificate of ours: set METASIM_TLS_CERT and METASIM_TLS_KEY"
-    return "it refuses the certificate in METASIM_TLS_CERT: it must be signed by one in its --tls-client-ca"
+        return "it requires a client certificate: set METASIM_TLS_CERT and METASIM_TLS_KEY"
+    return "it refuses the certificate in METASIM_TLS_CERT: a certificate in its --tls-client-ca must have signed it"

@@ -1,4 +1,4 @@
-"""What becomes of tasks and workers. Lives in the event loop of the pool's thread."""
+"""Dispatches tasks to workers and handles failures. Runs in the event loop of the pool's thread."""
 
 import asyncio
 import logging
@@ -12,38 +12,38 @@ from trainer.pool.assets import AssetSource
 from trainer.pool.failed_tasks import keep_task
 from trainer.pool.hedging import plan_copies, typical_interval_s
 from trainer.pool.membership import Membership
+from trainer.pool.pending_task import PendingTask
 from trainer.pool.resolver import Endpoint
 from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
 from trainer.pool.stream import WorkerStream
 from trainer.pool.task_queue import TaskQueue
-from trainer.pool.ticket import Ticket
 from trainer.settings import Settings
 
-#: How often the pool looks whether somebody is overdue or has gone for good.
+#: Time between two checks for overdue tasks and lost workers.
 _WATCH_S = 1.0
-#: How soon after a lost connection it looks whether the worker's program has ended.
+#: Delay after a lost connection before the pool checks whether the local server has ended.
 _POST_MORTEM_S = 0.1
-#: Least and longest pause between two looks for tasks of slow workers.
+#: Shortest and longest pause between two checks for tasks of slow workers.
 _HEDGE_S = 0.01, 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Keeps one stream per worker and every stream busy.
+    """Keeps one stream per worker, and every stream busy.
 
     Args:
-        endpoints: where the workers are.
-        assets: where the bytes of assets come from.
-        settings: times and counts.
+        endpoints: addresses of the workers.
+        assets: returns the bytes of an asset.
+        settings: timeouts and limits.
         security: certificates and token.
-        gone: why no worker can ever come back, or None while one can.
+        gone: returns why no worker can ever come back, or None while one can.
 
     Attributes:
         tasks_done, renders, tasks_resent, tasks_copied: counts since the start.
-        settled: set once a worker has offered to take tasks, or it is clear that none will.
-        ready: whether a worker has ever offered to take tasks.
+        settled: set once a worker accepts tasks, or once it is clear that none will.
+        ready: whether a worker has ever accepted tasks.
         members: the workers.
         ended: set once `run` has ended.
     """
@@ -75,7 +75,7 @@ class Dispatcher:
         self._loop: asyncio.AbstractEventLoop
 
     async def run(self) -> None:
-        """Looks after the set of workers until cancelled."""
+        """Keep the set of workers up to date until cancelled."""
         self._loop = asyncio.get_running_loop()
         watching = asyncio.create_task(self._watch())
         try:
@@ -89,124 +89,124 @@ class Dispatcher:
             await asyncio.gather(self.members.close(), watching, return_exceptions=True)
             self.ended.set()
 
-    def submit(self, tickets: Iterable[Ticket]) -> None:
-        """Queues tasks."""
-        self._queue.waiting.extend(tickets)
+    def submit(self, tasks: Iterable[PendingTask]) -> None:
+        """Queue tasks."""
+        self._queue.waiting.extend(tasks)
         self._queue.assign(self._loop.time())
         self._hedge_later()
 
-    def abandon(self, tickets: Iterable[Ticket]) -> None:
-        """Takes tasks back that nobody waits for any more."""
-        for ticket in tickets:
-            ticket.abandon()
-            for stream in ticket.holders:
-                stream.cancel(ticket)
+    def abandon(self, tasks: Iterable[PendingTask]) -> None:
+        """Drop tasks that nobody waits for any more."""
+        for task in tasks:
+            task.abandon()
+            for stream in task.holders:
+                stream.cancel(task)
 
     def on_slots(self, stream: WorkerStream) -> None:
-        """See `Owner`."""
+        """See `StreamListener`."""
         if stream.slots:
             self.ready = True
             self.settled.set()
             if self._alone_since_s is not None:
-                _log.warning("a render worker is back: going on")
+                _log.warning("a render worker is back")
             self._alone_since_s = None
         self._offer(stream)
 
-    def on_result(self, stream: WorkerStream, ticket: Ticket, result: pb.RenderResult) -> None:
-        """See `Owner`."""
-        stream.standing.succeeded()
+    def on_result(self, stream: WorkerStream, task: PendingTask, result: pb.RenderResult) -> None:
+        """See `StreamListener`."""
+        stream.breaker.record_success()
         self._offer(stream)
-        if ticket.done:  # Another worker was faster, or nobody waits.
+        if task.done:  # Another worker was faster, or nobody waits.
             return
         self.tasks_done += 1
         self.renders += result.timing.renders
-        ticket.succeed(result)
-        for other in ticket.holders:
-            other.cancel(ticket)
+        task.succeed(result)
+        for other in task.holders:
+            other.cancel(task)
 
-    def on_error(self, stream: WorkerStream, ticket: Ticket, error: pb.TaskError) -> None:
-        """See `Owner`."""
-        if not ticket.done:
-            self._judge(stream, ticket, error)
+    def on_error(self, stream: WorkerStream, task: PendingTask, error: pb.TaskError) -> None:
+        """See `StreamListener`."""
+        if not task.done:
+            self._judge(stream, task, error)
         self._offer(stream)
 
-    def on_lost(self, stream: WorkerStream, tickets: list[Ticket], culprit: Ticket | None) -> None:
-        """See `Owner`."""
+    def on_lost(self, stream: WorkerStream, tasks: list[PendingTask], culprit: PendingTask | None) -> None:
+        """See `StreamListener`."""
         if self.members.refused:
             self.settled.set()
-        if tickets:
+        if tasks:
             self._loop.call_later(_POST_MORTEM_S, self._post_mortem)
-            self._blame(stream, f"loss {id(tickets)}", stream.problem)
+            self._blame(stream, f"loss {id(tasks)}", stream.problem)
         reason = f"the connection broke: {stream.problem}"
-        for ticket in reversed(tickets):
-            if ticket.done:
+        for task in reversed(tasks):
+            if task.done:
                 continue
-            if ticket is culprit:
-                self._failed(ticket, stream, reason)
+            if task is culprit:
+                self._failed(task, stream, reason)
                 continue
-            ticket.losses += 1
-            if ticket.losses < self._settings.max_losses:
-                self._send_again(ticket)
-            elif not ticket.holders:
-                self._give_up(ticket, f"lost {ticket.losses} times with its worker, last {stream.address}: {reason}")
+            task.losses += 1
+            if task.losses < self._settings.max_losses:
+                self._send_again(task)
+            elif not task.holders:
+                self._give_up(task, f"lost {task.losses} times with its worker, last {stream.address}: {reason}")
         self._offer(stream)
 
-    def _judge(self, stream: WorkerStream, ticket: Ticket, error: pb.TaskError) -> None:
-        """What the worker's word about a task means for both."""
+    def _judge(self, stream: WorkerStream, task: PendingTask, error: pb.TaskError) -> None:
+        """Decide what an error means for the task and for the worker."""
         code, message = error.code, error.message
         if code == pb.CODE_INVALID_ARGUMENT:
-            ticket.fail(TaskRefused(ticket.id, f"{message} (worker {stream.address})"))
-        elif code == pb.CODE_UNAVAILABLE:  # Never begun, so nobody's fault.
-            self._send_again(ticket, counted=False)
-        elif code == pb.CODE_RESOURCE_EXHAUSTED and error.retry_after_s > 0:  # Too many clients for it just now.
+            task.fail(TaskRefused(task.id, f"{message} (worker {stream.address})"))
+        elif code == pb.CODE_UNAVAILABLE:  # The worker has not begun the task.
+            self._send_again(task, counted=False)
+        elif code == pb.CODE_RESOURCE_EXHAUSTED and error.retry_after_s > 0:  # The worker has too many clients.
             stream.busy_until_s = self._loop.time() + error.retry_after_s
             self._loop.call_at(stream.busy_until_s + 0.001, self._offer, stream)
-            self._send_again(ticket, counted=False)
+            self._send_again(task, counted=False)
         elif code in (pb.CODE_CANCELLED, pb.CODE_DEADLINE_EXCEEDED):
-            if not ticket.holders:
-                self._give_up(ticket, f"{message} (worker {stream.address})")
+            if not task.holders:
+                self._give_up(task, f"{message} (worker {stream.address})")
         else:
-            if code != pb.CODE_RESOURCE_EXHAUSTED:  # It may be smaller than others, but nothing is wrong with it.
-                self._blame(stream, ticket.id, message)
-            self._failed(ticket, stream, message)
+            if code != pb.CODE_RESOURCE_EXHAUSTED:  # A small worker is not a faulty one.
+                self._blame(stream, task.id, message)
+            self._failed(task, stream, message)
 
     def _blame(self, stream: WorkerStream, what: str, reason: str) -> None:
         now_s = self._loop.time()
-        if stream.standing.failed(what, now_s):
-            pause_s = stream.standing.until_s - now_s
-            _log.warning("render worker %s fails and is left alone for %g s: %s", stream.address, pause_s, reason)
-            self._loop.call_at(stream.standing.until_s + 0.001, self._offer, stream)
+        if stream.breaker.record_failure(what, now_s):
+            pause_s = stream.breaker.open_until_s - now_s
+            _log.warning("render worker %s fails and gets no tasks for %g s: %s", stream.address, pause_s, reason)
+            self._loop.call_at(stream.breaker.open_until_s + 0.001, self._offer, stream)
 
-    def _failed(self, ticket: Ticket, stream: WorkerStream, reason: str) -> None:
-        ticket.failures += 1
-        ticket.avoid.add(stream.address)
-        if ticket.failures < self._settings.max_attempts:
-            self._send_again(ticket)
-        elif not ticket.holders:
-            where = f"on {len(ticket.avoid)} workers" if len(ticket.avoid) > 1 else "on the only worker"
-            self._give_up(ticket, f"failed {ticket.failures} times {where}, last {stream.address}: {reason}")
+    def _failed(self, task: PendingTask, stream: WorkerStream, reason: str) -> None:
+        task.failures += 1
+        task.avoid.add(stream.address)
+        if task.failures < self._settings.max_attempts:
+            self._send_again(task)
+        elif not task.holders:
+            where = f"on {len(task.avoid)} workers" if len(task.avoid) > 1 else "on the only worker"
+            self._give_up(task, f"failed {task.failures} times {where}, last {stream.address}: {reason}")
 
-    def _send_again(self, ticket: Ticket, *, counted: bool = True) -> None:
-        if not ticket.holders:
+    def _send_again(self, task: PendingTask, *, counted: bool = True) -> None:
+        if not task.holders:
             self.tasks_resent += counted
-            self._queue.waiting.appendleft(ticket)
+            self._queue.waiting.appendleft(task)
 
-    def _give_up(self, ticket: Ticket, message: str) -> None:
+    def _give_up(self, task: PendingTask, message: str) -> None:
         folder = self._settings.failed_tasks or Settings.from_environment().cache / "failed"
         try:
-            path = keep_task(folder, ticket.request, self._assets)
+            path = keep_task(folder, task.request, self._assets)
             message += f"; `metasim pool render {path}` tries it again"
         except OSError as error:
             message += f"; it could not be kept in {folder}: {error.strerror}"
-        ticket.fail(RenderError(ticket.id, message))
+        task.fail(RenderError(task.id, message))
 
     def _offer(self, stream: WorkerStream) -> None:
-        """Gives the worker what it has room for."""
+        """Send the worker as many tasks as it has room for."""
         self._queue.offer(stream, self._loop.time())
         self._hedge_later()
 
     def _hedge_later(self) -> None:
-        """Where workers have nothing to do, looks in a while whether others are slow."""
+        """Schedule a check for slow workers where others are idle."""
         if self._queue.waiting or not self._queue.open or self._hedging is not None or not self._settings.hedge:
             return
         streams = list(self.members.streams.values())
@@ -218,27 +218,27 @@ class Dispatcher:
     def _hedge(self) -> None:
         self._hedging = None
         now_s = self._loop.time()
-        for ticket, stream in plan_copies(now_s, self.members.streams.values()) if not self._queue.waiting else ():
+        for task, stream in plan_copies(now_s, self.members.streams.values()) if not self._queue.waiting else ():
             self.tasks_copied += 1
-            self._queue.send(ticket, stream, now_s)
+            self._queue.send(task, stream, now_s)
         self._hedge_later()
 
     async def _watch(self) -> None:
         while True:
             for stream in self.members.streams.values():
-                stream.give_up_overdue()
+                stream.drop_overdue()
             self._look_for_workers()
             await asyncio.sleep(min(_WATCH_S, self._settings.resolve_every_s))
 
     def _post_mortem(self) -> bool:
-        """Gives all tasks up if no worker can ever come back; whether it does."""
+        """Give up all tasks if no worker can ever come back. Return whether it did."""
         reason = None if self.members.workers_up else self._gone()
         if reason is not None:
             self._give_all_up(reason)
         return reason is not None
 
     def _look_for_workers(self) -> None:
-        """Says once that no worker is left, and gives up after a time."""
+        """Log once that no worker is left, and give up after the patience."""
         if self.members.workers_up or not self.ready or self._post_mortem():
             return
         patience_s = self._settings.patience_s
@@ -253,5 +253,5 @@ class Dispatcher:
 
     def _give_all_up(self, reason: str) -> None:
         while self._queue.waiting:
-            ticket = self._queue.waiting.popleft()
-            ticket.fail(PoolLost(ticket.id, reason))
+            task = self._queue.waiting.popleft()
+            task.fail(PoolLost(task.id, reason))

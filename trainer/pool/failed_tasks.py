@@ -1,6 +1,6 @@
-"""Tasks that were given up, as files that render them again.
+"""Tasks that were given up, as files from which they can be rendered again.
 
-A file holds serialized RenderRequests, each after its length: the assets of the scene that could be had, then the task.
+A file holds length-prefixed RenderRequests: the available assets of the scene, then the task.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from trainer.pool.assets import AssetSource, AssetStore
 
 
 def keep_task(folder: Path, request: bytes, assets: AssetSource) -> Path:
-    """Writes a task with its assets.
+    """Write a task with its assets and return the path.
 
     Args:
-        folder: where; made if need be.
+        folder: created if it does not exist.
         request: the serialized RenderRequest of the task.
-        assets: where the bytes of its assets come from.
+        assets: returns the bytes of an asset.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     task = pb.RenderRequest.FromString(request).task
     folder.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def keep_task(folder: Path, request: bytes, assets: AssetSource) -> Path:
     for name in sorted(_asset_names(task.scene)):
         try:
             asset = pb.Asset(hash=name, data=assets(name))
-        except Exception:  # Whatever the caller's source raises: then it is the task alone.
+        except Exception:  # Whatever the caller's source raises, the task is still worth keeping.
             continue
         proto.serialize_length_prefixed(pb.RenderRequest(asset=asset), content)
     proto.serialize_length_prefixed(pb.RenderRequest(task=task), content)
@@ -45,10 +45,10 @@ def keep_task(folder: Path, request: bytes, assets: AssetSource) -> Path:
 
 
 def read_task(path: Path) -> tuple[pb.RenderTask, AssetStore]:
-    """What `keep_task` has written.
+    """Return the task and the assets that `keep_task` has written.
 
     Raises:
-        InputError: there is no such file, or it is no such task.
+        InputError: the file cannot be read, or holds no task.
     """
     store, task = AssetStore(), None
     try:
@@ -61,9 +61,9 @@ def read_task(path: Path) -> tuple[pb.RenderTask, AssetStore]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (DecodeError, ValueError) as error:
-        raise InputError(f"{path} is no task that a pool has kept: {error}") from None
+        raise InputError(f"{path} is not a task kept by a pool: {error}") from None
     if task is None:
-        raise InputError(f"{path} is no task that a pool has kept: it holds none")
+        raise InputError(f"{path} is not a task kept by a pool: it holds no task")
     return task, store
 
 

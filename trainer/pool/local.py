@@ -1,7 +1,6 @@
-"""A render server of the trainer's own, on this machine, for as long as the trainer lives.
+"""A render server on this machine that lives as long as the trainer.
 
-It is a program of its own, so nothing of it is imported here; it ends when its standard input breaks, which happens
-even if the trainer is killed.
+It is a separate program. It ends when its standard input closes, which happens even if the trainer is killed.
 """
 
 import contextlib
@@ -16,10 +15,10 @@ from typing import IO
 
 from trainer.errors import InputError
 
-#: What the engines need beyond the worker itself.
+#: Packages that engines need beyond the server itself.
 _NEEDS = {"blender": "bpy"}
 
-#: How long a server may take to end before it is killed.
+#: How long the server may take to end before it is killed.
 _END_S = 5.0
 
 
@@ -28,15 +27,15 @@ class LocalWorkers:
 
     Args:
         engine: "blender", "raster" or "fake".
-        workers: engine processes; default: one per CPU that this process may use.
+        workers: number of engine processes; default: one per CPU that this process may use.
         extra: further options of `metasim-render serve`.
 
     Attributes:
-        address: where it listens.
-        workers: engine processes.
+        address: address of the server.
+        workers: number of engine processes.
 
     Raises:
-        InputError: the engine cannot run here.
+        InputError: the engine cannot run here, or there are too many workers for this machine.
     """
 
     def __init__(self, *, engine: str, workers: int | None = None, extra: tuple[str, ...] = ()) -> None:
@@ -51,7 +50,7 @@ class LocalWorkers:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env={name: value for name, value in os.environ.items() if not name.startswith("METASIM_RENDER_")},
-            start_new_session=True,  # Ctrl-C is for the trainer, which then ends the server.
+            start_new_session=True,  # Ctrl-C goes to the trainer, which then ends the server.
         )
         try:
             self.address = self._read_address(engine)
@@ -61,11 +60,11 @@ class LocalWorkers:
 
     @property
     def pid(self) -> int:
-        """Process id of the server."""
+        """Return the process id of the server."""
         return self._server.pid
 
     def what_ended_it(self) -> str | None:
-        """Why the server does not run any more; None: it does."""
+        """Return why the server has ended, or None while it runs."""
         status = self._server.poll()
         if status is None or self._errors.closed:
             return None
@@ -73,7 +72,7 @@ class LocalWorkers:
         return f"the local render server {how}: {self._last_words()}"
 
     def close(self) -> None:
-        """Ends the server and its processes. May be called again."""
+        """End the server and its processes. May be called again."""
         if self._server.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._server.stdin.close()
@@ -95,15 +94,15 @@ class LocalWorkers:
 
     def _last_words(self) -> str:
         self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
         return lines[-1].removeprefix("error: ")
 
 
 def _require(engine: str) -> None:
-    """Fails early and clearly where a package is missing."""
+    """Raise an InputError if a package is missing."""
     for package, of in (("render_server", "every engine"), (_NEEDS.get(engine), f"engine {engine!r}")):
         if package is not None and importlib.util.find_spec(package) is None:
             raise InputError(
-                f"{of} needs {package}, which is not installed here: pip install 'metasim[render]', use the engine "
-                "'raster' for sprite scenes, or give --renderer the address of workers elsewhere"
+                f"{of} needs {package}, which is not installed: pip install 'metasim[render]', use the engine 'raster' "
+                "for sprite scenes, or give --renderer the address of other workers"
             )

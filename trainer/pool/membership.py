@@ -1,4 +1,4 @@
-"""Who the workers are, as of now: a stream for each address that the endpoints stand for."""
+"""The set of workers: a stream for each address that the endpoints resolve to."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ class Membership:
     """The streams to all workers.
 
     Args:
-        endpoints: what the user has named.
-        connect: makes the stream to a target whose certificate must be made out to a name.
+        endpoints: endpoints that the user named.
+        connect: returns the stream to a target, given the name that its certificate must be issued to.
 
     Attributes:
         streams: by address.
@@ -27,34 +27,34 @@ class Membership:
 
     @property
     def workers_up(self) -> int:
-        """Workers that take tasks."""
+        """Return the number of workers that accept tasks."""
         return sum(stream.slots > 0 for stream in self.streams.values())
 
     @property
     def processes_up(self) -> int:
-        """Tasks that they render at the same time."""
+        """Return the number of tasks that they render at the same time."""
         return sum(max(1, stream.processes) for stream in self.streams.values() if stream.slots > 0)
 
     @property
     def answers(self) -> bool:
-        """Whether a worker is there, ready or not."""
+        """Return whether a worker answers, ready or not."""
         return any(stream.connected for stream in self.streams.values())
 
     @property
     def refused(self) -> bool:
-        """Whether every worker fails for a reason that waiting does not mend."""
+        """Return whether every worker refuses the client, so that waiting does not help."""
         streams = self.streams.values()
         return bool(streams) and not self._unresolved and all(stream.refused for stream in streams)
 
     def problems(self) -> str:
-        """Why no worker takes tasks, in a few words."""
+        """Return why no worker accepts tasks, in a few words."""
         reasons = [f"{endpoint.host}: {reason}" for endpoint, reason in self._unresolved.items()]
         reasons += [f"{stream.address}: {stream.problem}" for stream in self.streams.values() if stream.problem]
         more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
         return "; ".join(" ".join(reason.split()) for reason in reasons[:3]) + more
 
     async def resolve(self) -> None:
-        """Looks up all names, opens streams to workers that are new, and ends those to workers that have gone."""
+        """Resolve all names, open streams to new workers, and end the streams to workers that have gone."""
         names: dict[str, str] = {}
         for endpoint in self._endpoints:
             try:
@@ -64,7 +64,7 @@ class Membership:
                 self._unresolved[endpoint] = error.strerror or str(error)
         for address in names.keys() - self.streams.keys():
             self.streams[address] = self._connect(address, names[address])
-        if self._unresolved:  # A name service that fails for a moment takes nobody's work away.
+        if self._unresolved:  # A failing name service must not remove workers.
             return
         for address in self.streams.keys() - names.keys():
             stream = self.streams[address]
@@ -75,5 +75,5 @@ class Membership:
                 closing.add_done_callback(self._retired.discard)
 
     async def close(self) -> None:
-        """Ends all streams."""
+        """End all streams."""
         await asyncio.gather(*(stream.close() for stream in self.streams.values()), *self._retired)

@@ -1,7 +1,7 @@
-"""From what the user wrote to the addresses of workers, as of now.
+"""Parses endpoints and resolves them to the addresses of workers.
 
-gRPC's own resolver does not notice workers that are added to a running pool, so names are looked up here,
-again and again.
+gRPC's own resolver does not notice workers that are added while a stream is open, so the pool resolves names itself,
+every few seconds.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ _EXAMPLE = "write HOST:PORT, e.g. 127.0.0.1:50051, or several of them separated 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A place where workers listen: one address or a name of many.
+    """An address of a worker, or a name that stands for the addresses of many.
 
     Attributes:
         host: name or address; empty for a Unix socket.
@@ -36,14 +36,14 @@ class Endpoint:
 
     @property
     def server_name(self) -> str:
-        """What a certificate of its workers must be made out to."""
+        """Return the name that the certificates of its workers must be issued to."""
         return self.host or "localhost"
 
     async def resolve(self) -> set[str]:
-        """gRPC targets of all workers behind the name; those of IPv6 only if there is none of IPv4.
+        """Return the gRPC targets of all workers behind the name; IPv6 addresses only if there are no IPv4 ones.
 
         Raises:
-            OSError: the name is not known.
+            OSError: the name cannot be resolved.
         """
         if self.path:
             return {str(self)}
@@ -51,7 +51,7 @@ class Endpoint:
             version = ipaddress.ip_address(self.host).version
             return {f"ipv4:{self.host}:{self.port}" if version == 4 else f"ipv6:[{self.host}]:{self.port}"}
         found = await asyncio.get_running_loop().getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        # A name like localhost has both, and two streams to one worker would count it twice.
+        # A name such as localhost has both, and two streams to one worker would count it twice.
         for family, form in ((socket.AF_INET, "ipv4:{}:{}"), (socket.AF_INET6, "ipv6:[{}]:{}")):
             targets = {form.format(*entry[4][:2]) for entry in found if entry[0] == family}
             if targets:
@@ -60,10 +60,10 @@ class Endpoint:
 
 
 def parse_endpoints(text: str) -> list[Endpoint]:
-    """Reads `host:port`, `dns:///host:port` or `unix:path`, or several of these separated by commas.
+    """Parse `host:port`, `dns:///host:port` or `unix:path`, or several of these separated by commas.
 
     Raises:
-        InputError: it is none of them.
+        InputError: the text is none of these.
     """
     endpoints = [_parse(part.strip()) for part in text.split(",") if part.strip()]
     if not endpoints:

@@ -1,7 +1,7 @@
-"""More or fewer render workers under Docker: those of a Compose project, or a service of a Swarm.
+"""Scales the render workers of a Docker Compose project or of a Docker Swarm service.
 
-Compose makes its containers from compose.yaml; here they are made like one that runs, labels included, so Compose
-counts them as its own and takes them down with the others.
+A new container is a copy of a running one, labels included, so Compose counts it as its own and removes it with the
+others.
 """
 
 import re
@@ -16,7 +16,7 @@ from docker.models.containers import Container
 
 from trainer.errors import InputError
 
-#: Marks the containers and services of compose.yaml that render; its value is "render".
+#: Label of the containers and services of compose.yaml that render; its value is "render".
 ROLE = "org.metasim.role"
 
 _PROJECT = "com.docker.compose.project"
@@ -28,7 +28,7 @@ _PORT = 50051
 
 @dataclass(frozen=True)
 class Scaled:
-    """What has been changed."""
+    """The result of scaling."""
 
     #: Compose project or Swarm stack.
     project: str
@@ -37,14 +37,14 @@ class Scaled:
 
 
 def scale(count: int, *, project: str | None = None) -> Scaled:
-    """Starts or stops render workers until there are `count`. Those that are stopped finish what they have begun.
+    """Start or stop render workers until there are `count`. Workers that stop finish the tasks they have begun.
 
     Args:
-        count: how many there shall be; at least 1.
-        project: Compose project or Swarm stack; default: the only one there is.
+        count: wanted number of workers, at least 1.
+        project: Compose project or Swarm stack; default: the only one.
 
     Raises:
-        InputError: Docker does not answer, there is no such project or more than one, or Docker cannot do it.
+        InputError: Docker does not answer or refuses, or there is no such project, or more than one.
     """
     try:
         with closing(docker.from_env()) as client:
@@ -58,7 +58,7 @@ def scale(count: int, *, project: str | None = None) -> Scaled:
 
 
 def running_workers(project: str | None = None) -> list[str]:
-    """Addresses of the render workers that run under Docker on this machine; empty without Docker or workers."""
+    """Return the addresses of the render workers that run under Docker on this machine."""
     try:
         with closing(docker.from_env()) as client:
             networks = [
@@ -76,7 +76,7 @@ def _labels(project: str | None) -> list[str]:
 
 
 def _services(client: docker.DockerClient, project: str | None) -> Mapping[str, Any]:
-    """The Swarm services that render, by stack; empty where there is no Swarm."""
+    """Return the Swarm services that render, by stack; empty without a Swarm."""
     if client.info()["Swarm"].get("ControlAvailable") is not True:
         return {}
     services = {}
@@ -92,7 +92,7 @@ def _scale_service(client: docker.DockerClient, stack: str, service: Any, count:
     specification = service.attrs["Spec"]
     replicated = specification["Mode"]["Replicated"]
     before, replicated["Replicas"] = int(replicated["Replicas"]), count
-    # `Service.scale` would send a specification that differs in more than the number, and so replace every worker.
+    # `Service.scale` would change more than the number of replicas, which replaces every worker.
     response = client.api.post(
         f"{client.api.base_url}/v{client.api.api_version}/services/{service.id}/update",
         params={"version": service.version},
@@ -105,7 +105,7 @@ def _scale_service(client: docker.DockerClient, stack: str, service: Any, count:
 
 
 def _workers(client: docker.DockerClient, project: str | None) -> list[Container]:
-    """Containers of one project, running or not, the first one first."""
+    """Return the containers of one project, running or not, in the order of their numbers."""
     found = client.containers.list(all=True, filters={"label": _labels(project)})
     found = [container for container in found if _PROJECT in container.labels]
     if not found:
@@ -118,7 +118,7 @@ def _workers(client: docker.DockerClient, project: str | None) -> list[Container
 def _one_of(projects: Mapping[str, object]) -> None:
     if len(projects) > 1:
         raise InputError(
-            f"render workers run in several projects ({', '.join(sorted(projects))}): choose one by --project"
+            f"render workers run in several projects ({', '.join(sorted(projects))}): choose one with --project"
         )
 
 
@@ -139,10 +139,10 @@ def _scale_containers(client: docker.DockerClient, workers: list[Container], cou
         highest += 1
         running.append(_start_another(client, model, highest))
     surplus = running[count:]
-    for worker in surplus:  # All of them are told first, since each may take its time to finish.
+    for worker in surplus:  # All are told first, since each may take a while to finish.
         worker.kill(signal="SIGTERM")
     for worker in surplus:
-        worker.stop()  # Waits for as long as compose.yaml grants it.
+        worker.stop()  # Waits for the grace period of compose.yaml.
         worker.remove()
     return Scaled(model.labels[_PROJECT], before, count)
 
@@ -169,4 +169,4 @@ def _start_another(client: docker.DockerClient, model: Container, number: int) -
 
 def _refusal(error: DockerException) -> InputError:
     reason = " ".join(str(getattr(error, "explanation", None) or error).split())
-    return InputError(f"Docker cannot do it ({reason}): is it running, and does DOCKER_HOST name it?")
+    return InputError(f"Docker cannot be used ({reason}); check that it runs and that DOCKER_HOST names it")

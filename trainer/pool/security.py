@@ -1,8 +1,8 @@
-"""How the pool and its workers prove to each other who they are.
+"""Authentication between the pool and its workers: TLS certificates and bearer tokens.
 
 METASIM_TLS_CA                     turns TLS on: a PEM file of certificates to trust, or "system" for this machine's
-METASIM_TLS_CERT, METASIM_TLS_KEY  the trainer's own certificate and key, for workers that ask for one (mutual TLS)
-METASIM_TOKEN_FILE, METASIM_TOKEN  the token that the workers were started with
+METASIM_TLS_CERT, METASIM_TLS_KEY  the trainer's own certificate and key, for workers that require one (mutual TLS)
+METASIM_TOKEN_FILE, METASIM_TOKEN  the token of the workers
 """
 
 from dataclasses import dataclass, field
@@ -13,16 +13,16 @@ import grpc
 from trainer.errors import InputError
 from trainer.settings import Settings
 
-#: Value of METASIM_TLS_CA that stands for the certificates that this machine trusts.
+#: Value of METASIM_TLS_CA for the certificates that this machine trusts.
 SYSTEM = "system"
 
 
 @dataclass(frozen=True)
 class Security:
-    """What a connection to workers is protected by. The default: nothing.
+    """Certificates and token of the connections to workers. Default: neither.
 
     Attributes:
-        ca: file of the certificates to trust, or "system"; None: no TLS.
+        ca: file of trusted certificates, or "system"; None: no TLS.
         cert, key: files of the trainer's own certificate and its key.
         token: bearer token.
     """
@@ -34,36 +34,36 @@ class Security:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Security":
-        """What the environment says.
+        """Return what the environment specifies.
 
         Raises:
-            InputError: a file cannot be read, or one is named without the other that it needs.
+            InputError: a file cannot be read, or a variable is set without another that it needs.
         """
         if (settings.tls_cert is None) != (settings.tls_key is None):
-            raise InputError("METASIM_TLS_CERT and METASIM_TLS_KEY belong together; only one of them is set")
+            raise InputError("METASIM_TLS_CERT and METASIM_TLS_KEY must both be set; only one is")
         if settings.tls_cert is not None and settings.tls_ca is None:
-            raise InputError("METASIM_TLS_CERT needs METASIM_TLS_CA, the certificate that the workers' are signed by")
+            raise InputError("METASIM_TLS_CERT needs METASIM_TLS_CA, the certificate that signed those of the workers")
         token = settings.token
         if settings.token_file is not None:
             token = _read(settings.token_file, "METASIM_TOKEN_FILE").decode("utf-8", "replace").strip()
         if token is not None and not (token and token.isascii() and token.isprintable()):
             raise InputError("the token (METASIM_TOKEN_FILE, METASIM_TOKEN) must be one line of printable ASCII")
         security = cls(settings.tls_ca, settings.tls_cert, settings.tls_key, token)
-        security.credentials()  # So that what is wrong with the files is said at once.
+        security.credentials()  # Reports unreadable files at once.
         return security
 
     @property
     def encrypted(self) -> bool:
-        """Whether TLS is on."""
+        """Return whether TLS is used."""
         return self.ca is not None
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes along with each call."""
+        """Return the metadata of each call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """For a channel; None without TLS.
+        """Return the credentials of a channel, or None without TLS.
 
         Raises:
             InputError: a file cannot be read.

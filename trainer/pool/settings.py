@@ -15,29 +15,29 @@ class PoolSettings:
 
     #: How long to try to reach a first worker.
     connect_timeout_s: float = 30.0
-    #: How long to wait for a worker to come back when all have gone.
+    #: How long to wait for a worker when none is left.
     patience_s: float = 300.0
-    #: How often names are resolved again, so that workers that were added get work.
+    #: Time between two resolutions of names, so that added workers get tasks.
     resolve_every_s: float = 3.0
-    #: On how many workers a task may fail before it is given up and kept as a file.
+    #: Failures after which a task is given up and kept as a file.
     max_attempts: int = 3
-    #: How often a task may go down with the connection to its worker, which mostly is not the task's fault.
+    #: Lost connections after which a task is given up. Most losses are not the task's fault.
     max_losses: int = 10
-    #: How long a worker may keep a task before its connection is given up; a task's own timeout comes on top.
+    #: How long a worker may keep a task before its connection is dropped, on top of the task's own timeout.
     answer_timeout_s: float = 900.0
-    #: How long a worker may be silent, even to pings, before its connection is given up. At least 8.
+    #: How long a worker may answer neither messages nor pings before its connection is dropped. At least 8.
     silence_s: float = 15.0
-    #: How many different tasks in a row a worker may fail before the others take its work.
+    #: Number of different tasks that fail in a row before a worker's circuit opens and it gets no tasks.
     max_worker_failures: int = 3
-    #: How long it then is left alone before it is tried with one task; doubled each time that it fails again.
-    set_aside_s: float = 30.0
-    #: Whether tasks of slow workers are sent once more, to others that have nothing else to do.
+    #: How long a circuit stays open before the worker is tried with one task; doubled each time that it fails again.
+    circuit_open_s: float = 30.0
+    #: Whether idle workers get copies of the tasks of slow ones.
     hedge: bool = True
-    #: Where tasks are kept that were given up; default: the folder `failed` of the cache.
+    #: Folder of the tasks that were given up; default: the folder `failed` of the cache.
     failed_tasks: Path | None = None
-    #: Certificates and token; default: what the environment says.
+    #: Certificates and token; default: those of the environment.
     security: Security | None = None
-    #: Largest message, either way. gRPC's own default of 4 MiB is too small for large images.
+    #: Largest message in either direction. gRPC's default of 4 MiB is too small for large images.
     message_bytes: int = 256 << 20
 
 

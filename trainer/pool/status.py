@@ -1,4 +1,4 @@
-"""What the workers behind an endpoint say about themselves."""
+"""The status of the workers behind an endpoint."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,21 +19,21 @@ _METHOD = f"/{pb.DESCRIPTOR.services_by_name['Renderer'].full_name}/Describe"
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """One worker, as it is now."""
+    """The status of one worker."""
 
     address: str
-    #: Why it does not answer; empty if it does.
+    #: Why the worker does not answer; empty if it does.
     problem: str
     host: str = ""
     engine: str = ""
     device: str = ""
-    #: Tasks that each client may send; 0: it is starting or draining.
+    #: Tasks that each client may send; 0 while the worker starts or drains.
     slots: int = 0
     processes: int = 0
     busy_processes: int = 0
     queued_tasks: int = 0
     clients: int = 0
-    #: While it was watched.
+    #: Over the time that it was watched.
     renders_per_s: float = 0.0
     tasks_done: int = 0
     tasks_failed: int = 0
@@ -46,20 +46,20 @@ class WorkerStatus:
 def pool_status(
     endpoint: str, *, watch_s: float = 1.0, timeout_s: float = 3.0, security: Security | None = None
 ) -> list[WorkerStatus]:
-    """Asks every worker twice.
+    """Return the status of every worker, from two requests to each.
 
     Args:
         endpoint: as `RenderPool` takes it.
-        watch_s: how long to watch them, for the renders per second.
+        watch_s: time between the requests, over which renders are counted.
         timeout_s: how long a worker may take to answer.
-        security: certificates and token; default: what the environment says.
+        security: certificates and token; default: those of the environment.
 
     Returns:
-        By address; workers that do not answer have a `problem`.
+        The workers by address. Those that do not answer have a `problem`.
 
     Raises:
         InputError: the endpoint is malformed.
-        PoolUnreachable: its name stands for no address.
+        PoolUnreachable: the name cannot be resolved.
     """
     endpoints = parse_endpoints(endpoint)
     security = security or Security.from_settings(Settings.from_environment())

@@ -1,36 +1,36 @@
-"""Which worker gets which task."""
+"""Assigns tasks to workers."""
 
 import heapq
 from collections import deque
 from collections.abc import Mapping
 
+from trainer.pool.pending_task import PendingTask
 from trainer.pool.stream import WorkerStream
-from trainer.pool.ticket import Ticket
 
 
 class TaskQueue:
     """Tasks that wait for workers, and workers that wait for tasks.
 
     Args:
-        streams: all workers, as of now.
+        streams: all workers, kept up to date by the caller.
 
     Attributes:
-        waiting: the tasks, the next one first. Those that have an outcome in the meantime are passed over.
-        open: workers that may have room; the others need not be looked at.
+        waiting: the tasks, next one first. Tasks that have got an outcome meanwhile are skipped.
+        open: workers that may have room.
     """
 
     def __init__(self, streams: Mapping[str, WorkerStream]) -> None:
-        self.waiting: deque[Ticket] = deque()
+        self.waiting: deque[PendingTask] = deque()
         self.open: dict[WorkerStream, None] = {}
         self._streams = streams
 
     def offer(self, stream: WorkerStream, now_s: float) -> None:
-        """Something about the worker has changed: gives it what it has room for."""
-        # When all are busy, the next task goes to whoever is done with one: no need to compare workers.
+        """Send a worker whose state has changed as many tasks as it has room for."""
+        # While all others are busy, there is no choice between workers.
         while self.waiting and not self.open and stream.room(now_s) and stream.may_take(self.waiting[0]):
-            ticket = self.waiting.popleft()
-            if ticket.begin():
-                stream.send(ticket)
+            task = self.waiting.popleft()
+            if task.begin():
+                stream.send(task)
         if stream.free(now_s) > 0:
             self.open[stream] = None
         else:
@@ -38,34 +38,34 @@ class TaskQueue:
         self.assign(now_s)
 
     def assign(self, now_s: float) -> None:
-        """Gives each task to the worker with the fewest tasks for its slots, until there is no more room."""
-        if self.waiting and self.open and not self._only_doubtful(now_s):
+        """Send each task to the worker with the fewest tasks per slot, until no worker has room."""
+        if self.waiting and self.open and not self._only_failing(now_s):
             self._assign(now_s)
 
-    def _only_doubtful(self, now_s: float) -> bool:
-        """Whether there is room only at workers that are set aside, while others are up, who are waited for."""
-        if any(not stream.standing.aside(now_s) for stream in self.open):
+    def _only_failing(self, now_s: float) -> bool:
+        """Return whether only workers with an open circuit have room while others are up."""
+        if any(not stream.breaker.is_open(now_s) for stream in self.open):
             return False
-        return any(stream.slots and not stream.standing.aside(now_s) for stream in self._streams.values())
+        return any(stream.slots and not stream.breaker.is_open(now_s) for stream in self._streams.values())
 
     def _assign(self, now_s: float) -> None:
-        liked = [stream for stream in self.open if not stream.standing.aside(now_s)]
-        able = [(stream.load, order, stream) for order, stream in enumerate(liked or self.open)]
+        closed = [stream for stream in self.open if not stream.breaker.is_open(now_s)]
+        able = [(stream.load, order, stream) for order, stream in enumerate(closed or self.open)]
         heapq.heapify(able)
-        held: list[Ticket] = []
+        held: list[PendingTask] = []
         while self.waiting and able:
-            ticket = self.waiting.popleft()
-            if ticket.done:
+            task = self.waiting.popleft()
+            if task.done:
                 continue
-            avoid = self._avoided(ticket)
+            avoid = self._avoided(task)
             passed_over = []
-            while able and (able[0][2].address in avoid or ticket.id in able[0][2].outstanding):
+            while able and (able[0][2].address in avoid or task.id in able[0][2].outstanding):
                 passed_over.append(heapq.heappop(able))
             if not able:
-                held.append(ticket)
-            elif ticket.begin():
+                held.append(task)
+            elif task.begin():
                 _, order, stream = able[0]
-                self.send(ticket, stream, now_s)
+                self.send(task, stream, now_s)
                 if stream in self.open:
                     heapq.heapreplace(able, (stream.load, order, stream))
                 else:
@@ -74,15 +74,15 @@ class TaskQueue:
                 heapq.heappush(able, item)
         self.waiting.extendleft(reversed(held))
 
-    def _avoided(self, ticket: Ticket) -> set[str]:
-        """A task goes to workers that have not failed at it, and waits for them, for as long as there is one."""
-        if not ticket.avoid:
-            return ticket.avoid
-        others = any(s.slots and s.address not in ticket.avoid for s in self._streams.values())
-        return ticket.avoid if others else set()
+    def _avoided(self, task: PendingTask) -> set[str]:
+        """Return the workers that failed at a task, unless no other worker is up."""
+        if not task.avoid:
+            return task.avoid
+        others = any(s.slots and s.address not in task.avoid for s in self._streams.values())
+        return task.avoid if others else set()
 
-    def send(self, ticket: Ticket, stream: WorkerStream, now_s: float) -> None:
-        """Gives a task to a worker."""
-        stream.send(ticket)
+    def send(self, task: PendingTask, stream: WorkerStream, now_s: float) -> None:
+        """Send a task to a worker."""
+        stream.send(task)
         if stream.free(now_s) <= 0:
             self.open.pop(stream, None)

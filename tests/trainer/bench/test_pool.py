@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from trainer.bench.crowds import Crowd, bench_crowds
+from trainer.bench.fleets import Fleet, bench_fleets
 from trainer.bench.pool import Load, bench_pool
 
 
@@ -22,12 +22,15 @@ def test_figures_are_ratios_of_one_run() -> None:
 
 
 def test_simulated_workers_are_kept_busy() -> None:
-    crowd = Crowd(8, 50.0, slow=1, slowness=4.0, tasks_per_worker=20)
-    report = json.loads(json.dumps(bench_crowds([crowd], repeats=1)))
-    assert set(report["crowds"]) == {"8x50ms-1-slow"}
+    fleet = Fleet(8, 50.0, slow=1, slowness=4.0, tasks_per_worker=20)
+    report = json.loads(json.dumps(bench_fleets([fleet], repeats=1)))
+    assert set(report["fleets"]) == {"8x50ms-1-slow"}
     (run,) = report["runs"]["8x50ms-1-slow"]
     assert run["tasks"] == 160
     assert run["ideal_s"] == pytest.approx(160 / (7 * 20 + 5))
-    assert run["throughput_share"] == pytest.approx(run["ideal_s"] / run["makespan_s"])
-    assert 0.5 < run["throughput_share"] <= 1.02
+    assert run["efficiency"] == pytest.approx(run["ideal_s"] / run["makespan_s"])
+    assert 0.5 < run["efficiency"] <= 1.02
     assert run["client_cores"] < 1
+    assert run["client_ms_per_task"] == pytest.approx(1000 * run["client_cores"] * run["makespan_s"] / 160)
+    assert run["ratio_to_echo"] == pytest.approx(run["client_ms_per_task"] / run["echo_ms_per_task"])
+    assert 0 < run["ratio_to_echo"] < 5

@@ -57,7 +57,7 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
         (
             "train mnist-rot --renderer localhost:1 --connect-timeout 0.2",
             "cannot reach localhost:1 (tried for 0.2 s): start one with `metasim-render serve --port 1`, "
-            "or take --renderer local",
+            "or use --renderer local",
         ),
         (
             "train mnist-rot --renderer localhost",

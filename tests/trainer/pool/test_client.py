@@ -120,7 +120,7 @@ def test_tasks_of_a_lost_worker_go_to_another() -> None:
         assert pool.stats.tasks_done == 30
 
 
-def test_a_worker_without_luck_is_not_the_end() -> None:
+def test_a_failing_worker_does_not_stop_the_others() -> None:
     with (
         scripted(answering(pb.CODE_INTERNAL)) as first,
         scripted(good) as second,
@@ -166,7 +166,7 @@ def test_a_task_that_is_given_back_unstarted_counts_no_attempt() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"), [(pb.CODE_INVALID_ARGUMENT, TaskRefused), (pb.CODE_DEADLINE_EXCEEDED, RenderError)]
 )
-def test_what_fails_everywhere_is_tried_once(code: pb.Code.ValueType, kind: type[RenderError]) -> None:
+def test_a_refused_task_is_not_retried(code: pb.Code.ValueType, kind: type[RenderError]) -> None:
     with scripted(answering(code, "columns[0].step is 0")) as address, open_pool(address) as pool:
         with pytest.raises(kind, match=r"task 't0': columns\[0\]\.step is 0 \(worker ipv4:127"):
             pool.render(tasks(3))
@@ -175,7 +175,7 @@ def test_what_fails_everywhere_is_tried_once(code: pb.Code.ValueType, kind: type
             pool.submit(sprite_task("t0")).result(timeout=20)  # The ids are free again.
 
 
-def test_assets_are_given_on_request_and_only_then() -> None:
+def test_assets_are_sent_only_on_request() -> None:
     asked: list[str] = []
     given: list[pb.Asset] = []
 
@@ -199,7 +199,7 @@ def test_assets_are_given_on_request_and_only_then() -> None:
     assert [(asset.hash, asset.data) for asset in given] == [(name, ASSETS[name])]
 
 
-def test_an_asset_that_the_caller_lacks_fails_its_task_alone() -> None:
+def test_a_missing_asset_fails_only_its_task() -> None:
     def curious(requests: Requests, context: grpc.ServicerContext) -> Iterator[pb.RenderReply]:  # noqa: ARG001
         yield slots(1)
         for request in requests:
@@ -218,18 +218,18 @@ def test_an_asset_that_the_caller_lacks_fails_its_task_alone() -> None:
         assert second.result(timeout=20).id == "t1"
 
 
-def test_nobody_listens() -> None:
+def test_an_unreachable_endpoint_is_one_clear_line() -> None:
     settings = PoolSettings(connect_timeout_s=0.5, resolve_every_s=0.1)
     with pytest.raises(PoolUnreachable) as caught:
         open_pool("127.0.0.1:9", settings=settings)
     assert isinstance(caught.value, InputError)
     assert str(caught.value) == (
         "cannot reach 127.0.0.1:9 (tried for 0.5 s): start one with `metasim-render serve --port 9`, "
-        "or take --renderer local"
+        "or use --renderer local"
     )
 
 
-def test_a_worker_that_is_not_ready() -> None:
+def test_a_worker_that_never_becomes_ready_is_one_clear_line() -> None:
     def warming_up(requests: Requests, context: grpc.ServicerContext) -> Iterator[pb.RenderReply]:  # noqa: ARG001
         yield slots(0)
         next(requests, None)
@@ -240,7 +240,7 @@ def test_a_worker_that_is_not_ready() -> None:
     assert str(caught.value) == f"{address} answers but takes no tasks (tried for 1 s): wait until it is ready"
 
 
-def test_a_worker_that_comes_late_is_found() -> None:
+def test_a_worker_that_starts_late_is_used() -> None:
     with contextlib.ExitStack() as stack:
         port = free_port()
         late = threading.Timer(0.5, lambda: stack.enter_context(scripted(good, port=port)))
@@ -275,7 +275,7 @@ def test_when_all_workers_are_gone_the_pool_waits_and_then_gives_up() -> None:
 def test_ids_must_be_unique_among_unanswered_tasks() -> None:
     with scripted(good) as address, open_pool(address) as pool:
         for bad in (tasks(1) * 2, [sprite_task("")]):
-            with pytest.raises(ValueError, match="needs an id of its own, which is not empty"):
+            with pytest.raises(ValueError, match="needs a unique id that is not empty"):
                 pool.render(bad)
         for _ in range(50):
             assert [result.id for result in pool.render(tasks(3))] == ["t0", "t1", "t2"]
@@ -289,7 +289,7 @@ def silent(requests: Requests, context: grpc.ServicerContext) -> Iterator[pb.Ren
             yield failed(request.cancel, pb.CODE_CANCELLED, "cancelled")
 
 
-def test_closing_ends_what_waits() -> None:
+def test_closing_ends_waiting_tasks() -> None:
     with scripted(silent) as address:
         pool = open_pool(address)
         future = pool.submit(sprite_task("waiting"))
@@ -302,7 +302,7 @@ def test_closing_ends_what_waits() -> None:
             pool.submit(sprite_task("late"))
 
 
-def test_an_interrupt_does_not_hang_and_the_pool_goes_on() -> None:
+def test_an_interrupt_returns_at_once_and_the_pool_stays_usable() -> None:
     cancelled: list[str] = []
 
     def stuck_once(requests: Requests, context: grpc.ServicerContext) -> Iterator[pb.RenderReply]:  # noqa: ARG001
@@ -325,7 +325,7 @@ def test_an_interrupt_does_not_hang_and_the_pool_goes_on() -> None:
     assert sorted(cancelled) == ["t0", "t1", "t2", "t3"]
 
 
-def test_a_worker_that_keeps_a_task_too_long_is_given_up() -> None:
+def test_a_worker_that_keeps_a_task_too_long_is_dropped() -> None:
     settings = replace(SETTINGS, answer_timeout_s=0.3)
     with (
         scripted(silent) as address,

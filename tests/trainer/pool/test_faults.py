@@ -73,6 +73,6 @@ def test_a_network_that_fails_all_the_time(workers: list[Server], expected: list
             proxy = FaultProxy(worker.address, lambda number: Fault(cut_after=3_000 + 2_500 * (number % 9)))
             stack.callback(proxy.close)
             proxies.append(proxy)
-        settings = replace(SETTINGS, max_losses=1000, set_aside_s=0.1)
+        settings = replace(SETTINGS, max_losses=1000, circuit_open_s=0.1)
         assert answers([proxy.address for proxy in proxies], settings) == (expected, len(TASKS))
         assert sum(proxy.connections for proxy in proxies) > 4

@@ -113,8 +113,8 @@ def test_blender_without_bpy(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError) as caught:
         open_pool(PoolOptions(engine="blender"), assets=ASSETS.__getitem__)
     assert str(caught.value) == (
-        "engine 'blender' needs bpy, which is not installed here: pip install 'metasim[render]', use the engine "
-        "'raster' for sprite scenes, or give --renderer the address of workers elsewhere"
+        "engine 'blender' needs bpy, which is not installed: pip install 'metasim[render]', use the engine "
+        "'raster' for sprite scenes, or give --renderer the address of other workers"
     )
 
 

@@ -102,7 +102,7 @@ def test_who_is_refused_is_told_why_at_once(
             Security(ours, token="wrong"),
             "it refuses the token in METASIM_TOKEN_FILE or METASIM_TOKEN",
         ),
-        "no token": ("encrypted", Security(ours), "it wants a token: set METASIM_TOKEN_FILE or METASIM_TOKEN"),
+        "no token": ("encrypted", Security(ours), "it requires a token: set METASIM_TOKEN_FILE or METASIM_TOKEN"),
         "expired certificate": (
             "expired",
             Security(ours),
@@ -116,22 +116,22 @@ def test_who_is_refused_is_told_why_at_once(
         "plain client, TLS worker": (
             "encrypted",
             Security(),
-            "it wants TLS: set METASIM_TLS_CA to the certificate that its own is signed by",
+            "it requires TLS: set METASIM_TLS_CA to the certificate that signed its own",
         ),
         "TLS client, plain worker": (
             "plain",
             Security(ours),
-            "it does not talk TLS: unset METASIM_TLS_CA, or start it with --tls-cert and --tls-key",
+            "it does not use TLS: unset METASIM_TLS_CA, or start it with --tls-cert and --tls-key",
         ),
         "no certificate": (
             "mutual",
             Security(ours),
-            "it wants a certificate of ours: set METASIM_TLS_CERT and METASIM_TLS_KEY",
+            "it requires a client certificate: set METASIM_TLS_CERT and METASIM_TLS_KEY",
         ),
         "a stranger's certificate": (
             "mutual",
             Security(ours, theirs.certificate, theirs.key),
-            "it refuses the certificate in METASIM_TLS_CERT: it must be signed by one in its --tls-client-ca",
+            "it refuses the certificate in METASIM_TLS_CERT: a certificate in its --tls-client-ca must have signed it",
         ),
     }
     for name, (where, security, reason) in cases.items():
@@ -147,7 +147,7 @@ def test_a_certificate_for_another_name(authority: Authority) -> None:
         with pytest.raises(PoolUnreachable) as caught:
             renders(running.address, Security(str(authority.certificate)))
     assert str(caught.value).endswith(
-        "its certificate is refused: IP address mismatch, certificate is not valid for '127.0.0.2'."
+        "its certificate is not valid: IP address mismatch, certificate is not valid for '127.0.0.2'."
     )
 
 
@@ -156,11 +156,11 @@ def test_a_certificate_for_another_name(authority: Authority) -> None:
     [
         (
             {"METASIM_TLS_CERT": "c.pem"},
-            "METASIM_TLS_CERT and METASIM_TLS_KEY belong together; only one of them is set",
+            "METASIM_TLS_CERT and METASIM_TLS_KEY must both be set; only one is",
         ),
         (
             {"METASIM_TLS_CERT": "c.pem", "METASIM_TLS_KEY": "k.pem"},
-            "METASIM_TLS_CERT needs METASIM_TLS_CA, the certificate that the workers' are signed by",
+            "METASIM_TLS_CERT needs METASIM_TLS_CA, the certificate that signed those of the workers",
         ),
         (
             {"METASIM_TLS_CA": "/none/ca.pem"},

@@ -18,9 +18,9 @@ from support.tasks import ASSETS, sprite_task
 
 from trainer.errors import InputError, PoolLost, RenderError
 from trainer.pool import PoolOptions, PoolSettings, RenderPool, open_pool
+from trainer.pool.circuit_breaker import CircuitBreaker
 from trainer.pool.failed_tasks import read_task
 from trainer.pool.local import LocalWorkers
-from trainer.pool.standing import Standing
 
 Requests = Iterator[pb.RenderRequest]
 SETTINGS = PoolSettings(connect_timeout_s=20, resolve_every_s=0.1)
@@ -109,9 +109,9 @@ def test_without_hedging_no_task_is_sent_twice() -> None:
         assert pool.stats.tasks_copied == 0
 
 
-def test_a_worker_that_fails_task_after_task_is_set_aside_and_tried_again() -> None:
+def test_a_worker_that_fails_task_after_task_is_paused_and_tried_again() -> None:
     seen: list[str] = []
-    settings = replace(SETTINGS, set_aside_s=0.5, max_attempts=100, hedge=False)
+    settings = replace(SETTINGS, circuit_open_s=0.5, max_attempts=100, hedge=False)
     with (
         scripted(failing(seen, until=4)) as bad,
         scripted(taking(0.005)) as good,
@@ -127,18 +127,18 @@ def test_a_worker_that_fails_task_after_task_is_set_aside_and_tried_again() -> N
 
 
 def test_failures_of_one_task_are_not_the_workers() -> None:
-    standing = Standing(limit=3, pause_s=10.0)
-    assert not any(standing.failed("the same", now_s=0.0) for _ in range(9))
-    assert not standing.failed("another", 0.0)
-    assert standing.failed("a third", 0.0)
-    assert standing.aside(9.9)
-    assert not standing.aside(10.1)
-    assert standing.on_trial
-    assert standing.failed("one more", 20.0)
-    assert standing.aside(39.0)
-    standing.succeeded()
-    assert not standing.on_trial
-    assert not standing.aside(39.0)
+    breaker = CircuitBreaker(limit=3, pause_s=10.0)
+    assert not any(breaker.record_failure("the same", now_s=0.0) for _ in range(9))
+    assert not breaker.record_failure("another", 0.0)
+    assert breaker.record_failure("a third", 0.0)
+    assert breaker.is_open(9.9)
+    assert not breaker.is_open(10.1)
+    assert breaker.half_open
+    assert breaker.record_failure("one more", 20.0)
+    assert breaker.is_open(39.0)
+    breaker.record_success()
+    assert not breaker.half_open
+    assert not breaker.is_open(39.0)
 
 
 def test_a_task_that_fails_on_three_workers_is_kept_as_a_file_that_reproduces_it(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_task_that_fails_on_three_workers_is_kept_as_a_file_that_reproduces_it
 def test_a_file_that_holds_no_task(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.task"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"other\.task is no task that a pool has kept: "):
+    with pytest.raises(InputError, match=r"other\.task is not a task kept by a pool: "):
         read_task(path)
     with pytest.raises(InputError, match=r"missing\.task cannot be read: No such file or directory"):
         read_task(tmp_path / "missing.task")
@@ -203,7 +203,7 @@ def test_the_end_of_the_local_server_is_noticed_at_once() -> None:
         with pytest.raises(PoolLost) as caught:
             future.result(timeout=20)
         assert time.monotonic() - began_s < 2
-        assert str(caught.value) == ("task 'orphan': the local render server was ended by SIGKILL: it said nothing")
+        assert str(caught.value) == ("task 'orphan': the local render server was ended by SIGKILL: no message")
         with pytest.raises(PoolLost):
             pool.render([sprite_task("late")])
 
@@ -232,4 +232,4 @@ def test_a_worker_that_comes_back_goes_on(caplog: pytest.LogCaptureFixture) -> N
     assert len(said) == 2, said
     assert said[0].startswith("no render worker is left (ipv4:127.0.0.1:")
     assert said[0].endswith("waiting up to 20 s for one")
-    assert said[1] == "a render worker is back: going on"
+    assert said[1] == "a render worker is back"

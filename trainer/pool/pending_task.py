@@ -1,64 +1,69 @@
-"""A task on its way: who waits for it, who has it, and what has befallen it."""
+"""A task without an outcome: its caller, the workers that have it, and its failures."""
 
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import RenderError
 
-if TYPE_CHECKING:
-    from trainer.pool.stream import WorkerStream
+
+class Holder(Protocol):
+    """A worker that has been given a task."""
+
+    def cancel(self, task: "PendingTask") -> None:
+        """Tell the worker that the answer is not wanted any more."""
 
 
 @dataclass(eq=False)
-class Ticket:
-    """A task that the caller waits for. It has one outcome, however many workers have been given it.
+class PendingTask:
+    """A task that a caller waits for. It has one outcome, however many workers have been given it.
 
     Attributes:
         id: `RenderTask.id`.
         request: the serialized RenderRequest.
         future: what the caller holds.
-        registry: the tickets without an outcome by id; an outcome takes this one out.
-        answer_timeout_s: how long a worker may keep it.
-        holders: the workers that have it, by the event loop's time at which it was sent to them.
+        registry: the tasks without an outcome by id; an outcome takes this one out.
+        answer_timeout_s: how long a worker may keep the task.
+        holders: the workers that have it, with the time of the event loop at which it was sent to them.
         avoid: addresses of workers that failed at it.
-        losses: how often it has gone down with a worker's connection.
-        done: it has its outcome, or nobody waits for one.
+        failures: how often a worker failed at it.
+        losses: how often it was lost with the connection to its worker.
+        done: whether it has its outcome, or nobody waits for one.
     """
 
     id: str
     request: bytes
     future: "Future[pb.RenderResult]"
-    registry: "dict[str, Ticket]"
+    registry: "dict[str, PendingTask]"
     answer_timeout_s: float = float("inf")
-    holders: "dict[WorkerStream, float]" = field(default_factory=dict)
+    holders: dict[Holder, float] = field(default_factory=dict)
     avoid: set[str] = field(default_factory=set)
     failures: int = 0
     losses: int = 0
     done: bool = False
 
     def begin(self) -> bool:
-        """Marks the task as sent; False if its caller has cancelled it."""
+        """Mark the task as sent. Return False if its caller has cancelled it."""
         if self.future.running() or self.future.set_running_or_notify_cancel():
             return True
         self._end()
         return False
 
     def succeed(self, result: pb.RenderResult) -> None:
-        """Gives the caller the result."""
+        """Give the result to the caller."""
         self._end()  # First, so that the caller may use the id again.
         self.future.set_result(result)
 
     def fail(self, error: RenderError) -> None:
-        """Raises the error at the caller, unless there is an outcome already."""
+        """Raise the error at the caller, unless there is an outcome already."""
         if not self.done:
             self._end()
             self.future.set_exception(error)
 
     def abandon(self) -> None:
-        """Nobody waits for the outcome."""
+        """Drop the task: nobody waits for its outcome."""
         if not self.done:
             self._end()
             self.future.cancel()
