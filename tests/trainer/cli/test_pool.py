@@ -46,7 +46,7 @@ def test_without_docker(metasim: Callable, monkeypatch: pytest.MonkeyPatch, tmp_
     done = metasim("pool scale 2")
     assert done.status == 2
     assert done.err.startswith("metasim: Docker cannot be used (")
-    assert done.err.endswith("): is it running, and does DOCKER_HOST name it?\n")
+    assert done.err.endswith("); check that it runs and that DOCKER_HOST names it\n")
     assert metasim("pool scale 0").status == 2
 
 
