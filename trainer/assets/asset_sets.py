@@ -13,7 +13,7 @@ from metasim.v1 import scene_pb2 as pb
 from PIL import Image
 
 from trainer.assets.idx import idx_shape, read_idx
-from trainer.assets.symmetries import Symmetry
+from trainer.assets.symmetries import StatedSymmetries, Symmetry
 from trainer.errors import InputError
 
 Label = int | str | None
@@ -75,6 +75,11 @@ class AssetSet(ABC):
         """Turns that leave a model's look as it is, as far as they are known."""
         del index
         return ()
+
+    def stated_symmetries(self, index: int) -> StatedSymmetries | None:
+        """All symmetries of a model as its files state them; None: they state none."""
+        del index
+        return None
 
     @property
     @abstractmethod
@@ -192,6 +197,9 @@ class Fold(AssetSet):
 
     def symmetries(self, index: int) -> tuple[Symmetry, ...]:
         return self._whole.symmetries(self._indices[index])
+
+    def stated_symmetries(self, index: int) -> StatedSymmetries | None:
+        return self._whole.stated_symmetries(self._indices[index])
 
     @property
     def labels(self) -> tuple[int | str, ...]:

@@ -16,7 +16,7 @@ from PIL import Image
 from trainer.assets.asset_sets import AssetSet, Label
 from trainer.assets.procedural.glb_writer import Surface, glb_bytes, linear_light
 from trainer.assets.procedural.shape import Shape
-from trainer.assets.symmetries import Symmetry, symmetries_of
+from trainer.assets.symmetries import StatedSymmetries, Symmetry, stated_symmetries, symmetries_of
 from trainer.errors import InputError
 
 _MM = 1e-3
@@ -79,7 +79,13 @@ class BopModels(AssetSet):
         return tuple(sorted({str(self.label(index)) for index in range(len(self))}))
 
     def symmetries(self, index: int) -> tuple[Symmetry, ...]:
-        return symmetries_of(self._entries[index], self._bases[index], f"model {self._files[index][0]} in {self._info}")
+        return symmetries_of(self._entries[index], self._bases[index], self._what(index))
+
+    def stated_symmetries(self, index: int) -> StatedSymmetries | None:
+        return stated_symmetries(self._entries[index], self._bases[index], self._what(index))
+
+    def _what(self, index: int) -> str:
+        return f"model {self._files[index][0]} in {self._info}"
 
     def _base(self, index: int) -> tuple[float, float, float]:
         """The middle of the base in the file's frame, in mm."""

@@ -10,6 +10,7 @@ from PIL import Image
 
 from trainer.assets.asset_sets import AssetSet, Label
 from trainer.assets.blend import blend_as_glb
+from trainer.assets.files import files_below
 from trainer.assets.glb import embed_images
 from trainer.assets.mesh_frame import placed
 from trainer.errors import InputError
@@ -24,7 +25,10 @@ _MESH_FORMATS = {
 
 
 class FolderSet(AssetSet):
-    """The PNG images, or the meshes, of a folder, in the order of their paths. Sub-folders are labels."""
+    """The PNG images, or the meshes, of a folder, in the order of their paths. Sub-folders are labels.
+
+    Symbolic links to folders are followed; hidden files are skipped.
+    """
 
     def __init__(self, name: str, folder: Path, suffixes: tuple[str, ...], placement: np.ndarray | None = None) -> None:
         """
@@ -37,8 +41,7 @@ class FolderSet(AssetSet):
         super().__init__(name)
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder")
-        found = (path for path in folder.glob("**/*") if path.suffix.lower() in suffixes and path.is_file())
-        self._files = sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+        self._files = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
         if not self._files:
             raise InputError(f"{folder} holds no file that ends in {' or '.join(suffixes)}")
         self._folder, self._placement = folder, placement

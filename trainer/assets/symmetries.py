@@ -25,6 +25,65 @@ class Symmetry:
         return abs(float(np.dot(self.axis, direction))) > 1 - _TOLERANCE
 
 
+@dataclass(frozen=True)
+class StatedSymmetries:
+    """All symmetries of a model, in its own frame, as BOP's `models_info.json` has them; lengths in metres.
+
+    Attributes:
+        continuous: [n, 2, 3] an axis and a point on it.
+        discrete: [n, 4, 4] transforms that leave the model's look as it is.
+    """
+
+    continuous: np.ndarray
+    discrete: np.ndarray
+
+    def scaled(self, factor: float) -> "StatedSymmetries":
+        """Those of the model at another size."""
+        continuous, discrete = self.continuous.copy(), self.discrete.copy()
+        continuous[:, 1] *= factor
+        discrete[:, :3, 3] *= factor
+        return StatedSymmetries(continuous, discrete)
+
+    def bop_entry(self) -> dict[str, object]:
+        """The keys of an entry of `models_info.json`, in millimetres."""
+        entry: dict[str, object] = {}
+        millimetres = self.scaled(1000)
+        if len(self.continuous):
+            entry["symmetries_continuous"] = [
+                {"axis": axis.tolist(), "offset": offset.tolist()} for axis, offset in millimetres.continuous
+            ]
+        if len(self.discrete):
+            entry["symmetries_discrete"] = [matrix.ravel().tolist() for matrix in millimetres.discrete]
+        return entry
+
+
+def stated_symmetries(entry: Mapping[str, object], base_mm: Sequence[float], what: str) -> StatedSymmetries | None:
+    """Return all symmetries that an entry of BOP's `models_info.json` states; None: it states none.
+
+    Args:
+        base_mm: the model's origin in the file's frame.
+        what: names the entry in errors.
+
+    Raises:
+        InputError: a symmetry is not written as it should be.
+    """
+    base = np.asarray(base_mm, np.float64)
+    continuous, discrete = [], []
+    for number, item in enumerate(_list(entry, "symmetries_continuous", what)):
+        where = f"symmetries_continuous[{number}] of {what}"
+        if not isinstance(item, dict):
+            raise InputError(f"{where} is {item!r}; it needs an axis and an offset")
+        axis, offset = _numbers(item.get("axis"), 3, where), _numbers(item.get("offset", (0, 0, 0)), 3, where)
+        continuous.append((axis, (offset - base) / 1000))
+    for number, item in enumerate(_list(entry, "symmetries_discrete", what)):
+        matrix = _numbers(item, 16, f"symmetries_discrete[{number}] of {what}").reshape(4, 4).copy()
+        matrix[:3, 3] = (matrix[:3, 3] + matrix[:3, :3] @ base - base) / 1000
+        discrete.append(matrix)
+    if not continuous and not discrete:
+        return None
+    return StatedSymmetries(np.reshape(continuous, (-1, 2, 3)), np.reshape(discrete, (-1, 4, 4)))
+
+
 def symmetries_of(entry: Mapping[str, object], base_mm: Sequence[float], what: str) -> tuple[Symmetry, ...]:
     """The symmetries about axes through the origin that an entry of BOP's `models_info.json` states.
 

@@ -1,5 +1,6 @@
-"""What datasets of all formats have in common."""
+"""The interface of datasets of all formats, and how their text files are read."""
 
+import codecs
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -9,13 +10,15 @@ from typing import Any, ClassVar
 from trainer.datasets.example import Example
 from trainer.errors import InputError
 
+_BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
 
 class ImageDataset(ABC):
-    """Images 0 .. len - 1, read when they are asked for, in the order of their names.
+    """Images 0 to len - 1 in the order of their names. Each is read when it is asked for.
 
     Attributes:
-        folder: where it lies.
-        classes: names of the classes that its labels know, in their order; empty where it has no labels.
+        folder: the dataset's folder.
+        classes: names of the classes of its labels, in their order; empty without labels.
     """
 
     #: The format's name.
@@ -30,7 +33,7 @@ class ImageDataset(ABC):
 
     @abstractmethod
     def example(self, index: int) -> Example:
-        """An image with its labels.
+        """Return an image with its labels.
 
         Raises:
             InputError: one of its files is missing or damaged; the text names it.
@@ -40,15 +43,45 @@ class ImageDataset(ABC):
         return (self.example(index) for index in range(len(self)))
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+def read_text(path: Path) -> str:
+    """Return the content of a UTF-8 file, or of a UTF-16 one with a byte-order mark.
 
     Raises:
-        InputError: it cannot be read or is no JSON.
+        InputError: the file cannot be read, or has another encoding.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), "utf-8")
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: the file cannot be read or is not JSON.
+    """
+    return parse_json(read_text(path), f"{path} is not a JSON file")
+
+
+def parse_json(text: str, problem: str) -> Any:
+    """Return the content of a JSON text.
+
+    Args:
+        problem: how the message of the error begins.
+
+    Raises:
+        InputError: the text is not JSON, or its lists are nested too deep.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise InputError(f"{problem}: it is nested too deep") from None
     except ValueError as error:
-        raise InputError(f"{path} is no JSON file: {error}") from error
+        raise InputError(f"{problem}: {error}") from error

@@ -1,81 +1,113 @@
-"""Images of any size brought to the size that a grammar renders, and what their labels become.
+"""Images of any size brought to the size that a grammar renders, and their labels with them.
 
-The rule: the image is made as small (or as large) as it can be while it still covers the frame, its shape kept, and
-what hangs over is cut off equally on both sides. Pixels are resampled by Lanczos' filter (a = 3; it widens as images
-shrink, so nothing aliases), masks take their nearest pixel. An image that has the size already stays as it is.
+Three rules:
+
+* `crop`: the image is scaled until it just covers the frame. What extends beyond is cut off equally on both sides.
+* `pad`: the image is scaled until it just fits into the frame. The rest takes the image's mean colour, equally on both
+  sides.
+* `resize`: width and height are scaled separately, so that objects change their shape.
+
+Pixels are resampled by Lanczos' filter (a = 3; it widens as images shrink, so nothing aliases), masks take their
+nearest pixel. An image of the right size stays as it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
+from trainer.datasets.class_names import ClassNames
 from trainer.datasets.dataset import ImageDataset
 from trainer.datasets.example import Example
-from trainer.datasets.kitti_labels import DONT_CARE, KittiObject
+from trainer.datasets.kitti_labels import DONT_CARE, KittiObject, kitti_type
 from trainer.errors import InputError
+
+FitRule = Literal["crop", "pad", "resize"]
+#: Of a box, px: the rest of an object that the frame's border has cut off.
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How an image of one size fills a frame of another.
+    """The place of an image of one size in a frame of another.
+
+    A point (x, y) of the image lies at ((x - left) * scale_x, (y - top) * scale_y) in the frame.
 
     Attributes:
-        scale: pixels of the frame per pixel of the image.
-        left, top: what is cut off there, in pixels of the image.
+        left, top: where the frame begins, in pixels of the image; negative where the image is padded.
     """
 
     width_px: int
     height_px: int
-    scale: float
+    scale_x: float
+    scale_y: float
     left: float
     top: float
 
     @classmethod
-    def of(cls, image: np.ndarray, width_px: int, height_px: int) -> "Fit":
-        """The fit of an image [h, w, ...] to a frame."""
+    def of(cls, image: np.ndarray, width_px: int, height_px: int, rule: FitRule = "crop") -> "Fit":
+        """Return the fit of an image [h, w, ...] to a frame."""
         height, width = image.shape[:2]
+        if rule == "resize":
+            return cls(width_px, height_px, width_px / width, height_px / height, 0.0, 0.0)
+        if rule == "pad":
+            scale = min(width_px / width, height_px / height)
+            # Whole pixels, so that labels lie where the resampled image does.
+            inner_width, inner_height = max(round(width * scale), 1), max(round(height * scale), 1)
+            scale_x, scale_y = inner_width / width, inner_height / height
+            margin_x, margin_y = (width_px - inner_width) // 2, (height_px - inner_height) // 2
+            return cls(width_px, height_px, scale_x, scale_y, -margin_x / scale_x, -margin_y / scale_y)
         scale = max(width_px / width, height_px / height)
-        return cls(width_px, height_px, scale, (width - width_px / scale) / 2, (height - height_px / scale) / 2)
+        left, top = max((width - width_px / scale) / 2, 0.0), max((height - height_px / scale) / 2, 0.0)
+        return cls(width_px, height_px, scale, scale, left, top)
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """uint8 [h, w, 3] as uint8 [height_px, width_px, 3]."""
-        return self._resampled(image, Image.Resampling.LANCZOS)
+        return self._resampled(image, Image.Resampling.LANCZOS, image.mean(axis=(0, 1)).round())
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask [h, w], of the type that it had."""
-        pixels = self._resampled(mask.astype(np.int32), Image.Resampling.NEAREST)
+        """A mask [h, w], of the type that it had; 0 where the image is padded."""
+        pixels = self._resampled(mask.astype(np.int32), Image.Resampling.NEAREST, 0)
         return pixels.astype(mask.dtype)
 
-    def box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float] | None:
+    def box(self, box: Box) -> Box | None:
         """Left, top, width, height, cut off at the frame; None: nothing is left."""
         x, y, width, height = box
-        left, right = ((edge - self.left) * self.scale for edge in (x, x + width))
-        top, bottom = ((edge - self.top) * self.scale for edge in (y, y + height))
+        left, right = ((edge - self.left) * self.scale_x for edge in (x, x + width))
+        top, bottom = ((edge - self.top) * self.scale_y for edge in (y, y + height))
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, self.width_px), min(bottom, self.height_px)
         return (left, top, right - left, bottom - top) if left < right and top < bottom else None
 
-    def _resampled(self, pixels: np.ndarray, method: Image.Resampling) -> np.ndarray:
+    def kept(self, image: np.ndarray) -> float:
+        """The share of the image [h, w, ...] that lies in the frame, 0 to 1."""
+        height, width = image.shape[:2]
+        return min(self.width_px / self.scale_x / width, 1.0) * min(self.height_px / self.scale_y / height, 1.0)
+
+    def _resampled(self, pixels: np.ndarray, method: Image.Resampling, padding: Any) -> np.ndarray:
         if pixels.shape[:2] == (self.height_px, self.width_px):
             return pixels
-        edges = (
-            self.left,
-            self.top,
-            self.left + self.width_px / self.scale,
-            self.top + self.height_px / self.scale,
-        )
         whole = Image.fromarray(pixels)
-        inside = (max(edges[0], 0), max(edges[1], 0), min(edges[2], whole.width), min(edges[3], whole.height))
+        if self.left < 0 or self.top < 0:
+            size = round(whole.width * self.scale_x), round(whole.height * self.scale_y)
+            x, y = round(-self.left * self.scale_x), round(-self.top * self.scale_y)
+            frame = np.empty((self.height_px, self.width_px, *pixels.shape[2:]), pixels.dtype)
+            frame[...] = padding
+            frame[y : y + size[1], x : x + size[0]] = np.asarray(whole.resize(size, method))
+            return frame
+        right, bottom = self.left + self.width_px / self.scale_x, self.top + self.height_px / self.scale_y
+        inside = (max(self.left, 0), max(self.top, 0), min(right, whole.width), min(bottom, whole.height))
         return np.asarray(whole.resize((self.width_px, self.height_px), method, box=inside))
 
 
-def fitted_images(dataset: ImageDataset, width_px: int, height_px: int, count: int | None = None) -> np.ndarray:
-    """Images uint8 [M, height_px, width_px, 3] of a dataset.
+def fitted_images(
+    dataset: ImageDataset, width_px: int, height_px: int, count: int | None = None, rule: FitRule = "crop"
+) -> np.ndarray:
+    """Return the images uint8 [M, height_px, width_px, 3] of a dataset.
 
     Args:
-        count: takes so many at most, evenly spread over the dataset; None: all.
+        count: the largest number of images, evenly spread over the dataset; None: all.
 
     Raises:
         InputError: an image is missing or damaged.
@@ -84,7 +116,7 @@ def fitted_images(dataset: ImageDataset, width_px: int, height_px: int, count: i
     images = np.empty((len(indices), height_px, width_px, 3), np.uint8)
     for place, index in enumerate(indices):
         image = dataset.example(index).image
-        images[place] = Fit.of(image, width_px, height_px).image(image)
+        images[place] = Fit.of(image, width_px, height_px, rule).image(image)
     return images
 
 
@@ -97,20 +129,23 @@ def fitted_labels(
     count: int | None = None,
     *,
     spared: int = 0,
+    rule: FitRule = "crop",
+    names: ClassNames | None = None,
 ) -> tuple[np.ndarray, list[Any]]:
-    """Images uint8 [M, height_px, width_px, 3] and their labels, as `TaskNetwork` takes them.
+    """Return images uint8 [M, height_px, width_px, 3] and their labels, as `TaskNetwork` takes them.
 
     Args:
         task: "classification": the label is the index of the image's class. "segmentation": the mask of its classes,
-            uint8 [height_px, width_px]. "detection", "detection-mask-rcnn": its objects as KITTI's, what is
-            not known left open.
-        classes: those of the grammar; they are matched by name, whatever its case.
+            uint8 [height_px, width_px]. "detection", "detection-mask-rcnn": its objects as KITTI's.
+        classes: those of the grammar.
         count: see `fitted_images`.
         spared: leaves out those that are taken with this `count`.
+        names: which class of the dataset is which of the grammar's; default: those of the same name.
 
     Raises:
-        InputError: an image is missing or damaged, or has no label of the kind, or none is left.
+        InputError: an image is missing or damaged, or has no label of the kind, or no image is left.
     """
+    names = names or ClassNames.of(dataset, classes)
     images, labels = [], []
     left = sorted(set(range(len(dataset))) - set(chosen(len(dataset), spared)))
     if not left:
@@ -118,47 +153,50 @@ def fitted_labels(
             f"{dataset.folder} has {len(dataset)} images; keep fewer than {spared} apart, so that some are left"
         )
     for example in (dataset.example(left[place]) for place in chosen(len(left), count)):
-        fit = Fit.of(example.image, width_px, height_px)
+        fit = Fit.of(example.image, width_px, height_px, rule)
         images.append(fit.image(example.image))
-        labels.append(_label(dataset, example, fit, task, classes))
+        labels.append(_label(dataset, example, fit, task, names))
     return np.stack(images), labels
 
 
 def chosen(total: int, count: int | None) -> list[int]:
-    """Which of `total` images are taken."""
+    """Return the indices of at most `count` of `total` images, evenly spread."""
     if count is None or count >= total:
         return list(range(total))
     return [index * total // count for index in range(count)]
 
 
-def _label(dataset: ImageDataset, example: Example, fit: Fit, task: str, classes: Sequence[str]) -> Any:
-    numbers = {name.lower(): place for place, name in enumerate(classes)}
+def _label(dataset: ImageDataset, example: Example, fit: Fit, task: str, names: ClassNames) -> Any:
     where = f"{dataset.folder}: {example.name}"
     if task == "classification":
         if example.label is None:
             raise InputError(f"{where} has no label, which classification needs")
-        number = numbers.get(str(example.label).lower())
+        number = names.number(str(example.label))
         if number is None:
-            raise InputError(f"{where} has the label {example.label!r}; allowed: {', '.join(classes)}")
+            raise InputError(f"{where} has the label {example.label!r}; {names.advice()}")
         return number
     if task == "segmentation":
-        mask = _class_mask(dataset, example, numbers)
+        mask = _class_mask(dataset, example, names)
         if mask is None:
             raise InputError(f"{where} has no masks, which segmentation needs")
         return fit.mask(mask)
     if task in ("detection", "detection-mask-rcnn"):
         if example.objects is None:
             raise InputError(f"{where} has no objects, which detection needs")
-        return tuple(_kitti_objects(example, fit))
+        return tuple(_kitti_objects(example, fit, names))
     raise InputError(
         f"task {task!r} takes no labels of datasets; allowed: classification, segmentation, detection, "
         "detection-mask-rcnn"
     )
 
 
-def _class_mask(dataset: ImageDataset, example: Example, numbers: Mapping[str, int]) -> np.ndarray | None:
+def _class_mask(dataset: ImageDataset, example: Example, names: ClassNames) -> np.ndarray | None:
+    def value(name: str) -> int:
+        number = names.number(name)
+        return 0 if number is None else number + 1
+
     if example.class_mask is not None:
-        values = [0, *(numbers.get(name.lower(), -1) + 1 for name in dataset.classes)]
+        values = [0, *(value(name) for name in dataset.classes)]
         mask = example.class_mask()
         if int(mask.max()) >= len(values):
             raise InputError(
@@ -169,21 +207,28 @@ def _class_mask(dataset: ImageDataset, example: Example, numbers: Mapping[str, i
         return None
     mask = np.zeros(example.image.shape[:2], np.uint8)
     for item in example.objects:
-        if item.mask is not None and item.class_name.lower() in numbers:
-            mask[item.mask()] = numbers[item.class_name.lower()] + 1
+        if item.mask is not None and value(item.class_name):
+            mask[item.mask()] = value(item.class_name)
     return mask
 
 
-def _kitti_objects(example: Example, fit: Fit) -> Iterator[KittiObject]:
-    """The objects in the frame; KITTI counts pixels from the centre of the top left one."""
+def _kitti_objects(example: Example, fit: Fit, names: ClassNames) -> Iterator[KittiObject]:
+    """The objects in the frame; KITTI counts pixels from the centre of the top left one.
+
+    Occlusion that the files do not state counts as none, so that scores ask for the object.
+    """
     for item in example.objects or ():
         box = fit.box(item.box)
         if box is None:
             continue
         x, y, width, height = box
         edges = (x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5)
+        if item.ignored or item.class_name == DONT_CARE:
+            yield KittiObject(DONT_CARE, truncated=-1, occluded=-1, alpha=-10, box=edges)
+            continue
+        name = names.name(item.class_name)
+        name = kitti_type(name) or name
         if isinstance(item.record, KittiObject):
-            yield replace(item.record, box=edges)
+            yield replace(item.record, type=name, box=edges)
         else:
-            unknown = KittiObject(item.class_name, truncated=-1, occluded=3, alpha=-10, box=edges)
-            yield unknown if item.class_name != DONT_CARE else replace(unknown, occluded=-1)
+            yield KittiObject(name, truncated=-1, occluded=0, alpha=-10, box=edges)

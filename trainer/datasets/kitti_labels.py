@@ -6,6 +6,7 @@ down, z forward, metres. Image frame: pixels from the image's left, top corner, 
 Real files pass through reader and writer unchanged, byte for byte.
 """
 
+import codecs
 import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy as np
 
 from trainer.errors import InputError
 
+#: The benchmark's types; DontCare aside.
+TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
 #: The type of a region that holds objects without records of their own.
 DONT_CARE = "DontCare"
 #: What stands in for an unknown truncation, occlusion or dimension; location; angle.
@@ -105,6 +108,11 @@ class KittiCalibration:
         projection = self.matrices["P2"]
         image = points @ projection[:, :3].T + projection[:, 3]
         return image[:, :2] / image[:, 2:]
+
+
+def kitti_type(class_name: str) -> str | None:
+    """Return KITTI's name of a class, whatever its case; None: KITTI has no such type."""
+    return next((name for name in TYPES if name.lower() == class_name.lower()), None)
 
 
 def read_labels(path: Path) -> tuple[KittiObject, ...]:
@@ -219,7 +227,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers from 1."""
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("ascii")
+        plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        text = plain.removeprefix(codecs.BOM_UTF8).decode("ascii")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a text file of KITTI's: byte {error.start} is not ASCII") from error
     except (OSError, EOFError) as error:

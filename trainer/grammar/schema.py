@@ -337,7 +337,7 @@ class TargetSection(Section):
     images: Text | None = Field(
         None, description="folder of real images, or a dataset of one of the layouts, instead of a synthetic target"
     )
-    layout: Literal["images", "coco", "kitti", "yolo", "bop", "idx"] | None = Field(
+    layout: Literal["images", "coco", "kitti", "yolo", "voc", "bop", "masks", "idx"] | None = Field(
         None, description="with `images`: how the dataset is laid out; default: what its files say"
     )
     count: Count = Field(2000, description="scenes in the target set, or images that are taken at most")

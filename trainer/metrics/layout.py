@@ -13,10 +13,9 @@ import numpy as np
 from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2 as pb
 
-from trainer.datasets.kitti_labels import KittiObject
+from trainer.datasets.kitti_labels import KittiObject, kitti_type
 from trainer.datasets.kitti_layout import FARTHEST_M, place
 from trainer.datasets.writers.geometry import camera_of
-from trainer.datasets.writers.kitti import kitti_type
 from trainer.grammar import SceneGraph
 from trainer.metrics.wasserstein import wasserstein
 

@@ -15,9 +15,9 @@ from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2 as pb
 from torch import Tensor
 
-from trainer.datasets.kitti_labels import DONT_CARE, KittiObject
+from trainer.datasets.kitti_labels import DONT_CARE, KittiObject, kitti_type
 from trainer.datasets.writers.geometry import camera_of, cuboid_of
-from trainer.datasets.writers.kitti import kitti_object, kitti_type
+from trainer.datasets.writers.kitti import kitti_object
 from trainer.datasets.writers.sample import Instance, Rectangle
 from trainer.errors import InputError
 from trainer.features.detector import Detector, Targets, detection_loss, make_targets, peaks

@@ -245,11 +245,11 @@ def damaged(path: Path) -> None:
         ),
         (
             lambda folder: coco_file(folder, []).write_text("{"),
-            r"instances_val\.json is no JSON file: ",
+            r"instances_val\.json is not a JSON file: ",
         ),
         (
             lambda folder: coco_file(folder, []).write_text("{}"),
-            r"instances_val\.json is no COCO file of instances: 'images' is missing$",
+            r"instances_val\.json is not a COCO file of instances: 'images' is missing$",
         ),
         (
             lambda folder: coco_file(folder, [{"id": 5, "image_id": 9, "category_id": 1, "bbox": [0, 0, 1, 1]}]),
@@ -270,9 +270,9 @@ def test_no_folder_no_kind_and_a_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"/none: there is no such folder$"):
         open_dataset(tmp_path / "none")
     with pytest.raises(
-        InputError, match=r"dataset kind 'voc' is unknown; allowed: images, coco, kitti, yolo, bop, idx$"
+        InputError, match=r"dataset kind 'via' is unknown; allowed: images, coco, kitti, yolo, voc, bop, masks, idx$"
     ):
-        open_dataset(tmp_path, "voc")
+        open_dataset(tmp_path, "via")
     picture(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"a\.png is a file; a dataset is a folder"):
         open_dataset(tmp_path / "a.png")

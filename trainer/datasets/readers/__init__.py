@@ -16,8 +16,11 @@ from trainer.datasets.readers import bop, coco, idx
 from trainer.datasets.readers.bop import BopDataset
 from trainer.datasets.readers.coco import CocoDataset
 from trainer.datasets.readers.idx import IdxDataset
-from trainer.datasets.readers.image_folder import ImageFolder
+from trainer.datasets.readers.image_folder import ImageFolder, has_metadata
 from trainer.datasets.readers.kitti import KittiDataset
+from trainer.datasets.readers.masks import MaskDataset, is_mask_dataset
+from trainer.datasets.readers.splits import JoinedDataset, split_folders
+from trainer.datasets.readers.voc import VocDataset, is_voc
 from trainer.datasets.readers.yolo import YoloDataset
 from trainer.errors import InputError
 
@@ -29,13 +32,17 @@ KINDS: Mapping[str, Callable[[Path], ImageDataset]] = {
     "coco": CocoDataset,
     "kitti": KittiDataset,
     "yolo": YoloDataset,
+    "voc": VocDataset,
     "bop": BopDataset,
+    "masks": MaskDataset,
     "idx": IdxDataset,
 }
 
 
 def open_dataset(path: Path, kind: str | None = None) -> ImageDataset:
-    """Opens a dataset; its images are read when they are asked for.
+    """Open a dataset; its images are read when they are asked for.
+
+    A folder that holds nothing but the folders of splits (`train/`, `valid/`, `test/` ...) is all of them together.
 
     Args:
         path: a folder; of COCO also its JSON file, of idx also its file of images.
@@ -49,27 +56,38 @@ def open_dataset(path: Path, kind: str | None = None) -> ImageDataset:
         raise InputError(f"{path}: there is no such folder")
     if kind is not None and kind not in KINDS:
         raise InputError(f"dataset kind {kind!r} is unknown; allowed: {', '.join(KINDS)}")
-    kind = kind or _kind_of(path)
-    if path.is_file() and kind not in ("coco", "idx"):
-        raise InputError(f"{path} is a file; a dataset is a folder (or a .json of COCO, or an idx file of images)")
     try:
+        found = _kind_of(path)
+        if found is None:
+            parts = [open_dataset(part, kind) for part in split_folders(path)]
+            return JoinedDataset(path, parts)
+        kind = kind or found
+        if path.is_file() and kind not in ("coco", "idx"):
+            raise InputError(f"{path} is a file; a dataset is a folder (or a .json of COCO, or an idx file of images)")
         return KINDS[kind](path)
     except OSError as error:
         raise InputError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
-def _kind_of(path: Path) -> str:
-    """What the layout says."""
+def _kind_of(path: Path) -> str | None:
+    """The kind that the layout says; None: the folder holds parts, which are datasets of their own."""
     if path.is_file():
         return "coco" if path.suffix == ".json" else "idx" if "idx3" in path.name else "images"
     if any((root / "image_2").is_dir() for root in (path, path / "training")):
         return "kitti"
     if (path / "images").is_dir() and ((path / "labels").is_dir() or (path / "data.yaml").is_file()):
         return "yolo"
+    if is_mask_dataset(path) and not has_metadata(path):
+        return "masks"
     if bop.scenes(path):
         return "bop"
     if coco.annotation_files(path):
         return "coco"
+    if is_voc(path):
+        return "voc"
     if idx.image_files(path):
         return "idx"
+    parts = split_folders(path)
+    if parts and any(_kind_of(part) != "images" or has_metadata(part) for part in parts):
+        return None
     return "images"

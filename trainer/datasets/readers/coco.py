@@ -1,5 +1,6 @@
 """COCO's instances: a JSON file and a folder of images."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 
 from trainer.datasets.dataset import ImageDataset, read_json
 from trainer.datasets.drawing import polygons_mask, runs_mask, unpacked_runs
-from trainer.datasets.example import Example, ExampleObject, read_image
+from trainer.datasets.example import Example, ExampleObject
+from trainer.datasets.label_frame import LabelFrame
+from trainer.datasets.pixels import read_photo
 from trainer.errors import InputError
 
 
@@ -16,6 +19,9 @@ class CocoDataset(ImageDataset):
 
     They are looked for in `images/`, in the folder that the file is named after (`instances_val2017.json`: `val2017/`)
     and in the folder itself, which is the file's or, if that is called `annotations`, the one above.
+
+    The `width` and `height` of an image state its size when it was labelled: see `LabelFrame.of`. Objects with
+    `iscrowd` are ignored regions.
     """
 
     kind = "coco"
@@ -28,22 +34,34 @@ class CocoDataset(ImageDataset):
         Raises:
             InputError: there is no such file or several, it is not COCO's, or an image is missing.
         """
-        self._path = path if path.is_file() else _annotations(path)
+        self._path = path if path.is_file() else _only_file(path)
         root = self._path.parent.parent if self._path.parent.name == "annotations" else self._path.parent
         super().__init__(root)
         content = read_json(self._path)
+        if not isinstance(content, dict):
+            raise InputError(f"{self._path} is not a COCO file of instances: it holds a {type(content).__name__}")
         try:
             self._images = sorted(content["images"], key=lambda image: str(image["file_name"]))
             self._categories = {category["id"]: str(category["name"]) for category in content["categories"]}
             self._annotations: dict[Any, list[dict[str, Any]]] = {image["id"]: [] for image in self._images}
-            for annotation in content.get("annotations", ()):
+            for annotation in content.get("annotations") or ():
+                if annotation["image_id"] not in self._annotations:
+                    raise InputError(
+                        f"{self._path}: annotation {annotation.get('id')} belongs to image {annotation['image_id']!r}, "
+                        "which `images` does not list"
+                    )
                 self._annotations[annotation["image_id"]].append(annotation)
-            self._labelled = "annotations" in content
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{self._path} is no COCO file of instances: {error} is missing") from error
+            self.classes = tuple(self._categories[number] for number in sorted(self._categories))
+        except KeyError as error:
+            raise InputError(f"{self._path} is not a COCO file of instances: {error} is missing") from error
+        except (TypeError, AttributeError) as error:
+            raise InputError(
+                f"{self._path} is not a COCO file of instances: images, annotations and categories must be lists of "
+                f"objects ({error})"
+            ) from error
+        self._labelled = "annotations" in content
         if not self._images:
             raise InputError(f"{self._path} names no image")
-        self.classes = tuple(self._categories[number] for number in sorted(self._categories))
         places = [root / "images", root / self._path.stem.rpartition("_")[2], root]
         first = str(self._images[0]["file_name"])
         self._folder = next((place for place in places if (place / first).is_file()), root / "images")
@@ -54,35 +72,45 @@ class CocoDataset(ImageDataset):
     def example(self, index: int) -> Example:
         image = self._images[index]
         name = str(image["file_name"])
-        pixels = read_image(self._folder / name)
-        height, width = pixels.shape[:2]
-        objects = [self._object(item, height, width) for item in self._annotations[image["id"]]]
-        return Example(name=name, image=pixels, objects=tuple(objects) if self._labelled else None)
+        photo = read_photo(self._folder / name)
+        annotations = self._annotations[image["id"]]
+        if not annotations:
+            return Example(name=name, image=photo.pixels, objects=() if self._labelled else None)
+        frame = LabelFrame.of(photo, _stated_size(image), str(self._folder / name))
+        objects = tuple(self._object(item, frame) for item in annotations)
+        return Example(name=name, image=photo.pixels, objects=objects)
 
-    def _object(self, annotation: dict[str, Any], height: int, width: int) -> ExampleObject:
+    def _object(self, annotation: dict[str, Any], frame: LabelFrame) -> ExampleObject:
         where = f"{self._path}: annotation {annotation.get('id')}"
         try:
             x, y, w, h = (float(value) for value in annotation["bbox"])
             class_name = self._categories[annotation["category_id"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where} has no bbox of four numbers with a known category_id") from error
+        if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
+            raise InputError(f"{where} has the bbox {annotation['bbox']}; it must be x, y, width, height in px")
         segmentation = annotation.get("segmentation")
 
         def mask() -> np.ndarray:
             try:
-                return _mask(segmentation, height, width)
+                return frame.mask(_mask(segmentation, frame.height, frame.width))
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise InputError(f"{where}: its segmentation is neither polygons nor run lengths: {error}") from error
 
-        return ExampleObject(class_name, (x, y, w, h), mask=mask if segmentation else None)
+        return ExampleObject(
+            class_name,
+            frame.box((x, y, w, h)),
+            mask=mask if segmentation else None,
+            ignored=bool(annotation.get("iscrowd", 0)),
+        )
 
 
 def annotation_files(folder: Path) -> list[Path]:
-    """COCO's JSON files in a folder, or in its `annotations/`."""
+    """Return COCO's JSON files in a folder, or in its `annotations/`."""
     return sorted((folder / "annotations").glob("*.json")) or sorted(folder.glob("*coco*.json"))
 
 
-def _annotations(folder: Path) -> Path:
+def _only_file(folder: Path) -> Path:
     found = annotation_files(folder)
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:5])
@@ -91,6 +119,13 @@ def _annotations(folder: Path) -> Path:
             "give the path of one, such as annotations/instances.json"
         )
     return found[0]
+
+
+def _stated_size(image: dict[str, Any]) -> tuple[int, int] | None:
+    width, height = image.get("width"), image.get("height")
+    if isinstance(width, int | float) and isinstance(height, int | float) and width >= 1 and height >= 1:
+        return round(width), round(height)
+    return None
 
 
 def _mask(segmentation: Any, height: int, width: int) -> np.ndarray:

@@ -29,7 +29,7 @@ class IdxDataset(ImageDataset):
         """
         super().__init__(path if path.is_dir() else path.parent)
         self._images = path if path.is_file() else _first(path)
-        labels = self._images.with_name(self._images.name.replace("images-idx3", "labels-idx1"))
+        labels = self._images.with_name(self._images.name.replace("images", "labels").replace("idx3", "idx1"))
         self._labels = labels if labels != self._images and labels.is_file() else None
         self._count = idx_shape(self._images, 3)[0]
         if self._labels is not None and idx_shape(self._labels, 1)[0] != self._count:
@@ -60,7 +60,7 @@ class IdxDataset(ImageDataset):
 
 def image_files(folder: Path) -> list[Path]:
     """The idx files of images in a folder: those of training first."""
-    found = [*folder.glob("*-idx3-ubyte"), *folder.glob("*-idx3-ubyte.gz")]
+    found = [path for mark in "-." for end in ("", ".gz") for path in folder.glob(f"*{mark}idx3-ubyte{end}")]
     return sorted(found, key=lambda path: (not path.name.startswith("train"), path.name))
 
 

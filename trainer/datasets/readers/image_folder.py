@@ -1,24 +1,34 @@
-"""A folder of images. Sub-folders are labels; a metadata.jsonl (Hugging Face's imagefolder) says more."""
+"""A folder of images. Sub-folders are labels; a metadata.jsonl (Hugging Face's imagefolder) states more."""
 
+import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainer.datasets.dataset import ImageDataset, read_json
-from trainer.datasets.example import IMAGE_SUFFIXES, Example, ExampleObject, read_image, read_mask
+from trainer.assets.files import files_below
+from trainer.datasets.dataset import ImageDataset, parse_json, read_json, read_text
+from trainer.datasets.example import Example, ExampleObject
+from trainer.datasets.label_frame import LabelFrame
+from trainer.datasets.pixels import IMAGE_SUFFIXES, Photo, read_mask, read_photo
+from trainer.datasets.readers.splits import SPLITS
 from trainer.errors import InputError
 
-METADATA = "metadata.jsonl"
+#: Files that describe the images, in the order in which they are looked for.
+METADATA = ("metadata.jsonl", "metadata.csv")
 #: Names of the classes in the order of the class masks' numbers, from 1; of the project's own exports.
 CLASSES = "classes.json"
+#: Folders that are no class of the images in them, if all images lie in such folders.
+_NO_CLASS = (*SPLITS, "images")
 
 
 class ImageFolder(ImageDataset):
     """The images of a folder and of the folders in it, in the order of their paths.
 
-    Labels: `label` of a metadata.jsonl; without one, where every image lies in a sub-folder, the sub-folder's name.
+    Labels: `label` of a metadata file; without one, where every image lies in a sub-folder, the sub-folder's name.
+    Folders of splits (`train`, `test`) are no labels.
     """
 
     kind = "images"
@@ -29,75 +39,106 @@ class ImageFolder(ImageDataset):
             InputError: there is no image, or the metadata cannot be read.
         """
         super().__init__(folder)
-        self._rows: dict[str, dict[str, Any]] = {}
-        if (folder / METADATA).is_file():
-            self._rows = _metadata(folder / METADATA)
-            self._names = list(self._rows)
-        else:
-            self._names = image_names(folder)
+        self._rows = _metadata(folder)
+        self._names = list(self._rows) or image_names(folder)
+        self._labels: dict[str, str] = {}
         if not self._names:
             raise InputError(f"{folder} holds no image; looked for names that end in {', '.join(IMAGE_SUFFIXES)}")
-        if self._rows:
-            objects = {name for row in self._rows.values() for name in row.get("objects", {}).get("categories", ())}
-            labels = {str(row["label"]) for row in self._rows.values() if "label" in row}
-            self.classes = tuple(sorted(objects | labels))
-            if (folder / CLASSES).is_file():
-                self.classes = tuple(str(name) for name in read_json(folder / CLASSES))
-            self._labelled = False
-        else:
-            self._labelled = all("/" in name for name in self._names)
-            self.classes = tuple(sorted({name.split("/")[0] for name in self._names})) if self._labelled else ()
+        if not self._rows:
+            self._labels = _folder_labels(self._names)
+            self.classes = tuple(sorted(set(self._labels.values())))
+            return
+        self._lists_objects = any("objects" in row for row in self._rows.values())
+        labels = {str(row["label"]) for row in self._rows.values() if row.get("label") is not None}
+        names = {item.class_name for name in self._names for item in self._objects(name) or ()}
+        self.classes = tuple(sorted(labels | names))
+        if (folder / CLASSES).is_file():
+            self.classes = tuple(str(name) for name in read_json(folder / CLASSES))
 
     def __len__(self) -> int:
         return len(self._names)
 
     def example(self, index: int) -> Example:
         name = self._names[index]
-        row = self._rows.get(name, {})
-        image = read_image(self.folder / name)
-        objects = None
-        if self._rows:
-            boxes = row.get("objects", {"bbox": [], "categories": []})
-            try:
-                objects = tuple(
-                    ExampleObject(str(category), (float(x), float(y), float(width), float(height)))
-                    for category, (x, y, width, height) in zip(boxes["categories"], boxes["bbox"], strict=True)
-                )
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{self.folder / METADATA}: objects of {name} are no `bbox` and `categories`: {error}"
-                ) from error
-        mask = row.get("class_mask_file_name")
+        photo = read_photo(self.folder / name)
+        mask = self._rows.get(name, {}).get("class_mask_file_name")
         return Example(
             name=name,
-            image=image,
-            label=row.get("label") if self._rows else name.split("/")[0] if self._labelled else None,
-            objects=objects,
-            class_mask=None if mask is None else lambda: self._mask(image, str(mask)),
+            image=photo.pixels,
+            label=self._rows[name].get("label") if self._rows else self._labels.get(name),
+            objects=self._objects(name) if self._rows and self._lists_objects else None,
+            class_mask=None if mask is None else lambda: mask_of(photo, self.folder / str(mask)),
         )
 
-    def _mask(self, image: np.ndarray, name: str) -> np.ndarray:
-        mask = read_mask(self.folder / name)
-        if mask.shape != image.shape[:2]:
-            raise InputError(f"{self.folder / name} has the shape {mask.shape}; its image has {image.shape[:2]}")
-        return mask
+    def _objects(self, name: str) -> tuple[ExampleObject, ...] | None:
+        content = self._rows[name].get("objects") or {"bbox": [], "categories": []}
+        try:
+            boxes = [tuple(float(value) for value in box) for box in content["bbox"]]
+            if not all(len(box) == 4 and all(map(math.isfinite, box)) for box in boxes):
+                raise ValueError("a bbox has 4 finite numbers: x, y, width, height")
+            return tuple(
+                ExampleObject(str(category), (box[0], box[1], box[2], box[3]))
+                for category, box in zip(content["categories"], boxes, strict=True)
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.folder}: objects of {name} must be an object with the lists `bbox` and `categories`: {error}"
+            ) from error
 
 
 def image_names(folder: Path) -> list[str]:
-    """Paths of the images in and below a folder, from it, sorted; hidden ones are left out."""
-    found = (path for path in folder.glob("**/*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    names = (path.relative_to(folder) for path in found)
-    return sorted(name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+    """Return the paths of the images in and below a folder, from it, sorted; links are followed, hidden files not."""
+    found = (path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+    return [path.relative_to(folder).as_posix() for path in found]
 
 
-def _metadata(path: Path) -> dict[str, dict[str, Any]]:
+def has_metadata(folder: Path) -> bool:
+    """Return whether a folder has a file that describes its images."""
+    return any((folder / name).is_file() for name in METADATA)
+
+
+def mask_of(photo: Photo, path: Path) -> np.ndarray:
+    """Return the mask of an image from a file, as the image lies: scaled or turned where the file is.
+
+    Raises:
+        InputError: the file is damaged, or has another shape than the image.
+    """
+    mask = read_mask(path)
+    return LabelFrame.of(photo, (mask.shape[1], mask.shape[0]), str(path)).mask(mask)
+
+
+def _folder_labels(names: list[str]) -> dict[str, str]:
+    """The label of each image by its name; empty where an image lies in no folder that could be one."""
+    parts = {name: name.split("/")[:-1] for name in names}
+    while all(parts.values()) and all(folders[0].lower() in _NO_CLASS for folders in parts.values()):
+        parts = {name: folders[1:] for name, folders in parts.items()}
+    return {name: folders[0] for name, folders in parts.items()} if all(parts.values()) else {}
+
+
+def _metadata(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of a folder's metadata by the image's name; empty without such a file."""
+    path = next((folder / name for name in METADATA if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    lines = read_text(path).splitlines()
     rows = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            rows[str(row["file_name"])] = row
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{path}, line {number}: it must be a JSON object with a file_name") from error
+    for number, row in _csv_rows(lines) if path.suffix == ".csv" else _json_rows(lines, path):
+        if not isinstance(row, dict) or not row.get("file_name"):
+            raise InputError(f"{path}, line {number}: it must be a JSON object with a file_name")
+        rows[str(row["file_name"])] = row
+    return rows
+
+
+def _json_rows(lines: list[str], path: Path) -> list[tuple[int, Any]]:
+    problem = f"{path}, line {{}}: it must be a JSON object with a file_name"
+    return [(number, parse_json(line, problem.format(number))) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _csv_rows(lines: list[str]) -> list[tuple[int, Any]]:
+    rows = []
+    for number, row in enumerate(csv.DictReader(lines), 2):
+        values: dict[str, Any] = {key: value for key, value in row.items() if key and value not in (None, "")}
+        if isinstance(values.get("objects"), str):
+            values["objects"] = json.loads(values["objects"])
+        rows.append((number, values))
     return rows

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from trainer.datasets.dataset import ImageDataset
-from trainer.datasets.example import Example, ExampleObject, read_image
+from trainer.datasets.example import Example, ExampleObject
 from trainer.datasets.kitti_labels import KittiCalibration, KittiObject, read_calibration, read_labels
+from trainer.datasets.pixels import IMAGE_SUFFIXES, read_image
 from trainer.errors import InputError
-
-_IMAGE_SUFFIXES = (".png", ".jpg")
 
 
 class KittiDataset(ImageDataset):
@@ -28,7 +27,7 @@ class KittiDataset(ImageDataset):
         if root is None:
             raise InputError(f"{folder} has no image_2/; KITTI's layout is image_2/, label_2/, calib/")
         super().__init__(root)
-        images = (path for path in (root / "image_2").iterdir() if path.suffix in _IMAGE_SUFFIXES)
+        images = (path for path in (root / "image_2").iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
         self._images = sorted(images, key=lambda path: path.name)
         if not self._images:
             raise InputError(f"{root / 'image_2'} holds no image")
@@ -51,7 +50,7 @@ class KittiDataset(ImageDataset):
         return Example(name=f"image_2/{path.name}", image=read_image(path), objects=objects)
 
     def calibration(self, index: int) -> KittiCalibration:
-        """The camera of an image.
+        """Return the camera of an image.
 
         Raises:
             InputError: there is no such file, or it is not KITTI's.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from trainer.datasets.writers.card import DatasetCard
 from trainer.datasets.writers.geometry import Camera, Cuboid
-from trainer.datasets.writers.meshes import MeshSource, model_ply
+from trainer.datasets.writers.meshes import MeshSource, bop_model
 from trainer.datasets.writers.sample import Instance, Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -42,8 +42,8 @@ class BopWriter(DatasetWriter):
   pixels, of what lies in the image. `scene_camera.json`: `cam_K` (pixels from the centre of the top left one),
   `depth_scale`, and where the world is.
 * `models/obj_000001.ply` ...: the meshes of asset sets in mm, with colours by vertex. `models/models_info.json`: the
-  box around each model in mm and its name; `diameter` is the box's diagonal, the largest that two points of the model
-  can be apart.
+  box around each model in mm, its name, and its symmetries as its asset set states them; `diameter` is the box's
+  diagonal, the largest that two points of the model can be apart.
 * `camera.json`: the camera of the first image.
 """
     needs = Need.BOXES | Need.MASKS | Need.DEPTH | Need.SILHOUETTES
@@ -68,6 +68,7 @@ class BopWriter(DatasetWriter):
         poses: list[Record] = []
         infos: list[Record] = []
         models: dict[str, Record] = {}
+        scales: dict[str, tuple[float, float, float]] = {}
         for item, _ in sample.seen:
             if item.cuboid is None or item.silhouette is None:
                 continue
@@ -79,8 +80,12 @@ class BopWriter(DatasetWriter):
             poses.append(_pose(item, item.cuboid, numbers))
             infos.append(_info(whole, visible, sample.depth))
             models[str(numbers[item.model])] = _model(item.model, item.cuboid)
+            scales[str(numbers[item.model])] = item.mesh_scale
         for number, model in models.items():
-            _refuse_other_size(index, number, model, self._models.setdefault(number, model))
+            if number not in self._models:
+                self._models[number] = model | self._write_model(number, model, scales[number])
+            _refuse_other_size(index, number, model, self._models[number])
+            models[number] = self._models[number]
         return {"camera": _camera(camera, depth_scale), "gt": poses, "info": infos, "models": models}
 
     def _finish(self) -> None:
@@ -98,14 +103,18 @@ class BopWriter(DatasetWriter):
                     path.write_text(f"{{\n{lines}\n}}\n", encoding="ascii")
             if index == 0:
                 self._path("camera.json").write_text(_camera_file(record["camera"]), encoding="ascii")
-        for number, model in self._models.items():
-            mesh = None if self.meshes is None else self.meshes(model["name"])
-            if mesh is not None:
-                low, size = (np.array([model[f"{of}_{axis}"] for axis in "xyz"]) for of in ("min", "size"))
-                ply = model_ply(mesh, model["name"], low, size)
-                self._path("models", f"obj_{int(number):06d}.ply").write_bytes(ply)
         ordered = {number: self._models[number] for number in sorted(self._models, key=int)}
         self._path("models", "models_info.json").write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+
+    def _write_model(self, number: str, model: Record, scale: tuple[float, float, float]) -> dict[str, Any]:
+        """Writes the mesh of a model that is seen for the first time; returns what else is known of it."""
+        mesh = None if self.meshes is None else self.meshes(model["name"])
+        if mesh is None:
+            return {}
+        low, size = (np.array([model[f"{of}_{axis}"] for axis in "xyz"]) for of in ("min", "size"))
+        converted = bop_model(mesh, model["name"], scale, low, size)
+        self._path("models", f"obj_{int(number):06d}.ply").write_bytes(converted.ply)
+        return converted.symmetries
 
 
 def object_numbers(models: tuple[str, ...]) -> Mapping[str, int]:

@@ -10,15 +10,20 @@ import math
 import numpy as np
 from PIL import Image
 
-from trainer.datasets.kitti_labels import KittiCalibration, KittiObject, format_calibration, format_labels
+from trainer.datasets.kitti_labels import (
+    TYPES,
+    KittiCalibration,
+    KittiObject,
+    format_calibration,
+    format_labels,
+    kitti_type,
+)
 from trainer.datasets.writers.card import DatasetCard
 from trainer.datasets.writers.geometry import Camera, Cuboid
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
 
-#: The benchmark's types; DontCare aside.
-TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
 #: From which hidden share on an object counts as partly and as largely occluded.
 PARTLY, LARGELY = 0.1, 0.5
 
@@ -68,11 +73,6 @@ class KittiWriter(DatasetWriter):
 
     def _finish(self) -> None:
         """Every file is there already."""
-
-
-def kitti_type(class_name: str) -> str | None:
-    """KITTI's name of a class; None: it knows none."""
-    return next((name for name in TYPES if name.lower() == class_name.lower()), None)
 
 
 def kitti_object(item: Instance, camera: Camera, depth: np.ndarray | None) -> KittiObject:

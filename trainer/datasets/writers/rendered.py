@@ -1,6 +1,6 @@
 """Scenes rendered into samples, with the labels that a format needs and no others."""
 
-import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +9,7 @@ from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
+from trainer.assets.asset_sets import AssetSet
 from trainer.datasets.writers.geometry import Camera, camera_of, cuboid_of
 from trainer.datasets.writers.meshes import MeshFile, MeshSource
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
@@ -31,6 +32,7 @@ class SampleRenderer:
     def __init__(self, pool: RenderPool, grammar: Grammar, needs: Need) -> None:
         self._grammar, self._pool, self._needs = grammar, pool, needs
         self._renderer = Renderer(pool, grammar)
+        self._item_names: dict[str, list[str]] = {}
         self._outputs = (pb.OUTPUT_IMAGE_U8, *(output for need in needs for output in _OUTPUTS[need]))
 
     def samples(self, scenes: Sequence[SceneGraph], seed: int) -> Iterator[Sample]:
@@ -45,7 +47,7 @@ class SampleRenderer:
         self, scene: SceneGraph, wire: scene_pb2.Scene, frame: Frame, silhouettes: dict[str, np.ndarray]
     ) -> Sample:
         classes = [node.class_name for node in scene.nodes if node.class_name]
-        label = classes[0] if len(classes) == 1 else None
+        label = image_label(classes[0], self._grammar.classes) if len(classes) == 1 else None
         camera = camera_of(wire, self._renderer.settings)
         attributes = [
             {"node": scene.nodes[item.node].id, "attribute": item.name, "value": round(float(value), 4)}
@@ -58,7 +60,7 @@ class SampleRenderer:
         }
         return Sample(
             image=frame.image,
-            label=int(label) if label is not None and re.fullmatch(r"\d{1,9}", label, re.ASCII) else label,
+            label=label,
             instances=self._instances(scene, wire, frame, camera, silhouettes),
             camera=camera,
             masks=masks,
@@ -85,11 +87,21 @@ class SampleRenderer:
                 amodal=_rectangle(box.amodal) if box.HasField("amodal") else None,
                 visible_px=box.visible_px,
                 cuboid=cuboid_of(box.extent, world[box.node], camera) if box.HasField("extent") else None,
-                model=_model(self._grammar, scene, places[box.node]),
+                model=self._model(scene, places[box.node]),
+                mesh_scale=_mesh_scale(wire.nodes[places[box.node]], world[box.node]),
                 silhouette=silhouettes.get(box.node),
             )
             for box in frame.boxes
         )
+
+    def _model(self, scene: SceneGraph, place: int) -> str:
+        node = scene.nodes[place]
+        if not isinstance(scene.kinds[node.kind].content, Mesh) or node.asset is None:
+            return node.class_name
+        name = node.asset.set
+        if name not in self._item_names:
+            self._item_names[name] = item_names(self._grammar.asset_sets[name])
+        return self._item_names[name][node.asset.index]
 
     def _silhouettes(
         self, wires: Sequence[scene_pb2.Scene], frames: Sequence[Frame], seed: int
@@ -118,48 +130,67 @@ class SampleRenderer:
         return found
 
 
+def image_label(class_name: str, classes: Sequence[str]) -> int | str:
+    """Return the label of an image that shows one object: a number if all classes of the grammar are numbers.
+
+    So all labels of a dataset have one type.
+    """
+    numbers = all(name.isascii() and name.isdecimal() and len(name) < 10 and name == str(int(name)) for name in classes)
+    return int(class_name) if numbers else class_name
+
+
 def model_names(grammar: Grammar) -> tuple[str, ...]:
-    """What `Instance.model` can be: the items of the sets of meshes that nodes with a class show, then the classes."""
+    """Return the values of `Instance.model`: the items of the sets of meshes that nodes with a class show, then the
+    classes.
+    """
     names: list[str] = []
     others = False
     for kind in grammar.kinds.values():
         if not kind.class_name:
             continue
         if isinstance(kind.content, Mesh) and kind.content.asset is not None:
-            asset_set = grammar.asset_sets[kind.content.asset.set]
-            names += [_item(asset_set.name, asset_set.item_name(index), index) for index in range(len(asset_set))]
+            names += item_names(grammar.asset_sets[kind.content.asset.set])
         else:
             others = True
     return tuple(dict.fromkeys(names + (list(grammar.classes) if others else [])))
 
 
+def item_names(items: AssetSet) -> list[str]:
+    """Return a name for each item of a set, `SET/ITEM`; items of the same name are told apart by label or number."""
+    short = [items.item_name(index) or str(index) for index in range(len(items))]
+    often = Counter(short)
+    labelled = [name if often[name] == 1 else f"{items.label(index)}/{name}" for index, name in enumerate(short)]
+    often = Counter(labelled)
+    return [
+        f"{items.name}/{name}" if often[name] == 1 else f"{items.name}/{name}#{index}"
+        for index, name in enumerate(labelled)
+    ]
+
+
 def mesh_source(grammar: Grammar) -> MeshSource:
-    """The files of the models of a grammar's sets of meshes."""
+    """Return the files of the models of a grammar's sets of meshes."""
     places = {
-        _item(name, items.item_name(index), index): (items, index)
-        for name, items in grammar.asset_sets.items()
+        name: (items, index)
+        for items in grammar.asset_sets.values()
         if items.mesh_format(0) is not None
-        for index in range(len(items))
+        for index, name in enumerate(item_names(items))
     }
 
     def file_of(model: str) -> MeshFile | None:
         if model not in places:
             return None
         items, index = places[model]
-        return MeshFile(items.data(index), items.mesh_format(index) or scene_pb2.MESH_FORMAT_UNSPECIFIED)
+        mesh_format = items.mesh_format(index) or scene_pb2.MESH_FORMAT_UNSPECIFIED
+        return MeshFile(items.data(index), mesh_format, items.stated_symmetries(index))
 
     return file_of
 
 
-def _model(grammar: Grammar, scene: SceneGraph, place: int) -> str:
-    node = scene.nodes[place]
-    if isinstance(scene.kinds[node.kind].content, Mesh) and node.asset is not None:
-        return _item(node.asset.set, grammar.asset_sets[node.asset.set].item_name(node.asset.index), node.asset.index)
-    return node.class_name
-
-
-def _item(set_name: str, item_name: str | None, index: int) -> str:
-    return f"{set_name}/{index if item_name is None else item_name}"
+def _mesh_scale(node: scene_pb2.Node, world: np.ndarray) -> tuple[float, float, float]:
+    """See `Instance.mesh_scale`."""
+    scale, mesh = float(np.linalg.norm(world[:3, 0])), node.mesh
+    x, y, z = (getattr(mesh, name) if mesh.HasField(name) else 1.0 for name in ("size_x", "size_y", "size_z"))
+    return scale * x, scale * y, scale * z
 
 
 def _alone(scene: scene_pb2.Scene, shown: str) -> scene_pb2.Scene:

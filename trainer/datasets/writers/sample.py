@@ -51,6 +51,8 @@ class Instance:
     model: str = ""
     #: bool [height, width]: its pixels, were nothing else in the scene.
     silhouette: np.ndarray | None = None
+    #: Metres in the scene per unit of the mesh's file, along the object's x, y and z.
+    mesh_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)

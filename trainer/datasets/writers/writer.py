@@ -48,6 +48,7 @@ class DatasetWriter(ABC):
             InputError: the folder exists, cannot be made, or has an unfinished export beside it; or, with `resume`,
                 there is none, or it is one of something else.
         """
+        _check_name(folder)
         self.folder = folder
         self.card = card
         self.meshes = meshes
@@ -207,7 +208,11 @@ class DatasetWriter(ABC):
         return journal
 
     def _refuse_existing(self) -> None:
-        if self.folder.exists() or self.folder.is_symlink():
+        try:
+            exists = self.folder.exists() or self.folder.is_symlink()
+        except OSError as error:  # The name is too long, or a folder above is closed to us.
+            raise InputError(f"{_cut(str(self.folder))}: {error.strerror or error}; choose another folder") from error
+        if exists:
             raise InputError(f"{self.folder} exists, and datasets are never overwritten; choose another folder")
 
     @contextmanager
@@ -221,6 +226,19 @@ class DatasetWriter(ABC):
             raise InputError(f"{self.folder}: cannot write ({text}){kept}") from error
 
 
+def _check_name(folder: Path) -> None:
+    """
+    Raises:
+        InputError: no folder can be made under this name.
+    """
+    if folder.name in ("", ".."):
+        raise InputError(f"{folder} exists, and datasets are never overwritten; choose another folder")
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{str(folder)!r} is not UTF-8; choose another name") from None
+
+
 def _loaded(line: bytes) -> dict[str, Any]:
     try:
         values = json.loads(line)
@@ -230,5 +248,8 @@ def _loaded(line: bytes) -> dict[str, Any]:
 
 
 def _short(value: object) -> str:
-    text = json.dumps(value)
+    return _cut(json.dumps(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."

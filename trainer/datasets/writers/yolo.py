@@ -39,7 +39,7 @@ class YoloWriter(DatasetWriter):
 
     def _finish(self) -> None:
         names = "".join(f"  {place}: {json.dumps(name)}\n" for place, name in enumerate(self.card.classes))
-        text = f"path: . # this folder\ntrain: images/train\nval: images/train\nnames:\n{names}"
+        text = f"# Paths are relative to this file.\ntrain: images/train\nval: images/train\nnames:\n{names}"
         self._path("data.yaml").write_text(text, encoding="utf-8")
 
     def _numbers(self, sample: Sample, item: Instance, box: Rectangle) -> list[float]:

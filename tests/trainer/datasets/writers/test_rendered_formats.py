@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
+import yaml
 from PIL import Image
 from pycocotools import mask as coco_masks
 from pycocotools.coco import COCO
@@ -100,6 +101,8 @@ def read_yolo(path: Path) -> list[tuple[int, np.ndarray]]:
 
 def test_yolo_has_boxes_around_the_masks(rings: Export) -> None:
     folder = rings("yolo")
+    # Without `path`, ultralytics takes the file's own folder.
+    assert set(yaml.safe_load((folder / "data.yaml").read_text())) == {"train", "val", "names"}
     assert 'names:\n  0: "disc"\n  1: "ring"\n' in (folder / "data.yaml").read_text()
     for number, (classes, instances) in enumerate(instance_masks(rings("imagefolder-masks"))):
         found = read_yolo(folder / "labels" / "train" / f"{number:07d}.txt")
@@ -276,12 +279,14 @@ def test_bop_models_come_out_as_they_went_in(tmp_path: Path) -> None:
     numbers = {pose["obj_id"] for found in poses.values() for pose in found}
     assert written == [f"obj_{number:06d}.ply" for number in sorted(numbers)]
     information = json.loads((tmp_path / "out" / "models" / "models_info.json").read_text())
+    stated = json.loads((models / "models_info.json").read_text())
     for name in written:
         there, here = (trimesh.load(folder / name, process=False) for folder in (models, tmp_path / "out" / "models"))
         np.testing.assert_allclose(here.bounds, there.bounds, atol=0.01)
         assert here.area == pytest.approx(there.area, rel=1e-4)
         model = information[str(int(name[4:10]))]
         # The folder's own models_info.json is a few per cent off its meshes, so these are what counts.
+        assert set(model) - {"name"} == set(stated[str(int(name[4:10]))])
         low = [model[f"min_{axis}"] for axis in "xyz"]
         assert low == pytest.approx(there.bounds[0].tolist(), abs=0.01)
         assert [model[f"size_{axis}"] for axis in "xyz"] == pytest.approx(

@@ -295,3 +295,22 @@ def test_sample_refuses_masks_of_another_size() -> None:
         ValueError, match=r"Sample\.masks\['class'\] is uint8 \(6, 4\); it must be uint8 or uint16 \(4, 6\)"
     ):
         Sample(np.zeros((4, 6, 3), np.uint8), masks={"class": np.zeros((6, 4), np.uint8)})
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (".", r"^\. exists, and datasets are never overwritten; choose another folder$"),
+        ("", r"^\. exists, and datasets are never overwritten"),
+        ("/", r"^/ exists, and datasets are never overwritten"),
+        ("..", r"^\.\. exists, and datasets are never overwritten"),
+        ("a" * 260, r"^a{200}\.\.\.: File name too long; choose another folder$"),
+        ("a" * 250, r"^a{250}: cannot write \(File name too long\)$"),
+        ("b\udcff", r"^'b\\udcff' is not UTF-8; choose another name$"),
+    ],
+)
+def test_names_that_no_folder_can_have(out: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        open_writer("coco", Path(out), CARD)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,84 @@
+"""Names of a dataset's classes and the grammar's classes that they stand for."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trainer.datasets.dataset import ImageDataset
+from trainer.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Which class of a dataset is which of a grammar's: as a mapping states it, else by name, whatever the case.
+
+    Attributes:
+        given: names of the dataset's classes, as far as its files list them.
+        classes: names of the grammar's classes.
+        mapping: name in the dataset: name in the grammar.
+    """
+
+    given: tuple[str, ...]
+    classes: tuple[str, ...]
+    mapping: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, dataset: ImageDataset, classes: Sequence[str], mapping: Mapping[str, str] | None = None
+    ) -> "ClassNames":
+        """The names of a dataset beside those of a grammar.
+
+        Raises:
+            InputError: the mapping names a class that the dataset or the grammar does not have.
+        """
+        names = cls(tuple(dataset.classes), tuple(classes), dict(mapping or {}))
+        for source, target in names.mapping.items():
+            for kind, name, known in (
+                (f"{dataset.folder}", source, names.given),
+                ("the grammar", target, names.classes),
+            ):
+                if known and name.lower() not in {other.lower() for other in known}:
+                    near = difflib.get_close_matches(name, known, 1)
+                    hint = f" (near: {near[0]!r})" if near else ""
+                    raise InputError(
+                        f"classes: {source}={target}: {kind} has no class {name!r}{hint}; it has: {', '.join(known)}"
+                    )
+        return names
+
+    def number(self, name: str) -> int | None:
+        """The index of the grammar's class that a class of the dataset stands for; None: it stands for none."""
+        return self._numbers.get(self._mapped(name).lower())
+
+    def name(self, name: str) -> str:
+        """The grammar's name of a class of the dataset; the dataset's own where it stands for none."""
+        number = self.number(name)
+        return self._mapped(name) if number is None else self.classes[number]
+
+    def unmatched(self) -> tuple[list[str], list[str]]:
+        """The dataset's classes that stand for none, and the grammar's classes that none stands for."""
+        numbers = [self.number(name) for name in self.given]
+        strange = [name for name, number in zip(self.given, numbers, strict=True) if number is None]
+        return strange, [name for number, name in enumerate(self.classes) if number not in numbers]
+
+    def advice(self) -> str:
+        """What the grammar has and how to state what is meant, for messages."""
+        return f"allowed: {', '.join(self.classes)}; or state in target.classes which of them it is"
+
+    def note(self) -> str | None:
+        """A line that lists what does not match; None: everything matches, or the dataset names no classes."""
+        strange, missing = self.unmatched()
+        if not self.given or not (strange or missing):
+            return None
+        parts = []
+        if strange:
+            parts.append(f"not in the grammar: {', '.join(strange)}")
+        if missing:
+            parts.append(f"not in the dataset: {', '.join(missing)}")
+        return f"classes of the target that do not match by name: {'; '.join(parts)}"
+
+    @property
+    def _numbers(self) -> dict[str, int]:
+        return {name.lower(): place for place, name in enumerate(self.classes)}
+
+    def _mapped(self, name: str) -> str:
+        return next((target for source, target in self.mapping.items() if source.lower() == name.lower()), name)
