@@ -5,7 +5,7 @@ import errno
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self
@@ -96,8 +96,8 @@ class DatasetWriter(ABC):
         if not self.count:
             self.abort()
             raise InputError(f"{self.folder}: the dataset has no samples; at least 1 is needed")
-        self._journal.close()
         with self._writing():
+            self._journal.close()
             self._finish()
             card = self.card.markdown(self.counts(), self.layout, self.needs)
             (self._partial / "README.md").write_text(card, encoding="utf-8")
@@ -107,7 +107,8 @@ class DatasetWriter(ABC):
 
     def abort(self) -> None:
         """Ends without a dataset. What has been written stays in `NAME.partial`, unless that is nothing."""
-        self._journal.close()
+        with suppress(OSError):  # What could not be written has been reported; the sample is made again.
+            self._journal.close()
         if not self.count:
             for path in sorted(self._partial.rglob("*"), reverse=True):
                 path.rmdir() if path.is_dir() else path.unlink()

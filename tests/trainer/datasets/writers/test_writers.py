@@ -4,6 +4,8 @@ import errno
 import gzip
 import json
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -314,3 +316,23 @@ def test_names_that_no_folder_can_have(out: str, message: str, tmp_path: Path, m
     with pytest.raises(InputError, match=message):
         open_writer("coco", Path(out), CARD)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_may_not_grow_is_one_line(tmp_path: Path) -> None:
+    """`ulimit -f` fails the journal's write, and its close as well."""
+    script = (
+        "import resource, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+        "from trainer.datasets.writers import DatasetCard, Sample, open_writer; import numpy as np\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "sample = Sample(np.zeros((4, 6, 3), np.uint8), label=0, metadata={'text': 'x' * 1500})\n"
+        "with open_writer('imagefolder', Path(sys.argv[1]), DatasetCard('t', 'd', 's', 0)) as writer:\n"
+        "    for _ in range(9): writer.add(sample)\n"
+    )
+    root = str(Path(__file__).resolve().parents[4])
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "set"), root], capture_output=True, text=True, check=False
+    )
+    last = run.stderr.splitlines()[-1]
+    assert "InputError" in last
+    assert "set: cannot write (File too large); 2 samples are in" in last
+    assert "OSError" not in run.stderr.split("The above exception was the direct cause")[-1]
