@@ -32,6 +32,17 @@ class Purpose(IntEnum):
     READING = 18
 
 
+class EvaluationStream(IntEnum):
+    """The random streams of `Purpose.EVALUATION`. The values are part of what a seed means."""
+
+    PRIOR = 1
+    LEARNED = 2
+    TEST = 3
+    ORDER = 4
+    VALIDATION = 5
+    FLOOR = 6
+
+
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:
     """The generator of one purpose, e.g. of step `indices` of the training. Independent for different arguments."""
     return np.random.default_rng([seed, purpose, *indices])

@@ -53,12 +53,15 @@ class Monitor:
         return found
 
     def prior(self, scenes: Sequence[SceneGraph], space: FeatureSpace, target: Tensor) -> dict[str, Any]:
-        """The same distances of the prior's scenes: what the losses began with."""
+        """Return the same for scenes of the prior, under keys that end in `_prior`."""
         count = min(self._problem.settings.monitor_images, len(scenes))
         if not count:
             return {}
-        images = self._problem.renderer.images(scenes[:count], integer(self._problem.seed, Purpose.MONITOR))
-        return {f"{name}_prior": value for name, value in _distances(space, images, target).items()}
+        seed = integer(self._problem.seed, Purpose.MONITOR)
+        frames = self._problem.renderer.render(scenes[:count], seed, (pb.OUTPUT_IMAGE_U8, *visibility.OUTPUTS))
+        found: dict[str, Any] = {"out_of_sight": visibility.out_of_sight(scenes[:count], frames)}
+        found |= _distances(space, np.stack([frame.image for frame in frames]), target)
+        return {f"{name}_prior": value for name, value in found.items()}
 
     def audits(self) -> dict[str, Any]:
         """What the audits of the probes have found since the last call; nothing if there were none."""

@@ -1,4 +1,4 @@
-"""Distributions of attributes: what a run records of its scenes, and how far two of them are apart."""
+"""Statistics of numeric attributes: of the prior, exactly, and of sampled scenes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -6,20 +6,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trainer.grammar import SceneGraph
+from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.grammar.distributions import Distribution, Mixture, Wrapped
-from trainer.grammar.nodes import MODE
 from trainer.model.encoding import Encoding
 
 Numbers = TypeVar("Numbers", float, np.ndarray)
 
 #: Standard deviations beyond which values are pulled in.
 OUTLYING = 3.0
+#: Integration of a density: points, and the limits of an unbounded one in standard deviations.
+_GRID, _TAIL = 20_001, 8
 
 
 @dataclass(frozen=True)
 class AttributeStatistics:
-    """An attribute of all nodes of one kind."""
+    """Mean, standard deviation and values of an attribute over all nodes of one kind."""
 
     kind: str
     name: str
@@ -39,57 +40,20 @@ class AttributeStatistics:
         return cls(**fields)
 
     def to_json(self) -> dict[str, object]:
-        """All fields, with the values rounded to keep the file small."""
+        """Return all fields; values are rounded to keep the file small."""
         return {**asdict(self), "values": [round(value, 3) for value in self.values]}
 
     def outline(self) -> dict[str, object]:
-        """All fields but the values."""
+        """Return all fields except the values."""
         return {key: value for key, value in asdict(self).items() if key != "values"}
 
     def difference(self, other: "AttributeStatistics") -> float:
-        """This mean minus the other's; for angles within [-180, 180)."""
+        """Return this mean minus the other's; for angles within [-180, 180)."""
         return deviation(self.mean, other.mean, self.is_angle)
 
 
-@dataclass(frozen=True)
-class ChoiceStatistics:
-    """How often each category of a categorical attribute occurs among all nodes of one kind."""
-
-    kind: str
-    name: str
-    frequencies: Mapping[str, float]
-
-    def to_json(self) -> dict[str, object]:
-        """All fields."""
-        return {**asdict(self), "frequencies": {name: round(value, 5) for name, value in self.frequencies.items()}}
-
-
-def choice_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[ChoiceStatistics]:
-    """One entry per mutable categorical attribute of the encoding's grammar that the scenes' nodes have too.
-
-    Args:
-        scenes: of that grammar, or of the target's.
-    """
-    found = []
-    for kind, choice in encoding.choices:
-        nodes = [
-            (scene.kinds[kind], node) for scene in scenes for node in scene.nodes if node.kind == kind and node.choices
-        ]
-        specs = {draw.name: draw for node_kind, _ in nodes[:1] for draw in (*node_kind.draws, *node_kind.choices)}
-        if choice.name not in specs:
-            continue
-        categories = specs[choice.name].categories
-        if choice.name == MODE.name and not any(node.choices[MODE.name] for _, node in nodes):
-            continue  # A mixture of one component is none.
-        counts = np.bincount([node.choices[choice.name] for _, node in nodes], minlength=len(categories))
-        found.append(
-            ChoiceStatistics(kind, choice.name, dict(zip(categories, (counts / counts.sum()).tolist(), strict=True)))
-        )
-    return found
-
-
 def attribute_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[AttributeStatistics]:
-    """One entry per mutable attribute of a kind that appears in the scenes, in the encoding's order."""
+    """Return the statistics of each mutable attribute of the kinds in the scenes, in the encoding's order."""
     found: dict[tuple[str, str], list[float]] = {(kind, spec.name): [] for kind, spec in encoding.mutable}
     for scene in scenes:
         for node in scene.nodes:
@@ -106,8 +70,37 @@ def attribute_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> li
     ]
 
 
+def prior_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[AttributeStatistics]:
+    """Return the same of the prior: mean and standard deviation of its exact distributions, and values of scenes.
+
+    Args:
+        scenes: of the prior; the values are theirs.
+    """
+    specs = {(kind, spec.name): spec for kind, spec in encoding.mutable}
+    found = []
+    for item in attribute_statistics(encoding, scenes):
+        mean, std = _moments(specs[item.kind, item.name])
+        found.append(replace(item, mean=mean, std=std))
+    return found
+
+
+def _moments(spec: AttributeSpec) -> tuple[float, float]:
+    """Return mean and standard deviation; for angles the mean direction and the RMS deviation from it."""
+    distribution = spec.distribution
+    if not spec.is_angle or distribution.discrete:
+        return distribution.mean, distribution.std
+    low, high = distribution.support
+    if not np.isfinite(high - low):
+        low, high = (distribution.mean + sign * _TAIL * distribution.std for sign in (-1, 1))
+    values = np.linspace(low, high, _GRID)
+    density = np.exp(distribution.log_prob(values))
+    mean = distribution.mean
+    squares = deviation(values, mean, is_angle=True) ** 2
+    return mean, float(np.sqrt(np.sum(density * squares) / np.sum(density)))
+
+
 def summarise(kind: str, name: str, unit: str, is_angle: bool, values: Sequence[float]) -> AttributeStatistics:
-    """Mean and standard deviation of the values of one attribute."""
+    """Return the statistics of the values of one attribute."""
     numbers = np.asarray(values, dtype=np.float64)
     mean = mean_of(numbers, is_angle)
     std = float(np.sqrt(np.mean(deviation(numbers, mean, is_angle) ** 2)))
@@ -116,7 +109,7 @@ def summarise(kind: str, name: str, unit: str, is_angle: bool, values: Sequence[
 
 @dataclass(frozen=True)
 class Component:
-    """A part of a distribution of numbers."""
+    """A component of a mixture."""
 
     weight: float
     mean: float
@@ -126,9 +119,10 @@ class Component:
 def components(
     values: Sequence[float], distribution: Distribution, is_angle: bool
 ) -> list[tuple[Component, Component]]:
-    """The parts of a distribution, a mixture's components or itself, and what values make of each: (wanted, found).
+    """Return (wanted, found) for each component of a distribution; one that is no mixture has one component.
 
-    Values belong to the part whose mean is nearest; a part without values has the weight 0 and is nan else.
+    A value belongs to the component whose mean is nearest. A component without values has the weight 0, and nan as its
+    mean and standard deviation.
     """
     mixture = distribution.base if isinstance(distribution, Wrapped) else distribution
     parts = (
@@ -150,17 +144,17 @@ def components(
 
 
 def mean_of(values: np.ndarray, is_angle: bool) -> float:
-    """The mean; for angles, in degrees, the mean direction."""
+    """Return the mean; for angles, in degrees, the mean direction."""
     return float(np.rad2deg(np.angle(np.exp(1j * np.deg2rad(values)).mean()))) if is_angle else float(values.mean())
 
 
 def deviation(values: Numbers, centre: float, is_angle: bool) -> Numbers:
-    """values - centre; for angles, in degrees, the shorter way round."""
+    """Return values - centre; for angles, in degrees, the shorter way round."""
     return (values - centre + 180) % 360 - 180 if is_angle else values - centre
 
 
 def without_outliers(values: np.ndarray) -> np.ndarray:
-    """The values with those pulled in that lie far outside: images that were misread."""
+    """Return the values, clipped to `OUTLYING` robust standard deviations around the median."""
     middle = np.median(values)
     reach = OUTLYING * np.median(np.abs(values - middle)) / 0.6745  # Of a normal: standard deviations
     return np.clip(values, middle - reach, middle + reach)

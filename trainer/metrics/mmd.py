@@ -6,7 +6,9 @@ The kernel is a mean of Gaussian ones: over the layers of a feature space, and o
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +43,29 @@ def median_distance(features: Tensor) -> float:
             "target: its images are all alike in the feature space, or there is only one; MMD needs images that differ"
         )
     return median
+
+
+@dataclass(frozen=True)
+class Floor:
+    """MMD² between two halves of the target: what chance alone explains."""
+
+    mean: float
+    #: 95 % of the splits have a smaller one.
+    upper: float
+
+
+def mmd_floor(mmd: "MMD", rng: np.random.Generator, splits: int = 100) -> Floor:
+    """Return the unbiased MMD² between random halves of the target's features, of which there are 4 at least."""
+    kernel = mmd.kernel(mmd.target, mmd.target)
+    half = len(mmd.target) // 2
+    values = []
+    for _ in range(splits):
+        order = torch.from_numpy(rng.permutation(len(mmd.target)))
+        first, second = order[:half], order[half : 2 * half]
+        within = [kernel[rows][:, rows] for rows in (first, second)]
+        means = [(part.sum() - part.diagonal().sum()) / (half * (half - 1)) for part in within]
+        values.append((means[0] + means[1] - 2 * kernel[first][:, second].mean()).item())
+    return Floor(float(np.mean(values)), float(np.quantile(values, 0.95)))
 
 
 class MMD:

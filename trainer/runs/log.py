@@ -1,4 +1,4 @@
-"""What a run writes while it learns: metrics, distributions, pictures, checkpoints and the summary."""
+"""The records of a run while it learns: metrics, distributions, pictures, checkpoints and the summary."""
 
 import time
 from collections.abc import Mapping
@@ -8,26 +8,36 @@ from typing import Any
 import torch
 from PIL import Image
 
+from trainer.datasets.fitting import chosen
+from trainer.features import features_of
 from trainer.grammar import SceneGraph
-from trainer.metrics.attributes import AttributeStatistics, ChoiceStatistics, attribute_statistics, choice_statistics
+from trainer.metrics.attributes import AttributeStatistics, attribute_statistics, prior_statistics
+from trainer.metrics.choices import ChoiceStatistics, choice_statistics, learned_choices, prior_choices
+from trainer.metrics.counts import count_statistics
+from trainer.metrics.mmd import MMD, mmd_floor
+from trainer.randomness import EvaluationStream, Purpose, generator
 from trainer.refinement.learner import Learner
 from trainer.runs.folder import Run
+from trainer.runs.histories import attribute_histories
+from trainer.runs.notes import notes as run_notes
 from trainer.runs.report.pictures import paired_sheet
 from trainer.runs.tensorboard import EventLog
 
-#: Images in a row of the picture of an epoch.
+#: Images in a row of the picture of an epoch. Those of the target are spread evenly over it.
 PICTURED = 16
+#: Images of the target from which the floor of MMD² is estimated, at most, and in each half at least.
+MOST_IMAGES, FEWEST_HALF = 1_000, 4
 
 
 class Timer:
-    """Seconds by stage."""
+    """A stopwatch that adds up seconds by stage."""
 
     def __init__(self, seconds: Mapping[str, float]) -> None:
         self.seconds = dict(seconds)
         self._last_s = time.monotonic()
 
     def lap(self, stage: str) -> None:
-        """Adds the time since the last lap to a stage."""
+        """Add the time since the last lap to a stage."""
         now_s = time.monotonic()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now_s - self._last_s
         self._last_s = now_s
@@ -35,13 +45,13 @@ class Timer:
 
 @dataclass
 class RunLog:
-    """Writes what a run leaves behind."""
+    """Writes the files of a run."""
 
     run: Run
     learner: Learner
     target_scenes: list[SceneGraph]
     timer: Timer
-    #: What the stages before the epochs have found out; goes into the checkpoint and the summary.
+    #: Results of the stages before the epochs; stored in the checkpoint and the summary.
     facts: dict[str, Any]
     #: Images rendered before the run was resumed.
     renders: int = 0
@@ -55,10 +65,10 @@ class RunLog:
         self._events = EventLog(self.run.folder)
 
     def prior(self) -> None:
-        """The distributions and pictures to start from."""
+        """Record the distributions of the prior and the target, and the first picture."""
         _, scenes, _ = self.learner.statistics()
         encoding = self.learner.problem.encoding
-        prior = attribute_statistics(encoding, scenes), choice_statistics(encoding, scenes)
+        prior = prior_statistics(encoding, scenes), prior_choices(encoding)
         self._attributes = [
             _attributes("prior", None, *prior),
             _attributes("target", None, self._target_statistics, self._target_choices),
@@ -66,17 +76,17 @@ class RunLog:
         self._sheet(0, scenes, scenes)
 
     def found(self) -> None:
-        """What the global part of a stage has found."""
+        """Record what the global part of a stage found."""
         shifts: dict[str, Any] = {"shift": self.learner.shift()}
         if self.learner.mode_weights():
             shifts["modes"] = self.learner.mode_weights()
         self.facts["search"] = shifts
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """One epoch's metrics, distributions and picture, and the weights where it ends a stage."""
+        """Record an epoch: metrics, distributions, picture, and the weights if it ends a stage."""
         learned, before, after = self.learner.statistics()
         self._metrics.append(metrics)
-        choices = choice_statistics(self.learner.problem.encoding, after)
+        choices = learned_choices(self.learner.average, before)
         self._attributes.append(_attributes("learned", metrics["epoch"], learned, choices))
         self.run.write_records("metrics.jsonl", self._metrics)
         self.run.write_records("attributes.jsonl", self._attributes)
@@ -85,22 +95,23 @@ class RunLog:
             self.run.save_stage(self.learner.stage, self.learner.average.state_dict())
 
     def checkpoint(self) -> None:
-        """From here the run can go on."""
+        """Write a checkpoint, from which the run can be resumed."""
         state, tensors = self.learner.state()
         self.run.write_records("attributes.jsonl", self._attributes)
         facts: dict[str, Any] = {"seconds": self.timer.seconds, "renders": self._all_renders(), "facts": self.facts}
         self.run.save_checkpoint({**state, **facts}, tensors)
 
     def summary(self) -> None:
-        """The outcome."""
+        """Write summary.json."""
         learned, before, after = self.learner.statistics()
         encoding = self.learner.problem.encoding
-        prior = attribute_statistics(encoding, before)
+        prior = prior_statistics(encoding, before)
         choices = {
-            "prior": choice_statistics(encoding, before),
-            "learned": choice_statistics(encoding, after),
+            "prior": prior_choices(encoding),
+            "learned": learned_choices(self.learner.average, before),
             "target": self._target_choices,
         }
+        counts = {"prior": before, "learned": after, "target": self.target_scenes}
         self.run.update_summary(
             {
                 "attributes": {
@@ -109,7 +120,11 @@ class RunLog:
                     "target": [item.outline() for item in self._target_statistics],
                 },
                 "choices": {name: [item.to_json() for item in items] for name, items in choices.items()},
+                "counts": {of: [item.to_json() for item in count_statistics(each)] for of, each in counts.items()},
                 **self.facts,
+                **self._floor(),
+                "target_images": len(self.learner.problem.target),
+                "monitor_images": self.learner.problem.settings.monitor_images,
                 "mmd": [record["mmd"] for record in self._metrics if "mmd" in record],
                 "mmd_prior": [record["mmd_prior"] for record in self._metrics if "mmd_prior" in record][-1:],
                 "features": self.learner.space.name if self.learner.space else None,
@@ -119,14 +134,27 @@ class RunLog:
                 "threads": torch.get_num_threads(),
             }
         )
+        notes = run_notes(self.run.summary, self._metrics, attribute_histories(self.run))
+        self.run.update_summary({"notes": [*self.facts.get("notes", ()), *notes]})
         self._events.close()
+
+    def _floor(self) -> dict[str, Any]:
+        """Return MMD² of the target against itself in the run's feature space, if it has one."""
+        space, problem = self.learner.space, self.learner.problem
+        if space is None or len(problem.target) < 2 * FEWEST_HALF:
+            return {}
+        order = generator(problem.seed, Purpose.EVALUATION, EvaluationStream.FLOOR)
+        images = problem.target[order.permutation(len(problem.target))[:MOST_IMAGES]]
+        floor = mmd_floor(MMD(features_of(space, images), space.layers), order)
+        return {"mmd_floor": {"mean": floor.mean, "upper": floor.upper}}
 
     def _sheet(self, epoch: int, before: list[SceneGraph], after: list[SceneGraph]) -> Image.Image:
         images = self.learner.problem.renderer.images
         rows = [("Prior", images(before[:PICTURED], 0))]
         if epoch:
             rows.append(("Learned", images(after[:PICTURED], 0)))
-        sheet = paired_sheet([*rows, ("Target", self.learner.problem.target[:PICTURED])])
+        target = self.learner.problem.target
+        sheet = paired_sheet([*rows, ("Target", target[chosen(len(target), PICTURED)])])
         sheet.save(self.run.folder / "samples" / f"epoch-{epoch:03d}.png")
         return sheet
 
@@ -134,7 +162,7 @@ class RunLog:
         return self.renders + self.learner.problem.renderer.pool.stats.renders
 
     def _up_to_now(self, name: str) -> list[dict[str, Any]]:
-        """Records of the finished epochs; later ones were written by a run that then was killed."""
+        """Return the records up to the checkpoint's epoch; a killed run can have written later ones."""
         return [record for record in self.run.records(name) if (record["epoch"] or 0) <= self.learner.epoch]
 
 

@@ -13,8 +13,8 @@ class Verdict:
     """What the two-sample test on held-out images of the target decided."""
 
     text: str
-    #: None: the test could not decide.
-    matches: bool | None
+    #: matches, closer or apart: see `trainer.metrics.two_sample`.
+    outcome: str
 
 
 def verdict(summary: Mapping[str, Any]) -> Verdict | None:
@@ -22,7 +22,7 @@ def verdict(summary: Mapping[str, Any]) -> Verdict | None:
     found = summary.get("verdict")
     if not found:
         return None
-    return Verdict(found["text"], found.get("matches"))
+    return Verdict(found["text"], found["outcome"])
 
 
 def headline(
@@ -49,16 +49,29 @@ def headline(
     return " ".join([state, *([f"{'; '.join(learned_values)}."] if learned_values else [])])
 
 
-def image_distance(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
-    """Return MMD² of the learned model with the prior's and the floor; empty where it was not measured."""
-    learned = [record["mmd"] for record in metrics if "mmd" in record][-1:] or list(summary.get("mmd", ()))[-1:]
+@dataclass(frozen=True)
+class ImageDistance:
+    """MMD² between rendered images and the target's, with what it is to be compared with; None: not measured."""
+
+    learned: float
+    prior: float | None
+    #: What chance alone explains.
+    floor: float | None
+
+    @property
+    def references(self) -> str:
+        """The prior's distance and the floor, as text."""
+        known = (("prior", self.prior), ("floor", self.floor))
+        return " · ".join(f"{name} {short(value)}" for name, value in known if value is not None)
+
+
+def image_distance(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> ImageDistance | None:
+    """Return the distance of the verdict, or that of the last epoch; None where it was not measured."""
+    found = summary.get("verdict")
+    if found:
+        return ImageDistance(found["mmd"], found["prior_mmd"], found["floor"])
+    learned, prior = ([record[key] for record in metrics if key in record][-1:] for key in ("mmd", "mmd_prior"))
     if not learned:
-        return ""
-    parts = [f"MMD² {short(learned[0])}"]
-    prior = [record["mmd_prior"] for record in metrics if "mmd_prior" in record][-1:] or summary.get("mmd_prior", ())
-    if prior:
-        parts.append(f"prior {short(prior[-1])}")
+        return None
     floor = summary.get("mmd_floor")
-    if floor:
-        parts.append(f"floor {short(floor['upper'])}")
-    return f"{parts[0]} ({', '.join(parts[1:])})" if parts[1:] else parts[0]
+    return ImageDistance(learned[0], prior[0] if prior else None, floor["upper"] if floor else None)

@@ -16,7 +16,7 @@ from trainer.runs.folder import Run, RunConfig
 from trainer.runs.formatting import score, short
 from trainer.runs.histories import attribute_histories
 from trainer.runs.notes import notes
-from trainer.runs.outcome import headline, verdict
+from trainer.runs.outcome import headline, image_distance, verdict
 from trainer.runs.report import tables
 from trainer.runs.report.charts import LINE_COLOURS, Line, attribute_chart, line_chart
 
@@ -92,24 +92,21 @@ def _key_figures(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]
     if "prior" in evaluation:
         compared = f"prior {score(evaluation['prior'])}"
         figures.append({"title": evaluation["metric"], "value": score(evaluation["learned"]), "compared": compared})
-    for key, title in (("mmd", "MMD² to the target"), ("kid", "KID to the target"), ("score", "Score on V")):
+    distance = image_distance(summary, metrics)
+    if distance is not None:
+        value = short(distance.learned)
+        figures.append({"title": "MMD² to the target", "value": value, "compared": distance.references})
+    for key, title in (("kid", "KID to the target"), ("score", "Score on V")):
         values = [record[key] for record in metrics if key in record]
+        prior = [record[f"{key}_prior"] for record in metrics if f"{key}_prior" in record]
         if values:
-            figures.append({"title": title, "value": short(values[-1]), "compared": _references(summary, metrics, key)})
+            compared = f"prior {short(prior[-1])}" if prior else ""
+            figures.append({"title": title, "value": short(values[-1]), "compared": compared})
     total = (summary.get("seconds") or {}).get("total")
     if total:
         renders = f"{summary['renders']:,} renders" if summary.get("renders") else ""
         figures.append({"title": "Time", "value": _duration(total), "compared": renders})
     return figures
-
-
-def _references(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], key: str) -> str:
-    prior = [record[f"{key}_prior"] for record in metrics if f"{key}_prior" in record]
-    parts = [f"prior {short(prior[-1])}"] if prior else []
-    floor = summary.get("mmd_floor")
-    if key == "mmd" and floor:
-        parts.append(f"floor {short(floor['upper'])}")
-    return " · ".join(parts)
 
 
 def _duration(seconds: float) -> str:
