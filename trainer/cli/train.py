@@ -1,21 +1,19 @@
 """`metasim train`"""
 
-import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments
-from trainer.cli.tables import aligned, echo_json
+from trainer.cli.tables import echo_json
 from trainer.errors import InputError, RenderError, file_problem
 
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
-    from trainer.runs.folder import Run
 
 
 @options.with_pool()
@@ -104,6 +102,7 @@ def train(
 
     try:
         with console_progress(then=[Step("write the report", 3.0)]) as progress:
+            from trainer.cli.outcome import training_outcome
             from trainer.runs.report.report import write_report
             from trainer.train import TrainOptions
             from trainer.train import train as run_training
@@ -139,7 +138,7 @@ def train(
     if json:
         echo_json({"run": str(run.folder), "report": str(page), **run.summary})
     else:
-        typer.echo(_outcome(run, page))
+        typer.echo(training_outcome(run, page))
 
 
 def _default_folder(experiment: str | None, resume: bool) -> Path:
@@ -192,51 +191,3 @@ def _saved(folder: Path, context: typer.Context) -> str:
         if value not in (None, usual.get(name)):
             command += [f"--{name.replace('_', '-')}", str(value)]
     return f"; {saved} in {folder}. Go on with: {shlex.join(command)}"
-
-
-def _outcome(run: "Run", page: Path) -> str:
-    summary, folder = run.summary, run.folder
-    name = shlex.quote(str(folder))
-    dataset = shlex.quote(str(Path("datasets") / folder.name))
-    pictures = sorted((folder / "samples").glob("epoch-*.png"))
-    lines = [
-        f"{folder} is done in {summary['seconds']['total']:.0f} s, {summary['renders']:,} renders.",
-        "",
-        _attributes(summary["attributes"]),
-        *_choices(summary["choices"]["learned"]),
-        "",
-        f"  picture     {pictures[-1] if pictures else folder / 'samples'}",
-        f"  report      {page}",
-        f"  checkpoint  {folder / 'checkpoint'}",
-        "",
-        "Next:",
-        f"  metasim evaluate {name}    what the learned data is worth",
-        f"  metasim generate {name} --count 10000 --format imagefolder --out {dataset}",
-    ]
-    return "\n".join(lines)
-
-
-def _choices(choices: list[dict[str, Any]]) -> list[str]:
-    """How often each category of a categorical attribute, or of a learned mixture's modes, occurs."""
-    lines = []
-    for choice in choices:
-        shares = [f"{name} {share:.0%}" for name, share in choice["frequencies"].items() if share > 0]
-        lines.append(f"  {choice['kind']}.{choice['name']}: {', '.join(shares)}")
-    return lines
-
-
-def _attributes(attributes: dict[str, list[dict[str, Any]] | None]) -> str:
-    """Mean and spread of each attribute before and after, and of the target where that is known."""
-    columns = {name: items for name, items in attributes.items() if items}
-    rows = [["mean ± spread", *columns]]
-    for place, item in enumerate(columns["learned"]):
-        row = [f"  {item['kind']}.{item['name']} ({item['unit']})"]
-        row += [_plus_minus(items[place]["mean"], items[place]["std"]) for items in columns.values()]
-        rows.append(row)
-    return aligned(rows)
-
-
-def _plus_minus(mean: float, std: float) -> str:
-    """`90.3 ± 10.1`, `0.061 ± 0.020`: two digits of the spread, one decimal place at least and four at most."""
-    digits = min(4, max(1, 1 - math.floor(math.log10(std)))) if std > 0 else 1
-    return f"{mean:.{digits}f} ± {std:.{digits}f}"

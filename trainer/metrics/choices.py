@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from trainer.grammar import SceneGraph
-from trainer.grammar.scene_graph import MODE, ChoiceSpec
+from trainer.grammar.nodes import MODE, ChoiceSpec
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 

@@ -22,7 +22,8 @@ def verdict(summary: Mapping[str, Any]) -> Verdict | None:
     found = summary.get("verdict")
     if not found:
         return None
-    return Verdict(found["text"], found["outcome"])
+    text = f"{found['text']}."
+    return Verdict(text[0].upper() + text[1:], found["outcome"])
 
 
 def headline(

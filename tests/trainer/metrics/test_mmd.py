@@ -1,11 +1,12 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from trainer.errors import InputError
-from trainer.metrics.mmd import BANDWIDTHS, MMD, gaussian_kernel, median_distance, squared_distances
+from trainer.metrics.mmd import BANDWIDTHS, MMD, gaussian_kernel, median_distance, mmd_floor, squared_distances
 
 
 def direct_mmd(x: torch.Tensor, y: torch.Tensor, bandwidths: tuple[float, ...], biased: bool) -> float:
@@ -92,3 +93,16 @@ def test_distances_need_no_three_dimensional_tensor() -> None:
 
     assert squared_distances(wide, wide[:1]).shape == (1500, 1)
     assert gaussian_kernel(squared_distances(wide, wide), (1.0,)).shape == (1500, 1500)
+
+
+def test_the_floor_is_what_two_samples_of_one_distribution_have() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(120, 3, generator=generator)
+    mmd = MMD(target, bandwidths=(1.0,))
+    floor = mmd_floor(mmd, np.random.default_rng(0), splits=400)
+    fresh = []
+    for _ in range(400):
+        x, y = torch.randn(2, 60, 3, generator=generator)
+        fresh.append(MMD(y, bandwidths=(1.0,))(x).item())
+    assert floor.mean == pytest.approx(0, abs=4 * np.std(fresh) / 20)
+    assert floor.upper == pytest.approx(np.quantile(fresh, 0.95), rel=0.35)

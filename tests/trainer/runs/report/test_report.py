@@ -19,6 +19,9 @@ from trainer.runs.outcome import headline
 from trainer.runs.report.context import MOST_SHEET_BYTES, MOST_SHEETS, repeat_command
 from trainer.runs.report.report import write_report
 
+VERDICT = {
+    "outcome": "closer", "text": "closer: MMD² <is> 90 % smaller", "mmd": 0.02, "prior_mmd": 0.2, "floor": 0.001,
+}  # fmt: skip
 #: Elements that are never closed.
 VOID = {"meta", "img", "input", "br", "link"}
 
@@ -307,12 +310,13 @@ def test_the_outcome_of_a_run_whose_renders_are_not_monitored_is_a_sentence() ->
 
 def test_a_verdict_leads_the_page(tmp_path: Path) -> None:
     run = runs.finished(tmp_path / "run")
-    run.update_summary({"verdict": {"text": "The learned model matches the target <p = 0.4>.", "matches": True}})
     run.update_summary({"mmd_floor": {"mean": 0.0, "upper": 0.003}})
+    assert "MMD² to the target 0.002 floor 0.003" in page_of(run).text
+    run.update_summary({"verdict": VERDICT})
     page = page_of(run)
-    assert "mnist-rot-trans The learned model matches the target <p = 0.4>. Trained on data" in page.text
-    assert [item["class"] for item in page.all("p") if "verdict" in (item.get("class") or "")] == ["verdict good"]
-    assert "MMD² to the target 0.002 floor 0.003" in page.text
+    assert "mnist-rot-trans Closer: MMD² <is> 90 % smaller. Trained on data" in page.text
+    assert [item["class"] for item in page.all("p") if "verdict" in (item.get("class") or "")] == ["verdict closer"]
+    assert "MMD² to the target 0.02 prior 0.2 · floor 0.001" in page.text
 
 
 def test_counts_stand_beside_attributes(tmp_path: Path) -> None:
