@@ -15,8 +15,8 @@ from trainer.runs.histories import AttributeHistory
 PILED, END = 0.1, 0.01
 #: Fraction of a kind's objects that are not visible from which a note says so.
 HIDDEN = 0.1
-#: A distance or score got worse if it changed by more than these: standard errors of KID, fraction of the prior's MMD²,
-#: score.
+#: A distance or score got worse if it changed by more than these: standard errors of KID, fraction of the prior's MMD²
+#: (and more than the floor), score.
 WORSE_KID, WORSE_MMD, WORSE_SCORE = 2.0, 0.05, 0.02
 
 
@@ -31,7 +31,7 @@ def notes(
     return [
         *(text for history in histories for text in _piled_up(history)),
         *_hidden(metrics),
-        *_worse(metrics),
+        *_worse(summary, metrics),
         *_kid_is_missing(summary, metrics),
     ]
 
@@ -75,7 +75,7 @@ def _hidden(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _worse(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+def _worse(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(metrics) < 2:
         return []
     before, last = metrics[-2:]
@@ -83,8 +83,9 @@ def _worse(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     found = []
     prior = next((record["mmd_prior"] for record in reversed(metrics) if "mmd_prior" in record), 0.0)
+    floor = (summary.get("mmd_floor") or {}).get("upper", 0.0)
     for key, name, least in (
-        ("mmd", "MMD²", WORSE_MMD * prior),
+        ("mmd", "MMD²", max(WORSE_MMD * prior, floor)),
         ("kid", "KID", WORSE_KID * last.get("kid_standard_error", 0.0)),
         ("score", "the score", WORSE_SCORE),
     ):

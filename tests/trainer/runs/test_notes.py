@@ -77,13 +77,15 @@ def test_a_figure_that_got_worse_in_the_last_epoch_is_noted(
     ("before", "after"),
     [
         ({"mmd_prior": 0.5, "mmd": 0.1}, {"mmd": 0.11}),
+        ({"mmd_prior": 0.01, "mmd": 0.0}, {"mmd": 0.015}),
         ({"kid": 0.1}, {"kid": 0.13}),
         ({"score": 0.8}, {"score": 0.9}),
         ({"stage": "cars", "kid": 0.1}, {"stage": "camera", "kid": 0.9}),
     ],
 )
 def test_noise_improvement_and_another_stage_are_not_noted(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert notes(KNOWN, [record(1, **before), record(2, **after)], []) == []
+    floor = {"mmd_floor": {"mean": 0.0, "upper": 0.02}}
+    assert notes({**KNOWN, **floor}, [record(1, **before), record(2, **after)], []) == []
 
 
 @pytest.mark.parametrize(
