@@ -9,7 +9,8 @@ from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.pool import PoolOptions
 from trainer.runs.folder import Run
 from trainer.runs.loading import open_run
-from trainer.tasks.detection import CarDetection, DetectionSettings
+from trainer.tasks.detection import DetectionSettings, ObjectDetection
+from trainer.tasks.kitti_rules import KittiRules
 
 WORLD = """
 render: {width: 96, height: 48, samples: 1}
@@ -43,7 +44,7 @@ def test_a_detector_is_scored_by_stage_and_after_fine_tuning(tmp_path: Path, mon
     weights = open_run(folder).transformer.state_dict()
     Run.open(folder).save_stage(1, {**weights, "shift": weights["shift"] / 2})
     Run.open(folder).save_stage(2, weights)
-    network = CarDetection(DetectionSettings(epochs=6, width=16))
+    network = ObjectDetection(KittiRules(), DetectionSettings(epochs=6, width=16))
     monkeypatch.setattr("trainer.evaluate.open_task", lambda _, **_options: network)
 
     options = EvaluateOptions(

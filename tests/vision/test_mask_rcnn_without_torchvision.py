@@ -17,7 +17,7 @@ def test_missing_torchvision_is_named_with_the_next_step(monkeypatch: pytest.Mon
 
 
 def test_a_grammar_without_cars_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^detection looks for the class car; the grammar's classes are: tree, h"):
+    with pytest.raises(InputError, match=r"^KITTI's rules score the class car; the grammar's classes are: tree, h"):
         open_network(("tree", "house"), "full")
 
 

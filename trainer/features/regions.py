@@ -268,7 +268,7 @@ class RegionFeatures(nn.Module):
         """Boxes [n, 4] in each image."""
         found = []
         for heat, edges in zip(*self.detector(images.detach()), strict=True):
-            boxes, scores = peaks(heat, edges)
+            boxes, scores, _ = peaks(heat, edges)
             height = boxes[:, 3] - boxes[:, 1]
             found.append(boxes[(scores >= SURE) & (height >= LEAST_HEIGHT_PX / 2)])
         return found

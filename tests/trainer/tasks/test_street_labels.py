@@ -8,8 +8,8 @@ from trainer.datasets.kitti_labels import KittiObject
 from trainer.grammar import load_grammar
 from trainer.pool import PoolOptions, open_pool
 from trainer.rendering import Renderer
-from trainer.tasks.detection import scene_objects
 from trainer.tasks.kitti_ap import MODERATE
+from trainer.tasks.kitti_rules import scene_objects
 
 SIZE = {"render.width": 1242, "render.height": 375, "render.samples": 1}
 

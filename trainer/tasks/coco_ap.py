@@ -1,0 +1,97 @@
+"""COCO's average precision of boxes (https://cocodataset.org/#detection-eval), computed by faster-coco-eval.
+
+AP is the mean over the IoU thresholds .50, .55 ... .95 and over classes; AP50 and AP75 are those of one threshold.
+Precision is taken at 101 recalls, from at most 100 detections of a class in an image. A class without objects in the
+images has no AP and is left out of the means.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+
+from trainer.errors import InputError
+from trainer.tasks.boxes import ImageBoxes, ObjectBox
+from trainer.tasks.task import Scores
+
+AP, AP50, AP75 = "AP", "AP50", "AP75"
+
+
+@dataclass(frozen=True)
+class CocoResults:
+    """The objects of images, and the detections in them, with scores."""
+
+    classes: tuple[str, ...]
+    labels: tuple[ImageBoxes, ...]
+    found: tuple[ImageBoxes, ...]
+
+    def scores(self, chosen: np.ndarray | None = None) -> Scores:
+        """Return AP (the primary score), AP50, AP75, and "AP CLASS" of each class if there are several.
+
+        Raises:
+            InputError: the images show no object of any class.
+        """
+        numbers = range(len(self.labels)) if chosen is None else chosen.tolist()
+        labels, found = ([of[number] for number in numbers] for of in (self.labels, self.found))
+        precision = coco_precision(labels, found, len(self.classes))
+        present = precision >= 0
+        if not present.any():
+            raise InputError(f"the {len(labels)} images to score on show no {' or '.join(self.classes)}")
+        by_class = np.where(present, precision, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+        there = present.any(axis=(0, 1))
+        values = {
+            AP: float(by_class[:, there].mean()),
+            AP50: float(by_class[0, there].mean()),
+            AP75: float(by_class[5, there].mean()),
+        }
+        if len(self.classes) > 1:
+            values |= {
+                f"{AP} {name}": float(by_class[:, index].mean())
+                for index, name in enumerate(self.classes)
+                if there[index]
+            }
+        return Scores(AP, values)
+
+
+def coco_precision(labels: Sequence[ImageBoxes], found: Sequence[ImageBoxes], classes: int) -> np.ndarray:
+    """Return COCO's precision, float [10 IoUs, 101 recalls, classes]; -1 for a class without objects.
+
+    A crowd of no class (-1) is one of every class.
+    """
+    images = [{"id": number, "width": 1, "height": 1} for number in range(1, len(labels) + 1)]
+    truth = COCO(
+        {
+            "images": images,
+            "annotations": [{"id": number, **each} for number, each in enumerate(_records(labels, classes), 1)],
+            "categories": [{"id": number, "name": str(number)} for number in range(1, classes + 1)],
+        }
+    )
+    evaluation = COCOeval_faster(truth, truth.loadRes(list(_records(found, classes))), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision: np.ndarray = evaluation.eval["precision"][:, :, :, 0, -1]
+    return precision
+
+
+def _records(images: Sequence[ImageBoxes], classes: int) -> list[dict[str, Any]]:
+    return [
+        _record(number, item, index)
+        for number, objects in enumerate(images, 1)
+        for item in objects
+        for index in (range(classes) if item.class_index < 0 else (item.class_index,))
+    ]
+
+
+def _record(image: int, item: ObjectBox, class_index: int) -> dict[str, Any]:
+    left, top, right, bottom = item.box
+    width, height = right - left, bottom - top
+    record: dict[str, Any] = {
+        "image_id": image,
+        "category_id": class_index + 1,
+        "bbox": [left, top, width, height],
+        "area": width * height,
+        "iscrowd": int(item.crowd),
+    }
+    return record if item.score is None else record | {"score": item.score}
