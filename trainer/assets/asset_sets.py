@@ -56,11 +56,20 @@ class AssetSet(ABC):
         return None
 
     def check_files(self) -> None:  # noqa: B027  # Other sets have nothing to check.
-        """Reads the files of all items, where each is a file of its own.
+        """Read the files of all items, where each is a file of its own.
 
         Raises:
-            InputError: one is damaged.
+            InputError: one is damaged or larger than workers take.
         """
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what the user should know about the files: parts of them that are not used. One line each."""
+        return ()
+
+    def has_uvs(self, index: int) -> bool:
+        """Whether a mesh has texture coordinates."""
+        del index
+        return True
 
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         """The format of a mesh; None for images."""
@@ -191,6 +200,12 @@ class Fold(AssetSet):
 
     def check_files(self) -> None:
         self._whole.check_files()
+
+    def remarks(self) -> tuple[str, ...]:
+        return self._whole.remarks()
+
+    def has_uvs(self, index: int) -> bool:
+        return self._whole.has_uvs(self._indices[index])
 
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         return self._whole.mesh_format(self._indices[index])

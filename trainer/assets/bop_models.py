@@ -3,7 +3,6 @@
 https://github.com/thodan/bop_toolkit/blob/master/docs/bop_datasets_format.md, section "3D object models".
 """
 
-import io
 import json
 import re
 from functools import lru_cache
@@ -11,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from metasim.v1 import scene_pb2 as pb
-from PIL import Image
 
 from trainer.assets.asset_sets import AssetSet, Label
-from trainer.assets.procedural.glb_writer import Surface, glb_bytes, linear_light
+from trainer.assets.ply import has_uvs, read_ply
+from trainer.assets.procedural.glb_writer import glb_bytes
 from trainer.assets.procedural.shape import Shape
 from trainer.assets.symmetries import StatedSymmetries, Symmetry, stated_symmetries, symmetries_of
 from trainer.errors import InputError
@@ -23,7 +22,6 @@ _MM = 1e-3
 #: Models that are kept as they travel; others are read again when they are asked for.
 _KEPT = 64
 _FILE = re.compile(r"obj_(\d+)\.ply")
-_TEXTURE = re.compile(rb"^comment\s+TextureFile\s+(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
 class BopModels(AssetSet):
@@ -70,9 +68,19 @@ class BopModels(AssetSet):
     def item_name(self, index: int) -> str | None:
         return self._files[index][1].stem
 
+    def source(self, index: int) -> str:
+        return str(self._files[index][1])
+
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
         del index
         return pb.MESH_FORMAT_GLB
+
+    def has_uvs(self, index: int) -> bool:
+        return has_uvs(self._files[index][1])
+
+    def check_files(self) -> None:
+        for index in range(len(self)):
+            self.data(index)
 
     @property
     def labels(self) -> tuple[int | str, ...]:
@@ -101,7 +109,7 @@ class BopModels(AssetSet):
 
     def _glb(self, index: int) -> bytes:
         path, base = self._files[index][1], np.array(self._bases[index])
-        shape, surface, colors = _read_ply(path)
+        shape, surface, colors = read_ply(path)
         placed = Shape((shape.points - base) * _MM, shape.normals, shape.uvs, shape.triangles)
         return glb_bytes([(placed, surface)], [colors])
 
@@ -117,46 +125,3 @@ def _entries(path: Path) -> dict[str, dict[str, object]]:
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
         raise InputError(f"{path} must hold an object for each model's id")
     return entries
-
-
-def _read_ply(path: Path) -> tuple[Shape, Surface | None, np.ndarray | None]:
-    """The shape in the file's units, and its surface or the linear colours of its vertices, [n, 3], if it has any."""
-    import trimesh  # Takes a third of a second; most worlds do without.
-    from trimesh.exchange.ply import load_ply
-    from trimesh.visual import ColorVisuals
-
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        mesh = trimesh.Trimesh(**load_ply(io.BytesIO(content), skip_materials=True), process=False)
-    except Exception as error:  # The reader has errors of many kinds for damaged files.
-        raise InputError(f"{path} is not a whole PLY file: {' '.join(str(error).split())}") from error
-    if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
-        raise InputError(f"{path} holds no mesh: it needs faces and finite vertices")
-    uv = getattr(mesh.visual, "uv", None)
-    shape = Shape(
-        np.asarray(mesh.vertices, dtype=np.float64),
-        np.asarray(mesh.vertex_normals, dtype=np.float64),
-        np.zeros((len(mesh.vertices), 2)) if uv is None else np.asarray(uv, dtype=np.float64),
-        np.asarray(mesh.faces),
-    )
-    named = _TEXTURE.search(content[: content.find(b"end_header")])
-    if named is not None and uv is not None:
-        return shape, Surface(texture=_texture(path, named[1].decode())), None
-    if isinstance(mesh.visual, ColorVisuals) and mesh.visual.kind == "vertex":
-        return shape, None, linear_light(mesh.visual.vertex_colors[:, :3] / 255)
-    return shape, None, None
-
-
-def _texture(path: Path, name: str) -> Image.Image:
-    """The picture that a PLY file refers to, which lies beside it."""
-    beside = path.parent / name
-    if beside.resolve().parent != path.parent.resolve():
-        raise InputError(f"{path} refers to the texture {name!r}, which does not lie beside it")
-    try:
-        with Image.open(beside) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise InputError(f"{path} refers to {beside}, which cannot be read as an image: {error}") from error

@@ -1,27 +1,27 @@
 """Asset sets that are folders: a file for each item, sub-folders as labels."""
 
-import io
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from metasim.v1 import scene_pb2 as pb
-from PIL import Image
 
+from trainer.assets import glb, obj, ply
 from trainer.assets.asset_sets import AssetSet, Label
 from trainer.assets.blend import blend_as_glb
 from trainer.assets.files import files_below
-from trainer.assets.glb import embed_images
+from trainer.assets.limits import check_asset_bytes
 from trainer.assets.mesh_frame import placed
+from trainer.assets.pictures import checked_png
 from trainer.errors import InputError
 
-#: What travels; a .blend file is converted first.
-_MESH_FORMATS = {
-    ".ply": pb.MESH_FORMAT_PLY,
-    ".obj": pb.MESH_FORMAT_OBJ,
-    ".glb": pb.MESH_FORMAT_GLB,
-    ".blend": pb.MESH_FORMAT_GLB,
-}
+_MESHES = (".ply", ".obj", ".glb", ".blend")
+#: Files that look like items of a set, and are not read.
+_OTHER_MESHES = (".gltf", ".fbx", ".dae", ".stl", ".3ds", ".usd", ".usda", ".usdc", ".usdz", ".off", ".x3d", ".abc")
+_OTHER_IMAGES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".exr", ".hdr")
+#: Converted files that are kept; others are converted again when they are asked for.
+_KEPT = 64
 
 
 class FolderSet(AssetSet):
@@ -30,10 +30,11 @@ class FolderSet(AssetSet):
     Symbolic links to folders are followed; hidden files are skipped.
     """
 
-    def __init__(self, name: str, folder: Path, suffixes: tuple[str, ...], placement: np.ndarray | None = None) -> None:
+    def __init__(self, name: str, folder: Path, suffixes: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
         """
         Args:
-            placement: [4, 4] that brings meshes into our frame; None: they are in it.
+            suffixes: endings of the files that are items.
+            others: endings of files that the user may take for items.
 
         Raises:
             InputError: the folder does not exist or holds no such file.
@@ -41,45 +42,16 @@ class FolderSet(AssetSet):
         super().__init__(name)
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder")
-        self._files = [path for path in files_below(folder) if path.suffix.lower() in suffixes]
+        files = files_below(folder)
+        self._files = [path for path in files if path.suffix.lower() in suffixes]
+        self._ignored = [path for path in files if path.suffix.lower() in others]
         if not self._files:
-            raise InputError(f"{folder} holds no file that ends in {' or '.join(suffixes)}")
-        self._folder, self._placement = folder, placement
-
-    @classmethod
-    def of_images(cls, name: str, folder: Path) -> "FolderSet":
-        return cls(name, folder, (".png",))
-
-    @classmethod
-    def of_meshes(cls, name: str, folder: Path, placement: np.ndarray | None = None) -> "FolderSet":
-        return cls(name, folder, tuple(_MESH_FORMATS), placement)
+            found = f", but {self._ignored[0].name}; convert it" if self._ignored else ""
+            raise InputError(f"{folder} holds no file that ends in {' or '.join(suffixes)}{found}")
+        self._folder = folder
 
     def __len__(self) -> int:
         return len(self._files)
-
-    def data(self, index: int) -> bytes:
-        data = self._file(index)
-        return data if self._placement is None else placed(data, self._files[index], self._placement)
-
-    def _file(self, index: int) -> bytes:
-        path = self._files[index]
-        if path.suffix.lower() == ".glb":
-            return embed_images(path, self._folder)
-        if path.suffix.lower() == ".blend":
-            return blend_as_glb(path)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        if path.suffix.lower() == ".png":
-            if not data.startswith(b"\x89PNG\r\n\x1a\n"):
-                raise InputError(f"{path} is not a PNG image, although its name says so")
-            try:
-                with Image.open(io.BytesIO(data)) as image:
-                    image.verify()
-            except (OSError, SyntaxError, ValueError) as error:  # As Pillow calls what is torn or wrong.
-                raise InputError(f"{path} is damaged (no PNG image that can be read); mend or remove it") from error
-        return data
 
     def label(self, index: int) -> Label:
         parts = self._files[index].relative_to(self._folder).parts
@@ -93,11 +65,121 @@ class FolderSet(AssetSet):
 
     def check_files(self) -> None:
         for index in range(len(self)):
-            self._file(index)
+            self.data(index)
 
-    def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
-        return _MESH_FORMATS.get(self._files[index].suffix.lower())
+    def remarks(self) -> tuple[str, ...]:
+        if not self._ignored:
+            return ()
+        endings = ", ".join(sorted({path.suffix.lower() for path in self._files}))
+        return (_of_files(self._ignored, f"is not read: only files that end in {endings} are items of the set"),)
 
     @cached_property
     def labels(self) -> tuple[int | str, ...]:
         return tuple(sorted({label for index in range(len(self)) if isinstance(label := self.label(index), str)}))
+
+
+class ImageFolder(FolderSet):
+    """The PNG images of a folder."""
+
+    def __init__(self, name: str, folder: Path, max_size: int | None = None) -> None:
+        """
+        Args:
+            max_size: largest width and height in pixels; larger images are scaled down.
+
+        Raises:
+            InputError: the folder does not exist or holds no PNG.
+        """
+        super().__init__(name, folder, (".png",), _OTHER_IMAGES)
+        self._max_size = max_size
+
+    def data(self, index: int) -> bytes:
+        path = self._files[index]
+        data = checked_png(_read(path), str(path), self._max_size)
+        check_asset_bytes(data, path)
+        return data
+
+
+class MeshFolder(FolderSet):
+    """The meshes of a folder. What a file refers to travels inside of it, so that it is a file of its own."""
+
+    def __init__(self, name: str, folder: Path, placement: np.ndarray | None = None) -> None:
+        """
+        Args:
+            placement: [4, 4] that brings meshes into our frame; None: they are in it.
+
+        Raises:
+            InputError: the folder does not exist or holds no mesh.
+        """
+        super().__init__(name, folder, _MESHES, _OTHER_MESHES)
+        self._placement = placement
+        self._formats: dict[int, pb.MeshFormat.ValueType] = {}
+        self._converted = lru_cache(maxsize=_KEPT)(self._convert)
+
+    def data(self, index: int) -> bytes:
+        path = self._files[index]
+        data = self._converted(index)
+        if self._placement is not None:
+            data = placed(data, path, self._placement)
+        check_asset_bytes(data, path)
+        return data
+
+    def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType":
+        if index not in self._formats:
+            path = self._files[index]
+            self._formats[index] = pb.MESH_FORMAT_GLB
+            if path.suffix.lower() == ".obj" and not obj.needs_glb(path, self._folder):
+                self._formats[index] = pb.MESH_FORMAT_OBJ
+            elif path.suffix.lower() == ".ply" and not (ply.texture_name(path) and ply.has_uvs(path)):
+                self._formats[index] = pb.MESH_FORMAT_PLY
+        return self._formats[index]
+
+    def has_uvs(self, index: int) -> bool:
+        path = self._files[index]
+        test: Callable[[Path], bool] | None = {".obj": obj.has_uvs, ".ply": ply.has_uvs, ".glb": glb.has_uvs}.get(
+            path.suffix.lower()
+        )
+        return test is None or test(path)
+
+    def remarks(self) -> tuple[str, ...]:
+        missing = {
+            path: names
+            for path in self._files
+            if path.suffix.lower() == ".obj" and (names := obj.missing_files(path, self._folder))
+        }
+        unused = [
+            path
+            for path in self._files
+            if path.suffix.lower() == ".ply" and ply.texture_name(path) and not ply.has_uvs(path)
+        ]
+        found = super().remarks()
+        if missing:
+            names = next(iter(missing.values()))
+            found += (_of_files(list(missing), f"refers to {names[0]}, which is not there: it is shown without it"),)
+        if unused:
+            found += (_of_files(unused, "names a texture, but has no texture coordinates: it is shown without it"),)
+        return found
+
+    def _convert(self, index: int) -> bytes:
+        path, suffix = self._files[index], self._files[index].suffix.lower()
+        if suffix == ".glb":
+            return glb.embed_images(path, self._folder)
+        if suffix == ".blend":
+            return blend_as_glb(path)
+        if self.mesh_format(index) == pb.MESH_FORMAT_GLB:
+            return obj.obj_as_glb(path, self._folder) if suffix == ".obj" else ply.textured_ply_as_glb(path)
+        if suffix == ".obj":
+            obj.read_text(path)  # Refuses what is no text.
+        return _read(path)
+
+
+def _of_files(paths: list[Path], what: str) -> str:
+    """Return `FILE (and N others) WHAT`."""
+    others = f" (and {len(paths) - 1} other{'s' if len(paths) > 2 else ''})" if len(paths) > 1 else ""
+    return f"{paths[0]}{others} {what}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

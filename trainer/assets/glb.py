@@ -3,16 +3,17 @@
 https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html, section 4.4 "GLB file format".
 """
 
+import base64
 import json
 import struct
 from pathlib import Path
 from urllib.parse import unquote
 
+from trainer.assets.pictures import decoded, mime_type
 from trainer.errors import InputError
 
 _MAGIC, _VERSION = b"glTF", 2
 _JSON, _BINARY = 0x4E4F534A, 0x004E4942
-_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 def embed_images(path: Path, root: Path) -> bytes:
@@ -22,10 +23,13 @@ def embed_images(path: Path, root: Path) -> bytes:
         root: images outside of this folder are not read.
 
     Raises:
-        InputError: the file is no GLB, or an image is missing, outside of `root`, or neither PNG nor JPEG.
+        InputError: the file is no GLB, or an image is missing, damaged, outside of `root`, or neither PNG nor JPEG.
     """
     data = _read(path, str(path))
     document, binary = split_glb(data, path)
+    _check_buffers(document, path)
+    for number, image in enumerate(document.get("images", [])):
+        _check_inner_image(image, number, document, binary, path)
     images = [image for image in document.get("images", []) if "uri" in image and not image["uri"].startswith("data:")]
     if not images:
         return data
@@ -35,10 +39,10 @@ def embed_images(path: Path, root: Path) -> bytes:
     views = document.setdefault("bufferViews", [])
     packed = bytearray(binary[: buffers[0]["byteLength"]])
     for image in images:
-        content, mime_type = _image(path, root, image.pop("uri"))
+        content, kind = _image(path, root, image.pop("uri"))
         packed += b"\0" * (-len(packed) % 4)
         views.append({"buffer": 0, "byteOffset": len(packed), "byteLength": len(content)})
-        image.update(bufferView=len(views) - 1, mimeType=mime_type)
+        image.update(bufferView=len(views) - 1, mimeType=kind)
         packed += content
     buffers[0]["byteLength"] = len(packed)
     return pack_glb(document, bytes(packed))
@@ -75,15 +79,58 @@ def split_glb(data: bytes, path: Path) -> tuple[dict, bytes]:
     return document, parts.get(_BINARY, b"")
 
 
+def has_uvs(path: Path) -> bool:
+    """Whether all parts of a GLB file have texture coordinates.
+
+    Raises:
+        InputError: the file is no GLB.
+    """
+    document, _ = split_glb(_read(path, str(path)), path)
+    parts = [part for mesh in document.get("meshes", []) for part in mesh.get("primitives", [])]
+    return all("TEXCOORD_0" in part.get("attributes", {}) for part in parts)
+
+
+def _check_buffers(document: dict, path: Path) -> None:
+    for buffer in document.get("buffers", []):
+        uri = buffer.get("uri", "data:")
+        if not uri.startswith("data:"):
+            raise InputError(f"{path} refers to the buffer {uri!r}; export it with all data in the GLB file")
+
+
+def _check_inner_image(image: dict, number: int, document: dict, binary: bytes, path: Path) -> None:
+    """
+    Raises:
+        InputError: an image inside of the file is damaged, or of a format that engines do not read.
+    """
+    uri = image.get("uri", "")
+    if uri.startswith("data:"):
+        try:
+            data = base64.b64decode(unquote(uri.partition(",")[2]), validate=False)
+        except ValueError as error:
+            raise InputError(f"{path}: image {number} is no base64 text; export the file again") from error
+    elif uri:
+        return
+    else:
+        try:
+            view = document["bufferViews"][image["bufferView"]]
+            start = view.get("byteOffset", 0)
+            data = binary[start : start + view["byteLength"]]
+        except (KeyError, IndexError, TypeError) as error:
+            raise InputError(f"{path}: image {number} has neither data nor a file; export the file again") from error
+    name = f" ({image['name']})" if image.get("name") else ""
+    decoded(data, f"{path}: image {number}{name}", None)
+
+
 def _image(path: Path, root: Path, uri: str) -> tuple[bytes, str]:
     beside = (path.parent / unquote(uri)).resolve()
     if not beside.is_relative_to(root.resolve()):
         raise InputError(f"{path} refers to the image {uri!r}, which lies outside of {root}")
     content = _read(beside, f"{path} refers to {beside}, which")
-    for signature, mime_type in _SIGNATURES.items():
-        if content.startswith(signature):
-            return content, mime_type
-    raise InputError(f"{path} refers to {beside}, which is neither a PNG nor a JPEG image")
+    found = mime_type(content)
+    if found is None:
+        raise InputError(f"{path} refers to {beside}, which is neither a PNG nor a JPEG image")
+    decoded(content, f"{beside}, which {path} refers to,", None)
+    return content, found
 
 
 def _read(path: Path, what: str) -> bytes:

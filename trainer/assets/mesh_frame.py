@@ -38,10 +38,9 @@ def placed(data: bytes, path: Path, matrix: np.ndarray) -> bytes:
     Raises:
         InputError: the file is neither GLB (or was made GLB of .blend) nor OBJ, or damaged.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".glb", ".blend"):
+    if data.startswith(b"glTF") or path.suffix.lower() == ".glb":
         return _glb(data, path, matrix)
-    if suffix == ".obj":
+    if path.suffix.lower() == ".obj":
         return _obj(data, path, matrix)
     raise InputError(f"{path}: scale, forward and up are for GLB, OBJ and .blend files; convert it to GLB")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.assets.asset_sets import AssetSet
 from trainer.grammar.attribute_table import ATTRIBUTES, FULL_TURN, AttributeKind
-from trainer.grammar.build_assets import build_color, build_draw, build_mesh, open_sets
+from trainer.grammar.build_assets import build_color, build_draw, build_mesh, open_sets, texture_notes
 from trainer.grammar.build_distribution import between, build_count, build_distribution, build_number, check_sum
 from trainer.grammar.build_path import build_along
 from trainer.grammar.distributions import Categorical, Constant
@@ -92,7 +92,7 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
         kinds=kinds,
         roots=roots,
         classes=_classes(kinds, sets),
-        notes=notes,
+        notes=(*notes, *builder.notes),
     )
 
 
@@ -100,6 +100,7 @@ class _KindBuilder:
     def __init__(self, document: Document, world: WorldFile, sets: Mapping[str, AssetSet]) -> None:
         self._document, self._world, self._sets = document, world, sets
         self.rows: list[Along] = []
+        self.notes: list[str] = []
 
     def kind(self, name: str, section: NodeSection) -> NodeKind:
         keys: KeyPath = ("nodes", name)
@@ -162,7 +163,9 @@ class _KindBuilder:
         if section.sprite is not None:
             return "sprite", Sprite(build_draw(section.sprite, self._document, self._sets, (*keys, "sprite")))
         if section.mesh is not None:
-            return "mesh", build_mesh(section.mesh, section.material, self._document, self._sets, keys)
+            mesh = build_mesh(section.mesh, section.material, self._document, self._sets, keys)
+            self.notes += texture_notes(mesh, self._sets, self._document, keys)
+            return "mesh", mesh
         if section.camera is not None:
             camera = section.camera
             if (camera.near or 0.1) >= (camera.far or 1000.0):

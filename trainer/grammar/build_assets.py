@@ -7,7 +7,7 @@ from metasim.v1 import scene_pb2 as pb
 
 from trainer.assets.asset_sets import AssetSet, Fold, idx_set
 from trainer.assets.bop_models import BopModels
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import ImageFolder, MeshFolder
 from trainer.assets.mesh_frame import placement
 from trainer.assets.mnist import mnist_set
 from trainer.assets.procedural import FAMILIES
@@ -52,10 +52,10 @@ def open_sets(
             raise document.unknown((*keys, source), section.procedural, FAMILIES, "procedural set")
         try:
             asset_set, note = _open(name, section, document.path.parent, mnist, settings)
+            remarks = asset_set.remarks()
         except InputError as error:
             raise document.error((*keys, source), str(error)) from error
-        if note is not None:
-            notes[note] = None
+        notes |= dict.fromkeys((*((note,) if note else ()), *remarks))
         if section.fold is not None:
             i, n = section.fold
             if i >= n:
@@ -78,10 +78,10 @@ def _open(
         labels = folder / section.labels if section.labels is not None else None
         return idx_set(name, folder / section.idx, labels), None
     if section.images is not None:
-        return FolderSet.of_images(name, folder / section.images), None
+        return ImageFolder(name, folder / section.images, section.max_size), None
     if section.meshes is not None:
         fits = {key: value for key in ("scale", "forward", "up") if (value := getattr(section, key)) is not None}
-        return FolderSet.of_meshes(name, folder / section.meshes, placement(**fits) if fits else None), None
+        return MeshFolder(name, folder / section.meshes, placement(**fits) if fits else None), None
     if section.bop is not None:
         return BopModels(name, folder / section.bop, standing=section.standing), None
     return ProceduralSet(name, FAMILIES[str(section.procedural)]()), None
@@ -110,6 +110,27 @@ def build_mesh(
             raise document.error((*keys, "mesh", key), "a primitive has no items to weigh")
         return Mesh(_PRIMITIVES[mesh.set], None, texture, roughness)
     return Mesh(None, build_draw(mesh, document, sets, (*keys, "mesh")), texture, roughness)
+
+
+def texture_notes(mesh: Mesh, sets: Mapping[str, AssetSet], document: Document, keys: KeyPath) -> tuple[str, ...]:
+    """Return a note where a texture covers meshes that have no texture coordinates."""
+    if mesh.texture is None or mesh.asset is None:
+        return ()
+    items = sets[mesh.asset.set]
+    drawn = mesh.asset.items(len(items))
+    try:
+        bare = [index for index in drawn if not items.has_uvs(index)]
+    except InputError as error:
+        raise document.error((*keys, "mesh"), str(error)) from error
+    if not bare:
+        return ()
+    which = (
+        items.source(bare[0]) if len(bare) == 1 else f"{len(bare)} of {len(drawn)} meshes ({items.source(bare[0])} ...)"
+    )
+    at = document.place((*keys, "material", "texture"))
+    return (
+        f"{at}: {which} without UV coordinates: the texture gives one flat colour there; unwrap them, or leave it out",
+    )
 
 
 def build_draw(section: AssetSection, document: Document, sets: Mapping[str, AssetSet], keys: KeyPath) -> AssetDraw:

@@ -42,6 +42,10 @@ class Document:
         where = self._where((*keys, key) if isinstance(key, str | int | float) else keys)
         return GrammarError(f"{where}: {place}unknown {thing} {shown(key)}; {nearest(key, known)}")
 
+    def place(self, keys: KeyPath) -> str:
+        """Return `FILE:LINE: KEYS`, for notes."""
+        return f"{self._where(keys)}: {dotted(keys)}"
+
     def holds(self, keys: KeyPath) -> bool:
         """Whether there is a value at `keys`."""
         return self._lookup(keys)[1]

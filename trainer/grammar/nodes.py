@@ -44,9 +44,16 @@ class AssetDraw:
     #: Groups of items (by label or by name) and the probability of each; within a group all items are equally likely.
     groups: tuple[tuple[int, ...], ...] = ()
     probabilities: tuple[float, ...] = ()
-    #: What the groups are called.
+    #: The groups' names.
     names: tuple[str, ...] = ()
     mutable: bool = False
+
+    def items(self, count: int) -> list[int]:
+        """Return the items of a set of `count` that may be drawn."""
+        if not self.groups:
+            return list(range(count))
+        groups = zip(self.groups, self.probabilities, strict=True)
+        return sorted({item for group, probability in groups if probability > 0 for item in group})
 
 
 @dataclass(frozen=True)

@@ -291,6 +291,9 @@ class AssetSetSection(Section):
     bop: Text | None = Field(None, description="folder of BOP models: PLY files in millimetres with models_info.json")
     standing: Flag = Field(False, description="with `bop`: models stand on their origin, the middle of their base")
     procedural: Text | None = Field(None, description="name of a family of images or meshes that the project makes")
+    max_size: Count | None = Field(
+        None, description="with `images`: largest width and height in pixels; larger images are scaled down"
+    )
     fold: tuple[Whole, Count] | None = Field(
         None, description="[i, n]: only the items i, i + n, i + 2n ...; splits a set into n disjoint parts"
     )
@@ -311,6 +314,8 @@ class AssetSetSection(Section):
         for key in ("scale", "forward", "up"):
             if getattr(self, key) is not None and self.meshes is None:
                 raise PydanticCustomError("source", f"{key} belongs to a folder of meshes", {"bare": True})
+        if self.max_size is not None and self.images is None:
+            raise PydanticCustomError("source", "max_size belongs to a folder of images", {"bare": True})
         if self.standing and self.bop is None:
             raise PydanticCustomError("source", "standing belongs to a folder of BOP models, bop", {"bare": True})
         return self

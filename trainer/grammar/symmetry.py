@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.assets.asset_sets import AssetSet
 from trainer.assets.symmetries import Symmetry
 from trainer.grammar.distributions import Constant
 from trainer.grammar.grammar import Grammar
-from trainer.grammar.nodes import AssetDraw, Mesh, NodeKind
+from trainer.grammar.nodes import Mesh, NodeKind
 
 _ANGLES = ("yaw", "pitch", "roll")
 #: Angles that an attribute takes where the grammar draws it: a symmetry must hold at each.
@@ -50,7 +49,7 @@ def ambiguities(grammar: Grammar) -> tuple[Ambiguity, ...]:
         if not isinstance(kind.content, Mesh) or kind.content.asset is None:
             continue
         asset_set = grammar.asset_sets[kind.content.asset.set]
-        items = _drawn(kind.content.asset, asset_set)
+        items = kind.content.asset.items(len(asset_set))
         for spec in kind.specs:
             if spec.name not in _ANGLES or (isinstance(spec.distribution, Constant) and not spec.mutable):
                 continue
@@ -101,14 +100,6 @@ def _axes(kind: NodeKind, name: str) -> np.ndarray:
             # Rx(-roll) Ry(-pitch) z
             axes.append((-np.sin(pitch), np.sin(roll) * np.cos(pitch), np.cos(roll) * np.cos(pitch)))
     return np.array(axes)
-
-
-def _drawn(draw: AssetDraw, asset_set: AssetSet) -> list[int]:
-    """The items that may be drawn."""
-    if not draw.groups:
-        return list(range(len(asset_set)))
-    groups = zip(draw.groups, draw.probabilities, strict=True)
-    return sorted({item for group, probability in groups if probability > 0 for item in group})
 
 
 def _listed(names: Sequence[str]) -> str:

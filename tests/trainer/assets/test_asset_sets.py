@@ -9,7 +9,7 @@ from metasim.v1 import scene_pb2
 from PIL import Image
 
 from trainer.assets.asset_sets import AssetLibrary, AssetRef, DigitSet, Fold, idx_set
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import ImageFolder, MeshFolder
 from trainer.assets.idx import write_idx
 from trainer.errors import InputError
 
@@ -96,7 +96,7 @@ def test_folders(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + name.encode())
-    images = FolderSet.of_images("shapes", tmp_path)
+    images = ImageFolder("shapes", tmp_path)
     assert [(images.item_name(i), images.label(i)) for i in range(len(images))] == [("1", "a"), ("2", "b")]
     assert (images.labels, images.mesh_format(0)) == (("a", "b"), None)
     (tmp_path / "b" / "2.png").write_bytes(b"GIF89a")
@@ -108,7 +108,7 @@ def test_folders(tmp_path):
 def test_meshes(tmp_path):
     for name in ("van.ply", "cup.ply", "box.obj"):
         (tmp_path / name).write_bytes(name.encode())
-    meshes = FolderSet.of_meshes("things", tmp_path)
+    meshes = MeshFolder("things", tmp_path)
     assert [meshes.item_name(i) for i in range(3)] == ["box", "cup", "van"]
     assert [meshes.mesh_format(i) for i in range(3)] == [
         scene_pb2.MESH_FORMAT_OBJ,

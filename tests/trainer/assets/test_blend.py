@@ -11,7 +11,7 @@ import pytest
 import trimesh
 from metasim.v1 import scene_pb2
 
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import MeshFolder
 from trainer.assets.mesh_frame import placement
 from trainer.errors import InputError
 
@@ -57,7 +57,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_a_file_shows_becomes_glb_once(models: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = FolderSet.of_meshes("things", models)
+    files = MeshFolder("things", models)
     assert [files.item_name(index) for index in range(2)] == ["block", "none"]
     assert files.mesh_format(0) == scene_pb2.MESH_FORMAT_GLB
     glb = files.data(0)
@@ -73,19 +73,19 @@ def test_what_a_file_shows_becomes_glb_once(models: Path, cache: Path, monkeypat
 
     monkeypatch.setattr(subprocess, "run", no_more)
     assert files.data(0) == glb
-    turned = FolderSet.of_meshes("things", models, placement(scale=0.5, forward="-y")).data(0)
+    turned = MeshFolder("things", models, placement(scale=0.5, forward="-y")).data(0)
     scene = trimesh.load(io.BytesIO(turned), file_type="glb")
     np.testing.assert_allclose(scene.bounds, [[-0.5, 0, -1], [0.5, 1, 1]], atol=1e-5)
 
 
 def test_what_cannot_be_used_is_one_line(models: Path, tmp_path: Path, cache: Path) -> None:
-    files = FolderSet.of_meshes("things", models)
+    files = MeshFolder("things", models)
     with pytest.raises(InputError) as raised:
         files.data(1)
     assert str(raised.value) == f"{models}/none.blend cannot be used as a mesh: its scene has no mesh that is rendered"
     (tmp_path / "torn.blend").write_bytes(b"BLENDER-v405")
     with pytest.raises(InputError) as raised:
-        FolderSet.of_meshes("things", tmp_path).data(0)
+        MeshFolder("things", tmp_path).data(0)
     assert str(raised.value).startswith(
         f"{tmp_path}/torn.blend cannot be used as a mesh: it is no .blend file that Ble"
     )
@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_one_line(models: Path, tmp_path: Path, cache: Pa
 def test_without_blender_it_says_so(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError) as raised:
-        FolderSet.of_meshes("things", models).data(0)
+        MeshFolder("things", models).data(0)
     assert str(raised.value) == (
         f"{models}/block.blend needs Blender's package bpy, which is not installed here: `pip install '.[render]'`, or "
         "export the file as GLB"

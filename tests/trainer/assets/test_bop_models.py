@@ -66,7 +66,7 @@ def test_textures_travel_inside(tmp_path: Path) -> None:
 def test_a_texture_that_is_missing_or_elsewhere_is_refused(tmp_path: Path) -> None:
     folder = bop_folder(tmp_path, {1: plate(texture="skin.png"), 2: plate(texture="../skin.png")})
     models = BopModels("things", folder)
-    with pytest.raises(InputError, match=r"obj_000001.ply refers to .*skin.png, which cannot be read as an image"):
+    with pytest.raises(InputError, match=r"obj_000001.ply refers to .*skin.png, which cannot be read: No such file"):
         models.data(0)
     with pytest.raises(InputError, match=r"refers to the texture '../skin.png', which does not lie beside it"):
         models.data(1)

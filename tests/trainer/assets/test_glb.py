@@ -1,5 +1,6 @@
 """GLB files whose images lie beside them."""
 
+import base64
 import json
 import struct
 from pathlib import Path
@@ -7,11 +8,11 @@ from pathlib import Path
 import pytest
 from support.data import shared_data
 
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import MeshFolder
 from trainer.assets.glb import embed_images
 from trainer.errors import InputError
 
-PNG = b"\x89PNG\r\n\x1a\nrest of the image"
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGOIAgAAXABb2LRWWgAAAABJRU5ErkJggg==")
 
 
 def glb(document: dict, binary: bytes = b"") -> bytes:
@@ -59,7 +60,9 @@ def test_an_image_beside_the_model_goes_into_it(tmp_path):
 
 def test_a_whole_model_stays_as_it_is(tmp_path):
     path = tmp_path / "model.glb"
-    path.write_bytes(glb({"images": [{"bufferView": 0}, {"uri": "data:image/png;base64,AAAA"}]}, b"1234"))
+    inside = {"bufferViews": [{"buffer": 0, "byteLength": len(PNG)}], "buffers": [{"byteLength": len(PNG)}]}
+    uri = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    path.write_bytes(glb({"images": [{"bufferView": 0}, {"uri": uri}], **inside}, PNG))
     assert embed_images(path, tmp_path) == path.read_bytes()
 
 
@@ -92,7 +95,7 @@ def test_files_that_are_no_glb(tmp_path, data):
 
 
 def test_real_models_come_out_whole():
-    cars = FolderSet.of_meshes("cars", shared_data("assets3d") / "kenney_car_kit")
+    cars = MeshFolder("cars", shared_data("assets3d") / "kenney_car_kit")
     for index in range(len(cars)):
         document, binary = parts(cars.data(index))
         assert document["buffers"][0]["byteLength"] <= len(binary)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.data import shared_data
 
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import MeshFolder
 from trainer.assets.mesh_frame import placed, placement
 from trainer.errors import GrammarError, InputError
 from trainer.grammar import load_grammar
@@ -66,7 +66,7 @@ def test_y_up_becomes_z_up():
 def test_cars_of_others_become_4_m_long_and_look_ahead():
     """Kenney's sedan is 2.55 units long, from -1.3 behind to 1.25 in front, which is glTF's +z and our -y."""
     folder = shared_data("assets3d/kenney_car_kit")
-    as_it_is, fitted = FolderSet.of_meshes("cars", folder), FolderSet.of_meshes("cars", folder, placement(1.7, "-y"))
+    as_it_is, fitted = MeshFolder("cars", folder), MeshFolder("cars", folder, placement(1.7, "-y"))
     index = next(index for index in range(len(fitted)) if fitted.item_name(index) == "sedan")
     low, high = bounds(as_it_is.data(index))
     np.testing.assert_allclose((low, high), [[-0.75, -1.25, 0], [0.75, 1.3, 1.3]], atol=0.01)

@@ -4,7 +4,6 @@ https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html. Shapes stand in the f
 is up, and whoever reads it turns it back.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.assets.glb import pack_glb
+from trainer.assets.pictures import mime_type, png_bytes
 from trainer.assets.procedural.shape import Shape
 from trainer.errors import InputError
 
@@ -26,8 +26,8 @@ class Surface:
 
     #: Red, green, blue in linear light, 0 to 1; multiplies the texture.
     color: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    #: RGB or RGBA in sRGB; None: the colour alone. Repeats outside of 0 to 1.
-    texture: Image.Image | None = field(default=None, repr=False)
+    #: RGB or RGBA in sRGB, or a PNG or JPEG file; None: the colour alone. Repeats outside of 0 to 1.
+    texture: Image.Image | bytes | None = field(default=None, repr=False)
     roughness: float = 0.5
     metallic: float = 0.0
 
@@ -144,10 +144,9 @@ def _material(surface: Surface, images: list[dict], buffer: _Buffer) -> dict:
         "metallicFactor": surface.metallic,
     }
     if surface.texture is not None:
-        file = io.BytesIO()
-        surface.texture.save(file, "PNG")
+        texture = surface.texture if isinstance(surface.texture, bytes) else png_bytes(surface.texture)
         look["baseColorTexture"] = {"index": len(images)}
-        images.append({"bufferView": buffer.add(file.getvalue()), "mimeType": "image/png"})
+        images.append({"bufferView": buffer.add(texture), "mimeType": mime_type(texture)})
     return {"pbrMetallicRoughness": look}
 
 

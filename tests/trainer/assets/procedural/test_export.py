@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import MeshFolder
 from trainer.assets.procedural import FAMILIES
 from trainer.assets.procedural.export import write_family
 from trainer.errors import InputError
@@ -13,7 +13,7 @@ from trainer.errors import InputError
 def test_meshes_by_label(tmp_path: Path) -> None:
     written = write_family("household", tmp_path / "models", ["mug", "box"])
     assert sorted(path.relative_to(tmp_path / "models").parts[0] for path in written) == ["box", "mug"]
-    models = FolderSet.of_meshes("models", tmp_path / "models")
+    models = MeshFolder("models", tmp_path / "models")
     family = FAMILIES["household"]()
     assert models.labels == ("box", "mug")
     labels = [family.label(index) for index in range(family.count)] if family.label else []
