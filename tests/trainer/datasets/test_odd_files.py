@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import ImageFolder
 from trainer.datasets.fitting import fitted_labels
 from trainer.datasets.label_frame import LabelFrame
 from trainer.datasets.pixels import Photo, read_image
@@ -411,7 +411,7 @@ def test_linked_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "photos" / "b").symlink_to("../real")
     (tmp_path / "photos" / "a" / "above").symlink_to("..")
     assert [example.name for example in open_dataset(tmp_path / "photos")] == ["a/2.png", "b/1.png"]
-    assert FolderSet.of_images("things", tmp_path / "photos").labels == ("a", "b")
+    assert ImageFolder("things", tmp_path / "photos").labels == ("a", "b")
 
 
 def test_masks_beside_images_are_masks(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 from metasim.v1 import scene_pb2 as pb
 
-from trainer.assets.folder_set import FolderSet
+from trainer.assets.folder_set import MeshFolder
 from trainer.assets.symmetries import stated_symmetries
 from trainer.datasets.writers.bop import object_numbers
 from trainer.datasets.writers.meshes import MeshFile, bop_model
@@ -20,11 +20,11 @@ BOX = trimesh.creation.box((2, 3, 4))
 MESH = MeshFile(BOX.export(file_type="ply"), pb.MESH_FORMAT_PLY)
 
 
-def meshes(folder: Path, *names: str) -> FolderSet:
+def meshes(folder: Path, *names: str) -> MeshFolder:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"")
-    return FolderSet.of_meshes("things", folder)
+    return MeshFolder("things", folder)
 
 
 def test_files_of_the_same_name_are_models_of_their_own(tmp_path: Path) -> None:
