@@ -63,6 +63,8 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     for note in experiment.notes:
         progress.note(note)
     _read_inputs(experiment, experiment.target, settings)
+    for note in experiment.target.notes(experiment.grammar.classes):
+        progress.note(note)
     inception = _inception(settings, options.inception_weights, progress)
     pool_options = options.pool.with_default_engine(experiment.engine)
     with (

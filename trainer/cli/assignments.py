@@ -31,3 +31,20 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, object]:
                 f"{text}: the value is no YAML ({reason}); write for example 'digit.yaw={{normal: [90, 10]}}'"
             ) from None
     return values
+
+
+def parse_mapping(text: str, option: str) -> dict[str, str]:
+    """Return the pairs of a text like `nine=9,ten=10`.
+
+    Raises:
+        InputError: a part has no name on one side of its `=`, or a name comes twice.
+    """
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if not equals or not name or not value or name in pairs:
+            raise InputError(
+                f"{option} {text}: {part.strip()!r} is not NAME=VALUE, once each; write for example a=b,c=d"
+            )
+        pairs[name] = value
+    return pairs

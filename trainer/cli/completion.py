@@ -6,7 +6,7 @@ from pathlib import Path
 #: Those of `trainer.datasets.writers.FORMATS`, which takes too long to import for a key that was pressed.
 FORMATS = (
     *("bop", "coco", "coco-rle", "idx", "idx-gz", "imagefolder", "imagefolder-masks", "kitti"),
-    *("webdataset", "webdataset-masks", "yolo", "yolo-seg"),
+    *("voc", "webdataset", "webdataset-masks", "yolo", "yolo-seg"),
 )
 
 

@@ -29,9 +29,10 @@ def generate(
         typer.Option(
             metavar="FORMAT",
             help="imagefolder: PNGs and a metadata.jsonl with labels, boxes and attributes, as Hugging Face reads it. "
-            "coco, coco-rle: instances as polygons or run lengths. yolo, yolo-seg: boxes or polygons. kitti: with "
-            "boxes in 3D. bop: poses, depth and masks. webdataset: tar files. idx, idx-gz: grey images and labels as "
-            "MNIST's. imagefolder-masks, webdataset-masks: with masks of classes and instances. See docs/datasets.md.",
+            "coco, coco-rle: instances as polygons or run lengths. yolo, yolo-seg: boxes or polygons. voc: boxes and "
+            "masks. kitti: with boxes in 3D. bop: poses, depth and masks. webdataset: tar files. idx, idx-gz: grey "
+            "images and labels as MNIST's. imagefolder-masks, webdataset-masks: with masks of classes and instances. "
+            "See docs/datasets.md.",
             autocompletion=completion.formats,
         ),
     ] = "imagefolder",

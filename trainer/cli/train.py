@@ -3,12 +3,12 @@
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from trainer.cli import completion, options
-from trainer.cli.assignments import parse_assignments
+from trainer.cli.assignments import parse_assignments, parse_mapping
 from trainer.cli.tables import echo_json
 from trainer.errors import InputError, RenderError, file_problem
 
@@ -44,6 +44,23 @@ def train(
             metavar="DIR",
             help="Real images to learn from, instead of the experiment's target: a folder of them, or a dataset of "
             "COCO, KITTI, YOLO, BOP or idx files. Other sizes are fitted to the experiment's; see docs/datasets.md.",
+            show_default=False,
+        ),
+    ] = None,
+    fit: Annotated[
+        Literal["crop", "pad", "resize"] | None,
+        typer.Option(
+            help="How images of --target that have another shape come to the experiment's: cut off at the borders, "
+            "padded with their mean colour, or stretched.",
+            show_default="crop",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A=B,...",
+            help="Classes of --target and the grammar's classes that they stand for, such as nine=9,ten=10. Others are "
+            "matched by name.",
             show_default=False,
         ),
     ] = None,
@@ -91,7 +108,14 @@ def train(
     overrides = parse_assignments(assignments or ())
     if target is not None:
         # The section as a whole, before what is set in it: the experiment's own target must not shine through.
-        overrides = {"target": {"images": str(target.expanduser().resolve())}, **overrides}
+        section: dict[str, object] = {"images": str(target.expanduser().resolve())}
+        if fit is not None:
+            section["fit"] = fit
+        if classes is not None:
+            section["classes"] = parse_mapping(classes, "--classes")
+        overrides = {"target": section, **overrides}
+    elif fit is not None or classes is not None:
+        raise InputError("--fit and --classes are of the images of --target, which is missing")
     if resume:
         _refuse_changes(folder, experiment, overrides, seed, pool.engine)
     elif experiment is None:

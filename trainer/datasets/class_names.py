@@ -45,6 +45,18 @@ class ClassNames:
                     )
         return names
 
+    def check(self, folder: str) -> None:
+        """
+        Raises:
+            InputError: the dataset names its classes, and none of them is one of the grammar's.
+        """
+        strange, _ = self.unmatched()
+        if self.given and len(strange) == len(self.given):
+            raise InputError(
+                f"{folder}: none of its classes ({', '.join(self.given)}) is one of the grammar's "
+                f"({', '.join(self.classes) or 'none'}); state which stands for which in target.classes"
+            )
+
     def number(self, name: str) -> int | None:
         """The index of the grammar's class that a class of the dataset stands for; None: it stands for none."""
         return self._numbers.get(self._mapped(name).lower())

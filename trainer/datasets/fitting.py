@@ -146,6 +146,7 @@ def fitted_labels(
         InputError: an image is missing or damaged, or has no label of the kind, or no image is left.
     """
     names = names or ClassNames.of(dataset, classes)
+    names.check(str(dataset.folder))
     images, labels = [], []
     left = sorted(set(range(len(dataset))) - set(chosen(len(dataset), spared)))
     if not left:

@@ -101,6 +101,8 @@ def _target(
             count=section.count,
             width_px=grammar.render.width_px,
             height_px=grammar.render.height_px,
+            fit=section.fit,
+            classes=section.classes,
         )
     moved = apply_overrides(world, section.overrides, file.path.parent)
     evaluation = target = grammar_of(moved, mnist=mnist, settings=settings)

@@ -1,16 +1,22 @@
 """Targets of an experiment: where X_R, the images to match, and V, a few labelled ones, come from."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from trainer.datasets.fitting import fitted_images, fitted_labels
+from trainer.datasets.class_names import ClassNames
+from trainer.datasets.fitting import Fit, FitRule, chosen, fitted_images, fitted_labels
 from trainer.datasets.readers import ImageDataset, open_dataset
 from trainer.grammar import Grammar, SceneGraph
+
+#: Photographs whose shapes are compared with the frame for a note.
+_LOOKED_AT = 50
+#: Shares of an image's area, and relative differences of scale, that are below notice.
+_NOTICED = 0.01
 
 #: Renders scenes of a grammar as uint8 images [N, H, W, 3].
 RenderImages = Callable[[Grammar, Sequence[SceneGraph]], np.ndarray]
@@ -86,6 +92,16 @@ class Target(Protocol):
             InputError: as `labelled`, or no image is left.
         """
 
+    def notes(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what a user should know of the images and of their classes, one line each.
+
+        Args:
+            classes: those of the grammar.
+
+        Raises:
+            InputError: an image is missing or damaged.
+        """
+
     def check(self, task: str, classes: tuple[str, ...], labelled: int | None) -> None:
         """Read what `images` and, if `labelled` is given, `labelled` with that count will need.
 
@@ -117,6 +133,10 @@ class SyntheticTarget:
         del spared  # Every scene is a new one.
         return labelling.render(self.evaluation, (self.evaluation.sample(rng) for _ in range(count)))
 
+    def notes(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        del classes
+        return ()
+
     def check(self, task: str, classes: tuple[str, ...], labelled: int | None) -> None:
         del task, classes, labelled
         for grammar in (self.grammar, self.evaluation):
@@ -134,6 +154,10 @@ class PhotographTarget:
     count: int
     width_px: int
     height_px: int
+    #: How images of another shape come to this size.
+    fit: FitRule = "crop"
+    #: Names of the dataset's classes and the grammar's classes that they stand for; others are matched by name.
+    classes: Mapping[str, str] = field(default_factory=dict)
 
     grammar = None
     evaluation = None
@@ -149,7 +173,7 @@ class PhotographTarget:
 
     @cached_property
     def _images(self) -> np.ndarray:
-        return fitted_images(self.dataset, self.width_px, self.height_px, self.count)
+        return fitted_images(self.dataset, self.width_px, self.height_px, self.count, self.fit)
 
     def images(
         self,
@@ -172,6 +196,28 @@ class PhotographTarget:
         images, given = self._labels(labelling.task, labelling.classes, count, spared)
         return images, [labelling.label_photo(each) for each in given]
 
+    def notes(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        note = ClassNames.of(self.dataset, classes, self.classes).note()
+        return tuple(each for each in (self._shape_note(), note) if each)
+
+    def _shape_note(self) -> str | None:
+        """How many of the first images have another shape than the frame, and what becomes of them."""
+        images = [self.dataset.example(index).image for index in chosen(len(self.dataset), _LOOKED_AT)]
+        fits = [Fit.of(image, self.width_px, self.height_px, self.fit) for image in images]
+        others = [(image, fit) for image, fit in zip(images, fits, strict=True) if _changed_shape(image, fit, self.fit)]
+        if not others:
+            return None
+        lost = 1 - float(np.mean([fit.kept(image) for image, fit in others]))
+        portrait = sum(image.shape[0] > image.shape[1] for image in images)
+        mixed = f", {portrait} of them upright" if 0 < portrait < len(images) else ""
+        effect = {
+            "crop": f"cropped: {lost:.0%} of their area is lost on average; target.fit=pad keeps it",
+            "pad": "padded with their mean colour",
+            "resize": "resized by axis: their objects change shape",
+        }[self.fit]
+        frame = f"{self.width_px} x {self.height_px}"
+        return f"{len(others)} of {len(images)} target images{mixed} have another shape than {frame} and are {effect}"
+
     def check(self, task: str, classes: tuple[str, ...], labelled: int | None) -> None:
         _ = self._images
         if labelled is not None:
@@ -180,4 +226,23 @@ class PhotographTarget:
     def _labels(
         self, task: str, classes: tuple[str, ...], count: int | None, spared: int
     ) -> tuple[np.ndarray, list[Any]]:
-        return fitted_labels(self.dataset, self.width_px, self.height_px, task, classes, count, spared=spared)
+        names = ClassNames.of(self.dataset, classes, self.classes)
+        return fitted_labels(
+            self.dataset,
+            self.width_px,
+            self.height_px,
+            task,
+            classes,
+            count,
+            spared=spared,
+            rule=self.fit,
+            names=names,
+        )
+
+
+def _changed_shape(image: np.ndarray, fit: Fit, rule: FitRule) -> bool:
+    if rule == "crop":
+        return fit.kept(image) < 1 - _NOTICED
+    height, width = image.shape[:2]
+    covered = width * fit.scale_x * height * fit.scale_y / (fit.width_px * fit.height_px)
+    return covered < 1 - _NOTICED if rule == "pad" else abs(fit.scale_x / fit.scale_y - 1) > _NOTICED

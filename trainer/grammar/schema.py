@@ -345,6 +345,12 @@ class TargetSection(Section):
     layout: Literal["images", "coco", "kitti", "yolo", "voc", "bop", "masks", "idx"] | None = Field(
         None, description="with `images`: how the dataset is laid out; default: what its files say"
     )
+    fit: Literal["crop", "pad", "resize"] = Field(
+        "crop", description="with `images`: how images of another shape come to the size of `render`"
+    )
+    classes: dict[Text, Text] = Field(
+        {}, description="with `images`: {class of the dataset: class of the grammar}; others are matched by name"
+    )
     count: Count = Field(2000, description="scenes in the target set, or images that are taken at most")
     overrides: dict[Text, Any] = Field({}, description="{`kind.attribute` or any path of the file: what stands there}")
     evaluation: dict[Text, Any] = Field(
@@ -358,8 +364,12 @@ class TargetSection(Section):
             raise PydanticCustomError(
                 "source", f"{given[0]} belongs to a synthetic target, and images are given; keep one", {"bare": True}
             )
-        if self.images is None and self.layout is not None:
-            raise PydanticCustomError("source", "layout is given without images, which it is of", {"bare": True})
+        if self.images is None:
+            stated = [name for name in ("layout", "fit", "classes") if name in self.model_fields_set]
+            if stated:
+                raise PydanticCustomError(
+                    "source", f"{stated[0]} is given without images, which it is of", {"bare": True}
+                )
         return self
 
 

@@ -72,6 +72,8 @@ class DataSets:
 def target_images(target: Target, count: int, data: DataSets, spared: int) -> TargetImages:
     """Images of the target that all networks are scored on, without those of V, of which there are `spared`."""
     data.progress.step("read the target")
+    for note in target.notes(data.grammar.classes):
+        data.progress.note(note)
     rng = generator(data.seed, Purpose.EVALUATION, TEST)
     labelling = _labelling(count, data, "the test images", TEST)
     try:

@@ -99,3 +99,32 @@ def test_photos_that_are_all_alike_are_one_line(metasim: Callable, tmp_path: Pat
         "differ"
     )
     assert done.status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ("--fit pad", "--fit and --classes are of the images of --target, which is missing"),
+        (
+            "--target photos --classes thing",
+            "--classes thing: 'thing' is not NAME=VALUE, once each; write for example a=b,c=d",
+        ),
+    ],
+)
+def test_options_of_photos(metasim: Callable, tmp_path: Path, options: str, line: str) -> None:
+    write_sprites(tmp_path)
+    done = metasim(f"train world.yaml --out run {options}")
+    assert (done.status, done.err.splitlines()[-1]) == (2, f"metasim: {line}")
+
+
+def test_classes_of_photos_are_mapped(metasim: Callable, tmp_path: Path) -> None:
+    """A name that is not there stops the training before anything is rendered."""
+    write_sprites(tmp_path)
+    write_photos(tmp_path / "cube")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "cube").rename(tmp_path / "photos" / "cube")
+    done = metasim("train world.yaml --target photos --fit resize --classes cub=thing --out run")
+    assert done.status == 2
+    assert done.err.splitlines()[-1] == (
+        f"metasim: classes: cub=thing: {tmp_path / 'photos'} has no class 'cub' (near: 'cube'); it has: cube"
+    )

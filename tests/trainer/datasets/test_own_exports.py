@@ -39,7 +39,9 @@ def sample() -> Sample:
     )
 
 
-@pytest.mark.parametrize("name", ["coco", "coco-rle", "yolo", "yolo-seg", "kitti", "bop", "imagefolder-masks", "idx"])
+@pytest.mark.parametrize(
+    "name", ["coco", "coco-rle", "yolo", "yolo-seg", "voc", "kitti", "bop", "imagefolder-masks", "idx"]
+)
 def test_read_again(name: str, tmp_path: Path) -> None:
     original = sample()
     with open_writer(name, tmp_path / "set", CARD) as writer:
@@ -56,11 +58,11 @@ def test_read_again(name: str, tmp_path: Path) -> None:
     [item] = example.objects or ()
     assert item.class_name == ("obj_000007" if name == "bop" else "Car")
     assert item.box == pytest.approx((4, 2, 6 if name == "kitti" else 5, 4), abs=1e-4)
-    if name in ("coco", "coco-rle", "yolo-seg", "bop"):
+    if name in ("coco", "coco-rle", "yolo-seg", "voc", "bop"):
         assert item.mask is not None
         np.testing.assert_array_equal(item.mask(), original.masks["instance"] == 5)
-    if name == "imagefolder-masks":
+    if name in ("imagefolder-masks", "voc"):
         assert dataset.classes == ("Bus", "Car")
-        assert example.label == 4
+        assert example.label == (None if name == "voc" else 4)
         assert example.class_mask is not None
         np.testing.assert_array_equal(example.class_mask(), original.masks["class"])

@@ -60,6 +60,39 @@ def test_labels_serve_the_task(tmp_path: Path) -> None:
     assert labels == [1, 1]
 
 
+def test_shapes_and_classes_follow_the_stated_rules(tmp_path: Path) -> None:
+    section = "target: {images: photos, fit: pad, classes: {Cube: thing}}"
+    world = write_sprites(tmp_path, SPRITES + f"{section}\n")
+    for name in ("Cube", "Ball"):
+        write_photos(tmp_path / name)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "photos" / name)
+    photos = load_experiment(world).target
+    assert isinstance(photos, PhotographTarget)
+    assert photos.notes(("thing",)) == (
+        "10 of 10 target images have another shape than 32 x 32 and are padded with their mean colour",
+        "classes of the target that do not match by name: not in the grammar: Ball",
+    )
+    labelling = Labelling("classification", ("thing",), _render_nothing, label_photo=lambda given: given)
+    with pytest.raises(
+        InputError, match=r"Ball/0\.png has the label 'Ball'; allowed: thing; or state in target\.classes"
+    ):
+        photos.labelled(None, labelling, 10)
+    both = load_experiment(world, {"target.classes": {"Cube": "thing", "Ball": "thing"}, "target.fit": "crop"}).target
+    assert isinstance(both, PhotographTarget)
+    assert both.labelled(None, labelling, 10)[1] == [0] * 10
+    assert both.notes(("thing",)) == (
+        "10 of 10 target images have another shape than 32 x 32 and are cropped: 27% of their area is lost on average; "
+        "target.fit=pad keeps it",
+    )
+    none = load_experiment(world, {"target.classes": {}}).target
+    assert isinstance(none, PhotographTarget)
+    with pytest.raises(
+        InputError, match=r"photos: none of its classes \(Ball, Cube\) is one of the grammar's \(thing\)"
+    ):
+        none.labelled(None, labelling, 10)
+
+
 def test_a_folder_that_is_gone_is_missed_when_it_is_needed(tmp_path: Path) -> None:
     photos = load_experiment(write_sprites(tmp_path, SPRITES + "target: {images: photos}\n")).target
     assert isinstance(photos, PhotographTarget)
@@ -72,7 +105,12 @@ def test_a_folder_that_is_gone_is_missed_when_it_is_needed(tmp_path: Path) -> No
     [
         ("{images: photos, overrides: {thing.x: 3}}", "overrides belongs to a synthetic target, and images are given"),
         ("{layout: coco}", "layout is given without images, which it is of"),
-        ("{images: photos, layout: voc}", "it must be 'images', 'coco', 'kitti', 'yolo', 'bop' or 'idx'"),
+        (
+            "{images: photos, layout: via}",
+            "it must be 'images', 'coco', 'kitti', 'yolo', 'voc', 'bop', 'masks' or 'idx'",
+        ),
+        ("{fit: pad}", "fit is given without images, which it is of"),
+        ("{images: photos, fit: stretch}", "it must be 'crop', 'pad' or 'resize'"),
     ],
 )
 def test_mistakes(tmp_path: Path, target: str, line: str) -> None:

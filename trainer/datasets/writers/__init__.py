@@ -19,6 +19,7 @@ from trainer.datasets.writers.imagefolder import ImageFolderMasksWriter, ImageFo
 from trainer.datasets.writers.kitti import KittiWriter
 from trainer.datasets.writers.meshes import MeshSource
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
+from trainer.datasets.writers.voc import VocWriter
 from trainer.datasets.writers.webdataset import WebDatasetMasksWriter, WebDatasetWriter
 from trainer.datasets.writers.writer import DatasetWriter
 from trainer.datasets.writers.yolo import YoloSegWriter, YoloWriter
@@ -36,6 +37,7 @@ FORMATS: Mapping[str, type[DatasetWriter]] = {
     "imagefolder": ImageFolderWriter,
     "imagefolder-masks": ImageFolderMasksWriter,
     "kitti": KittiWriter,
+    "voc": VocWriter,
     "webdataset": WebDatasetWriter,
     "webdataset-masks": WebDatasetMasksWriter,
     "yolo": YoloWriter,
