@@ -65,7 +65,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     began_s = time.monotonic()
     loaded = open_run(options.run, mnist=options.mnist)
     experiment, seed = loaded.experiment, loaded.config.seed
-    for note in experiment.notes:
+    for note in loaded.notes:
         progress.note(note)
     target = experiment.target
     if target is None:

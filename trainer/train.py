@@ -15,6 +15,7 @@ from trainer.errors import InputError
 from trainer.experiments import Experiment, Labelling, Target, load_experiment
 from trainer.features import FeatureSpace
 from trainer.grammar import Grammar, SceneGraph
+from trainer.grammar.files import Copies
 from trainer.grammar.symmetry import ambiguities
 from trainer.inference.problem import Problem, Validation
 from trainer.inference.settings import TrainingSettings
@@ -24,6 +25,7 @@ from trainer.randomness import Purpose, generator, integer
 from trainer.refinement.learner import Learner
 from trainer.rendering import Renderer
 from trainer.runs.folder import Run, RunConfig
+from trainer.runs.inputs import changed_inputs, keep_inputs, kept_copies
 from trainer.runs.log import RunLog, Timer
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
@@ -54,13 +56,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     """
     progress = progress or Silent()
     run, options = _run_folder(options)
-    experiment, settings = _experiment(options)
+    experiment, settings = _experiment(options, kept_copies(run) if run else None)
     torch.set_num_threads(settings.threads)
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
     if not any(kind.choices for kind in experiment.grammar.kinds.values()):
         raise InputError(f"{experiment.path} has no mutable attribute: mark what may be learned with `mutable: true`")
-    for note in experiment.notes:
+    for note in (*experiment.notes, *(changed_inputs(run) if run else ())):
         progress.note(note)
     _read_inputs(experiment, experiment.target, settings)
     for note in experiment.target.notes(experiment.grammar.classes):
@@ -72,7 +74,9 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         open_pool(pool_options, assets=experiment.asset_source) as pool,
     ):
         progress.watch(pool)
-        run = run or Run.create(options.out, _config(options, str(pool_options.engine)))
+        if run is None:
+            run = Run.create(options.out, _config(options, str(pool_options.engine)))
+            keep_inputs(run, options.experiment, options.overrides)
         claims.enter_context(run.claimed())
         checkpoint = run.load_checkpoint()
         timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
@@ -122,13 +126,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     return run
 
 
-def _experiment(options: TrainOptions) -> tuple[Experiment, TrainingSettings]:
+def _experiment(options: TrainOptions, copies: Copies | None) -> tuple[Experiment, TrainingSettings]:
     """The experiment with the frames that it is to be learned from."""
-    experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist)
+    experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist, copies=copies)
     settings = TrainingSettings.parse(experiment.training)
     if settings.render.overrides:
         overrides = {**options.overrides, **settings.render.overrides}
-        experiment = load_experiment(options.experiment, overrides, mnist=options.mnist)
+        experiment = load_experiment(options.experiment, overrides, mnist=options.mnist, copies=copies)
     return experiment, settings
 
 

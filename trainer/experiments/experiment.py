@@ -7,7 +7,7 @@ from pathlib import Path
 from trainer.errors import InputError
 from trainer.experiments.target import PhotographTarget, SyntheticTarget, Target
 from trainer.grammar.document import Document
-from trainer.grammar.files import EXPERIMENT_KEYS, NO_OVERRIDES, grammar_of, open_file
+from trainer.grammar.files import EXPERIMENT_KEYS, NO_OVERRIDES, Copies, grammar_of, open_file
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
@@ -57,18 +57,20 @@ def load_experiment(
     *,
     mnist: Path | None = None,
     settings: Settings | None = None,
+    copies: Copies | None = None,
 ) -> Experiment:
     """Read an experiment file; a grammar file is an experiment without a target.
 
     Args:
         overrides: as for `load_grammar`; besides, paths that begin with target, engine, task or training.
         mnist: folder of MNIST's files; default: see `trainer.assets.mnist.find_mnist`.
+        copies: are read in place of the files.
 
     Raises:
         GrammarError: there is no such file, or something in it is wrong.
     """
     settings = settings or Settings.from_environment()
-    opened = open_file(name_or_path)
+    opened = open_file(name_or_path, copies)
     own = {key: value for key, value in overrides.items() if key.split(".")[0] in EXPERIMENT_KEYS}
     rest = {key: value for key, value in overrides.items() if key not in own}
     file = apply_overrides(opened.file, own, Path.cwd())

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from trainer.errors import GrammarError
 from trainer.grammar.build import build_grammar
-from trainer.grammar.document import Document, nearest, read_document
+from trainer.grammar.document import Document, nearest, parse_document, read_document
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
@@ -18,6 +18,31 @@ NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.
 EXPERIMENT_KEYS = ("target", "engine", "task", "training")
 _SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class FileCopy:
+    """A copy of a grammar's file, to be read in place of the original."""
+
+    copy: Path
+    original: Path
+
+    def read(self) -> Document:
+        """Return the copy's content; relative paths start at the original's folder, if that exists.
+
+        Raises:
+            GrammarError: the copy is not well formed.
+        """
+        base = self.original if self.original.parent.is_dir() else self.copy
+        return parse_document(self.copy.read_text(encoding="utf-8"), base)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Copies of an experiment's file, and of the grammar that it names, if it names one."""
+
+    experiment: FileCopy
+    world: FileCopy | None = None
 
 
 @dataclass(frozen=True)
@@ -60,14 +85,17 @@ def grammar_of(document: Document, *, mnist: Path | None = None, settings: Setti
     return build_grammar(document, validate_document(document), mnist=mnist, settings=settings)
 
 
-def open_file(name_or_path: str | Path) -> Opened:
-    """Reads a grammar or experiment file and finds its world, without building it.
+def open_file(name_or_path: str | Path, copies: Copies | None = None) -> Opened:
+    """Read a grammar or experiment file and its world, without building it.
+
+    Args:
+        copies: are read in place of the files.
 
     Raises:
         GrammarError: there is no such file, or it is not well formed.
     """
-    path = resolve(name_or_path)
-    file = read_document(path)
+    file = copies.experiment.read() if copies else read_document(resolve(name_or_path))
+    path = file.path
     content = validate_document(file)
     if content.grammar is None:
         if content.overrides:
@@ -82,6 +110,8 @@ def open_file(name_or_path: str | Path) -> Opened:
                 f"the file takes its world from grammar {content.grammar!r}; override it instead",
                 show_value=False,
             )
+    if copies and copies.world:
+        return _with_world(file, copies.world.read(), content)
     if looks_like_path(content.grammar):
         other = path.parent / content.grammar
         if not other.is_file():
@@ -91,10 +121,13 @@ def open_file(name_or_path: str | Path) -> Opened:
             other = resolve(content.grammar)
         except GrammarError as error:
             raise file.error(("grammar",), str(error)) from None
-    world = read_document(other)
+    return _with_world(file, read_document(other), content)
+
+
+def _with_world(file: Document, world: Document, content: WorldFile) -> Opened:
     if validate_document(world).grammar is not None:
         raise file.error(("grammar",), "it must have a world of its own, not take it from another file")
-    return Opened(_inheriting(file, world), apply_overrides(world, content.overrides, path.parent))
+    return Opened(_inheriting(file, world), apply_overrides(world, content.overrides, file.path.parent))
 
 
 def _inheriting(file: Document, world: Document) -> Document:

@@ -1,6 +1,7 @@
 """The run folder: everything that a training run leaves behind, and what it needs to go on.
 
 runs/NAME/
+  inputs/                copies of the experiment and its grammar, hashes of asset files
   config.json            experiment, overrides, seed, engine and versions, as resolved
   metrics.jsonl          one object per epoch
   attributes.jsonl       values of each mutable attribute per epoch; also of the prior and, if known, of the target

@@ -1,4 +1,4 @@
-"""A finished run, opened to generate or evaluate data with it."""
+"""Finished runs, opened to generate data or to evaluate it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
 from trainer.runs.folder import Run, RunConfig
+from trainer.runs.inputs import changed_inputs, kept_copies
 
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """What a run has learned."""
+    """A run with what it has learned."""
 
     run: Run
     config: RunConfig
@@ -28,23 +29,33 @@ class LoadedRun:
     settings: TrainingSettings
     #: With the averaged weights.
     transformer: DistributionTransformer
-    #: The feature space that it has learned from the simulator last; None where it has learned none.
+    #: The feature space that it learned last; None where it learned none.
     features: LearnedFeatures | None
+    #: Files that have changed since the run was made.
+    changes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user: of the experiment, and of files that have changed."""
+        return (*self.experiment.notes, *self.changes)
 
 
 def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
-    """Opens a run folder.
+    """Open a run folder.
 
     Raises:
-        InputError: it is none, has no checkpoint yet, or its experiment cannot be read any more.
+        InputError: the folder is no run, has no checkpoint yet, or its experiment cannot be read.
     """
     run = Run.open(folder)
     config = run.config
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
-        raise InputError(f"{folder} has no checkpoint yet: go on with `metasim train --resume --out {folder}`")
+        raise InputError(f"{folder} has no checkpoint yet: resume it with `metasim train --resume --out {folder}`")
     experiment = load_experiment(
-        config.experiment, config.overrides, mnist=mnist or (Path(config.mnist) if config.mnist else None)
+        config.experiment,
+        config.overrides,
+        mnist=mnist or (Path(config.mnist) if config.mnist else None),
+        copies=kept_copies(run),
     )
     state, tensors = checkpoint
     transformer = _transformer(run, config, experiment, tensors.get("average", {}))
@@ -52,19 +63,19 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     if "features" in tensors:
         features = learned_features(state.get("features"), tensors["features"])
     settings = TrainingSettings.parse(experiment.training)
-    return LoadedRun(run, config, experiment, settings, transformer, features)
+    return LoadedRun(run, config, experiment, settings, transformer, features, tuple(changed_inputs(run)))
 
 
 def open_stages(loaded: LoadedRun) -> list[DistributionTransformer]:
-    """What each finished stage of a run has ended with.
+    """Return the models at the end of each finished stage of a run.
 
     Raises:
-        InputError: none has, or a file is damaged.
+        InputError: no stage has ended, or a file is damaged.
     """
     kept = loaded.run.load_stages()
     if not kept:
         raise InputError(
-            f"{loaded.run.folder} has no weights of its stages: none has ended yet, or an older version trained it"
+            f"{loaded.run.folder} has no weights of its stages: no stage has ended yet, or an older version trained it"
         )
     return [_transformer(loaded.run, loaded.config, loaded.experiment, weights) for weights in kept]
 
@@ -77,14 +88,14 @@ def _transformer(
         transformer.load_state_dict(weights)
     except RuntimeError:  # Tensors of other sizes or names.
         raise InputError(
-            f"{run.folder} does not fit {config.experiment} any more: its nodes or mutable attributes have changed "
-            "since the training; undo that, or train anew"
+            f"{run.folder} does not fit {config.experiment}: its nodes or mutable attributes have changed since the "
+            "training; restore them, or train again"
         ) from None
     return transformer.eval()
 
 
 def feature_space(loaded: LoadedRun) -> FeatureSpace:
-    """The feature space that the run has compared images in last; pixels at several scales where it had none."""
+    """Return the feature space that the run compared images in last; pixels at several scales if it had none."""
     if loaded.features is not None:
         return loaded.features
     if loaded.run.summary.get("features") == "inception":

@@ -58,7 +58,7 @@ def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
             name=folder.resolve().name,
             grammar=loaded.experiment.grammar,
             engine=loaded.config.engine,
-            notes=loaded.experiment.notes,
+            notes=loaded.notes,
             transformer=loaded.transformer,
         )
     if looks_like_path(source) and not folder.is_file():
