@@ -70,7 +70,7 @@ def test_a_failed_task_leaves_nothing_behind(blender: Engine, tmp_path: Path) ->
     node = broken.scene.nodes.add(id="broken")
     assets = assets_in(tmp_path)
     node.mesh.asset.hash, node.mesh.asset.format = assets.add(b"junk"), scene_pb2.MESH_FORMAT_GLB
-    with pytest.raises(InvalidTask, match=r"too short for a GLB file"):
+    with pytest.raises(InvalidTask, match=r"it is not a whole glTF 2.0 binary file"):
         blender.render(broken, assets)
     assert {name: len(getattr(bpy.data, name)) for name in blocks} == blocks
     assert digests(blender, messages[-1:], tmp_path) == before

@@ -162,7 +162,9 @@ class MeshFolder(FolderSet):
     def _convert(self, index: int) -> bytes:
         path, suffix = self._files[index], self._files[index].suffix.lower()
         if suffix == ".glb":
-            return glb.embed_images(path, self._folder)
+            data = glb.embed_images(path, self._folder)
+            glb.check_glb(data, path)
+            return data
         if suffix == ".blend":
             return blend_as_glb(path)
         if self.mesh_format(index) == pb.MESH_FORMAT_GLB:

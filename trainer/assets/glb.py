@@ -1,19 +1,15 @@
-"""Binary glTF files made whole: images that lie beside a model are put into it, since assets travel as one file.
-
-https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html, section 4.4 "GLB file format".
-"""
+"""Binary glTF files made whole: assets travel as one file, so images that lie beside a model are put into it."""
 
 import base64
-import json
-import struct
 from pathlib import Path
 from urllib.parse import unquote
 
+from metasim import glb
+from metasim.glb import pack_glb
+from metasim.still_glb import still_glb
+
 from trainer.assets.pictures import decoded, mime_type
 from trainer.errors import InputError
-
-_MAGIC, _VERSION = b"glTF", 2
-_JSON, _BINARY = 0x4E4F534A, 0x004E4942
 
 
 def embed_images(path: Path, root: Path) -> bytes:
@@ -48,35 +44,28 @@ def embed_images(path: Path, root: Path) -> bytes:
     return pack_glb(document, bytes(packed))
 
 
-def pack_glb(document: dict, binary: bytes) -> bytes:
-    """A GLB file of a glTF document and the bytes of its first buffer."""
-    text = json.dumps(document, separators=(",", ":")).encode()
-    chunks = _chunk(_JSON, text, b" ") + _chunk(_BINARY, binary, b"\0")
-    return _MAGIC + struct.pack("<II", _VERSION, 12 + len(chunks)) + chunks
-
-
 def split_glb(data: bytes, path: Path) -> tuple[dict, bytes]:
-    """The glTF document of a GLB file, and the bytes of its binary chunk.
+    """Return the glTF document of a GLB file, and the bytes of its binary chunk.
 
     Raises:
         InputError: the file, of that name, is no GLB.
     """
-    parts: dict[int, bytes] = {}
     try:
-        magic, version, length = struct.unpack_from("<4sII", data)
-        if magic != _MAGIC or version != _VERSION or length > len(data):
-            raise ValueError
-        offset = 12
-        while offset < length:
-            size, kind = struct.unpack_from("<II", data, offset)
-            parts.setdefault(kind, data[offset + 8 : offset + 8 + size])
-            offset += 8 + size
-        document = json.loads(parts[_JSON])
-        if not isinstance(document, dict):
-            raise ValueError
-    except (struct.error, ValueError, KeyError) as error:
+        return glb.split_glb(data)
+    except ValueError as error:
         raise InputError(f"{path} is not a whole glTF 2.0 binary file, although its name says so") from error
-    return document, parts.get(_BINARY, b"")
+
+
+def check_glb(data: bytes, path: Path) -> None:
+    """Check that workers can read the shapes of a GLB file.
+
+    Raises:
+        InputError: the file, of that name, is damaged or has compressed meshes that move.
+    """
+    try:
+        still_glb(data)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used as a mesh: {error}") from error
 
 
 def has_uvs(path: Path) -> bool:
@@ -138,8 +127,3 @@ def _read(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{what} cannot be read: {error.strerror}") from error
-
-
-def _chunk(kind: int, data: bytes, padding: bytes) -> bytes:
-    data += padding * (-len(data) % 4)
-    return struct.pack("<II", len(data), kind) + data

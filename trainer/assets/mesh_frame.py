@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 
 import numpy as np
+from metasim.glb import pack_glb
 
-from trainer.assets.glb import pack_glb, split_glb
+from trainer.assets.glb import split_glb
 from trainer.errors import InputError
 
 #: Turn about z, in degrees, that brings an axis to +x.

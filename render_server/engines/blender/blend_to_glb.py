@@ -1,7 +1,10 @@
+# mypy: disable-error-code="arg-type, attr-defined, return-value, union-attr"
 """A program that writes what a .blend file shows as one GLB file: `python -m ... FILE.blend OUT.glb`.
 
-Meshes that the file renders go along, their modifiers applied, with materials and textures; cameras, lights and
-animations do not. Scripts in the file are not run. Errors are one line on standard error, with exit status 2.
+The GLB holds every mesh of a render, with modifiers applied, with materials and textures. Instances of collections,
+geometry nodes and particles become meshes of their own. Cameras, lights and animations stay behind: the shapes are
+those of the frame that the file was saved at. Scripts in the file are not run. Errors are one line on standard error,
+with exit status 2.
 """
 
 import sys
@@ -9,31 +12,81 @@ from pathlib import Path
 
 import bpy
 
-#: What has a surface once modifiers are applied.
-_SURFACES = ("MESH", "CURVE", "SURFACE", "META", "FONT")
+from render_server.engines.blender.session import operator_reason
 
 
 def main(blend: Path, out: Path) -> str | None:
-    """Writes the GLB file; returns what is wrong, in one line."""
+    """Write the GLB file; return what is wrong, in one line."""
     try:
         bpy.ops.wm.open_mainfile(filepath=str(blend), load_ui=False, use_scripts=False)
     except RuntimeError as error:
-        return f"it is no .blend file that Blender {bpy.app.version_string} can open ({' '.join(str(error).split())})"
-    scene = bpy.context.scene
-    shown = [item for item in (scene.objects if scene else ()) if item.type in _SURFACES and not item.hide_render]
-    if not shown:
+        return f"it is no .blend file that Blender {bpy.app.version_string} can open ({operator_reason(error)})"
+    if bpy.context.scene is None:
+        return "it has no scene"
+    _show_as_rendered(bpy.context.scene)
+    shown = _flat_scene()
+    if not shown.objects:
         return "its scene has no mesh that is rendered"
-    bpy.ops.export_scene.gltf(
-        filepath=str(out),
-        export_format="GLB",
-        use_active_scene=True,
-        use_renderable=True,
-        export_apply=True,
-        export_cameras=False,
-        export_lights=False,
-        export_animations=False,
-    )
+    bpy.context.window.scene = shown
+    try:
+        bpy.ops.export_scene.gltf(
+            filepath=str(out),
+            export_format="GLB",
+            use_active_scene=True,
+            export_cameras=False,
+            export_lights=False,
+            export_animations=False,
+        )
+    except RuntimeError as error:
+        return f"Blender {bpy.app.version_string} cannot write it as GLB ({operator_reason(error)}); export it yourself"
     return None
+
+
+def _show_as_rendered(scene: bpy.types.Scene) -> None:
+    """Give the viewport, from which shapes are read, the visibility and the modifiers of a render."""
+    for collection in scene.collection.children_recursive:
+        collection.hide_viewport = collection.hide_render
+    for item in scene.objects:
+        item.hide_viewport = item.hide_render
+        item.hide_set(False)
+        for modifier in item.modifiers:
+            modifier.show_viewport = modifier.show_render
+            if hasattr(modifier, "render_levels"):
+                modifier.levels = modifier.render_levels
+    bpy.context.view_layer.update()
+
+
+def _flat_scene() -> bpy.types.Scene:
+    """Return a new scene with an object for each mesh and each instance that the active scene shows."""
+    graph = bpy.context.evaluated_depsgraph_get()
+    flat = bpy.data.scenes.new("shown")
+    copies: dict[tuple[str, int], bpy.types.Mesh] = {}
+    shown = []
+    for instance in graph.object_instances:
+        item = instance.object
+        # Curves, texts and metaballs come along as instances of their meshes.
+        if item.type == "MESH" and instance.show_self and len(item.data.polygons):
+            key = item.name_full, item.data.as_pointer()
+            if key not in copies:
+                copies[key] = _copy(item)
+            shown.append((item.name, copies[key], instance.matrix_world.copy()))
+    for name, mesh, matrix in shown:
+        item = bpy.data.objects.new(name, mesh)
+        item.matrix_world = matrix
+        flat.collection.objects.link(item)
+    return flat
+
+
+def _copy(item: bpy.types.Object) -> bpy.types.Mesh:
+    """Return a copy of an evaluated object's mesh, with the materials that the object shows."""
+    mesh = item.data.copy()
+    materials = [slot.material for slot in item.material_slots]
+    if len(materials) < len(mesh.materials):  # Instances of geometry have no slots.
+        materials = list(mesh.materials)
+    mesh.materials.clear()
+    for material in materials:
+        mesh.materials.append(None if material is None else material.original)
+    return mesh
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="attr-defined, misc, union-attr"
+# mypy: disable-error-code="attr-defined, misc, operator, union-attr"
 """Surfaces of meshes."""
 
 from collections.abc import Mapping
@@ -15,6 +15,9 @@ from render_server.scene.scene_graph import DEFAULT_BASE_COLOR
 
 #: Properties of objects that their materials read.
 _COLOUR, _ROUGHNESS, _EMISSION = "metasim_colour", "metasim_roughness", "metasim_emission"
+_LABELS, _TRANSLUCENT = "metasim_labels", "metasim_translucent"
+#: The largest number below one half in single precision: an opacity of one half is above it.
+_BELOW_HALF = 0.49999997
 
 _DEFAULT_ROUGHNESS = 0.5
 _GREY = scene_pb2.Color(red=DEFAULT_BASE_COLOR, green=DEFAULT_BASE_COLOR, blue=DEFAULT_BASE_COLOR)
@@ -56,6 +59,33 @@ def show_material(item: bpy.types.Object, wire: scene_pb2.Material) -> None:
     item[_COLOUR] = (colour.red, colour.green, colour.blue)
     item[_ROUGHNESS] = wire.roughness if wire.HasField("roughness") else _DEFAULT_ROUGHNESS
     item[_EMISSION] = wire.emission
+    item.update_tag()
+
+
+def split_opacity(material: bpy.types.Material) -> None:
+    """Make a file's material ready for `show_labels`, where it is translucent.
+
+    Cycles decides at random whether a ray passes a translucent surface. Labels must not depend on that: for them,
+    surfaces whose opacity is at least one half are opaque and others are absent.
+    """
+    tree = NodeTree(material, keep=True)
+    for socket in tree.opacities():
+        opacity = tree.source(socket)
+        if not isinstance(opacity, float) or opacity < 1.0:
+            shown = tree.math("GREATER_THAN", opacity, _BELOW_HALF)
+            labels = tree.object_attribute(_LABELS, "Fac")
+            tree.feed(socket, tree.math("MULTIPLY_ADD", labels, tree.math("SUBTRACT", shown, opacity), opacity))
+            material[_TRANSLUCENT] = True
+
+
+def is_translucent(item: bpy.types.Object) -> bool:
+    """Return whether an object shows a material that `split_opacity` has changed."""
+    return any(slot.material is not None and _TRANSLUCENT in slot.material for slot in item.material_slots)
+
+
+def show_labels(item: bpy.types.Object, wanted: bool) -> None:
+    """Make the translucent surfaces of an object either opaque or absent, or translucent again."""
+    item[_LABELS] = float(wanted)
     item.update_tag()
 
 

@@ -1,28 +1,27 @@
-# mypy: disable-error-code="attr-defined, return-value, union-attr"
+# mypy: disable-error-code="arg-type, attr-defined, return-value, union-attr"
 """Meshes in Blender: primitives and asset files, loaded once per content hash."""
 
-import json
-import struct
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import bmesh
 import bpy
 import numpy as np
+from metasim.glb import split_glb
+from metasim.still_glb import still_glb
 from metasim.v1 import scene_pb2
 
-from render_server.engines.blender.material import own_surface, surface
+from render_server.engines.blender.material import own_surface, split_opacity, surface
 from render_server.engines.blender.primitive import primitive_mesh
-from render_server.engines.blender.session import silent_stdout
+from render_server.engines.blender.session import operator_reason, silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
 from render_server.scene.extent import Extent, extent_of_points
 
 #: Asset files kept for later tasks: more than the streets that ship have, some tens of kilobytes each.
 _MAX_KEPT = 256
-_GLB_HEADER = struct.Struct("<4sIIII")
-_GLB_JSON = 0x4E4F534A
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,9 @@ class MeshLibrary:
                 _cover(loaded, surface(mesh.material.texture, assets, f"{field}.material", glows=glows))
             elif not any(loaded.materials):
                 _cover(loaded, own_surface(loaded))
+            for material in loaded.materials if own else ():
+                if material is not None:
+                    split_opacity(material)
             self._meshes[key] = LibraryMesh(loaded, extent_of_points(vertices(loaded)), glows)
         self._meshes.move_to_end(key)
         return self._meshes[key]
@@ -110,7 +112,7 @@ def _load(asset: scene_pb2.MeshAsset, assets: Mapping[str, Path], field: str) ->
             file.write_bytes(data)
             mesh = _imported(lambda: import_file(str(file)))
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = operator_reason(error)
         name = scene_pb2.MeshFormat.Name(asset.format)
         raise InvalidTask(
             f"{field}.asset.hash", f"{asset.hash}, which cannot be loaded ({reason})", f"it must hold a mesh in {name}"
@@ -143,13 +145,31 @@ def _joined(parts: list[bpy.types.Object]) -> bpy.types.Mesh:
         raise ValueError("it holds no faces")
     first = parts[0]
     first.data = first.data.copy()
+    for part in parts:
+        if part.matrix_world.determinant() < 0:  # A mirrored part keeps its outside.
+            part.data = part.data.copy()
+            part.data.flip_normals()
     if len(parts) > 1:
         with bpy.context.temp_override(active_object=first, object=first, selected_editable_objects=parts):
             bpy.ops.object.join()
     mesh = first.data
     mesh.transform(first.matrix_world)
+    _remove_loose(mesh)
     mesh.update()
     return mesh
+
+
+def _remove_loose(mesh: bpy.types.Mesh) -> None:
+    """Remove vertices and edges that no face has: they show nothing, so no box may go around them."""
+    corners = np.empty(len(mesh.loops), np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    if len(np.unique(corners)) == len(mesh.vertices):
+        return
+    edited = bmesh.new()
+    edited.from_mesh(mesh)
+    bmesh.ops.delete(edited, geom=[vertex for vertex in edited.verts if not vertex.link_faces], context="VERTS")
+    edited.to_mesh(mesh)
+    edited.free()
 
 
 def _images(material: bpy.types.Material) -> set[bpy.types.Image]:
@@ -173,24 +193,17 @@ def _without_materials(data: bytes) -> bytes:
     return b"\n".join(line for line in data.splitlines() if not line.lstrip().startswith((b"mtllib", b"usemtl")))
 
 
-def _self_contained(data: bytes) -> bytes:
-    """A GLB file, unchanged, if everything that it needs is inside.
+def _still(data: bytes) -> bytes:
+    """Return a GLB file at rest.
 
     Raises:
         ValueError: it is no GLB file, or refers to another one.
     """
-    if len(data) < _GLB_HEADER.size:
-        raise ValueError("it is too short for a GLB file")
-    magic, _, _, length, kind = _GLB_HEADER.unpack_from(data)
-    if magic != b"glTF" or kind != _GLB_JSON:
-        raise ValueError("it does not start as a GLB file")
-    content = json.loads(data[_GLB_HEADER.size : _GLB_HEADER.size + length])
-    for section in ("images", "buffers"):
-        for entry in content.get(section, []):
-            uri = entry.get("uri")
-            if uri is not None and not uri.startswith("data:"):
-                raise ValueError(f"it refers to the file {uri!r}; embed it: assets cannot name paths")
-    return data
+    for image in split_glb(data)[0].get("images", []):
+        uri = image.get("uri")
+        if uri is not None and not uri.startswith("data:"):
+            raise ValueError(f"it refers to the file {uri!r}; embed it: assets cannot name paths")
+    return still_glb(data)
 
 
 #: Suffix, preparation and importer by format. PLY and OBJ keep the axes of the file.
@@ -207,7 +220,7 @@ _FORMATS: Mapping[int, tuple[str, Callable[[bytes], bytes], Callable[[str], obje
     ),
     scene_pb2.MESH_FORMAT_GLB: (
         ".glb",
-        _self_contained,
+        _still,
         lambda path: bpy.ops.import_scene.gltf(filepath=path),
     ),
 }

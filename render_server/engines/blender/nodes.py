@@ -1,4 +1,4 @@
-# mypy: disable-error-code="attr-defined, return-value, union-attr"
+# mypy: disable-error-code="attr-defined, index, return-value, union-attr"
 """Shader node trees in few words."""
 
 import bpy
@@ -7,19 +7,25 @@ Value = bpy.types.NodeSocket | float | tuple[float, ...]
 
 
 class NodeTree:
-    """The emptied node tree of a material or world."""
+    """The node tree of a material or world.
 
-    def __init__(self, owner: bpy.types.Material | bpy.types.World) -> None:
-        owner.use_nodes = True
+    Args:
+        keep: whether the nodes that are there stay.
+    """
+
+    def __init__(self, owner: bpy.types.Material | bpy.types.World, *, keep: bool = False) -> None:
+        if owner.node_tree is None:  # The setter does nothing from Blender 5.0 on, and warns.
+            owner.use_nodes = True
         self._tree = owner.node_tree
-        self._tree.nodes.clear()
+        if not keep:
+            self._tree.nodes.clear()
         self._world = isinstance(owner, bpy.types.World)
 
     def add(self, kind: str, **inputs: Value) -> bpy.types.ShaderNode:
         """A node of that type. Inputs are sockets to link or values; `_` in their names stands for a blank."""
         node = self._tree.nodes.new(kind)
         for name, value in inputs.items():
-            self._feed(node.inputs[name.replace("_", " ")], value)
+            self.feed(node.inputs[name.replace("_", " ")], value)
         return node
 
     def link(self, source: bpy.types.NodeSocket, target: bpy.types.NodeSocket) -> None:
@@ -49,8 +55,8 @@ class NodeTree:
     def sum(self, first: bpy.types.NodeSocket, second: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
         """Two shaders added."""
         node = self._tree.nodes.new("ShaderNodeAddShader")
-        self._feed(node.inputs[0], first)
-        self._feed(node.inputs[1], second)
+        self.feed(node.inputs[0], first)
+        self.feed(node.inputs[1], second)
         return node.outputs[0]
 
     def srgb_to_linear(self, colour: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
@@ -63,6 +69,21 @@ class NodeTree:
         difference = self.vector("SUBTRACT", power, linear)
         return self.vector("MULTIPLY_ADD", difference, chosen, linear)
 
+    def opacities(self) -> list[bpy.types.NodeSocket]:
+        """Return the inputs that hold an opacity: of Principled BSDFs, and of mixtures with a Transparent BSDF."""
+        found = []
+        for node in self._tree.nodes:
+            if node.type == "BSDF_PRINCIPLED":
+                found.append(node.inputs["Alpha"])
+            # A mixture that the ray's kind decides hides glowing surfaces from other rays; it is no opacity.
+            elif node.type == "MIX_SHADER" and _is_opacity(node):
+                found.append(node.inputs[0])
+        return found
+
+    def source(self, socket: bpy.types.NodeSocket) -> Value:
+        """Return what feeds an input: an output, or a value."""
+        return socket.links[0].from_socket if socket.is_linked else socket.default_value
+
     def output(self, shader: bpy.types.NodeSocket) -> None:
         """The surface, or the world's light."""
         node = self._tree.nodes.new("ShaderNodeOutputWorld" if self._world else "ShaderNodeOutputMaterial")
@@ -72,11 +93,21 @@ class NodeTree:
         node = self._tree.nodes.new(kind)
         node.operation = operation
         for socket, value in zip(node.inputs, operands, strict=False):
-            self._feed(socket, value)
+            self.feed(socket, value)
         return node.outputs[0]
 
-    def _feed(self, socket: bpy.types.NodeSocket, value: Value) -> None:
+    def feed(self, socket: bpy.types.NodeSocket, value: Value) -> None:
+        """Link an output to an input, or set the input's value."""
         if isinstance(value, bpy.types.NodeSocket):
             self._tree.links.new(value, socket)
         else:
             socket.default_value = value
+
+
+def _is_opacity(mixture: bpy.types.Node) -> bool:
+    factor, first = (_source_type(socket) for socket in mixture.inputs[:2])
+    return first == "BSDF_TRANSPARENT" and factor != "LIGHT_PATH"
+
+
+def _source_type(socket: bpy.types.NodeSocket) -> str:
+    return socket.links[0].from_node.type if socket.is_linked else ""

@@ -25,6 +25,10 @@ _CENTRE_FILTER_PX = 0.01
 _INSIDE = 0.25
 
 
+#: Passes that Blender 5.0 has renamed.
+_RENAMED = {"Object Index": "IndexOB"}
+
+
 class RenderScene:
     """A scene of its own with Cycles set up for results that depend on the scene alone.
 
@@ -45,6 +49,10 @@ class RenderScene:
         render.film_transparent = False
         render.use_motion_blur = False
         render.use_simplify = False
+        if hasattr(render.image_settings, "media_type"):  # From Blender 5.0 on; it comes before the format.
+            render.image_settings.media_type = "MULTI_LAYER_IMAGE"
+        if hasattr(render.image_settings, "use_exr_interleave"):  # Else each pass is a part of its own.
+            render.image_settings.use_exr_interleave = True
         render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
         render.image_settings.color_mode = "RGBA"
         render.image_settings.color_depth = "32"
@@ -113,7 +121,7 @@ class RenderScene:
                 try:
                     bpy.ops.render.render(write_still=True, scene=self.scene.name)
                 except RuntimeError as error:
-                    raise RenderFailed(f"Blender failed to render: {str(error).strip()}") from error
+                    raise RenderFailed(f"Blender failed to render: {operator_reason(error)}") from error
             if not path.exists() or path.stat().st_size == 0:
                 raise RenderFailed("Blender wrote no image; the worker's log says why")
             passes = _read(path)
@@ -147,6 +155,18 @@ def silent_stdout() -> Iterator[None]:
         os.close(nowhere)
 
 
+def operator_reason(error: Exception) -> str:
+    """Return the cause that an error of one of Blender's operators states, in one line.
+
+    Operators written in Python put a traceback around it.
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("Location:", "File ", "Traceback ", "~", "^"))]
+    if any("Python: Traceback" in line for line in lines):
+        lines = lines[-1:]
+    return " ".join(line.removeprefix("Error: ") for line in lines)
+
+
 @contextlib.contextmanager
 def _file() -> Iterator[Path]:
     # An engine's process has its temporary folder in shared memory, and the worker removes it whatever happens.
@@ -164,7 +184,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     for name, channel in OpenEXR.File(str(path), separate_channels=True).channels().items():
         parts = name.split(".")
         if len(parts) == 3:
-            passes.setdefault(parts[1], {})[parts[2]] = channel.pixels
+            passes.setdefault(_RENAMED.get(parts[1], parts[1]), {})[parts[2]] = channel.pixels
     return {
         name: next(iter(channels.values()))
         if len(channels) == 1

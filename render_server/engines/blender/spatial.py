@@ -12,6 +12,7 @@ import numpy as np
 from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.blender.content import BUILDERS, Builder, Sources, matrix
+from render_server.engines.blender.material import is_translucent, show_labels
 from render_server.engines.blender.nodes import NodeTree
 from render_server.engines.blender.session import RenderScene
 from render_server.engines.display import linear_to_srgb
@@ -27,6 +28,8 @@ from render_server.scene.scene_graph import SceneGraph
 _BACKGROUND_DEPTH = 1e9
 #: Meshes with fewer are sorted again faster than they are found.
 _MANY_POLYGONS = 100
+#: Translucent surfaces that a ray may pass: as many as Blender allows.
+_MOST_SURFACES = 1024
 _LABEL_PASSES = ("use_pass_object_index", "use_pass_z", "use_pass_normal")
 
 
@@ -39,6 +42,7 @@ class SpatialScene:
         self._objects: dict[int, bpy.types.Object] = {}
         self._builders: dict[str, Builder] = {}
         self._blocks: list[bpy.types.ID] = []
+        self._translucent: list[bpy.types.Object] = []
 
     def __enter__(self) -> "SpatialScene":
         self._target = RenderScene("spatial")
@@ -93,7 +97,8 @@ class SpatialScene:
     def surface_layers(self, view: CameraView) -> SurfaceLayers:
         """What lies at the pixels' centres, from a frame of one sample each. Of tasks whose outputs want labels."""
         self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
-        passes = self._target.render(view.width_px, view.height_px)
+        with self._opaque_or_absent():
+            passes = self._target.render(view.width_px, view.height_px)
         node, depth, normal = passes["IndexOB"].astype(np.uint16), passes["Depth"].copy(), passes["Normal"].copy()
         nothing = (node == 0) | (depth > _BACKGROUND_DEPTH)
         node[nothing], depth[nothing], normal[nothing] = 0, np.inf, 0.0
@@ -105,6 +110,17 @@ class SpatialScene:
             normal=normal,
             outlines={index: outline for index, outline in outlines.items() if outline is not None},
         )
+
+    @contextlib.contextmanager
+    def _opaque_or_absent(self) -> Iterator[None]:
+        """Give translucent surfaces no say in labels that is left to chance."""
+        for item in self._translucent:
+            show_labels(item, True)
+        try:
+            yield
+        finally:
+            for item in self._translucent:
+                show_labels(item, False)
 
     def _build(self) -> None:
         graph = self._graph
@@ -132,7 +148,9 @@ class SpatialScene:
         cycles = self._target.scene.cycles
         cycles.max_bounces = cycles.diffuse_bounces = cycles.glossy_bounces = self._settings.max_bounces
         cycles.transmission_bounces = self._settings.max_bounces
-        self._target.transparency(sum(node.HasField("sprite") for node in graph.nodes))
+        self._translucent = [item for item in self._objects.values() if is_translucent(item)]
+        sprites = sum(node.HasField("sprite") for node in graph.nodes)
+        self._target.transparency(_MOST_SURFACES if self._translucent else sprites)
         self.apply(graph, range(len(graph.nodes)))
 
     def _remove(self) -> None:

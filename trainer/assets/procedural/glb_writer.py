@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from metasim.glb import pack_glb
 from PIL import Image
 
-from trainer.assets.glb import pack_glb
 from trainer.assets.pictures import mime_type, png_bytes
 from trainer.assets.procedural.shape import Shape
 from trainer.errors import InputError

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from metasim.still_glb import still_glb
 from metasim.v1 import scene_pb2 as pb
 
 from trainer.assets.symmetries import StatedSymmetries
@@ -55,7 +56,9 @@ def bop_model(mesh: MeshFile, name: str, scale: Sequence[float], low_mm: np.ndar
     import trimesh  # Takes a third of a second; no other format needs it.
 
     try:
-        whole: Any = trimesh.load(io.BytesIO(mesh.data), file_type=_TYPES[mesh.format], force="mesh", process=False)
+        data = still_glb(mesh.data) if mesh.format == pb.MESH_FORMAT_GLB else mesh.data
+        whole: Any = trimesh.load(io.BytesIO(data), file_type=_TYPES[mesh.format], force="mesh", process=False)
+        whole.remove_unreferenced_vertices()
         if mesh.format == pb.MESH_FORMAT_GLB:
             whole.apply_transform(_UPRIGHT)
         whole.vertices = whole.vertices * np.asarray(scale) * 1000
@@ -65,8 +68,8 @@ def bop_model(mesh: MeshFile, name: str, scale: Sequence[float], low_mm: np.ndar
     if np.abs(np.concatenate((low - low_mm, high - low - size_mm))).max() > _SAME_SHAPE * np.linalg.norm(size_mm):
         raise InputError(
             f"model {name}: the box of its file is {_millimetres(high - low)} mm from {_millimetres(low)}, and "
-            f"{_millimetres(size_mm)} mm from {_millimetres(low_mm)} where it is rendered: an animation, a skin or "
-            "morph targets pose it; apply them in the file, or choose coco"
+            f"{_millimetres(size_mm)} mm from {_millimetres(low_mm)} where it is rendered: trimesh and Blender read "
+            "the file differently; save it as a plain GLB, or choose coco"
         )
     if whole.visual.kind == "texture":
         whole.visual = whole.visual.to_color()
