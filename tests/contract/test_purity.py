@@ -1,6 +1,7 @@
 """A result is a pure function of the task: the same bytes after other tasks, in another order, in another process."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +44,11 @@ def test_bytes_do_not_depend_on_what_was_rendered_before(any_engine: Engine, tmp
 
 def test_bytes_do_not_depend_on_the_process(any_engine: Engine, tmp_path: Path) -> None:
     messages = tasks(any_engine.name)
-    support = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]  # The code under test, wherever another checkout is installed.
+    path = os.pathsep.join(str(root / part) for part in ("tests", "proto", ""))
     run = subprocess.run(
         [sys.executable, "-c", _ELSEWHERE, any_engine.name, str(tmp_path)],
-        env={"PYTHONPATH": str(support), "PATH": ""},
+        env={"PYTHONPATH": path, "PATH": ""},
         capture_output=True,
         text=True,
         timeout=120,
