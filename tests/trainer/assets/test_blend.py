@@ -152,7 +152,7 @@ def test_instances_and_what_renders_are_kept(tmp_path: Path, cache: Path) -> Non
     subprocess.run(
         [sys.executable, "-c", _MAKE_INSTANCES, str(tmp_path / "all.blend")], check=True, capture_output=True
     )
-    scene = trimesh.load(io.BytesIO(FolderSet.of_meshes("things", tmp_path).data(0)), file_type="glb")
+    scene = trimesh.load(io.BytesIO(MeshFolder("things", tmp_path).data(0)), file_type="glb")
     assert isinstance(scene, trimesh.Scene)
     assert list(cache.iterdir())
     placed = {name: scene.geometry[scene.graph[name][1]] for name in scene.graph.nodes_geometry}
