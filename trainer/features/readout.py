@@ -70,7 +70,7 @@ class Window:
         values = []
         for item, name, own in zip(scene.mutable, names, drawn, strict=True):
             offset, turned = first[name] if together.get(name) else own
-            at = scene.nodes[item.node].choices[MODE.name], places[name]
+            at = scene.nodes[item.node].mode, places[name]
             value = self.centre[at] + self.half_width[at] * offset + (180 if turned else 0)
             values.append(value if item.spec.wraps else min(max(value, item.spec.low), item.spec.high))
         return scene.with_values(np.array(values))
@@ -209,10 +209,5 @@ class _Column:
 
 def _values(scenes: Sequence[SceneGraph], kind: str, spec: AttributeSpec, mode: int) -> np.ndarray:
     return np.array(
-        [
-            node.values[spec.name]
-            for scene in scenes
-            for node in scene.nodes
-            if node.kind == kind and node.choices[MODE.name] == mode
-        ]
+        [node.values[spec.name] for scene in scenes for node in scene.nodes if node.kind == kind and node.mode == mode]
     )

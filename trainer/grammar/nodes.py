@@ -211,3 +211,8 @@ class Node:
     texture: AssetRef | None = None
     #: The category of each of the kind's draws and of its mode, by name.
     choices: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def mode(self) -> int:
+        """The component of a learned mixture that the node's numbers belong to; 0 in kinds without mutable numbers."""
+        return self.choices.get(MODE.name, 0)

@@ -12,7 +12,6 @@ from trainer.features.objects import OVERLAP, matched
 from trainer.features.readout import Readout
 from trainer.features.regions import RegionFeatures
 from trainer.grammar import SceneGraph
-from trainer.grammar.nodes import MODE
 from trainer.inference.problem import Problem
 from trainer.randomness import Purpose
 
@@ -97,7 +96,7 @@ def known_of(
             own = int(best)
             if float(overlap) > OVERLAP and theirs.kinds[own] == kind:
                 codes[index] = torch.from_numpy(theirs.codes[own])
-                modes[index] = scenes[image].nodes[theirs.nodes[own]].choices[MODE.name]
+                modes[index] = scenes[image].nodes[theirs.nodes[own]].mode
         found[readout.kinds[kind]] = Known(
             modes, readout.numbers(codes), readout.numbers(seen.values[rows]), seen.images[rows].numpy()
         )
@@ -108,7 +107,7 @@ def _by_image(readout: Readout, scenes: Sequence[SceneGraph], read: np.ndarray) 
     truth = readout.numbers(torch.from_numpy(np.stack([readout.read(scene) for scene in scenes])))
     found = {}
     for kind in readout.kinds:
-        modes = [{node.choices[MODE.name] for node in scene.nodes if node.kind == kind} for scene in scenes]
+        modes = [{node.mode for node in scene.nodes if node.kind == kind} for scene in scenes]
         plain = [index for index, own in enumerate(modes) if len(own) == 1]  # One node, or several alike
         own = np.array([min(modes[index]) for index in plain], dtype=np.int64)
         found[kind] = Known(own, truth[plain], read[plain], np.array(plain, dtype=np.int64))

@@ -72,7 +72,7 @@ def choice_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[
         specs = {draw.name: draw for node_kind, _ in nodes[:1] for draw in (*node_kind.draws, *node_kind.choices)}
         if choice.name not in specs:
             continue
-        if choice.name == MODE.name and not any(node.choices[MODE.name] for _, node in nodes):
+        if choice.name == MODE.name and not any(node.mode for _, node in nodes):
             continue  # There is one component only.
         spec = specs[choice.name]
         counts = np.bincount([node.choices[choice.name] for _, node in nodes], minlength=len(spec.categories))

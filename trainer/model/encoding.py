@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.grammar import AttributeSpec, Grammar, SceneGraph
-from trainer.grammar.nodes import MODE, ChoiceSpec
+from trainer.grammar.nodes import ChoiceSpec
 
 #: Relations of an edge: the transformer has separate weights for the two (paper, section 3.1).
 TOP_DOWN, BOTTOM_UP = 0, 1
@@ -138,7 +138,7 @@ class Encoding:
             for item in scene.mutable:
                 node = scene.nodes[item.node]
                 place = self._place_of[node.kind, item.name]
-                mutable.append((node.values[item.name], row + item.node, place, node.choices[MODE.name]))
+                mutable.append((node.values[item.name], row + item.node, place, node.mode))
             for choice in scene.choices:
                 node = scene.nodes[choice.node]
                 place, category = self._choice_place_of[node.kind, choice.spec.name], node.choices[choice.spec.name]
