@@ -7,6 +7,7 @@ from metasim.v1 import scene_pb2 as pb
 from render_server.checks import field_checks as check
 from render_server.errors import InvalidTask
 from render_server.limits import LimitExceeded, Limits
+from render_server.scene.scene_graph import RESPONSE_FIELDS
 
 #: Masks have 16 bits and keep 0 for the background.
 MAX_CLASSES = 65_534
@@ -163,6 +164,9 @@ def _camera(camera: pb.Camera, path: str) -> None:
     far_m = camera.far_m if camera.HasField("far_m") else 1000.0
     if near_m >= far_m:
         raise InvalidTask(f"{path}.near_m", near_m, f"it must be < far_m, which is {far_m}")
+    for field, _, low, high in RESPONSE_FIELDS.values():
+        if field in (set_field.name for set_field, _ in camera.response.ListFields()):
+            check.within(camera.response, f"{path}.response", field, low, high)
 
 
 def _light(light: pb.Light, path: str) -> None:

@@ -2,53 +2,19 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Iterator
 
-from metasim.v1 import render_pb2 as pb
-
+from render_server.engines.engine import Engine
 from render_server.errors import EngineUnavailable
+
+__all__ = ["ENGINES", "Engine", "create_engine"]
 
 #: Names that `create_engine` knows.
 ENGINES = ("blender", "raster", "fake")
 
 
-class Engine(Protocol):
-    """Renders one task at a time in the calling process. Not safe for threads."""
-
-    @property
-    def name(self) -> str:
-        """One of `ENGINES`."""
-
-    @property
-    def version(self) -> str:
-        """Of the renderer, e.g. "4.5.15". Results of two versions may differ."""
-
-    @property
-    def device(self) -> str:
-        """What it computes on, e.g. "cpu"."""
-
-    def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
-        """Renders a task that has passed validation.
-
-        Args:
-            task: what to draw and what to return.
-            assets: local file of each content hash that the task names.
-
-        Returns:
-            The result. All of it but `timing` is a pure function of the task, the engine and its version.
-            `timing.queue_s` is left to the caller.
-
-        Raises:
-            InvalidTask: the task asks for what this engine cannot draw, or an asset does not hold what it should.
-            AssetMissing: `assets` lacks something.
-            RenderFailed: the renderer broke down.
-        """
-
-
 def create_engine(name: str, *, service_time_s: float = 0.0) -> Engine:
-    """Makes the engine of that name. Blender is imported here and nowhere earlier.
+    """Return the engine of that name, behind the camera's response. Blender is imported here and nowhere earlier.
 
     Args:
         name: one of `ENGINES`.
@@ -57,6 +23,12 @@ def create_engine(name: str, *, service_time_s: float = 0.0) -> Engine:
     Raises:
         EngineUnavailable: unknown name, or a package that the engine needs is not installed.
     """
+    from render_server.engines.responding import RespondingEngine
+
+    return RespondingEngine(_engine(name, service_time_s))
+
+
+def _engine(name: str, service_time_s: float) -> Engine:
     if name == "fake":
         from render_server.engines.fake import FakeEngine
 

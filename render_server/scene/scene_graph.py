@@ -1,7 +1,7 @@
 """Index of a wire scene: parents, world matrices, and attributes addressed by number."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,19 @@ _TRANSFORM_FIELDS = {
 }
 _MESH_SIZES = {pb.ATTRIBUTE_WIDTH: "size_x", pb.ATTRIBUTE_HEIGHT: "size_z", pb.ATTRIBUTE_DEPTH: "size_y"}
 _SPRITE_SIZES = {pb.ATTRIBUTE_WIDTH: "width_m", pb.ATTRIBUTE_HEIGHT: "height_m"}
+#: Attributes of a camera's response: the field, its value when absent, and its range.
+RESPONSE_FIELDS: Mapping[int, tuple[str, float, float, float]] = {
+    pb.ATTRIBUTE_EXPOSURE: ("exposure_ev", 0.0, -8.0, 8.0),
+    pb.ATTRIBUTE_TEMPERATURE: ("temperature_k", 6500.0, 1700.0, 25_000.0),
+    pb.ATTRIBUTE_TINT: ("tint", 0.0, -1.0, 1.0),
+    pb.ATTRIBUTE_CONTRAST: ("contrast", 1.0, 0.01, 10.0),
+    pb.ATTRIBUTE_SATURATION: ("saturation", 1.0, 0.0, 10.0),
+    pb.ATTRIBUTE_VIGNETTING: ("vignetting", 0.0, 0.0, 1.0),
+    pb.ATTRIBUTE_BLUR: ("blur_px", 0.0, 0.0, 50.0),
+    pb.ATTRIBUTE_SHOT_NOISE: ("shot_noise", 0.0, 0.0, 1.0),
+    pb.ATTRIBUTE_READ_NOISE: ("read_noise", 0.0, 0.0, 1.0),
+    pb.ATTRIBUTE_JPEG_QUALITY: ("jpeg_quality", 0.0, 0.0, 100.0),
+}
 _CHANNELS = {pb.ATTRIBUTE_RED: "red", pb.ATTRIBUTE_GREEN: "green", pb.ATTRIBUTE_BLUE: "blue"}
 
 #: Value of a colour that is absent, by what carries it.
@@ -134,6 +147,9 @@ def natural_range(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[flo
         return 0.0, math.inf, False
     if attribute in _MESH_SIZES or attribute == pb.ATTRIBUTE_SCALE:
         return 0.0, math.inf, True
+    if attribute in RESPONSE_FIELDS:
+        _, _, low, high = RESPONSE_FIELDS[attribute]
+        return low, high, False
     if attribute == pb.ATTRIBUTE_FOV:
         return 0.0, 180.0 if node.camera.HasField("perspective") else math.inf, True
     return -math.inf, math.inf, False
@@ -190,10 +206,13 @@ def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str
         kind = node.light.WhichOneof("kind")
         if attribute == pb.ATTRIBUTE_INTENSITY and kind is not None:
             return ("light", kind), "irradiance_w_m2" if kind == "sun" else "power_w", 0.0
-    elif content == "camera" and attribute == pb.ATTRIBUTE_FOV:
-        if node.camera.HasField("perspective"):
+    elif content == "camera":
+        if attribute in RESPONSE_FIELDS:
+            name, default, _, _ = RESPONSE_FIELDS[attribute]
+            return ("camera", "response"), name, default
+        if attribute == pb.ATTRIBUTE_FOV and node.camera.HasField("perspective"):
             return ("camera", "perspective"), "vertical_fov_deg", 0.0
-        if node.camera.HasField("orthographic"):
+        if attribute == pb.ATTRIBUTE_FOV and node.camera.HasField("orthographic"):
             return ("camera", "orthographic"), "height_m", 0.0
     return None
 

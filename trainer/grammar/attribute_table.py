@@ -66,6 +66,21 @@ def _colors(default: float) -> tuple[AttributeKind, ...]:
     )
 
 
+#: The camera's response; `CameraResponse` in scene.proto says what each does.
+RESPONSE = (
+    AttributeKind("exposure", pb.ATTRIBUTE_EXPOSURE, "EV", -2.0, 2.0, 0.0, -8.0, 8.0),
+    AttributeKind("temperature", pb.ATTRIBUTE_TEMPERATURE, "K", 2500.0, 12000.0, 6500.0, 1700.0, 25000.0),
+    AttributeKind("tint", pb.ATTRIBUTE_TINT, "1", -0.5, 0.5, 0.0, -1.0, 1.0),
+    AttributeKind("contrast", pb.ATTRIBUTE_CONTRAST, "1", 0.5, 2.0, 1.0, 0.01, 10.0),
+    AttributeKind("saturation", pb.ATTRIBUTE_SATURATION, "1", 0.0, 2.0, 1.0, 0.0, 10.0),
+    AttributeKind("vignetting", pb.ATTRIBUTE_VIGNETTING, "1", 0.0, 0.8, 0.0, 0.0, 1.0),
+    AttributeKind("blur", pb.ATTRIBUTE_BLUR, "px", 0.0, 3.0, 0.0, 0.0, 50.0),
+    AttributeKind("shot_noise", pb.ATTRIBUTE_SHOT_NOISE, "1", 0.0, 0.2, 0.0, 0.0, 1.0),
+    AttributeKind("read_noise", pb.ATTRIBUTE_READ_NOISE, "1", 0.0, 0.2, 0.0, 0.0, 1.0),
+    AttributeKind("jpeg_quality", pb.ATTRIBUTE_JPEG_QUALITY, "1", 0.0, 100.0, 0.0, 0.0, 100.0),
+)
+
+
 def _intensity(unit: str, default: float | None) -> AttributeKind:
     return AttributeKind("intensity", pb.ATTRIBUTE_INTENSITY, unit, 0.0, INFINITY, default, 0.0)
 
@@ -88,9 +103,11 @@ ATTRIBUTES: Mapping[str, Mapping[str, AttributeKind]] = {
         _intensity("1", 0.0),
     ),
     "perspective camera": _table(
-        *_TRANSFORM, AttributeKind("fov", pb.ATTRIBUTE_FOV, "deg", 1.0, 179.0, None, TINY, 180.0 - TINY)
+        *_TRANSFORM,
+        AttributeKind("fov", pb.ATTRIBUTE_FOV, "deg", 1.0, 179.0, None, TINY, 180.0 - TINY),
+        *RESPONSE,
     ),
-    "orthographic camera": _table(*_TRANSFORM, _size("fov", pb.ATTRIBUTE_FOV, None)),
+    "orthographic camera": _table(*_TRANSFORM, _size("fov", pb.ATTRIBUTE_FOV, None), *RESPONSE),
     "sun": _table(*_TRANSFORM, *_colors(1.0), _intensity("W/m2", None)),
     "point light": _table(*_TRANSFORM, *_colors(1.0), _intensity("W", None)),
     "area light": _table(*_TRANSFORM, *_colors(1.0), _intensity("W", None)),

@@ -19,6 +19,20 @@ _TRANSFORM = {
     "scale": "scale",
 }
 
+#: Fields of a camera's response by attribute.
+_RESPONSE = {
+    "exposure": "exposure_ev",
+    "temperature": "temperature_k",
+    "tint": "tint",
+    "contrast": "contrast",
+    "saturation": "saturation",
+    "vignetting": "vignetting",
+    "blur": "blur_px",
+    "shot_noise": "shot_noise",
+    "read_noise": "read_noise",
+    "jpeg_quality": "jpeg_quality",
+}
+
 
 def scene_to_proto(
     nodes: Sequence[Node],
@@ -110,6 +124,9 @@ def _camera(node: Node, content: Camera) -> scene_pb2.Camera:
         message.orthographic.height_m = node.values["fov"]
     else:
         message.perspective.vertical_fov_deg = node.values["fov"]
+    response = {field: node.values[name] for name, field in _RESPONSE.items() if name in node.values}
+    if response:
+        message.response.CopyFrom(scene_pb2.CameraResponse(**response))
     return message
 
 

@@ -115,6 +115,28 @@ class _AttributeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attribute.V
     """SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w or Material.emission"""
     ATTRIBUTE_FOV: _Attribute.ValueType  # 15
     """Perspective.vertical_fov_deg, or Orthographic.height_m"""
+    ATTRIBUTE_EXPOSURE: _Attribute.ValueType  # 16
+    """Of Camera.response; the comments of its fields say what they are.
+    exposure_ev
+    """
+    ATTRIBUTE_TEMPERATURE: _Attribute.ValueType  # 17
+    """temperature_k"""
+    ATTRIBUTE_TINT: _Attribute.ValueType  # 18
+    """tint"""
+    ATTRIBUTE_CONTRAST: _Attribute.ValueType  # 19
+    """contrast"""
+    ATTRIBUTE_SATURATION: _Attribute.ValueType  # 20
+    """saturation"""
+    ATTRIBUTE_VIGNETTING: _Attribute.ValueType  # 21
+    """vignetting"""
+    ATTRIBUTE_BLUR: _Attribute.ValueType  # 22
+    """blur_px"""
+    ATTRIBUTE_SHOT_NOISE: _Attribute.ValueType  # 23
+    """shot_noise"""
+    ATTRIBUTE_READ_NOISE: _Attribute.ValueType  # 24
+    """read_noise"""
+    ATTRIBUTE_JPEG_QUALITY: _Attribute.ValueType  # 25
+    """jpeg_quality; its derivative is 0"""
 
 class Attribute(_Attribute, metaclass=_AttributeEnumTypeWrapper):
     """A number of a node that can be mutable, that is, differentiated. Named after the field that holds it."""
@@ -149,6 +171,28 @@ ATTRIBUTE_INTENSITY: Attribute.ValueType  # 14
 """SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w or Material.emission"""
 ATTRIBUTE_FOV: Attribute.ValueType  # 15
 """Perspective.vertical_fov_deg, or Orthographic.height_m"""
+ATTRIBUTE_EXPOSURE: Attribute.ValueType  # 16
+"""Of Camera.response; the comments of its fields say what they are.
+exposure_ev
+"""
+ATTRIBUTE_TEMPERATURE: Attribute.ValueType  # 17
+"""temperature_k"""
+ATTRIBUTE_TINT: Attribute.ValueType  # 18
+"""tint"""
+ATTRIBUTE_CONTRAST: Attribute.ValueType  # 19
+"""contrast"""
+ATTRIBUTE_SATURATION: Attribute.ValueType  # 20
+"""saturation"""
+ATTRIBUTE_VIGNETTING: Attribute.ValueType  # 21
+"""vignetting"""
+ATTRIBUTE_BLUR: Attribute.ValueType  # 22
+"""blur_px"""
+ATTRIBUTE_SHOT_NOISE: Attribute.ValueType  # 23
+"""shot_noise"""
+ATTRIBUTE_READ_NOISE: Attribute.ValueType  # 24
+"""read_noise"""
+ATTRIBUTE_JPEG_QUALITY: Attribute.ValueType  # 25
+"""jpeg_quality; its derivative is 0"""
 Global___Attribute: _TypeAlias = Attribute  # noqa: Y015
 
 @_typing.final
@@ -473,6 +517,7 @@ class Camera(_message.Message):
     PERSPECTIVE_FIELD_NUMBER: _builtins.int
     NEAR_M_FIELD_NUMBER: _builtins.int
     FAR_M_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
     near_m: _builtins.float
     """Nearest and farthest distance seen, along the viewing axis. 0 < near < far. Default (absent): 0.1 and 1000."""
     far_m: _builtins.float
@@ -480,6 +525,10 @@ class Camera(_message.Message):
     def orthographic(self) -> Global___Orthographic: ...
     @_builtins.property
     def perspective(self) -> Global___Perspective: ...
+    @_builtins.property
+    def response(self) -> Global___CameraResponse:
+        """What the sensor and its processing do to the rendered image. Default (absent): nothing."""
+
     def __init__(
         self,
         *,
@@ -487,10 +536,11 @@ class Camera(_message.Message):
         perspective: Global___Perspective | None = ...,
         near_m: _builtins.float | None = ...,
         far_m: _builtins.float | None = ...,
+        response: Global___CameraResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_far_m", b"_far_m", "_near_m", b"_near_m", "far_m", b"far_m", "near_m", b"near_m", "orthographic", b"orthographic", "perspective", b"perspective", "projection", b"projection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_far_m", b"_far_m", "_near_m", b"_near_m", "far_m", b"far_m", "near_m", b"near_m", "orthographic", b"orthographic", "perspective", b"perspective", "projection", b"projection", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far_m", b"_far_m", "_near_m", b"_near_m", "far_m", b"far_m", "near_m", b"near_m", "orthographic", b"orthographic", "perspective", b"perspective", "projection", b"projection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_far_m", b"_far_m", "_near_m", b"_near_m", "far_m", b"far_m", "near_m", b"near_m", "orthographic", b"orthographic", "perspective", b"perspective", "projection", b"projection", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__far_m: _TypeAlias = _typing.Literal["far_m"]  # noqa: Y015
     _WhichOneofArgType__far_m: _TypeAlias = _typing.Literal["_far_m", b"_far_m"]  # noqa: Y015
@@ -506,6 +556,87 @@ class Camera(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_projection) -> _WhichOneofReturnType_projection | None: ...
 
 Global___Camera: _TypeAlias = Camera  # noqa: Y015
+
+@_typing.final
+class CameraResponse(_message.Message):
+    """The camera's response: acts on the rendered image, never on masks, depth, normals or boxes. The steps, in order:
+      1. Decode display values to linear light (VIEW_TRANSFORM_STANDARD; under RAW they count as linear).
+      2. Blur by a Gaussian, integrated over pixels; the image's edge continues outwards.
+      3. Multiply by 2^exposure_ev, by the white balance of each channel, and by 1 - vignetting * (r / R)^2, where r is
+         the distance from the image's centre and R that of a corner.
+      4. Clip to 0..1 and encode to display values v.
+      5. Contrast: v <- v^c / (v^c + (1 - v)^c).
+      6. Saturation: v <- y + s (v - y), where y = 0.2126 red + 0.7152 green + 0.0722 blue.
+      7. Noise: v <- v + n sqrt(shot_noise^2 v + read_noise^2), n standard normal, a function of RenderTask.seed; clip.
+      8. JPEG compression, if jpeg_quality is at least 1. Derivatives leave it out.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPOSURE_EV_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_K_FIELD_NUMBER: _builtins.int
+    TINT_FIELD_NUMBER: _builtins.int
+    CONTRAST_FIELD_NUMBER: _builtins.int
+    SATURATION_FIELD_NUMBER: _builtins.int
+    VIGNETTING_FIELD_NUMBER: _builtins.int
+    BLUR_PX_FIELD_NUMBER: _builtins.int
+    SHOT_NOISE_FIELD_NUMBER: _builtins.int
+    READ_NOISE_FIELD_NUMBER: _builtins.int
+    JPEG_QUALITY_FIELD_NUMBER: _builtins.int
+    exposure_ev: _builtins.float
+    """Stops: each doubles the light. -8 to 8. Default: 0."""
+    temperature_k: _builtins.float
+    """Correlated colour temperature of the light that the camera, balanced for 6500 K, sees as white light; lower is
+    more orange. 1700 to 25000. Default (absent): 6500.
+    """
+    tint: _builtins.float
+    """Green (negative) to magenta (positive): divides green by 2^tint. -1 to 1. Default: 0."""
+    contrast: _builtins.float
+    """Exponent c of the response curve about middle grey. Above 0, at most 10. Default (absent): 1."""
+    saturation: _builtins.float
+    """Factor s of the distance from grey. 0 to 10. Default (absent): 1."""
+    vignetting: _builtins.float
+    """Light lost in the corners, 0 to 1. Default: 0."""
+    blur_px: _builtins.float
+    """Standard deviation of the blur in pixels. 0 to 50. Default: 0."""
+    shot_noise: _builtins.float
+    """Noise at full scale that grows with the square root of the value. 0 to 1. Default: 0."""
+    read_noise: _builtins.float
+    """Noise that every value has, in parts of full scale. 0 to 1. Default: 0."""
+    jpeg_quality: _builtins.float
+    """Quality of the JPEG compression, 1 to 100, rounded to a whole number; 0: none. Default: 0."""
+    def __init__(
+        self,
+        *,
+        exposure_ev: _builtins.float = ...,
+        temperature_k: _builtins.float | None = ...,
+        tint: _builtins.float = ...,
+        contrast: _builtins.float | None = ...,
+        saturation: _builtins.float | None = ...,
+        vignetting: _builtins.float = ...,
+        blur_px: _builtins.float = ...,
+        shot_noise: _builtins.float = ...,
+        read_noise: _builtins.float = ...,
+        jpeg_quality: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_contrast", b"_contrast", "_saturation", b"_saturation", "_temperature_k", b"_temperature_k", "contrast", b"contrast", "saturation", b"saturation", "temperature_k", b"temperature_k"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_contrast", b"_contrast", "_saturation", b"_saturation", "_temperature_k", b"_temperature_k", "blur_px", b"blur_px", "contrast", b"contrast", "exposure_ev", b"exposure_ev", "jpeg_quality", b"jpeg_quality", "read_noise", b"read_noise", "saturation", b"saturation", "shot_noise", b"shot_noise", "temperature_k", b"temperature_k", "tint", b"tint", "vignetting", b"vignetting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__contrast: _TypeAlias = _typing.Literal["contrast"]  # noqa: Y015
+    _WhichOneofArgType__contrast: _TypeAlias = _typing.Literal["_contrast", b"_contrast"]  # noqa: Y015
+    _WhichOneofReturnType__saturation: _TypeAlias = _typing.Literal["saturation"]  # noqa: Y015
+    _WhichOneofArgType__saturation: _TypeAlias = _typing.Literal["_saturation", b"_saturation"]  # noqa: Y015
+    _WhichOneofReturnType__temperature_k: _TypeAlias = _typing.Literal["temperature_k"]  # noqa: Y015
+    _WhichOneofArgType__temperature_k: _TypeAlias = _typing.Literal["_temperature_k", b"_temperature_k"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__contrast) -> _WhichOneofReturnType__contrast | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__saturation) -> _WhichOneofReturnType__saturation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature_k) -> _WhichOneofReturnType__temperature_k | None: ...
+
+Global___CameraResponse: _TypeAlias = CameraResponse  # noqa: Y015
 
 @_typing.final
 class Orthographic(_message.Message):

@@ -32,10 +32,24 @@ PATHS = {
         "mesh.material.emission",
     ),
     scene_pb2.ATTRIBUTE_FOV: ("camera.perspective.vertical_fov_deg", "camera.orthographic.height_m"),
+    scene_pb2.ATTRIBUTE_EXPOSURE: ("camera.response.exposure_ev",),
+    scene_pb2.ATTRIBUTE_TEMPERATURE: ("camera.response.temperature_k",),
+    scene_pb2.ATTRIBUTE_TINT: ("camera.response.tint",),
+    scene_pb2.ATTRIBUTE_CONTRAST: ("camera.response.contrast",),
+    scene_pb2.ATTRIBUTE_SATURATION: ("camera.response.saturation",),
+    scene_pb2.ATTRIBUTE_VIGNETTING: ("camera.response.vignetting",),
+    scene_pb2.ATTRIBUTE_BLUR: ("camera.response.blur_px",),
+    scene_pb2.ATTRIBUTE_SHOT_NOISE: ("camera.response.shot_noise",),
+    scene_pb2.ATTRIBUTE_READ_NOISE: ("camera.response.read_noise",),
+    scene_pb2.ATTRIBUTE_JPEG_QUALITY: ("camera.response.jpeg_quality",),
 }
 #: The smallest binary glTF file.
 GLB = b"glTF" + bytes([2, 0, 0, 0, 24, 0, 0, 0, 4, 0, 0, 0]) + b"JSON{}  "
 TRANSFORM = "x: 1, y: 2, z: 3, yaw: 4, pitch: 5, roll: 6"
+RESPONSE = (
+    "exposure: 0.5, temperature: 5000, tint: 0.1, contrast: 1.5, saturation: 0.5, vignetting: 0.2, blur: 1.5, "
+    "shot_noise: 0.02, read_noise: 0.03, jpeg_quality: 80"
+)
 COLOR = "red: 0.1, green: 0.2, blue: 0.3"
 EVERYTHING = f"""\
 render: {{width: 64, height: 32, samples: 7, filter_width: 1.5, max_bounces: 2}}
@@ -44,7 +58,7 @@ assets:
   shapes: {{images: shapes}}
   cars: {{meshes: cars}}
 nodes:
-  eye: {{camera: {{projection: perspective, near: 0.5, far: 50}}, {TRANSFORM}, fov: 60}}
+  eye: {{camera: {{projection: perspective, near: 0.5, far: 50}}, {TRANSFORM}, fov: 60, {RESPONSE}}}
   frame: {{{TRANSFORM}, scale: 2, children: [sprite_thing, block, car, bare]}}
   sprite_thing: {{class: flat, sprite: shapes, {TRANSFORM}, scale: 0.5, width: 3, height: 4, {COLOR}}}
   block:

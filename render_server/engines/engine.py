@@ -1,0 +1,40 @@
+"""What every engine is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from metasim.v1 import render_pb2 as pb
+
+
+class Engine(Protocol):
+    """Renders one task at a time in the calling process. Not safe for threads."""
+
+    @property
+    def name(self) -> str:
+        """One of `ENGINES`."""
+
+    @property
+    def version(self) -> str:
+        """Of the renderer, e.g. "4.5.15". Results of two versions may differ."""
+
+    @property
+    def device(self) -> str:
+        """What it computes on, e.g. "cpu"."""
+
+    def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
+        """Renders a task that has passed validation.
+
+        Args:
+            task: what to draw and what to return.
+            assets: local file of each content hash that the task names.
+
+        Returns:
+            The result. All of it but `timing` is a pure function of the task, the engine and its version.
+            `timing.queue_s` is left to the caller.
+
+        Raises:
+            InvalidTask: the task asks for what this engine cannot draw, or an asset does not hold what it should.
+            AssetMissing: `assets` lacks something.
+            RenderFailed: the renderer broke down.
+        """
