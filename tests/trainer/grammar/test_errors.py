@@ -11,8 +11,8 @@ YAW = "yaw: {normal: [0, 10], mutable: true}"
 X = "x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}"
 NODE_KEYS = (
     "class, sprite, mesh, material, color, camera, light, x, y, z, yaw, pitch, roll, scale, width, height, depth, "
-    "red, green, blue, intensity, fov, exposure, temperature, tint, contrast, saturation, vignetting, blur, shot_noise, "
-    "read_noise, jpeg_quality, mutable, children, curvature"
+    "red, green, blue, intensity, fov, exposure, temperature, tint, contrast, saturation, vignetting, blur, "
+    "shot_noise, read_noise, jpeg_quality, mutable, children, curvature"
 )
 
 FAULTS = [
