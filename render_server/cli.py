@@ -198,9 +198,10 @@ def serve(
     from render_server.engines import ENGINES
     from render_server.errors import RenderServerError
     from render_server.limits import Limits
-    from render_server.processes.wear import WearLimits, memory_share
+    from render_server.log_format import LOG_FORMATS, LOG_LEVELS, configure_logging
+    from render_server.processes.memory import memory_share
+    from render_server.processes.recycling import RecyclingPolicy
     from render_server.server import UNUSABLE, ServerSettings, serve
-    from render_server.service.log_format import LOG_FORMATS, LOG_LEVELS, configure_logging
     from render_server.service.security import SecurityUnusable, load_security, refuse_exposure
 
     _require("--engine", engine, ENGINES)
@@ -238,7 +239,7 @@ def serve(
         service_time_s=fake_service_ms / 1000,
         stop_with_stdin=stop_with_stdin,
         security=security,
-        wear=WearLimits(recycle_after, memory_share(count) if max_memory is None else max_memory << 20),
+        recycling=RecyclingPolicy(recycle_after, memory_share(count) if max_memory is None else max_memory << 20),
         metrics_port=metrics_port,
         log_format=log_format,
         gpu_locks=gpu_locks,

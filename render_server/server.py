@@ -1,4 +1,4 @@
-"""A render worker from its start to its end."""
+"""The life of a render worker, from its start to its end."""
 
 import asyncio
 import contextlib
@@ -15,22 +15,22 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from render_server.counters import Counters
 from render_server.errors import EngineUnavailable, RenderServerError
 from render_server.limits import Limits
 from render_server.processes.engine_process import EngineSettings
 from render_server.processes.gpu_claim import GpuClaim, claim_gpu, lock_folder, visible_gpus
 from render_server.processes.process_pool import ProcessPool
-from render_server.processes.wear import WearLimits
-from render_server.processes.work_folder import WorkFolder
+from render_server.processes.recycling import RecyclingPolicy
+from render_server.processes.work_folder import WorkFolder, WorkFolderUnusable
 from render_server.service.assets import AssetCache
 from render_server.service.security import Security, TokenCheck
 from render_server.service.service import SERVICE, RenderService
-from render_server.service.tally import Tally
 
-#: How long a client has to take the last answers when the worker ends.
+#: How long clients may take to read the last answers when the worker ends.
 _LAST_ANSWERS_S = 2.0
 
-#: Health checks, descriptions and the like that may run beside the streams.
+#: Number of other calls, such as health checks, that may run beside the streams.
 _OTHER_CALLS = 256
 
 _T = TypeVar("_T")
@@ -38,70 +38,70 @@ _log = logging.getLogger(__name__)
 
 
 class AddressUnusable(RenderServerError):  # noqa: N818
-    """The worker cannot listen where it was told to."""
+    """The worker cannot listen on its address."""
 
 
 class MetricsUnusable(RenderServerError):  # noqa: N818
     """Metrics cannot be served."""
 
 
-#: What whoever starts a worker can mend.
-UNUSABLE = (AddressUnusable, MetricsUnusable, EngineUnavailable)
+#: Errors that whoever starts the worker can fix.
+UNUSABLE = (AddressUnusable, MetricsUnusable, EngineUnavailable, WorkFolderUnusable)
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How a worker runs."""
+    """Settings of a worker."""
 
     #: Name of the engine.
     engine: str
     #: Interface to listen on: a name or an address.
     host: str
-    #: Port to listen on; 0 takes a free one.
+    #: Port to listen on; 0: a free one.
     port: int
-    #: Engine processes.
+    #: Number of engine processes.
     workers: int
-    #: Tasks that a client may send beyond those that the processes work on, or more where they take no time.
+    #: Tasks that a client may send beyond one per process, or more if they are short.
     queue: int
-    #: Bounds of what is accepted.
+    #: Limits of what is accepted.
     limits: Limits
-    #: How long the engine "fake" takes for a task at least.
+    #: Shortest time that the engine "fake" takes for a task.
     service_time_s: float = 0.0
-    #: End at once when standard input is closed, as it is when the program that started the worker has gone.
+    #: End at once when standard input is closed, as happens when the program that started the worker ends.
     stop_with_stdin: bool = False
-    #: Who may connect.
+    #: TLS, client certificates and token.
     security: Security = field(default_factory=Security)
     #: When a process is replaced although it works.
-    wear: WearLimits = field(default_factory=WearLimits)
-    #: Port of the metrics; 0: none.
+    recycling: RecyclingPolicy = field(default_factory=RecyclingPolicy)
+    #: Port of the metrics; 0: no metrics.
     metrics_port: int = 0
-    #: Format of the log, for the processes.
+    #: Format of the log of the processes.
     log_format: str = "text"
-    #: Where workers of this machine agree on their GPUs; None: the place that all of them know.
+    #: Folder in which the workers of this machine lock their GPUs; None: the default folder.
     gpu_locks: Path | None = None
 
 
 class _Interrupted(Exception):  # noqa: N818
-    """The worker was told to end before it was ready."""
+    """The worker is to end."""
 
 
 async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what has begun and returns. A second signal ends it at once.
+    """Serve until SIGTERM or SIGINT, then finish the tasks that have begun and return. A second signal ends at once.
 
     Args:
         settings: how to run.
         announce: called with the bound address once the worker is ready.
 
     Raises:
-        AddressUnusable: the address is taken or is none of this machine's.
-        RenderServerError: the engine cannot run here, or its processes break down for good.
+        AddressUnusable: the address is in use or does not belong to this machine.
+        RenderServerError: the engine cannot run here, or its processes cannot be replaced.
     """
-    stop, kill = _listen_for_the_end(settings)
+    stop, kill = _stop_events(settings)
     with contextlib.ExitStack() as held:
         folder = held.enter_context(WorkFolder())
         claim = claim_gpu(settings.gpu_locks or lock_folder(), visible_gpus() if settings.engine == "blender" else [])
         held.callback(claim.release)
-        pool = ProcessPool(_engine_settings(settings, folder, claim), settings.workers, wear=settings.wear)
+        pool = ProcessPool(_engine_settings(settings, folder, claim), settings.workers, recycling=settings.recycling)
         service = RenderService(
             pool,
             AssetCache(folder.assets, settings.limits),
@@ -110,7 +110,7 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
             encrypted=settings.security.encrypted,
             authenticated=settings.security.authenticated,
         )
-        server, checks = _make_server(service, settings, pool.tally)
+        server, checks = _make_server(service, settings, pool.counters)
         await _report(checks, health_pb2.HealthCheckResponse.NOT_SERVING)
         address = _bind(server, settings)
         if settings.metrics_port:
@@ -135,7 +135,7 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
 
 
 async def _finish(service: RenderService, pool: ProcessPool) -> None:
-    """Drains, unless the processes break down for good meanwhile."""
+    """Drain the service; raise if the processes cannot be replaced meanwhile."""
     draining, breaking = asyncio.create_task(service.drain()), asyncio.create_task(pool.run())
     try:
         done, _ = await asyncio.wait({draining, breaking}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,7 +160,7 @@ def _engine_settings(settings: ServerSettings, folder: WorkFolder, claim: GpuCla
 
 
 def _serve_metrics(pool: ProcessPool, service: RenderService, settings: ServerSettings) -> Callable[[], None]:
-    # Only where it is asked for: everything else works without the package.
+    # Imported here because everything else works without the package.
     try:
         from render_server.service.metrics import Metrics, serve_metrics
     except ImportError as error:
@@ -172,7 +172,7 @@ def _serve_metrics(pool: ProcessPool, service: RenderService, settings: ServerSe
         raise MetricsUnusable(f"cannot serve metrics on {where}: {error.strerror}; choose another port") from error
 
 
-def _listen_for_the_end(settings: ServerSettings) -> tuple[asyncio.Event, asyncio.Event]:
+def _stop_events(settings: ServerSettings) -> tuple[asyncio.Event, asyncio.Event]:
     loop = asyncio.get_running_loop()
     stop, kill = asyncio.Event(), asyncio.Event()
 
@@ -194,10 +194,10 @@ def _listen_for_the_end(settings: ServerSettings) -> tuple[asyncio.Event, asynci
     return stop, kill
 
 
-def _make_server(service: RenderService, settings: ServerSettings, tally: Tally) -> tuple[grpc.aio.Server, Any]:
+def _make_server(service: RenderService, settings: ServerSettings, counters: Counters) -> tuple[grpc.aio.Server, Any]:
     limits, token = settings.limits, settings.security.token
     server = grpc.aio.server(
-        interceptors=[TokenCheck(token, tally)] if token else [],
+        interceptors=[TokenCheck(token, counters)] if token else [],
         maximum_concurrent_rpcs=limits.streams + _OTHER_CALLS,
         options=[
             ("grpc.max_receive_message_length", limits.message_bytes),
@@ -206,7 +206,7 @@ def _make_server(service: RenderService, settings: ServerSettings, tally: Tally)
             # Clients ping to notice a connection that has gone silent.
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
-            # And so does the worker, or a client that was cut off would hold up its end.
+            # The worker pings too, or a client that was cut off would delay its end.
             ("grpc.keepalive_time_ms", 10_000),
             ("grpc.keepalive_timeout_ms", 10_000),
         ],
@@ -240,7 +240,7 @@ async def _report(checks: Any, status: health_pb2.HealthCheckResponse.ServingSta
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[None, None, _T]) -> _T:
-    """Awaits `work`, or raises `_Interrupted` when the event comes first."""
+    """Await `work`; raise `_Interrupted` if the event is set first."""
     working = asyncio.create_task(work)
     waiting = asyncio.create_task(event.wait())
     try:

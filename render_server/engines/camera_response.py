@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from metasim.colour import linear_to_srgb, srgb_to_linear
 from metasim.v1 import scene_pb2 as pb
 from PIL import Image
 
-from render_server.engines.display import linear_to_srgb, srgb_to_linear
 from render_server.engines.frame import quantise
 from render_server.jacobian.regions import Window
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from metasim.camera import CameraView
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
@@ -35,7 +36,7 @@ from render_server.jacobian.probes import Probe, plan_probes
 from render_server.jacobian.regions import NOWHERE, Window, union
 from render_server.jacobian.steps import half_pixel_steps
 from render_server.scene.extent import content_extent
-from render_server.scene.geometry import CameraView, Outline, camera_view
+from render_server.scene.geometry import Outline, camera_view
 from render_server.scene.scene_graph import SceneGraph
 
 #: How far blobs reach in columns, in standard deviations.

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from metasim.camera import CameraView
+from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.frame import SurfaceLayers
 from render_server.engines.textures import Texture, TextureCache
-from render_server.errors import InvalidTask
+from render_server.errors import Unsupported
 from render_server.jacobian.regions import NOWHERE, Window
-from render_server.scene.geometry import CameraView, Outline, camera_view
+from render_server.scene.geometry import Outline, camera_view
 from render_server.scene.scene_graph import DEFAULT_TINT, SceneGraph
 
 #: Largest sine of the angle between a sprite and the image plane that counts as none.
@@ -48,12 +50,12 @@ class FlatSprite(NamedTuple):
 Change = Mapping[int, FlatSprite | None]
 
 
-def flat_obstacle(graph: SceneGraph) -> InvalidTask | None:
+def flat_obstacle(graph: SceneGraph) -> Unsupported | None:
     """Why the scene is not flat; None if it is. Of a perturbed graph, what did not change is taken to be flat."""
     camera = graph.camera
     every = not graph.changed or camera in graph.changed
     if every and graph.nodes[camera].camera.HasField("perspective"):
-        return _unsupported(graph, camera, "camera", "a perspective camera")
+        return _unsupported(graph, camera, "camera", "a perspective camera", pb.FEATURE_PERSPECTIVE)
     ax, ay, az = graph.world[camera][:3, 2].tolist()
     for index in range(len(graph.nodes)) if every else graph.changed:
         node = graph.nodes[index]
@@ -64,19 +66,21 @@ def flat_obstacle(graph: SceneGraph) -> InvalidTask | None:
                 return _tilted(graph, index)
         elif node.HasField("mesh") or node.HasField("light"):
             kind = "mesh" if node.HasField("mesh") else "light"
-            return _unsupported(graph, index, kind, f"a {kind}")
+            feature = pb.FEATURE_MESHES if kind == "mesh" else pb.FEATURE_LIGHTS
+            return _unsupported(graph, index, kind, f"a {kind}", feature)
     return None
 
 
-def _tilted(graph: SceneGraph, index: int) -> InvalidTask:
-    return _unsupported(graph, index, "transform", "tilted out of the image plane")
+def _tilted(graph: SceneGraph, index: int) -> Unsupported:
+    return _unsupported(graph, index, "transform", "tilted out of the image plane", pb.FEATURE_TILTED_SPRITES)
 
 
-def _unsupported(graph: SceneGraph, index: int, field: str, what: str) -> InvalidTask:
-    return InvalidTask(
+def _unsupported(graph: SceneGraph, index: int, field: str, what: str, feature: "pb.Feature.ValueType") -> Unsupported:
+    return Unsupported(
         f"scene.nodes[{index}].{field} of {graph.nodes[index].id!r}",
         what,
-        "the raster engine draws sprites that face an orthographic camera, the blender engine renders the rest",
+        "this engine draws only sprites that face an orthographic camera; use a worker with the engine blender",
+        feature,
     )
 
 
@@ -93,7 +97,7 @@ def flat_sprites(
         indices: look at these nodes only.
 
     Raises:
-        InvalidTask: a sprite is tilted out of the image plane.
+        Unsupported: a sprite is tilted out of the image plane.
     """
     found = {}
     for index in range(len(graph.nodes)) if indices is None else indices:
@@ -152,7 +156,7 @@ def changed_sprites(graph: SceneGraph, view: CameraView, textures: TextureCache,
         view: of the unperturbed graph.
 
     Raises:
-        InvalidTask: a sprite is tilted out of the image plane now.
+        Unsupported: a sprite is tilted out of the image plane now.
     """
     indices: Sequence[int] = graph.changed
     if graph.camera in graph.changed:

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from metasim.camera import CameraView
 from metasim.tensors import tensor_to_proto
 from metasim.v1 import render_pb2 as pb
 
 from render_server.errors import InvalidTask
 from render_server.scene import labels
-from render_server.scene.geometry import CameraView, Outline
+from render_server.scene.geometry import Outline
 from render_server.scene.scene_graph import SceneGraph
 
 #: Outputs that are read from the instance at each pixel's centre.

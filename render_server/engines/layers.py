@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from metasim.colour import srgb_to_linear
 from PIL import Image
 
-from render_server.engines.display import srgb_to_linear
 from render_server.engines.flat import FlatSprite
 from render_server.engines.textures import Texture
 

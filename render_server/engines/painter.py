@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from metasim.colour import linear_to_srgb
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
-from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import Change, FlatSprite
 from render_server.engines.layers import Layer, sampled_layers
 from render_server.jacobian.regions import Window

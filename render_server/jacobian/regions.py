@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from metasim.camera import BOX_EDGES, UPPER_CORNERS, CameraView
 from metasim.v1 import scene_pb2
 
 from render_server.jacobian.probes import Probe
-from render_server.scene.extent import UPPER_END, Extent, ExtentOf
-from render_server.scene.geometry import CameraView, Outline, projected_box
-from render_server.scene.lamps import LightSource, light_source
+from render_server.scene.extent import Extent, ExtentOf
+from render_server.scene.geometry import Outline, projected_box
+from render_server.scene.light_sources import LightSource, light_source
 from render_server.scene.scene_graph import SceneGraph
 
 #: How far beside an object its dimming of the sky is looked for, as a fraction of its height, where no lamp shines.
@@ -18,9 +19,6 @@ _HALO = 0.25
 
 #: Distance by which a point may lie outside of the box that it touches, in metres.
 _TOUCHING = 1e-6
-
-#: Edges of a box, as pairs of corners; see `Extent.corners`.
-_BOX_EDGES = np.array([(low, low | 1 << axis) for axis in range(3) for low in range(8) if not low >> axis & 1])
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,9 @@ def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     least, most = corners.min(axis=0), corners.max(axis=0)
     reach = np.array((1.0, 1.0, 0.0)) * _HALO * (most[2] - least[2])
     return np.where(
-        UPPER_END, np.maximum(most, np.minimum(most + reach, high)), np.minimum(least, np.maximum(least - reach, low))
+        UPPER_CORNERS,
+        np.maximum(most, np.minimum(most + reach, high)),
+        np.minimum(least, np.maximum(least - reach, low)),
     )
 
 
@@ -188,7 +188,7 @@ def _thrown(points: np.ndarray, rays: np.ndarray, low: np.ndarray, high: np.ndar
 
 def _prisms(corners: np.ndarray) -> Outline:
     """The box of the first eight corners, and the prisms between it and each further eight of them, [8 k, 3]."""
-    edges = [_BOX_EDGES]
+    edges = [BOX_EDGES]
     for first in range(8, len(corners), 8):
-        edges += [_BOX_EDGES + first, np.stack((np.arange(8), np.arange(first, first + 8)), axis=1)]
+        edges += [BOX_EDGES + first, np.stack((np.arange(8), np.arange(first, first + 8)), axis=1)]
     return Outline(corners, np.concatenate(edges))

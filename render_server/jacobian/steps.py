@@ -8,11 +8,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from metasim.camera import CameraView
 from metasim.v1 import scene_pb2
 
 from render_server.jacobian.probes import StepRule
 from render_server.scene.extent import Extent, ExtentOf
-from render_server.scene.geometry import CameraView, camera_view
+from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import ANGLES, SceneGraph
 
 #: Motion to each side that a step aims at.

@@ -18,24 +18,24 @@ from metasim.v1 import render_pb2 as pb
 
 from render_server.errors import EngineUnavailable, RenderServerError
 from render_server.limits import Limits
-from render_server.processes.frames import Frame, Kind, Splitter
 from render_server.processes.job import Job
-from render_server.processes.resident import resident_bytes
+from render_server.processes.memory import resident_bytes
+from render_server.processes.messages import Message, MessageKind, MessageSplitter
 
-#: Read ahead of a reply, in bytes. Most replies fit, so that one wake-up of the front takes one whole.
-_READ_AHEAD = 8 << 20
+#: Bytes that are read at once. Most replies fit, so that the front wakes up once per reply.
+_READ_BYTES = 8 << 20
 
-# One thread per process: as many processes as cores share the machine.
+# One thread per process, because as many processes as cores share the machine.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class ProcessLost(RenderServerError):  # noqa: N818
-    """An engine process ended by itself or was killed."""
+    """An engine process did not start, ended by itself or was killed."""
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What every process of a worker is started with."""
+    """Settings that every engine process of a worker is started with."""
 
     #: Name of the engine.
     engine: str
@@ -45,13 +45,13 @@ class EngineSettings:
     scratch: Path
     #: Bounds of the worker.
     limits: Limits
-    #: How long the engine "fake" takes for a task at least.
+    #: Shortest time that the engine "fake" takes for a task.
     service_time_s: float = 0.0
     #: How long a process may take to start and render its first image.
     start_timeout_s: float = 120.0
-    #: What its environment has beyond the worker's own.
+    #: Environment variables beyond the worker's own.
     environment: Mapping[str, str] = field(default_factory=dict)
-    #: Format of its log.
+    #: Format of the log.
     log_format: str = "text"
 
 
@@ -60,15 +60,15 @@ class EngineProcess:
 
     Attributes:
         description: engine, version and device.
-        jobs: what the process holds; the first is being rendered.
-        head_since_s: when it turned to the first of them, in the event loop's time.
-        last_task_s: how long it held its last finished one; infinite before that.
-        timer: ends the process when the first job takes too long.
-        finished: tasks that it has answered.
-        resident_when_warm: bytes that it held before its first task.
-        worn: set when another process is to take its place.
-        retiring: whether that one is ready: this one gets no more jobs.
-        doomed: why it was ended on purpose: hung, deadline or memory; empty if it was not.
+        jobs: jobs that the process holds; it renders the first.
+        head_since_s: when the first job became the first, in the event loop's time.
+        last_task_s: how long the process held its last finished job; infinite before that.
+        timer: kills the process when the first job takes too long.
+        finished: number of jobs that it has answered.
+        resident_when_warm: bytes of memory that it held before its first job.
+        recycle: set when another process is to take its place.
+        retiring: whether that one is ready, so that this one gets no more jobs.
+        kill_reason: why it was killed on purpose: hung, deadline, memory or retired; empty if it was not.
     """
 
     def __init__(
@@ -86,42 +86,41 @@ class EngineProcess:
         self.last_task_s = math.inf
         self.finished = 0
         self.resident_when_warm = resident_bytes(popen.pid)
-        self.worn = asyncio.Event()
+        self.recycle = asyncio.Event()
         self.retiring = False
-        self.doomed = ""
+        self.kill_reason = ""
         self._popen = popen
         self._reader = reader
-        self._splitter = Splitter()
+        self._splitter = MessageSplitter()
         self._writer = writer
         self._scratch = scratch
         self._sent = 0
 
     @classmethod
     async def start(cls, settings: EngineSettings) -> "EngineProcess":
-        """Starts a process and waits until it is warm.
+        """Start a process and wait until it is warm.
 
         Raises:
             EngineUnavailable: this machine cannot run the engine.
-            ProcessLost: the process ended or hung while it started.
+            ProcessLost: the process ended or hung while it started, or there is no folder for its temporary files.
         """
+        scratch = _scratch_folder(settings.scratch)
         ours, theirs = socket.socketpair()
-        # A folder of its own, so that a killed process leaves nothing that lives as long as the worker.
-        scratch = Path(tempfile.mkdtemp(prefix="process-", dir=settings.scratch))
         with theirs:
             popen = _spawn(settings, theirs, scratch)
-        reader, writer = await asyncio.open_connection(sock=ours, limit=_READ_AHEAD)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=_READ_BYTES)
         try:
-            (frame,) = await asyncio.wait_for(_receive(reader, Splitter()), settings.start_timeout_s)
+            (message,) = await asyncio.wait_for(_receive(reader, MessageSplitter()), settings.start_timeout_s)
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
             await _end(popen, writer, scratch)
             raise ProcessLost(f"a process of engine {settings.engine!r} {_ending(popen, error)}") from error
         except BaseException:
             await _end(popen, writer, scratch)
             raise
-        if frame.kind == Kind.UNUSABLE:
+        if message.kind == MessageKind.UNUSABLE:
             await _end(popen, writer, scratch)
-            raise EngineUnavailable(frame.text())
-        return cls(popen, reader, writer, pb.DescribeResponse.FromString(frame.body), scratch)
+            raise EngineUnavailable(message.text())
+        return cls(popen, reader, writer, pb.DescribeResponse.FromString(message.body), scratch)
 
     @property
     def pid(self) -> int:
@@ -129,21 +128,21 @@ class EngineProcess:
         return self._popen.pid
 
     def send(self, jobs: Iterable[Job], now_s: float) -> None:
-        """Hands over the last of `jobs`."""
+        """Send jobs, which `self.jobs` already holds, to the process."""
         data = []
         for job in jobs:
             self._sent += 1
             job.withdraw = functools.partial(self._cancel, self._sent)
             queue_s = now_s - job.received_s
-            frame = Frame(Kind.TASK, job.body, number=self._sent, queue_s=queue_s, deadline_s=job.deadline_s)
-            data += [frame.header(), job.body]
+            message = Message(MessageKind.TASK, job.body, number=self._sent, queue_s=queue_s, deadline_s=job.deadline_s)
+            data += [message.header(), job.body]
         self._writer.write(b"".join(data))
 
     def _cancel(self, number: int) -> None:
-        self._writer.write(Frame(Kind.CANCEL, number=number).header())
+        self._writer.write(Message(MessageKind.CANCEL, number=number).header())
 
-    async def receive(self) -> list[Frame]:
-        """The answers to the first of `jobs`: those that have come, or the next one.
+    async def receive(self) -> list[Message]:
+        """Return the answers to the first of `jobs`: those that have arrived, or the next one.
 
         Raises:
             ProcessLost: there will be none.
@@ -153,32 +152,41 @@ class EngineProcess:
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise ProcessLost(f"process {self.pid} {_ending(self._popen, error)}") from error
 
-    async def gather(self, seconds: float) -> None:
-        """Lets answers collect for a while, so that they wake the front once."""
+    async def pause_reading(self, seconds: float) -> None:
+        """Let answers collect for some time, so that they wake up the front once."""
         self._writer.transport.pause_reading()  # type: ignore[attr-defined]
         await asyncio.sleep(seconds)
         self._writer.transport.resume_reading()  # type: ignore[attr-defined]
 
     def resident_bytes(self) -> int:
-        """What the process holds in memory now."""
+        """Return the memory that the process holds now."""
         return resident_bytes(self.pid)
 
     def kill(self, reason: str) -> None:
-        """Ends the process at once; `receive` then raises. The first reason stays in `doomed`."""
-        self.doomed = self.doomed or reason
+        """Kill the process; `receive` then raises. `kill_reason` keeps the first reason."""
+        self.kill_reason = self.kill_reason or reason
         self._popen.kill()
 
     async def close(self) -> None:
-        """Ends the process and waits for its end."""
+        """Kill the process, wait for its end and remove its files."""
         await _end(self._popen, self._writer, self._scratch)
 
 
-async def _receive(reader: asyncio.StreamReader, splitter: Splitter) -> list[Frame]:
-    """All frames that have come; waits for the first."""
-    while not (frames := splitter.feed(data := await reader.read(_READ_AHEAD))):
+async def _receive(reader: asyncio.StreamReader, splitter: MessageSplitter) -> list[Message]:
+    """Return all messages that have arrived; wait for the first."""
+    while not (messages := splitter.feed(data := await reader.read(_READ_BYTES))):
         if not data:
             raise asyncio.IncompleteReadError(b"", None)
-    return frames
+    return messages
+
+
+def _scratch_folder(parent: Path) -> Path:
+    """Return a new folder for one process, so that a killed process leaves nothing until the worker ends."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)  # Something may have removed it.
+        return Path(tempfile.mkdtemp(prefix="process-", dir=parent))
+    except OSError as error:
+        raise ProcessLost(f"the scratch folder {parent} cannot be used: {error.strerror}") from error
 
 
 def _spawn(settings: EngineSettings, connection: socket.socket, scratch: Path) -> subprocess.Popen[bytes]:
@@ -191,9 +199,9 @@ def _spawn(settings: EngineSettings, connection: socket.socket, scratch: Path) -
         command,
         pass_fds=[descriptor],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,  # Blender writes there at each render.
+        stdout=subprocess.DEVNULL,  # Blender reports each render there.
         env={**os.environ, **_ONE_THREAD, **settings.environment},
-        start_new_session=True,  # Ctrl-C is for the front, which then lets running tasks finish.
+        start_new_session=True,  # Ctrl-C reaches the front alone, which lets running tasks finish.
     )
 
 

@@ -1,8 +1,8 @@
-"""What an engine process runs: tasks in, replies out, one at a time, until the front goes away.
+"""The program of an engine process: it renders tasks one at a time until the front ends.
 
-A process of its own because bpy keeps its state in globals and crashes take everything down with them. It is started as
-a program (`python -m render_server.processes.process`), never forked: gRPC does not survive a fork. It uses no gRPC
-itself.
+Each engine has a process of its own, because bpy keeps its state in globals and a crash ends everything in the process.
+The process is started as a program (`python -m render_server.processes.process`), never forked: gRPC does not survive a
+fork. It does not use gRPC itself.
 """
 
 import argparse
@@ -23,9 +23,11 @@ from metasim.v1 import scene_pb2
 
 from render_server.checks.validation import required_assets
 from render_server.engines import Engine, create_engine
-from render_server.errors import EngineUnavailable, InvalidTask, RenderServerError
-from render_server.processes.frames import Frame, Kind, Splitter, send
-from render_server.service.log_format import LOG_FORMATS, configure_logging
+from render_server.errors import AssetMissing, EngineUnavailable, InvalidTask, RenderServerError, Unsupported
+from render_server.features import FEATURES
+from render_server.log_format import LOG_FORMATS, configure_logging
+from render_server.processes.messages import Message, MessageKind, MessageSplitter, send
+from render_server.processes.scratch import ScratchFolder, ScratchUnusable
 
 _PR_SET_PDEATHSIG = 1
 
@@ -33,14 +35,14 @@ _PR_SET_PDEATHSIG = 1
 #: grant less.
 _SEND_BUFFER = 4 << 20
 
-#: Taken from the socket at once.
+#: Bytes that are read from the socket at once.
 _READ_BYTES = 256 << 10
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Serves the socket whose descriptor the command line names."""
+    """Serve the socket whose descriptor the command line names."""
     parser = argparse.ArgumentParser(prog="python -m render_server.processes.process", description=__doc__)
     parser.add_argument("--descriptor", type=int, required=True, help="inherited socket to the front")
     parser.add_argument("--front", type=int, required=True, help="process id of the front")
@@ -56,75 +58,103 @@ def main(arguments: list[str] | None = None) -> None:
     configure_logging(options.log_level, options.log_format)
     keep_freed_memory()
     tempfile.tempdir = str(options.scratch)
+    scratch = ScratchFolder(options.scratch)
     with socket.socket(fileno=options.descriptor) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         try:
             engine = create_engine(options.engine, service_time_s=options.service_time_s)
             engine.render(_WARM_UP, {})
         except EngineUnavailable as error:
-            send(connection, Frame(Kind.UNUSABLE, str(error).encode()))
+            send(connection, Message(MessageKind.UNUSABLE, str(error).encode()))
             return
-        send(connection, Frame(Kind.READY, _description(engine).SerializeToString()))
+        except (RenderServerError, OSError) as error:
+            text = _failure(_WARM_UP, str(error), scratch).text()
+            send(connection, Message(MessageKind.UNUSABLE, f"engine {options.engine!r} cannot render: {text}".encode()))
+            return
+        send(connection, Message(MessageKind.READY, _description(engine).SerializeToString()))
         inbox = _Inbox(connection)
-        while (frame := inbox.next()) is not None:
-            if inbox.unwanted(frame):
-                send(connection, Frame(Kind.SKIPPED))
-            else:
-                send(connection, answer_task(engine, frame, options.assets, options.message_bytes))
+        try:
+            while (message := inbox.next()) is not None:
+                if inbox.unwanted(message):
+                    send(connection, Message(MessageKind.SKIPPED))
+                    continue
+                scratch.restore()
+                answer = answer_task(engine, message, options.assets, options.message_bytes, scratch)
+                send(connection, answer)
+        except ScratchUnusable as error:
+            raise SystemExit(str(error)) from error  # The front starts another process, with a folder of its own.
 
 
 class _Inbox:
-    """The tasks that have come, and which of them are not wanted any more."""
+    """The tasks that have arrived, and which of them are no longer wanted."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._splitter = Splitter()
-        self._tasks: deque[Frame] = deque()
+        self._splitter = MessageSplitter()
+        self._tasks: deque[Message] = deque()
         self._cancelled: set[int] = set()
 
-    def next(self) -> Frame | None:
-        """The next task; None once the front has gone. Takes in all that the front has said until now."""
-        with contextlib.suppress(BlockingIOError):  # It has said no more.
+    def next(self) -> Message | None:
+        """Read all that has arrived and return the next task; None once the front has ended."""
+        with contextlib.suppress(BlockingIOError):  # Nothing more has arrived.
             while True:
                 data = self._connection.recv(_READ_BYTES, socket.MSG_DONTWAIT if self._tasks else 0)
                 if not data:
                     return None
-                for frame in self._splitter.feed(data):
-                    if frame.kind == Kind.CANCEL:
-                        self._cancelled.add(frame.number)
+                for message in self._splitter.feed(data):
+                    if message.kind == MessageKind.CANCEL:
+                        self._cancelled.add(message.number)
                     else:
-                        self._tasks.append(frame)
+                        self._tasks.append(message)
         return self._tasks.popleft()
 
-    def unwanted(self, task: Frame) -> bool:
-        """Whether it was cancelled, or its deadline has passed."""
+    def unwanted(self, task: Message) -> bool:
+        """Return whether the task was cancelled, or its deadline has passed."""
         cancelled = task.number in self._cancelled
         self._cancelled = {number for number in self._cancelled if number > task.number}
         return cancelled or time.monotonic() >= task.deadline_s
 
 
-def answer_task(engine: Engine, frame: Frame, assets: Path, message_bytes: int) -> Frame:
-    """Renders the task in a frame; its answer as a frame, whatever happens."""
-    task = pb.RenderTask.FromString(frame.body)
+def answer_task(
+    engine: Engine, message: Message, assets: Path, message_bytes: int, scratch: ScratchFolder | None = None
+) -> Message:
+    """Render the task in a message and return the answer, whatever happens.
+
+    Args:
+        assets: folder of the assets.
+        message_bytes: largest answer.
+        scratch: the folder that `tempfile` uses, if failures may have to do with it.
+
+    Raises:
+        ScratchUnusable: the engine failed, and the scratch folder cannot be written.
+    """
+    task = pb.RenderTask.FromString(message.body)
+    paths = {name: assets / name for name in required_assets(task)}
     try:
-        result = engine.render(task, {name: assets / name for name in required_assets(task)})
+        result = engine.render(task, paths)
+    except Unsupported as error:
+        return Message(MessageKind.UNSUPPORTED, str(error).encode(), number=1 << error.feature)
     except InvalidTask as error:
-        return Frame(Kind.INVALID, str(error).encode())
+        vanished = [name for name, path in paths.items() if not path.is_file()]
+        if vanished and engine.name != "fake":
+            return Message(MessageKind.FAILED, str(AssetMissing(vanished)).encode())
+        return Message(MessageKind.INVALID, str(error).encode())
     except RenderServerError as error:
-        return Frame(Kind.FAILED, str(error).encode())
-    except Exception as error:  # Whatever a task does to the engine, the client is told and the process goes on.
-        _log.exception("task %r broke the engine", task.id, extra={"fields": {"task": task.id}})
-        return Frame(Kind.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}".encode())
+        return _failure(task, str(error), scratch)
+    except Exception as error:  # Whatever a task does to the engine, the client gets an answer and the process goes on.
+        _log.exception("task %r: the engine failed", task.id, extra={"fields": {"task": task.id}})
+        return _failure(task, f"{type(error).__name__}: {' '.join(str(error).split())}", scratch)
     result.id = task.id
     timing = result.timing
-    timing.queue_s = frame.queue_s
+    timing.queue_s = message.queue_s
     body = pb.RenderReply(result=result).SerializeToString()
     if len(body) > message_bytes:
-        return Frame(Kind.TOO_LARGE, f"the answer has {len(body)} bytes; this worker sends {message_bytes}".encode())
-    return Frame(
-        Kind.RESULT,
+        text = f"the answer has {len(body)} bytes; this worker sends at most {message_bytes}"
+        return Message(MessageKind.TOO_LARGE, text.encode())
+    return Message(
+        MessageKind.RESULT,
         body,
-        queue_s=frame.queue_s,
+        queue_s=message.queue_s,
         build_s=timing.build_s,
         render_s=timing.render_s,
         encode_s=timing.encode_s,
@@ -132,15 +162,28 @@ def answer_task(engine: Engine, frame: Frame, assets: Path, message_bytes: int) 
     )
 
 
+def _failure(task: pb.RenderTask, text: str, scratch: ScratchFolder | None) -> Message:
+    """Return the answer to a task that the engine failed at: the fault may be the scratch folder's."""
+    if scratch is not None:
+        scratch.check_writable()
+        shortage = scratch.shortage(task.settings.width_px * task.settings.height_px)
+        if shortage is not None:
+            kind = MessageKind.TOO_LARGE if shortage.permanent else MessageKind.NO_SPACE
+            return Message(kind, str(shortage).encode())
+    return Message(MessageKind.FAILED, text.encode())
+
+
 def _description(engine: Engine) -> pb.DescribeResponse:
-    return pb.DescribeResponse(engine=engine.name, engine_version=engine.version, device=engine.device)
+    return pb.DescribeResponse(
+        engine=engine.name, engine_version=engine.version, device=engine.device, features=FEATURES[engine.name]
+    )
 
 
 def _die_with(front: int) -> None:
-    """Asks the kernel to kill this process as soon as the front is gone, however it went."""
+    """Ask the kernel to kill this process as soon as the front has ended, however it ended."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != front:
-        raise SystemExit("the front has gone")
+        raise SystemExit("the front has ended")
 
 
 _WARM_UP = pb.RenderTask(

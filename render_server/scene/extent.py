@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from metasim.camera import UPPER_CORNERS
 from metasim.v1 import scene_pb2
 
 from render_server.scene.scene_graph import SceneGraph
@@ -44,7 +45,7 @@ def extent_of_points(points: np.ndarray) -> Extent:
     """The extent of the convex hull of points [n, 3], n >= 1, in their frame."""
     points = np.asarray(points, np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
-    corners = np.where(UPPER_END, high, low)
+    corners = np.where(UPPER_CORNERS, high, low)
     if len(points) > _DIRECTIONS:
         size = np.maximum(high - low, 1e-12)
         # In units of the box, so that flat and long objects are seen from all their sides.
@@ -84,7 +85,5 @@ def _fibonacci_sphere(count: int) -> np.ndarray:
 
 
 _SPHERE = _fibonacci_sphere(_DIRECTIONS)
-#: [8, 3] bool: whether corner i of a box lies at the upper end of axis k; see `Extent.corners`.
-UPPER_END = np.array([[bool(number >> axis & 1) for axis in range(3)] for number in range(8)])
 _UNIT_SQUARE = extent_of_points(np.array([(x, y, 0.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)]))
-_UNIT_CUBE = extent_of_points(np.where(UPPER_END, 0.5, -0.5))
+_UNIT_CUBE = extent_of_points(np.where(UPPER_CORNERS, 0.5, -0.5))

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
+from metasim.camera import CameraView
 from metasim.v1 import render_pb2 as pb
 
-from render_server.scene.geometry import CameraView, Outline, clipped_box
+from render_server.scene.geometry import Outline, clipped_box
 from render_server.scene.scene_graph import SceneGraph
 
 

@@ -1,11 +1,11 @@
-"""How much a worker holds at once, over all its clients."""
+"""Bounds on what a worker holds at once, over all its clients."""
 
 from render_server.errors import RenderServerError
 from render_server.limits import Limits
 
 
 class WorkerFull(RenderServerError):  # noqa: N818
-    """The worker holds as much as it may; the task may come again a little later."""
+    """The worker holds as much as it may; the client may send the task again later."""
 
 
 class Admission:
@@ -15,8 +15,8 @@ class Admission:
         limits: `held_tasks` and `held_bytes`.
 
     Attributes:
-        tasks: that are unanswered.
-        held_bytes: of them and of the answers that are not sent yet.
+        tasks: number of unanswered tasks.
+        held_bytes: size of these and of the answers that are not sent yet.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -25,22 +25,22 @@ class Admission:
         self._limits = limits
 
     def admit(self, size: int) -> None:
-        """Takes in a task of that many bytes.
+        """Count a task of that many bytes.
 
         Raises:
-            WorkerFull: it does not fit beside the others.
+            WorkerFull: it exceeds the bounds together with the others.
         """
         if self.tasks >= self._limits.held_tasks:
-            raise WorkerFull(f"the worker holds {self.tasks} tasks of all its clients, its bound; send it again later")
+            raise WorkerFull(f"the worker holds {self.tasks} tasks of all its clients, its limit; send it again later")
         if self.held_bytes + size > self._limits.held_bytes:
             raise WorkerFull(
-                f"the worker holds {self.held_bytes} bytes and would exceed its bound of {self._limits.held_bytes} "
+                f"the worker holds {self.held_bytes} bytes and would exceed its limit of {self._limits.held_bytes} "
                 f"with {size} more; send it again later"
             )
         self.tasks += 1
         self.held_bytes += size
 
     def release(self, size: int) -> None:
-        """Forgets a task that was admitted."""
+        """Stop counting a task that was admitted."""
         self.tasks -= 1
         self.held_bytes -= size

@@ -1,4 +1,4 @@
-"""Files that tasks refer to, by content hash, in a folder of bounded size."""
+"""The asset cache: files by content hash, in a folder of bounded size."""
 
 import contextlib
 from collections import Counter, OrderedDict
@@ -12,15 +12,15 @@ from render_server.limits import Limits
 
 
 class AssetNotKept(AssetTooLarge):
-    """The worker's disk did not take it."""
+    """The asset could not be written to the worker's disk."""
 
 
 class AssetCache:
-    """Keeps assets as files named by their hash; forgets the least recently used ones when it is full.
+    """Keeps assets as files named by their hash; removes the least recently used ones when it is full.
 
     Args:
-        folder: an existing folder that belongs to the cache alone.
-        limits: `asset_bytes` for one, `cache_bytes` for all.
+        folder: a folder that belongs to the cache alone.
+        limits: `asset_bytes` for one asset, `cache_bytes` for all.
     """
 
     def __init__(self, folder: Path, limits: Limits) -> None:
@@ -32,28 +32,31 @@ class AssetCache:
 
     @property
     def total_bytes(self) -> int:
-        """Size of what is kept."""
+        """Size of all assets that are kept."""
         return self._total
 
     def __contains__(self, name: str) -> bool:
+        """Return whether the asset is kept. An asset whose file has vanished is not."""
+        if name in self._sizes and not (self._folder / name).is_file():
+            self._forget(name)
         return name in self._sizes
 
     def pin(self, names: Iterable[str]) -> None:
-        """Keeps these assets from being forgotten, whether they are here or still to come."""
+        """Keep these assets from being removed, whether they are here or still to come."""
         for name in names:
             self._pins[name] += 1
             if name in self._sizes:
                 self._sizes.move_to_end(name)
 
     def unpin(self, names: Iterable[str]) -> None:
-        """Takes back one `pin`."""
+        """Undo one `pin`."""
         for name in names:
             self._pins[name] -= 1
             if self._pins[name] <= 0:
                 del self._pins[name]
 
     def put(self, name: str, data: bytes) -> None:
-        """Keeps an asset.
+        """Keep an asset.
 
         Raises:
             AssetRefused: `name` is not the content hash of `data`.
@@ -62,10 +65,12 @@ class AssetCache:
         """
         if not is_content_hash(name):
             raise AssetRefused(f"asset.hash is {name[:80]!r}; it must be 64 lower-case hexadecimal digits (SHA-256)")
-        if name in self._sizes:
+        if name in self:
             return
         if len(data) > self._limits.asset_bytes:
-            raise AssetTooLarge(f"asset {name} has {len(data)} bytes; this worker takes {self._limits.asset_bytes}")
+            raise AssetTooLarge(
+                f"asset {name} has {len(data)} bytes; this worker takes at most {self._limits.asset_bytes}"
+            )
         found = content_hash(data)
         if found != name:
             raise AssetRefused(f"asset.hash is {name}, but the hash of its {len(data)} bytes is {found}")
@@ -73,13 +78,14 @@ class AssetCache:
         self._make_room(name, len(data))
         part = self._folder / f"{name}.part"
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)  # Something may have removed it.
             part.write_bytes(data)
             part.rename(self._folder / name)
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
             raise AssetNotKept(
-                f"asset {name} of {len(data)} bytes could not be kept on the worker's disk: {error.strerror}"
+                f"asset {name} of {len(data)} bytes cannot be written to the worker's disk: {error.strerror}"
             ) from error
         self._sizes[name] = len(data)
         self._total += len(data)
@@ -95,8 +101,12 @@ class AssetCache:
                 excess -= victim_size
         if excess > 0:
             raise AssetTooLarge(
-                f"asset {name} of {size} bytes does not fit: those in use fill the worker's {self._limits.cache_bytes}"
+                f"asset {name} of {size} bytes does not fit: assets in use fill the worker's cache of "
+                f"{self._limits.cache_bytes}"
             )
         for victim in victims:
             (self._folder / victim).unlink(missing_ok=True)
-            self._total -= self._sizes.pop(victim)
+            self._forget(victim)
+
+    def _forget(self, name: str) -> None:
+        self._total -= self._sizes.pop(name)

@@ -1,9 +1,9 @@
-"""Asks a worker whether it takes tasks: `python -m render_server.service.health_check [HOST:PORT]`.
+"""The health check of container images: `python -m render_server.service.health_check [HOST:PORT]`.
 
-For container engines, so that an image needs no further program. Exit status 0: it does; 1: it does not, and one line
-on standard error says why. Without an address it asks the worker of the same container at the usual port. It encrypts
-as METASIM_RENDER_TLS_CERT and METASIM_RENDER_TLS_KEY say; with mutual TLS it shows METASIM_TLS_CERT and
-METASIM_TLS_KEY, or else the worker's own certificate, which then must be good for clients too.
+Exit status 0: the worker takes tasks. 1: it does not, and one line on standard error says why. The default address is
+127.0.0.1:50051. TLS follows METASIM_RENDER_TLS_CERT and METASIM_RENDER_TLS_KEY. For mutual TLS the check presents
+METASIM_TLS_CERT and METASIM_TLS_KEY if both are set, else the worker's own certificate, which then must be valid for
+clients too.
 """
 
 import os
@@ -22,7 +22,7 @@ TIMEOUT_S = 4.0
 
 
 def problem(address: str, environment: Mapping[str, str]) -> str | None:
-    """What keeps the worker at `address` from taking tasks; None: nothing does."""
+    """Return why the worker at `address` takes no tasks; None if it does."""
     try:
         with _channel(address, environment) as channel:
             request = health_pb2.HealthCheckRequest(service="metasim.v1.Renderer")
@@ -43,21 +43,21 @@ def _channel(address: str, environment: Mapping[str, str]) -> grpc.Channel:
     own = environment.get("METASIM_TLS_CERT"), environment.get("METASIM_TLS_KEY")
     shown, key = own if all(own) else (certificate, environment.get("METASIM_RENDER_TLS_KEY"))
     credentials = grpc.ssl_channel_credentials(
-        # Its own certificate is what the worker must have, whoever has signed it.
+        # Trust the worker's own certificate, whoever has signed it.
         root_certificates=Path(certificate).read_bytes(),
         private_key=Path(key).read_bytes() if key and shown else None,
         certificate_chain=Path(shown).read_bytes() if key and shown else None,
     )
-    # The certificate is made out to the worker's name, not to this container's loopback.
+    # The certificate names the worker's host, not the loopback address.
     options += [("grpc.ssl_target_name_override", _name(address, certificate))]
     return grpc.secure_channel(address, credentials, options)
 
 
 def _name(address: str, certificate: str) -> str:
-    """A name that the certificate is made out to.
+    """Return a host name that the certificate is valid for.
 
     Raises:
-        OSError: the worker does not answer, or has another certificate.
+        OSError: the worker does not answer, or presents another certificate.
     """
     context = ssl.create_default_context(cafile=certificate)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -74,7 +74,7 @@ def _name(address: str, certificate: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status."""
+    """Run the check and return the exit status."""
     found = problem(arguments[0] if arguments else "127.0.0.1:50051", os.environ)
     if found is not None:
         sys.stderr.write(" ".join(found.split()) + "\n")

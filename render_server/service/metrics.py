@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus."""
+"""Metrics of a worker for Prometheus."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from render_server.counters import STAGES, Counters
+from render_server.processes.memory import resident_bytes
 from render_server.processes.process_pool import ProcessPool
-from render_server.processes.resident import resident_bytes
 from render_server.service.service import RenderService
-from render_server.service.tally import STAGES, Tally
 
-# From what a digit takes to what a street takes, in seconds.
+# From the duration of a digit to that of a street, in seconds.
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 _HELP = {
@@ -25,7 +25,7 @@ _HELP = {
 
 
 class Metrics(Collector):
-    """Reads counts and gauges when it is asked, and keeps histograms of the stages of tasks.
+    """Reads counters and gauges when it is scraped, and keeps histograms of the stages of tasks.
 
     Args:
         pool: the processes.
@@ -44,36 +44,38 @@ class Metrics(Collector):
         }
         self.registry.register(self)
         observers: dict[str, Callable[[float], None]] = {name: each.observe for name, each in histograms.items()}
-        pool.tally.observe = lambda stage, seconds: observers[stage](seconds)
+        pool.counters.observe = lambda stage, seconds: observers[stage](seconds)
 
     def collect(self) -> Iterator[Metric]:
-        """See `Collector`."""
-        pool, service, tally = self._pool, self._service, self._pool.tally
+        """Return the metrics; see `Collector`."""
+        pool, service, counters = self._pool, self._service, self._pool.counters
         yield _gauge("metasim_slots", "Tasks that each client may have unanswered at first.", service.slots)
         yield _gauge("metasim_clients", "Streams that are open.", service.clients)
         yield _gauge("metasim_queue_length", "Tasks that were accepted and have not begun.", service.queued)
         yield _gauge("metasim_held_bytes", "Size of unanswered tasks and unsent answers.", service.held_bytes)
-        yield _gauge("metasim_processes", "Engine processes that it is to have.", pool.count)
+        yield _gauge("metasim_processes", "Configured number of engine processes.", pool.count)
         yield _gauge("metasim_processes_busy", "Engine processes that are rendering.", pool.busy)
         memory = GaugeMetricFamily("metasim_memory_bytes", "Resident set of each process.", labels=("process",))
         memory.add_metric(("front",), resident_bytes(self._pid))
         for number, held in enumerate(pool.resident_bytes.values()):
             memory.add_metric((str(number),), held)
         yield memory
-        yield from _counts(tally)
+        yield from _counts(counters)
 
 
-def _counts(tally: Tally) -> Iterator[Metric]:
+def _counts(counters: Counters) -> Iterator[Metric]:
     tasks = CounterMetricFamily("metasim_tasks", "Tasks by outcome.", labels=("outcome",))
-    tasks.add_metric(("done",), tally.tasks_done)
+    tasks.add_metric(("done",), counters.tasks_done)
     for name, code in pb.Code.items():
         if code != pb.CODE_UNSPECIFIED:
-            tasks.add_metric((name.removeprefix("CODE_").lower(),), tally.errors[code])
+            tasks.add_metric((name.removeprefix("CODE_").lower(),), counters.errors[code])
     yield tasks
-    yield CounterMetricFamily("metasim_renders", "Images rendered, probes included.", value=tally.renders)
-    yield _by_reason("metasim_restarts", "Processes replaced because they broke.", tally.restarts)
-    yield _by_reason("metasim_recycles", "Processes replaced between tasks.", tally.recycles)
-    yield _by_reason("metasim_refused_calls", "Calls refused before they began.", tally.refused_calls)
+    yield CounterMetricFamily("metasim_renders", "Images rendered, probes included.", value=counters.renders)
+    yield _by_reason(
+        "metasim_restarts", "Processes replaced because they crashed, hung or exceeded a limit.", counters.restarts
+    )
+    yield _by_reason("metasim_recycles", "Processes replaced between tasks.", counters.recycles)
+    yield _by_reason("metasim_refused_calls", "Calls refused before they began.", counters.refused_calls)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -88,10 +90,10 @@ def _by_reason(name: str, text: str, counts: dict[str, int]) -> Metric:
 
 
 def serve_metrics(metrics: Metrics, host: str, port: int) -> Callable[[], None]:
-    """Serves metrics over HTTP from a thread of its own.
+    """Serve metrics over HTTP from a thread of its own.
 
     Returns:
-        What ends it.
+        A function that ends the thread.
 
     Raises:
         OSError: the port is taken.

@@ -1,4 +1,4 @@
-"""Who may talk to a worker: TLS, clients' certificates, a bearer token."""
+"""Protection of a worker: TLS, client certificates, a bearer token."""
 
 import hmac
 import ipaddress
@@ -12,8 +12,8 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health
 
+from render_server.counters import Counters
 from render_server.errors import RenderServerError
-from render_server.service.tally import Tally
 
 _HEALTH = f"/{health.SERVICE_NAME}/"
 
@@ -21,17 +21,17 @@ _log = logging.getLogger(__name__)
 
 
 class SecurityUnusable(RenderServerError):  # noqa: N818
-    """The worker cannot be protected as it was told to, or would stand open."""
+    """The security options cannot be used, or would leave the worker open to other machines."""
 
 
 @dataclass(frozen=True)
 class Security:
-    """How a worker is protected.
+    """Protection of a worker.
 
     Attributes:
         certificate, key: PEM of the server's certificate (chain) and its private key; empty: no TLS.
-        client_ca: PEM of the authorities whose clients may connect; empty: clients need no certificate.
-        token: what clients must send as `authorization: Bearer TOKEN`; empty: none.
+        client_ca: PEM of the authorities that must have signed a client's certificate; empty: clients need none.
+        token: clients must send it as `authorization: Bearer TOKEN`; empty: clients need none.
     """
 
     certificate: bytes = b""
@@ -46,11 +46,11 @@ class Security:
 
     @property
     def authenticated(self) -> bool:
-        """Whether clients must prove who they are."""
+        """Whether clients must authenticate."""
         return bool(self.client_ca or self.token)
 
     def credentials(self) -> grpc.ServerCredentials | None:
-        """What to listen with; None without TLS."""
+        """Return the credentials to listen with; None without TLS."""
         if not self.certificate:
             return None
         pair = [(self.key, self.certificate)]
@@ -60,10 +60,10 @@ class Security:
 def load_security(
     tls_cert: Path | None, tls_key: Path | None, tls_client_ca: Path | None, token_file: Path | None
 ) -> Security:
-    """Reads what the options name.
+    """Read the files that the options name.
 
     Raises:
-        SecurityUnusable: a file cannot be read or used, or an option lacks the one that it needs.
+        SecurityUnusable: a file cannot be read or used, or an option needs another one.
     """
     if (tls_cert is None) != (tls_key is None):
         given, missing = ("--tls-cert", "--tls-key") if tls_key is None else ("--tls-key", "--tls-cert")
@@ -78,37 +78,39 @@ def load_security(
         except (ssl.SSLError, ValueError) as error:
             reason = f"{error.reason or error}" if isinstance(error, ssl.SSLError) else str(error)
             raise SecurityUnusable(
-                f"--tls-cert {tls_cert} and --tls-key {tls_key} are no pair of a PEM certificate and its key ({reason})"
+                f"--tls-cert {tls_cert} and --tls-key {tls_key} are not a PEM certificate and its key ({reason})"
             ) from error
     if tls_client_ca is not None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(tls_client_ca)
         except ssl.SSLError as error:
-            raise SecurityUnusable(f"--tls-client-ca {tls_client_ca} holds no PEM certificates") from error
+            raise SecurityUnusable(f"--tls-client-ca {tls_client_ca} contains no PEM certificate") from error
     return Security(certificate, key, _content("--tls-client-ca", tls_client_ca), _token(token_file))
 
 
 def refuse_exposure(host: str, security: Security, *, insecure: bool) -> None:
-    """Refuses to listen to other machines without any protection.
+    """Refuse to listen to other machines without protection.
 
     Raises:
-        SecurityUnusable: the host is not this machine alone, and there are neither TLS nor a token nor `insecure`.
+        SecurityUnusable: other machines can reach the host, and there is no TLS, no token and no `insecure`.
     """
     if is_loopback(host):
         return
     if not (security.encrypted or security.authenticated or insecure):
         raise SecurityUnusable(
-            f"--host {host} lets other machines in, without TLS or a token; give --tls-cert and --tls-key, or "
-            "--token-file, or --insecure where every machine of the network is trusted"
+            f"--host {host} accepts other machines without TLS or a token; add --tls-cert and --tls-key, or "
+            "--token-file, or --insecure if every machine in the network is trusted"
         )
     if not security.encrypted and security.token:
-        _log.warning("the token travels unencrypted: whoever listens on the network can read it; add --tls-cert")
+        _log.warning(
+            "the token travels unencrypted, so that anyone on the network can read it; add --tls-cert and --tls-key"
+        )
     elif not security.authenticated:
-        _log.warning("every machine that reaches %s may use this worker: there is no token", host)
+        _log.warning("every machine that can reach %s may use this worker, because there is no token", host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address stands for this machine alone."""
+    """Return whether a name or an address can only be reached from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -121,30 +123,30 @@ def is_loopback(host: str) -> bool:
 
 
 class TokenCheck(grpc.aio.ServerInterceptor):
-    """Refuses calls without the token. Health checks need none: orchestrators have no token.
+    """Refuses calls without the token, except for health checks: orchestrators have no token.
 
     Args:
-        token: the right one.
-        tally: counts refusals.
+        token: the expected token.
+        counters: counts the refused calls.
     """
 
-    def __init__(self, token: bytes, tally: Tally) -> None:
+    def __init__(self, token: bytes, counters: Counters) -> None:
         self._expected = b"Bearer " + token
-        self._tally = tally
+        self._counters = counters
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        """See `grpc.aio.ServerInterceptor`."""
+        """Return the handler of the call, or one that refuses it."""
         if handler_call_details.method.startswith(_HEALTH):
             return await continuation(handler_call_details)
         given = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
         given_bytes = given if isinstance(given, bytes) else given.encode()
         if hmac.compare_digest(given_bytes, self._expected):
             return await continuation(handler_call_details)
-        self._tally.refused_calls["token"] += 1
+        self._counters.refused_calls["token"] += 1
         return _REFUSE_WRONG if given else _REFUSE_MISSING
 
 
@@ -156,7 +158,7 @@ def _refusal(text: str) -> grpc.RpcMethodHandler:
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-_REFUSE_MISSING = _refusal("this worker wants a token: metadata 'authorization: Bearer TOKEN'")
+_REFUSE_MISSING = _refusal("this worker requires a token in the metadata 'authorization: Bearer TOKEN'")
 _REFUSE_WRONG = _refusal("the token in the metadata 'authorization' is not this worker's")
 
 
@@ -175,11 +177,11 @@ def _token(path: Path | None) -> bytes:
     token = _content("--token-file", path).strip()
     if not token or not all(33 <= byte <= 126 for byte in token):
         raise SecurityUnusable(
-            f"--token-file {path} holds no token; it must be one word of printable ASCII, "
-            "for instance from `openssl rand -hex 32`"
+            f"--token-file {path} contains no token; it must be one word of printable ASCII, "
+            "for example from `openssl rand -hex 32`"
         )
     return token
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted; a key without a passphrase is needed")
+    raise ValueError("the key has a passphrase; use one without")

@@ -1,4 +1,4 @@
-"""One client's stream of tasks: what it has sent, what it still waits for."""
+"""One client's stream of tasks."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from metasim.v1 import render_pb2 as pb
 
-from render_server.checks.field_checks import shown
+from render_server.checks.field_checks import MAX_ID, shown
 from render_server.checks.total_samples import check_total_samples
 from render_server.checks.validation import required_assets, validate
 from render_server.checks.wire_counts import TaskTooLong, check_counts
@@ -16,10 +16,10 @@ from render_server.processes.job import Job, error_reply
 from render_server.processes.process_pool import ProcessPool
 from render_server.service.admission import Admission, WorkerFull
 from render_server.service.assets import AssetCache, AssetNotKept, AssetRefused, AssetTooLarge
-from render_server.service.outbox import Outbox
+from render_server.service.send_queue import SendQueue
 from render_server.service.slots import SlotCount
 
-#: When a task may come again whose assets found the disk full.
+#: When a task may come again whose assets could not be written.
 _DISK_RETRY_S = 10.0
 
 _log = logging.getLogger(__name__)
@@ -31,19 +31,19 @@ class TaskStream:
     Args:
         pool: renders the tasks.
         cache: the worker's assets.
-        limits: the worker's bounds.
-        admission: what all streams hold together.
+        limits: the worker's limits.
+        admission: counts what all streams hold together.
 
     Attributes:
-        outbox: the replies to send.
+        send_queue: the replies to send.
         closed: set once the call has ended.
     """
 
     def __init__(self, pool: ProcessPool, cache: AssetCache, limits: Limits, admission: Admission) -> None:
-        self.outbox = Outbox(admission)
+        self.send_queue = SendQueue(admission)
         self.closed = asyncio.Event()
         self._pool = pool
-        self._tally = pool.tally
+        self._counters = pool.counters
         self._cache = cache
         self._limits = limits
         self._admission = admission
@@ -57,27 +57,33 @@ class TaskStream:
         self._answered.set()
 
     @property
+    def unanswered(self) -> list[str]:
+        """Ids of the tasks that have no answer yet."""
+        return list(self._jobs)
+
+    @property
     def waiting(self) -> int:
-        """Tasks that wait for assets."""
+        """Number of tasks that wait for assets."""
         return len({id(job) for jobs in list(self._waiting.values()) for job in jobs})
 
     def set_slots(self, count: int) -> None:
-        """Lets the client have so many tasks unanswered, or more where they take no time. 0: none."""
+        """Let the client have that many tasks unanswered, or more if its tasks are short. 0: none."""
         self._slot_count = SlotCount(count, self._pool.count)
-        self._tell_slots(count)
+        self._send_slots(count)
 
-    def _tell_slots(self, count: int) -> None:
+    def _send_slots(self, count: int) -> None:
         if count != self._slots:
             self._slots = count
             self._most_slots = max(self._most_slots, count)
-            self.outbox.put(pb.RenderReply(slots=pb.Slots(count=count, processes=self._pool.count)).SerializeToString())
+            slots = pb.Slots(count=count, processes=self._pool.count)
+            self.send_queue.put(pb.RenderReply(slots=slots).SerializeToString())
 
     def take(self, data: bytes) -> None:
-        """Acts on one serialized RenderRequest.
+        """Act on one serialized RenderRequest.
 
         Raises:
-            DecodeError: the bytes are no request; the stream is beyond repair.
-            AssetRefused: an asset came that cannot be what any task asked for; likewise.
+            DecodeError: the bytes are no request; the stream must end.
+            AssetRefused: an asset that no task waits for has a wrong hash; likewise.
         """
         try:
             check_counts(data, self._limits)
@@ -96,7 +102,7 @@ class TaskStream:
                 job.fail(pb.CODE_CANCELLED, "cancelled before it began")
 
     def drain(self) -> None:
-        """Takes no more tasks and gives those back that have not begun."""
+        """Take no more tasks, and give back those that have not begun."""
         self._draining = True
         self.set_slots(0)
         for job in list(self._jobs.values()):
@@ -104,22 +110,22 @@ class TaskStream:
                 job.fail(pb.CODE_UNAVAILABLE, "given back unstarted: the worker is shutting down")
 
     async def finished(self) -> None:
-        """Returns when every task that was taken has its answer in `outbox`."""
+        """Wait until every task that was taken has its answer in `send_queue`."""
         await self._answered.wait()
 
     def abandon(self) -> None:
-        """Forgets all tasks: the client has gone."""
+        """Give up all tasks, because the client has gone."""
         for job in list(self._jobs.values()):
             job.fail(pb.CODE_CANCELLED, "the client has gone")
-        self.outbox.discard()
+        self.send_queue.discard()
 
     def _take_task(self, task: pb.RenderTask) -> None:
         if task.id in self._jobs:
-            self._refuse(task.id, pb.CODE_INVALID_ARGUMENT, f"id is {shown(task.id)}; a task of that id is unanswered")
+            self._refuse(task.id, pb.CODE_ALREADY_EXISTS, f"id is {shown(task.id)}; a task with this id is unanswered")
         elif self._draining:
             self._refuse(task.id, pb.CODE_UNAVAILABLE, "given back unstarted: the worker is shutting down")
         elif len(self._jobs) >= self._most_slots:
-            text = f"{len(self._jobs)} tasks are unanswered; keep to the slots"
+            text = f"{len(self._jobs)} tasks are unanswered, as many as this stream's slots; send it again later"
             self._refuse(task.id, pb.CODE_RESOURCE_EXHAUSTED, text, self._pool.wait_s)
         else:
             try:
@@ -133,8 +139,8 @@ class TaskStream:
                 self._refuse(task.id, pb.CODE_INVALID_ARGUMENT, str(error))
 
     def _refuse(self, task_id: str, code: pb.Code.ValueType, message: str, retry_after_s: float = 0.0) -> None:
-        self._tally.errors[code] += 1
-        self.outbox.put(error_reply(task_id[:256], code, message, retry_after_s))
+        self._counters.errors[code] += 1
+        self.send_queue.put(error_reply(task_id[:MAX_ID], code, message, retry_after_s))
 
     def _accept(self, task: pb.RenderTask, samples: int) -> None:
         loop = asyncio.get_running_loop()
@@ -147,8 +153,8 @@ class TaskStream:
         job.timer = loop.call_at(job.deadline_s, _expire, job)
         self._jobs[job.id] = job
         self._answered.clear()
-        self._cache.pin(assets)
         missing = [name for name in assets if name not in self._cache]
+        self._cache.pin(assets)
         if not missing:
             self._pool.submit(job)
             return
@@ -156,16 +162,16 @@ class TaskStream:
         for name in missing:
             self._waiting.setdefault(name, []).append(job)
         if unasked:
-            self.outbox.put(pb.RenderReply(assets_wanted=pb.AssetsWanted(hashes=unasked)).SerializeToString())
+            self.send_queue.put(pb.RenderReply(assets_wanted=pb.AssetsWanted(hashes=unasked)).SerializeToString())
 
     def _on_answer(self, job: Job, reply: bytes, code: pb.Code.ValueType | None) -> None:
         if code is None:
-            self._tally.tasks_done += 1
+            self._counters.tasks_done += 1
             self._slot_count.observe(job.service_s)
         else:
-            self._tally.errors[code] += 1
+            self._counters.errors[code] += 1
         self._cache.unpin(job.assets)
-        for name in job.assets:  # So that an asset which never came is asked for again by the next task.
+        for name in job.assets:  # So that the next task asks again for an asset that never came.
             waiting = self._waiting.get(name, [])
             if job in waiting:
                 waiting.remove(job)
@@ -175,8 +181,8 @@ class TaskStream:
         self._admission.release(len(job.body))
         if not self._draining:
             crowded = self._admission.tasks > self._limits.held_tasks // 2
-            self._tell_slots(self._slot_count.least if crowded else self._slot_count.count)
-        self.outbox.put(reply)
+            self._send_slots(self._slot_count.least if crowded else self._slot_count.count)
+        self.send_queue.put(reply)
         if not self._jobs:
             self._answered.set()
 

@@ -280,12 +280,12 @@ def test_an_asset_that_is_no_png_is_named(engine: Engine, assets: Assets) -> Non
 
 def test_a_missing_asset_is_named(engine: Engine, assets: Assets) -> None:
     scene = sprite_scene([sprite("s", "ab" * 32, 4, 4)], 8)
-    with pytest.raises(AssetMissing, match="^assets " + "ab" * 32 + " are not at hand"):
+    with pytest.raises(AssetMissing, match="^assets " + "ab" * 32 + " are missing"):
         engine.render(task(scene, 8, 8), assets)
 
 
 @pytest.mark.parametrize("what", ["tilt", "perspective", "mesh", "light"])
-def test_raster_says_who_renders_what_it_does_not(raster: Engine, assets: Assets, what: str) -> None:
+def test_raster_names_the_engine_that_draws_the_rest(raster: Engine, assets: Assets, what: str) -> None:
     scene = sprite_scene([sprite("s", assets.add(png(WHITE)), 4, 4)], 8)
     if what == "tilt":
         scene.nodes[0].transform.roll_deg = 1
@@ -300,5 +300,5 @@ def test_raster_says_who_renders_what_it_does_not(raster: Engine, assets: Assets
         else:
             node.light.sun.irradiance_w_m2 = 1
         text = rf"^scene.nodes\[2\].{what} of 'extra' is a {what};"
-    with pytest.raises(InvalidTask, match=text + ".* the blender engine renders the rest$"):
+    with pytest.raises(InvalidTask, match=text + ".* use a worker with the engine blender$"):
         raster.render(task(scene, 8, 8), assets)

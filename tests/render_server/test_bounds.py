@@ -1,4 +1,4 @@
-"""What a worker holds is bounded: over all clients, with clients that do not listen, and with a full disk."""
+"""Bounds on what a worker holds: over all clients, with clients that do not read, and with a full disk."""
 
 import asyncio
 import errno
@@ -24,23 +24,23 @@ from render_server.processes.engine_process import EngineSettings
 from render_server.processes.process_pool import ProcessPool
 from render_server.service.admission import Admission, WorkerFull
 from render_server.service.assets import AssetCache, AssetNotKept
-from render_server.service.outbox import Outbox
+from render_server.service.send_queue import SendQueue
 from render_server.service.stream import TaskStream
 
 
-def test_tasks_and_bytes_of_all_clients() -> None:
+def test_tasks_and_bytes_of_all_clients_are_limited() -> None:
     admission = Admission(Limits(held_tasks=2, held_bytes=100))
     admission.admit(60)
-    with pytest.raises(WorkerFull, match="holds 60 bytes and would exceed its bound of 100 with 41 more; send"):
+    with pytest.raises(WorkerFull, match="holds 60 bytes and would exceed its limit of 100 with 41 more; send"):
         admission.admit(41)
     admission.admit(40)
     admission.release(60)
     admission.admit(0)
-    with pytest.raises(WorkerFull, match="holds 2 tasks of all its clients, its bound; send it again later"):
+    with pytest.raises(WorkerFull, match="holds 2 tasks of all its clients, its limit; send it again later"):
         admission.admit(0)
 
 
-def test_a_full_worker_says_when_to_come_back() -> None:
+def test_a_full_worker_says_when_to_send_a_task_again() -> None:
     options = ("--workers", "1", "--queue", "7", "--max-held-tasks", "2", "--fake-service-ms", "300")
     with server("--engine", "fake", *options) as running:
         with Conversation(running.address) as first, Conversation(running.address) as second:
@@ -60,7 +60,7 @@ def test_a_full_worker_says_when_to_come_back() -> None:
         assert running.stop() == 0
 
 
-def test_too_many_clients_are_told_to_come_later() -> None:
+def test_too_many_clients_are_told_when_to_connect_again() -> None:
     with server("--engine", "fake", "--workers", "1", "--max-clients", "1") as running:
         with Conversation(running.address) as first:
             assert first.receive().slots.count == 3
@@ -68,7 +68,7 @@ def test_too_many_clients_are_told_to_come_later() -> None:
                 second.receive()
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             assert caught.value.details() == (
-                "1 clients are connected, as many as this worker takes; try another or later"
+                "1 clients are connected, the limit of this worker; use another or try later"
             )
             assert ("grpc-retry-pushback-ms", "5000") in caught.value.trailing_metadata()
         with grpc.insecure_channel(running.address) as channel:
@@ -76,32 +76,30 @@ def test_too_many_clients_are_told_to_come_later() -> None:
             assert status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_who_does_not_listen_is_not_listened_to() -> None:
+def test_a_send_queue_is_full_until_the_client_takes_replies() -> None:
     async def main() -> None:
         admission = Admission(Limits())
-        outbox = Outbox(admission)
+        send_queue = SendQueue(admission)
         for _ in range(65):
-            outbox.put(b"1234")
+            send_queue.put(b"1234")
         assert admission.held_bytes == 65 * 4
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(outbox.room(), 0.01)
-        message = await outbox.get()
+        assert send_queue.full
+        message = await send_queue.get()
         assert message is not None
         assert list(split_batch(message)) == [b"1234"] * 64
         assert admission.held_bytes == 4
-        await outbox.room()
-        outbox.put(bytes(33 << 20))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(outbox.room(), 0.01)
-        outbox.discard()
+        await send_queue.room()
+        send_queue.put(bytes(33 << 20))
+        assert send_queue.full
+        send_queue.discard()
         assert admission.held_bytes == 0
-        assert await outbox.get() is None
+        assert await send_queue.get() is None
 
     asyncio.run(main())
 
 
-def test_replies_that_nobody_reads_do_not_pile_up() -> None:
-    """A client that sends bad tasks and reads nothing is stopped by flow control, and gets all answers in the end."""
+def test_a_client_that_does_not_read_replies_is_stopped_by_flow_control() -> None:
+    """It gets all answers once it reads."""
     count = 10_000
     bad = pb.RenderRequest(task=pb.RenderTask(id="x" * 200))
     message = pb.RenderRequests(requests=[bad]).SerializeToString()
@@ -120,7 +118,7 @@ def test_replies_that_nobody_reads_do_not_pile_up() -> None:
         assert sum(reply.HasField("error") for message in call for reply in message.replies) == count
 
 
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_refuses_an_asset_and_keeps_nothing_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = AssetCache(tmp_path, Limits())
     data = sprite_png()
     write = Path.write_bytes
@@ -134,7 +132,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AssetNotKept) as caught:
         cache.put(name, data)
     assert str(caught.value) == (
-        f"asset {name} of {len(data)} bytes could not be kept on the worker's disk: No space left on device"
+        f"asset {name} of {len(data)} bytes cannot be written to the worker's disk: No space left on device"
     )
     assert (list(tmp_path.iterdir()), cache.total_bytes) == ([], 0)
     monkeypatch.undo()
@@ -142,7 +140,9 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert name in cache
 
 
-def test_tasks_that_wait_for_what_the_disk_does_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_that_wait_for_an_asset_that_the_disk_does_not_take_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         pool = ProcessPool(EngineSettings("fake", tmp_path, tmp_path, Limits()), 1)
         stream = TaskStream(pool, AssetCache(tmp_path, Limits()), Limits(), Admission(Limits()))
@@ -151,7 +151,8 @@ def test_tasks_that_wait_for_what_the_disk_does_not_take(tmp_path: Path, monkeyp
         stream.take(pb.RenderRequest(task=task).SerializeToString())
         name = task.scene.nodes[2].sprite.asset
         stream.take(pb.RenderRequest(asset=pb.Asset(hash=name, data=ASSETS[name])).SerializeToString())
-        replies = [pb.RenderReply.FromString(data) for data in stream.outbox._replies]
+        message = await stream.send_queue.get()
+        replies = pb.RenderReplies.FromString(message or b"").replies
         assert [reply.WhichOneof("kind") for reply in replies] == ["slots", "assets_wanted", "error"]
         error = replies[2].error
         assert (error.id, error.code, error.retry_after_s) == ("waits", pb.CODE_RESOURCE_EXHAUSTED, 10.0)
@@ -182,7 +183,7 @@ def _set(**fields: int) -> Callable[[pb.RenderTask], None]:
         (lambda task: setattr(task.columns[0], "audit", True), 32 * 32 * 15),
     ],
 )
-def test_samples_in_total(change: Callable[[pb.RenderTask], None], samples: int) -> None:
+def test_the_samples_of_a_task_are_limited(change: Callable[[pb.RenderTask], None], samples: int) -> None:
     task = sprite_task()
     change(task)
     check_total_samples(task, Limits(total_samples=samples))
@@ -190,13 +191,11 @@ def test_samples_in_total(change: Callable[[pb.RenderTask], None], samples: int)
         check_total_samples(task, Limits(total_samples=samples - 1))
 
 
-def test_it_is_not_ready_before_it_has_rendered() -> None:
-    """Whoever asks while the engine warms up is told so."""
+def test_a_worker_is_not_serving_before_it_has_rendered_an_image() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     command = [sys.executable, "-m", "render_server.cli", "serve", "--engine", "fake", "--port", str(port)]
-    # The first render takes as long as any.
     command += ["--workers", "1", "--fake-service-ms", "2500"]
     seen = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from metasim.colour import linear_to_srgb, srgb_to_linear
 from support.scenes import Assets, png, sprite, sprite_scene, task
 
 from render_server.engines import create_engine
-from render_server.engines.display import linear_to_srgb, srgb_to_linear
 from render_server.engines.flat import sample_offsets
 from render_server.engines.textures import TextureCache
 from render_server.errors import EngineUnavailable

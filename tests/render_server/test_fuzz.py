@@ -27,20 +27,27 @@ from support.mutations import Choose, mutate, mutate_bytes
 from support.servers import Conversation, Server, engine_processes, server
 from support.tasks import ASSETS, sprite_png, sprite_task
 
+from render_server.counters import Counters
 from render_server.engines import create_engine
 from render_server.limits import Limits
-from render_server.processes.frames import Frame, Kind
 from render_server.processes.job import Job
+from render_server.processes.memory import resident_bytes
+from render_server.processes.messages import Message, MessageKind
 from render_server.processes.process import answer_task
 from render_server.processes.process_pool import ProcessPool
-from render_server.processes.resident import resident_bytes
 from render_server.service.admission import Admission
 from render_server.service.assets import AssetCache, AssetRefused
 from render_server.service.stream import TaskStream
-from render_server.service.tally import Tally
 
 #: What a client may be told about a request that it should not have made.
-PROPER = {pb.CODE_INVALID_ARGUMENT, pb.CODE_RESOURCE_EXHAUSTED, pb.CODE_CANCELLED, pb.CODE_DEADLINE_EXCEEDED}
+PROPER = {
+    pb.CODE_INVALID_ARGUMENT,
+    pb.CODE_RESOURCE_EXHAUSTED,
+    pb.CODE_CANCELLED,
+    pb.CODE_DEADLINE_EXCEEDED,
+    pb.CODE_UNIMPLEMENTED,
+    pb.CODE_ALREADY_EXISTS,
+}
 
 #: What the requests may make a process hold beyond what it held before.
 ROOM_BYTES = 192 << 20
@@ -61,7 +68,7 @@ class InlinePool(ProcessPool):
     """Renders in this process, as an engine process would."""
 
     def __init__(self, engine: str, folder: Path) -> None:
-        self.tally = Tally()
+        self.counters = Counters()
         self.count = 1
         self.rendered = 0
         self._engine = create_engine(engine)
@@ -77,9 +84,13 @@ class InlinePool(ProcessPool):
             job.fail(pb.CODE_RESOURCE_EXHAUSTED, "too large for this test")
             return
         self.rendered += 1
-        frame = answer_task(self._engine, Frame(Kind.TASK, job.body), self._folder, 1 << 30)
-        codes = {Kind.INVALID: pb.CODE_INVALID_ARGUMENT, Kind.TOO_LARGE: pb.CODE_RESOURCE_EXHAUSTED}
-        if frame.kind == Kind.RESULT:
+        frame = answer_task(self._engine, Message(MessageKind.TASK, job.body), self._folder, 1 << 30)
+        codes = {
+            MessageKind.INVALID: pb.CODE_INVALID_ARGUMENT,
+            MessageKind.TOO_LARGE: pb.CODE_RESOURCE_EXHAUSTED,
+            MessageKind.UNSUPPORTED: pb.CODE_UNIMPLEMENTED,
+        }
+        if frame.kind == MessageKind.RESULT:
             job.finish(frame.body)
         else:
             job.fail(codes.get(frame.kind, pb.CODE_INTERNAL), frame.text())
@@ -92,6 +103,7 @@ class Worker:
         limits = Limits(asset_bytes=1 << 20, cache_bytes=1 << 20, task_timeout_s=60)
         self.pool = InlinePool(engine, folder)
         self.limits = limits
+        self.folder = folder
         self.cache = AssetCache(folder, limits)
         self.admission = Admission(limits)
         self.codes: Counter[str] = Counter()
@@ -109,13 +121,16 @@ class Worker:
                 stream.take(data)
             except (DecodeError, AssetRefused) as error:  # The service ends such a stream with INVALID_ARGUMENT.
                 self.codes[type(error).__name__] += 1
-        for job in list(stream._jobs.values()):
-            stream.take(pb.RenderRequest(cancel=job.id).SerializeToString())
-        assert not stream._jobs
+        for task_id in stream.unanswered:
+            stream.take(pb.RenderRequest(cancel=task_id).SerializeToString())
+        assert not stream.unanswered
         for name, data in ASSETS.items():
             self.cache.put(name, data)
         stream.take(pb.RenderRequest(task=sprite_task("the good one")).SerializeToString())
-        replies = [pb.RenderReply.FromString(data) for data in stream.outbox._replies]
+        stream.send_queue.end()
+        replies = []
+        while (message := await stream.send_queue.get()) is not None:
+            replies += pb.RenderReplies.FromString(message).replies
         for reply in replies[:-1]:
             if reply.HasField("error"):
                 self.codes[pb.Code.Name(reply.error.code)] += 1
@@ -239,8 +254,9 @@ def test_image_gradients(worker: Worker) -> None:
 
 def test_assets(worker: Worker) -> None:
     fuzz(worker, 50, bad_asset)
-    assert {path.name for path in worker.pool._folder.iterdir()} == set(worker.cache._sizes)
-    assert all(len(name) == 64 for name in worker.cache._sizes)
+    kept = [path.name for path in worker.folder.iterdir()]
+    assert all(len(name) == 64 and name in worker.cache for name in kept)
+    assert sum(path.stat().st_size for path in worker.folder.iterdir()) == worker.cache.total_bytes
     assert worker.cache.total_bytes <= worker.limits.cache_bytes
 
 

@@ -1,4 +1,4 @@
-"""Many tasks in a row, with processes that are replaced, crash and grow old: nothing is lost, grows or stays behind.
+"""Many tasks in a row, with processes that are recycled and killed: no task is lost, no memory grows, no file stays.
 
 METASIM_SOAK_TASKS sets how many, METASIM_SOAK_ENGINE with which engine. The long run:
 
@@ -15,18 +15,18 @@ from pathlib import Path
 import grpc
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import render_pb2_grpc
-from support.servers import Conversation, alive, children_of, engine_processes, server
+from support.servers import Conversation, alive, children_of, engine_processes, folders, server
 from support.tasks import ASSETS, sprite_task, without_timing
 
-from render_server.processes.resident import resident_bytes
+from render_server.processes.memory import resident_bytes
 
 TASKS = int(os.environ.get("METASIM_SOAK_TASKS", "300"))
 ENGINE = os.environ.get("METASIM_SOAK_ENGINE", "fake")
 
-#: Times at which memory is looked at.
+#: Number of memory measurements.
 STAGES = 10
 
-#: What the front, and the largest process, may gain from the first half to the second.
+#: Memory that the front, and the largest process, may gain from the first half to the second.
 GROWTH_BYTES = 24 << 20
 
 MIB = 1 << 20
@@ -35,11 +35,9 @@ MIB = 1 << 20
 _log = logging.getLogger(__name__)
 
 
-def folders(pid: int) -> tuple[Path, Path]:
-    """Where a server keeps assets, and where its processes keep short-lived files."""
-    words = Path(f"/proc/{engine_processes(pid)[0]}/cmdline").read_text().split("\0")
-    assets, scratch = (Path(words[words.index(option) + 1]) for option in ("--assets", "--scratch"))
-    assert assets.is_dir()
+def work_folders(pid: int) -> tuple[Path, Path]:
+    """Return a server's folders of assets and of temporary files."""
+    assets, scratch = folders(pid)
     return assets, scratch.parent
 
 
@@ -52,7 +50,7 @@ def test_soak() -> None:
     first_bytes: dict[int, bytes] = {}
     began_s = time.monotonic()
     with server(*options) as running:
-        assets, scratch = folders(running.process.pid)
+        assets, scratch = work_folders(running.process.pid)
         with Conversation(running.address) as talk:
             for name, data in ASSETS.items():
                 talk.send(asset=pb.Asset(hash=name, data=data))
@@ -110,7 +108,7 @@ def test_nothing_stays_behind_when_everything_is_killed_under_load() -> None:
                 talk.send(task=sprite_task(str(i)))
             talk.answer()
             engines, children = engine_processes(running.process.pid), children_of(running.process.pid)
-            kept = folders(running.process.pid)
+            kept = work_folders(running.process.pid)
             assert all(folder.is_dir() for folder in kept)
             os.kill(engines[0], signal.SIGKILL)
             running.process.kill()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psutil
 from metasim.batches import take_batch
 from metasim.v1 import render_pb2 as pb
 
@@ -80,38 +81,37 @@ def server(*options: str) -> Iterator[Server]:
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of the running children of a process."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z":
-                found.append(int(stat.parent.name))
-    return found
+    """Return the process ids of the running children of a process."""
+    try:
+        return [child.pid for child in psutil.Process(pid).children() if alive(child.pid)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs."""
+    """Return whether a process runs."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return False
 
 
 def engine_processes(pid: int) -> list[int]:
-    """Those children of a server that render."""
-    found = []
-    for child in children_of(pid):
-        with contextlib.suppress(OSError):  # One may end meanwhile.
-            if b"render_server.processes.process" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(child)
-    return found
+    """Return the process ids of a server's engine processes."""
+    return [child for child in children_of(pid) if "render_server.processes.process" in command_of(child)]
+
+
+def command_of(pid: int) -> list[str]:
+    """Return the words of a process's command line; empty if it has ended."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
 
 
 def folders(pid: int) -> list[Path]:
-    """Where a server with one engine process keeps files."""
-    (process,) = engine_processes(pid)
-    words = Path(f"/proc/{process}/cmdline").read_text().split("\0")
+    """Return the folders of the assets and of the temporary files of a server's first engine process."""
+    words = command_of(engine_processes(pid)[0])
     found = [Path(words[words.index(option) + 1]) for option in ("--assets", "--scratch")]
     assert all(folder.is_dir() for folder in found)
     return found

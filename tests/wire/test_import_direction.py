@@ -26,6 +26,10 @@ LAYERS = {
         *("datasets", "metrics", "experiments", "features", "tasks", "inference", "refinement", "runs"),
         *("train", "evaluate", "generate", "bench", "checks", "cli"),
     ],
+    "render_server": [
+        *("errors", "limits", "log_format", "counters", "features", "scene", "jacobian", "checks", "engines"),
+        *("processes", "service", "server", "cli"),
+    ],
 }
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from metasim.colour import srgb_to_linear
 
 from trainer.assets.mtl import Material, find_beside, read_materials
-from trainer.assets.procedural.glb_writer import Surface, glb_bytes, linear_light
+from trainer.assets.procedural.glb_writer import Surface, glb_bytes
 from trainer.assets.procedural.shape import Shape
 from trainer.errors import InputError
 
@@ -215,7 +216,7 @@ class _Reader:
     def vertex_colors(self, group: _Group) -> np.ndarray:
         """Return the colours of a part's vertices in linear light, [n, 3]."""
         colors = np.array([self._points[vertex][3:6] for vertex, _, _ in group.corners])
-        return linear_light(np.clip(colors, 0, 1))
+        return srgb_to_linear(np.clip(colors, 0, 1))
 
 
 def _index(text: str, items: list) -> int:

@@ -5,10 +5,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+from metasim.colour import srgb_to_linear
 from PIL import Image
 
 from trainer.assets.pictures import decoded
-from trainer.assets.procedural.glb_writer import Surface, glb_bytes, linear_light
+from trainer.assets.procedural.glb_writer import Surface, glb_bytes
 from trainer.assets.procedural.shape import Shape
 from trainer.errors import InputError
 
@@ -86,7 +87,7 @@ def read_ply(path: Path) -> tuple[Shape, Surface | None, np.ndarray | None]:
     if name is not None and uv is not None:
         return shape, Surface(texture=_texture(path, name)), None
     if isinstance(mesh.visual, ColorVisuals) and mesh.visual.kind == "vertex":
-        return shape, None, linear_light(mesh.visual.vertex_colors[:, :3] / 255)
+        return shape, None, srgb_to_linear(mesh.visual.vertex_colors[:, :3] / 255)
     return shape, None, None
 
 

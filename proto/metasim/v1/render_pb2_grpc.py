@@ -50,16 +50,21 @@ class RendererServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Render(self, request_iterator, context):
-        """The one way to render. The worker first sends Slots; the client keeps at most that many tasks unanswered, so fast
-        workers get more work. Each task is answered exactly once, by a result or an error, in any order, matched by id.
-        The stream lives until the client closes its side: the worker then answers what it has accepted and ends.
+        """Renders tasks. The worker first sends Slots; the client keeps at most that many tasks unanswered, so fast workers get
+        more work. Each accepted or refused task is answered exactly once, by a result or an error, in any order, matched by
+        id. When the client closes its side, the worker answers what it has accepted and ends the stream with OK. A worker
+        that drains sends Slots with count 0, answers what has begun, gives back the rest and ends the stream with OK.
+
+        INVALID_ARGUMENT ends the stream if a message is not a RenderRequests within its bounds, or if an asset that no task
+        waits for has a wrong hash. RESOURCE_EXHAUSTED ends it at once if the worker has as many streams as it takes; the
+        trailing metadata `grpc-retry-pushback-ms` says when to try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Describe(self, request, context):
-        """What this worker is and what it has done; for people and for `metasim pool status`.
+        """Describes the worker: what it can do, its limits, and its counters since it started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -10,7 +10,16 @@ A camera looks along its own -z with +y up, as in OpenGL and Blender; the identi
 on the xy plane with x to the right of the image and y towards its top.
 
 Units. Lengths are in scene units, suffix `_m`: metres in 3D scenes; sprite scenes usually take one unit per pixel.
-Angles are in degrees. Every number must be finite.
+Angles are in degrees, suffix `_deg`. Every number must be finite, and its magnitude at most 1e12.
+
+Photometry (VIEW_TRANSFORM_STANDARD). A pixel's linear value is the radiance that arrives there. A matte surface of
+base colour c under irradiance E has the radiance c E / pi (and a faint gloss). E is, for a surface that faces the light:
+  sun               irradiance_w_m2
+  point at d        power_w / (4 pi d^2)
+  area far away, d  power_w / (pi d^2) along its -z: it emits power_w to the side of its -z, by Lambert's law
+  background b      pi b, from all sides that no surface hides
+times the colour of the light. A surface with emission has the radiance emission times colour, a sprite that of its
+texture times its tint. Exposure is fixed: linear 1.0 is displayed as 1.0.
 """
 
 from collections import abc as _abc
@@ -38,22 +47,23 @@ class _PrimitiveEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Primitive.V
     PRIMITIVE_UNSPECIFIED: _Primitive.ValueType  # 0
     """Invalid."""
     PRIMITIVE_CUBE: _Primitive.ValueType  # 1
-    """Edge 1, centred on the origin."""
+    """Edge 1. Each side has the whole texture."""
     PRIMITIVE_PLANE: _Primitive.ValueType  # 2
-    """Square of edge 1 in the xy plane, centred, facing +z."""
+    """Square of edge 1 in the xy plane, facing +z. UV (0, 0) lies at (-0.5, -0.5)."""
     PRIMITIVE_SPHERE: _Primitive.ValueType  # 3
-    """Diameter 1, centred, smooth, 32 x 16 segments."""
+    """Diameter 1, smooth, 32 x 16 segments. u follows the azimuth from +x, v = 1 at +z."""
 
-class Primitive(_Primitive, metaclass=_PrimitiveEnumTypeWrapper): ...
+class Primitive(_Primitive, metaclass=_PrimitiveEnumTypeWrapper):
+    """Shapes of size 1, centred on the origin. UV coordinates cover each face once."""
 
 PRIMITIVE_UNSPECIFIED: Primitive.ValueType  # 0
 """Invalid."""
 PRIMITIVE_CUBE: Primitive.ValueType  # 1
-"""Edge 1, centred on the origin."""
+"""Edge 1. Each side has the whole texture."""
 PRIMITIVE_PLANE: Primitive.ValueType  # 2
-"""Square of edge 1 in the xy plane, centred, facing +z."""
+"""Square of edge 1 in the xy plane, facing +z. UV (0, 0) lies at (-0.5, -0.5)."""
 PRIMITIVE_SPHERE: Primitive.ValueType  # 3
-"""Diameter 1, centred, smooth, 32 x 16 segments."""
+"""Diameter 1, smooth, 32 x 16 segments. u follows the azimuth from +x, v = 1 at +z."""
 Global___Primitive: _TypeAlias = Primitive  # noqa: Y015
 
 class _MeshFormat:
@@ -65,18 +75,22 @@ class _MeshFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeshFormat
     MESH_FORMAT_UNSPECIFIED: _MeshFormat.ValueType  # 0
     """Invalid."""
     MESH_FORMAT_PLY: _MeshFormat.ValueType  # 1
+    """Axes as in the file."""
     MESH_FORMAT_OBJ: _MeshFormat.ValueType  # 2
+    """Axes as in the file. References to material files are ignored."""
     MESH_FORMAT_GLB: _MeshFormat.ValueType  # 3
-    """glTF binary with embedded textures; its y up is turned to z up."""
+    """glTF binary with embedded buffers and textures; its y up is turned to z up."""
 
 class MeshFormat(_MeshFormat, metaclass=_MeshFormatEnumTypeWrapper): ...
 
 MESH_FORMAT_UNSPECIFIED: MeshFormat.ValueType  # 0
 """Invalid."""
 MESH_FORMAT_PLY: MeshFormat.ValueType  # 1
+"""Axes as in the file."""
 MESH_FORMAT_OBJ: MeshFormat.ValueType  # 2
+"""Axes as in the file. References to material files are ignored."""
 MESH_FORMAT_GLB: MeshFormat.ValueType  # 3
-"""glTF binary with embedded textures; its y up is turned to z up."""
+"""glTF binary with embedded buffers and textures; its y up is turned to z up."""
 Global___MeshFormat: _TypeAlias = MeshFormat  # noqa: Y015
 
 class _Attribute:
@@ -110,7 +124,9 @@ class _AttributeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attribute.V
     ATTRIBUTE_RED: _Attribute.ValueType  # 11
     """Of Sprite.tint, Material.base_color or Light.color"""
     ATTRIBUTE_GREEN: _Attribute.ValueType  # 12
+    """As ATTRIBUTE_RED"""
     ATTRIBUTE_BLUE: _Attribute.ValueType  # 13
+    """As ATTRIBUTE_RED"""
     ATTRIBUTE_INTENSITY: _Attribute.ValueType  # 14
     """SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w or Material.emission"""
     ATTRIBUTE_FOV: _Attribute.ValueType  # 15
@@ -166,7 +182,9 @@ ATTRIBUTE_DEPTH: Attribute.ValueType  # 10
 ATTRIBUTE_RED: Attribute.ValueType  # 11
 """Of Sprite.tint, Material.base_color or Light.color"""
 ATTRIBUTE_GREEN: Attribute.ValueType  # 12
+"""As ATTRIBUTE_RED"""
 ATTRIBUTE_BLUE: Attribute.ValueType  # 13
+"""As ATTRIBUTE_RED"""
 ATTRIBUTE_INTENSITY: Attribute.ValueType  # 14
 """SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w or Material.emission"""
 ATTRIBUTE_FOV: Attribute.ValueType  # 15
@@ -204,17 +222,17 @@ class Scene(_message.Message):
     BACKGROUND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Node]:
-        """Nodes in any order; parents are named by id. At most one node carries a camera, and one is required."""
+        """Nodes in any order; parents are named by id. Exactly one node carries a camera."""
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the semantic classes, unique and not empty. A pixel of class classes[i] has the value i + 1 in the
-        class mask; 0 is background. At most 65534.
+        """Names of the semantic classes, unique, 1 to 256 characters each, at most 65534. A pixel of class classes[i] has the
+        value i + 1 in the class mask; 0 is background.
         """
 
     @_builtins.property
     def background(self) -> Global___Color:
-        """Colour of everything that no node covers. Emits light in 3D scenes. Default: black."""
+        """Colour of every pixel that no node covers, and radiance of the sky that lights meshes. Default (absent): black."""
 
     def __init__(
         self,
@@ -248,11 +266,11 @@ class Node(_message.Message):
     parent: _builtins.str
     """Id of the parent; empty for a root. Parents must not form a cycle."""
     class_name: _builtins.str
-    """One of Scene.classes, or empty: the node then is absent from masks of classes and instances and from boxes,
-    although it still hides what is behind it.
-    """
+    """One of Scene.classes. Default (empty): the node is absent from masks and boxes, although it hides what is behind it."""
     @_builtins.property
-    def transform(self) -> Global___Transform: ...
+    def transform(self) -> Global___Transform:
+        """Default (absent): the identity."""
+
     @_builtins.property
     def sprite(self) -> Global___Sprite: ...
     @_builtins.property
@@ -295,6 +313,7 @@ class Transform(_message.Message):
     ROLL_DEG_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
     x_m: _builtins.float
+    """In the parent's frame. Default: 0, as for all of these."""
     y_m: _builtins.float
     z_m: _builtins.float
     yaw_deg: _builtins.float
@@ -355,9 +374,10 @@ Global___Color: _TypeAlias = Color  # noqa: Y015
 
 @_typing.final
 class Sprite(_message.Message):
-    """An image on a rectangle in its node's xy plane, centred on the origin, lit by nothing (it emits its texture).
-    The texture's top left texel lies at (-width/2, +height/2). Texels are sampled bilinearly between their centres;
-    outside the rectangle the texture is transparent, so the outermost half texel fades out.
+    """An image on a rectangle in its node's xy plane, centred on the origin, seen from both sides. It emits its texture and is
+    lit by nothing. The texture's top left texel lies at (-width/2, +height/2). Texels are sampled bilinearly between their
+    centres; outside the rectangle the texture is transparent, so the outermost half texel fades out. Of sprites at equal
+    depth the later node is in front.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -367,7 +387,7 @@ class Sprite(_message.Message):
     HEIGHT_M_FIELD_NUMBER: _builtins.int
     TINT_FIELD_NUMBER: _builtins.int
     asset: _builtins.str
-    """Content hash of an RGBA, RGB or grey PNG. Grey and RGB images are opaque."""
+    """Content hash of an RGBA, RGB or grey PNG, of 8 or 16 bits, opacity not premultiplied. Grey and RGB are opaque."""
     width_m: _builtins.float
     """> 0"""
     height_m: _builtins.float
@@ -411,7 +431,7 @@ class Mesh(_message.Message):
     def asset(self) -> Global___MeshAsset: ...
     @_builtins.property
     def material(self) -> Global___Material:
-        """Absent: the asset's own materials; for primitives and assets without any, a grey diffuse surface."""
+        """Default (absent): the asset's own materials; else its vertex colours; else 0.8 grey with roughness 0.5."""
 
     def __init__(
         self,
@@ -448,6 +468,8 @@ Global___Mesh: _TypeAlias = Mesh  # noqa: Y015
 
 @_typing.final
 class MeshAsset(_message.Message):
+    """A file that refers to other files is invalid."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     HASH_FIELD_NUMBER: _builtins.int
@@ -480,14 +502,18 @@ class Material(_message.Message):
     ROUGHNESS_FIELD_NUMBER: _builtins.int
     EMISSION_FIELD_NUMBER: _builtins.int
     texture: _builtins.str
-    """Content hash of a PNG mapped by the mesh's UV coordinates; empty: none."""
+    """Content hash of a PNG. UV (0, 0) is the bottom left corner of the image, u to the right, v up; beyond 0..1 it repeats.
+    Texels are sampled bilinearly; opacity is ignored. Default (empty): none.
+    """
     roughness: _builtins.float
     """0 (mirror) to 1 (matte). Default (absent): 0.5."""
     emission: _builtins.float
-    """Light emitted, times base colour and texture. >= 0. With emission > 0 the surface only emits and reflects nothing."""
+    """Radiance, times base colour and texture. >= 0. Default: 0. With emission > 0 the surface emits and reflects nothing."""
     @_builtins.property
     def base_color(self) -> Global___Color:
-        """Default (absent): 0.8 grey. Multiplies the texture where there is one."""
+        """Multiplies the texture where there is one. Default (absent): 0.8 grey, with a texture too: send white to show a
+        texture as it is.
+        """
 
     def __init__(
         self,
@@ -509,7 +535,7 @@ Global___Material: _TypeAlias = Material  # noqa: Y015
 
 @_typing.final
 class Camera(_message.Message):
-    """Sees square pixels."""
+    """A camera with square pixels. Its axis meets the image in the middle."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -680,7 +706,7 @@ Global___Perspective: _TypeAlias = Perspective  # noqa: Y015
 
 @_typing.final
 class Light(_message.Message):
-    """Lights shine along their node's -z (suns, areas) or everywhere (points)."""
+    """Lights shine along their node's -z (suns, areas) or in all directions (points). They are not seen by the camera."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -696,7 +722,7 @@ class Light(_message.Message):
     def area(self) -> Global___AreaLight: ...
     @_builtins.property
     def color(self) -> Global___Color:
-        """Default (absent): white."""
+        """Multiplies the light. Default (absent): white."""
 
     def __init__(
         self,
@@ -725,7 +751,7 @@ class SunLight(_message.Message):
     irradiance_w_m2: _builtins.float
     """>= 0"""
     angle_deg: _builtins.float
-    """Apparent diameter: softness of shadows. 0 to 180"""
+    """Apparent diameter, 0 to 180: the softness of shadows. Default: 0"""
     def __init__(
         self,
         *,
@@ -747,9 +773,9 @@ class PointLight(_message.Message):
     POWER_W_FIELD_NUMBER: _builtins.int
     RADIUS_M_FIELD_NUMBER: _builtins.int
     power_w: _builtins.float
-    """>= 0"""
+    """Radiant flux in all directions. >= 0"""
     radius_m: _builtins.float
-    """>= 0"""
+    """Of the shining sphere, scaled by nothing: the softness of shadows. >= 0. Default: 0"""
     def __init__(
         self,
         *,
@@ -771,9 +797,9 @@ class AreaLight(_message.Message):
     POWER_W_FIELD_NUMBER: _builtins.int
     EDGE_M_FIELD_NUMBER: _builtins.int
     power_w: _builtins.float
-    """>= 0"""
+    """Radiant flux. >= 0"""
     edge_m: _builtins.float
-    """Edge of the square. > 0"""
+    """Edge of the shining square, scaled with its node. > 0"""
     def __init__(
         self,
         *,

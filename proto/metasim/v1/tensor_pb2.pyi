@@ -56,7 +56,7 @@ class _CompressionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Compressi
     """One zstd frame whose header states the content size."""
 
 class Compression(_Compression, metaclass=_CompressionEnumTypeWrapper):
-    """How Tensor.data is packed."""
+    """Packing of Tensor.data."""
 
 COMPRESSION_UNSPECIFIED: Compression.ValueType  # 0
 """Invalid."""
@@ -78,7 +78,7 @@ class Tensor(_message.Message):
     dtype: Global___DataType.ValueType
     compression: Global___Compression.ValueType
     data: _builtins.bytes
-    """prod(shape) elements, packed as `compression` says."""
+    """The elements, prod(shape) of them, packed by `compression`."""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Size of each dimension, outermost first. Empty for a scalar. A dimension may be 0."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from metasim.camera import CameraView
+from metasim.colour import linear_to_srgb
 from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.blender.atlas import Atlas, Tile
-from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import (
     Change,
     FlatSprite,
@@ -24,7 +25,6 @@ from render_server.engines.textures import TextureCache
 from render_server.jacobian.column_results import ColumnResults
 from render_server.jacobian.probes import Probe
 from render_server.jacobian.regions import Window
-from render_server.scene.geometry import CameraView
 from render_server.scene.scene_graph import SceneGraph
 
 _CENTRE = [(0.0, 0.0)]

@@ -9,19 +9,20 @@ from typing import Any
 
 import bpy
 import numpy as np
+from metasim.camera import CameraView
+from metasim.colour import linear_to_srgb
 from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.blender.content import BUILDERS, Builder, Sources, matrix
 from render_server.engines.blender.material import is_translucent, show_labels
 from render_server.engines.blender.nodes import NodeTree
 from render_server.engines.blender.session import RenderScene
-from render_server.engines.display import linear_to_srgb
 from render_server.engines.flat import sample_offsets
 from render_server.engines.frame import SurfaceLayers, wants_labels
 from render_server.errors import InvalidTask
 from render_server.jacobian.regions import Window
 from render_server.scene.extent import Extent
-from render_server.scene.geometry import CameraView, camera_view
+from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import SceneGraph
 
 #: Depths beyond are Cycles' way to say that nothing is there.

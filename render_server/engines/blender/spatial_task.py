@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from metasim.camera import CameraView
 from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.blender.content import Sources
@@ -13,7 +14,6 @@ from render_server.jacobian.column_results import ColumnResults
 from render_server.jacobian.probes import Probe, plan_probes
 from render_server.jacobian.regions import ChangedRegions, Window
 from render_server.jacobian.steps import half_pixel_steps
-from render_server.scene.geometry import CameraView
 from render_server.scene.scene_graph import SceneGraph
 
 _IMAGES = frozenset({pb.OUTPUT_IMAGE_U8, pb.OUTPUT_IMAGE_F32})

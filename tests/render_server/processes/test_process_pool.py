@@ -1,209 +1,246 @@
-"""Processes that die under their tasks: the pool's own decisions, without the wire."""
+"""Decisions of the process pool: which process gets which job, and what happens to jobs whose process ends."""
 
 import asyncio
 import math
-import os
-import signal
-from pathlib import Path
 
 import pytest
 from metasim.v1 import render_pb2 as pb
-from support.pools import Answers, run_pool
+from support.pools import TASK_TIMEOUT_S, Answers, Workshop, run_pool, settled
 
-from render_server.errors import EngineUnavailable
-from render_server.limits import Limits
-from render_server.processes.engine_process import EngineProcess, EngineSettings, ProcessLost
-from render_server.processes.expectation import Expectation
-from render_server.processes.process_pool import ProcessPool
-
-
-def holders(pool: ProcessPool, task_id: str) -> list[EngineProcess]:
-    """The process that renders a task now."""
-    return [process for process in pool._processes if process.jobs and process.jobs[0].id == task_id]
+from render_server.errors import RenderServerError
+from render_server.processes.duration_estimator import DurationEstimator
+from render_server.processes.engine_process import ProcessLost
+from render_server.processes.messages import MessageKind
 
 
-async def kill_holder(pool: ProcessPool, task_id: str) -> None:
-    """Waits until a process renders the task, and kills it."""
-    while not (found := holders(pool, task_id)):
-        await asyncio.sleep(0.005)
-    os.kill(found[0].pid, signal.SIGKILL)
-    while found[0] in pool._processes:
-        await asyncio.sleep(0.005)
+def submitted(shop: Workshop, answers: Answers, *ids: str, **options: float) -> list:
+    """Submit jobs and return them."""
+    jobs = [answers.job(name, **options) for name in ids]
+    for job in jobs:
+        shop.pool.submit(job)
+    return jobs
 
 
-def test_a_task_that_crashes_twice_is_reported_by_name(tmp_path: Path) -> None:
-    async def scenario(pool: ProcessPool) -> None:
+def held(shop: Workshop) -> list[list[str]]:
+    """Return the ids of the jobs that each running process holds."""
+    return [[job.id for job in process.jobs] for process in shop.running]
+
+
+def test_a_task_that_ends_two_processes_is_answered_with_an_error() -> None:
+    async def scenario(shop: Workshop) -> None:
         answers = Answers()
-        for name in ("poison", "innocent"):
-            pool.submit(answers.job(name))
-        await kill_holder(pool, "poison")
-        await kill_holder(pool, "poison")
+        submitted(shop, answers, "poison", "innocent")
+        for _ in range(2):
+            assert held(shop) == [["poison"]]
+            shop.running[0].crash()
+            await asyncio.sleep(0.1)
+        shop.running[0].finish()
         replies = await answers.all(2)
         error = replies["poison"].error
         assert error.code == pb.CODE_INTERNAL
-        assert error.message.startswith("task 'poison' failed 2 times on this worker, at last: process ")
-        assert error.message.endswith(" was killed by signal 9")
+        assert error.message == (
+            "task 'poison' failed 2 times on this worker, last: process 1001 was killed by signal 9"
+        )
         assert replies["innocent"].result.id == "innocent"
-        assert pool.tally.restarts == {"crashed": 2}
+        assert shop.pool.counters.restarts == {"crashed": 2}
 
-    run_pool(tmp_path, scenario)
+    run_pool(scenario)
 
 
-def test_a_task_that_crashed_once_goes_to_another_process(tmp_path: Path) -> None:
-    async def scenario(pool: ProcessPool) -> None:
+def test_a_task_whose_process_ended_once_is_rendered_by_another() -> None:
+    async def scenario(shop: Workshop) -> None:
         answers = Answers()
-        for i in range(6):
-            pool.submit(answers.job(str(i)))
-        await kill_holder(pool, "0")
+        submitted(shop, answers, *"abcdef")
+        await settled()
+        shop.processes[0].crash()
         replies = await answers.all(6)
         assert all(reply.HasField("result") for reply in replies.values())
-        assert pool.tally.restarts == {"crashed": 1}
+        assert shop.pool.counters.restarts == {"crashed": 1}
+        assert any("a" in process.rendered for process in shop.processes[1:])
 
-    run_pool(tmp_path, scenario, count=2)
+    run_pool(scenario, count=2, automatic_s=0.3)
 
 
-def test_an_idle_process_that_dies_is_replaced(tmp_path: Path) -> None:
-    async def scenario(pool: ProcessPool) -> None:
-        os.kill(pool._processes[0].pid, signal.SIGKILL)
-        while not pool.tally.restarts:
-            await asyncio.sleep(0.005)
+def test_an_idle_process_that_ends_is_replaced() -> None:
+    async def scenario(shop: Workshop) -> None:
+        shop.processes[0].crash()
+        await asyncio.sleep(0.1)
         answers = Answers()
-        pool.submit(answers.job("next"))
+        submitted(shop, answers, "next")
         assert (await answers.all(1))["next"].HasField("result")
+        assert shop.pool.counters.restarts == {"crashed": 1}
 
-    run_pool(tmp_path, scenario, service_time_s=0.0)
+    run_pool(scenario, automatic_s=0.0)
 
 
-def test_short_tasks_wait_in_the_process_and_long_ones_do_not(tmp_path: Path) -> None:
-    async def most_held(pool: ProcessPool) -> int:
+def test_processes_that_do_not_start_three_times_in_a_row_end_the_pool() -> None:
+    async def scenario(shop: Workshop) -> None:
+        shop.failures = [ProcessLost("no space for it")] * 3
+        shop.processes[0].crash()
+        text = "engine processes failed to start 3 times in a row, last: no space for it"
+        with pytest.raises(RenderServerError, match=text):
+            await shop.pool.run()
+
+    run_pool(scenario)
+
+
+@pytest.mark.parametrize(("duration_s", "ahead"), [(0.2, ["b", "c"]), (0.3, ["b"])])
+def test_short_tasks_wait_in_the_process_and_long_ones_in_the_queue(duration_s: float, ahead: list[str]) -> None:
+    async def scenario(shop: Workshop) -> None:
         answers = Answers()
-        for i in range(4):
-            pool.submit(answers.job(str(i)))
-        most = 0
-        while len(answers.replies) < 4:
-            most = max(most, len(pool._processes[0].jobs))
-            await asyncio.sleep(0.001)
-        return most
+        submitted(shop, answers, *"abcd")
+        assert held(shop) == [["a"]]
+        await asyncio.sleep(duration_s)
+        shop.processes[0].finish(seconds=duration_s)
+        await settled()
+        assert held(shop) == [ahead]
 
-    async def short(pool: ProcessPool) -> None:
-        assert await most_held(pool) == 2
-
-    async def long(pool: ProcessPool) -> None:
-        assert await most_held(pool) == 1
-
-    run_pool(tmp_path, short, service_time_s=0.02)
-    run_pool(tmp_path, long, service_time_s=0.3)
+    run_pool(scenario)
 
 
-def test_what_waits_in_the_process_can_still_be_cancelled(tmp_path: Path) -> None:
-    async def scenario(pool: ProcessPool) -> None:
+async def held_ahead(shop: Workshop, answers: Answers, **options: float) -> list:
+    """Return three jobs, of which a process renders the first and holds the second."""
+    submitted(shop, answers, "short")
+    shop.processes[0].finish(seconds=0.1)
+    await answers.all(1)
+    jobs = submitted(shop, answers, "running", "ahead", "after", **options)
+    assert held(shop) == [["running", "ahead"]]
+    assert [job.begun for job in jobs] == [True, False, False]
+    return jobs
+
+
+def test_a_job_that_waits_in_the_process_can_be_cancelled() -> None:
+    async def scenario(shop: Workshop) -> None:
         answers = Answers()
-        pool.submit(answers.job("short"))
-        await answers.all(1)
-        jobs = [answers.job(name) for name in ("running", "ahead", "after")]
-        for job in jobs:
-            pool.submit(job)
-        assert [job.begun for job in jobs] == [True, False, False]
-        assert [job.id for job in pool._processes[0].jobs] == ["running", "ahead"]
+        jobs = await held_ahead(shop, answers)
         jobs[1].fail(pb.CODE_CANCELLED, "cancelled before it began")
+        shop.processes[0].finish(2)
+        await settled()
+        shop.processes[0].finish()
         replies = await answers.all(4)
         assert replies["ahead"].error.code == pb.CODE_CANCELLED
-        assert replies["after"].HasField("result")
-        assert pool.tally.renders == 3 * 13
+        assert shop.processes[0].rendered == ["short", "running", "after"]
 
-    run_pool(tmp_path, scenario, service_time_s=0.1)
+    run_pool(scenario)
 
 
-def test_what_expires_in_the_process_is_never_rendered(tmp_path: Path) -> None:
-    async def scenario(pool: ProcessPool) -> None:
+def test_a_job_that_expires_in_the_process_is_never_rendered() -> None:
+    async def scenario(shop: Workshop) -> None:
         answers = Answers()
-        pool.submit(answers.job("short"))
-        await answers.all(1)
-        for name, timeout_s in (("running", 60), ("ahead", 0.05), ("after", 60)):
-            pool.submit(answers.job(name, timeout_s=timeout_s))
-        replies = await answers.all(4)
-        assert replies["ahead"].error.code == pb.CODE_DEADLINE_EXCEEDED
-        assert replies["ahead"].error.message == "its time ran out before it began"
-        assert replies["after"].HasField("result")
-        assert pool.tally.renders == 3 * 13
-        assert not pool.tally.restarts
+        jobs = await held_ahead(shop, answers)
+        jobs[1].deadline_s = asyncio.get_running_loop().time() + 1
+        await asyncio.sleep(2)
+        shop.processes[0].finish(2)
+        await settled()
+        shop.processes[0].finish()
+        error = (await answers.all(4))["ahead"].error
+        assert (error.code, error.message) == (pb.CODE_DEADLINE_EXCEEDED, "its time ran out before it began")
+        assert shop.processes[0].rendered == ["short", "running", "after"]
+        assert not shop.pool.counters.restarts
 
-    run_pool(tmp_path, scenario, service_time_s=0.2)
-
-
-def test_an_engine_that_cannot_run_here(tmp_path: Path) -> None:
-    async def main() -> None:
-        pool = ProcessPool(EngineSettings("unreal", tmp_path, tmp_path, Limits()), 2)
-        with pytest.raises(EngineUnavailable, match="engine 'unreal' is unknown; allowed: blender, raster, fake"):
-            await pool.start()
-
-    asyncio.run(main())
+    run_pool(scenario)
 
 
-def test_a_process_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONHOME", "/nowhere")
-
-    async def main() -> None:
-        pool = ProcessPool(EngineSettings("fake", tmp_path, tmp_path, Limits()), 1)
-        with pytest.raises(ProcessLost, match="a process of engine 'fake' exited with status 1"):
-            await pool.start()
-
-    asyncio.run(main())
-
-
-def expect(pool: ProcessPool, seconds: float) -> None:
-    """Lets the pool believe that tasks take so long."""
-    pool._expectation = Expectation()
-    pool._expectation.observe(0, seconds)
-
-
-def stop(pool: ProcessPool) -> None:
-    for process in pool._processes:
-        os.kill(process.pid, signal.SIGSTOP)
-
-
-def test_processes_share_groups_of_fast_tasks(tmp_path: Path) -> None:
-    async def scenario(pool: ProcessPool) -> None:
-        stop(pool)
-        for seconds, held in ((0.0001, 16), (0.004, 4), (0.02, 1)):
-            answers = Answers()
-            expect(pool, seconds)
-            for i in range(40):
-                pool.submit(answers.job(str(i)))
-            assert [len(process.jobs) for process in pool._processes] == [held, held]
-            assert [process.jobs[0].id for process in pool._processes] == ["0", "1"]
-            for job in (*pool._queue, *(job for process in pool._processes for job in process.jobs)):
-                job.fail(pb.CODE_CANCELLED, "enough")
-            for process in pool._processes:
-                process.jobs.clear()
-            pool._queue.clear()
-
-    run_pool(tmp_path, scenario, count=2, service_time_s=0.0)
-
-
-def test_only_the_first_of_a_group_is_to_blame_for_a_crash(tmp_path: Path) -> None:
-    async def scenario(pool: ProcessPool) -> None:
+def test_a_process_that_takes_too_long_is_replaced_and_its_task_tried_again() -> None:
+    async def scenario(shop: Workshop) -> None:
         answers = Answers()
-        stop(pool)
-        expect(pool, 0.0001)
-        jobs = [answers.job(str(i)) for i in range(20)]
-        for job in jobs:
-            pool.submit(job)
+        submitted(shop, answers, "hangs")
+        await asyncio.sleep(TASK_TIMEOUT_S + 1)
+        assert shop.processes[0].kill_reason == "hung"
+        shop.running[0].finish()
+        assert (await answers.all(1))["hangs"].HasField("result")
+        assert shop.pool.counters.restarts == {"hung": 1}
+
+    run_pool(scenario)
+
+
+def test_a_task_gets_no_more_time_than_it_asks_for() -> None:
+    async def scenario(shop: Workshop) -> None:
+        answers = Answers()
+        submitted(shop, answers, "hurried", timeout_s=2)
+        error = (await answers.all(1))["hurried"].error
+        assert (error.code, error.message) == (
+            pb.CODE_DEADLINE_EXCEEDED,
+            "its time ran out after 2 s of rendering",
+        )
+        assert shop.pool.counters.restarts == {"deadline": 1}
+
+    run_pool(scenario)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "retry_after_s"),
+    [
+        (MessageKind.INVALID, pb.CODE_INVALID_ARGUMENT, 0),
+        (MessageKind.TOO_LARGE, pb.CODE_RESOURCE_EXHAUSTED, 0),
+        (MessageKind.NO_SPACE, pb.CODE_RESOURCE_EXHAUSTED, 10),
+        (MessageKind.UNSUPPORTED, pb.CODE_UNIMPLEMENTED, 0),
+    ],
+)
+def test_errors_of_a_process_have_codes(kind: MessageKind, code: int, retry_after_s: float) -> None:
+    async def scenario(shop: Workshop) -> None:
+        answers = Answers()
+        submitted(shop, answers, "a")
+        shop.processes[0].reply(kind, "the reason", 1 << pb.FEATURE_MESHES if kind == MessageKind.UNSUPPORTED else 0)
+        error = (await answers.all(1))["a"].error
+        assert (error.code, error.message, error.retry_after_s) == (code, "the reason", retry_after_s)
+        assert list(error.missing_features) == ([pb.FEATURE_MESHES] if code == pb.CODE_UNIMPLEMENTED else [])
+
+    run_pool(scenario)
+
+
+def test_a_task_that_fails_twice_in_the_engine_is_answered_with_the_last_reason() -> None:
+    async def scenario(shop: Workshop) -> None:
+        answers = Answers()
+        submitted(shop, answers, "a")
+        for _ in range(2):
+            shop.processes[0].reply(MessageKind.FAILED, "no image")
+            await settled()
+        error = (await answers.all(1))["a"].error
+        assert (error.code, error.message) == (
+            pb.CODE_INTERNAL,
+            "task 'a' failed 2 times on this worker, last: no image",
+        )
+
+    run_pool(scenario)
+
+
+def estimating(seconds: float) -> DurationEstimator:
+    """Return an estimator that expects this duration of every task of `Answers`."""
+    estimator = DurationEstimator()
+    estimator.observe(0, seconds)
+    return estimator
+
+
+@pytest.mark.parametrize(("seconds", "group"), [(0.0001, 16), (0.004, 4), (0.02, 1)])
+def test_processes_hold_groups_of_fast_tasks(seconds: float, group: int) -> None:
+    async def scenario(shop: Workshop) -> None:
+        submitted(shop, Answers(), *(str(i) for i in range(40)))
+        assert [len(jobs) for jobs in held(shop)] == [group, group]
+        assert [jobs[0] for jobs in held(shop)] == ["0", "1"]
+
+    run_pool(scenario, count=2, estimator=estimating(seconds))
+
+
+def test_only_the_first_of_a_group_is_blamed_for_a_crash() -> None:
+    async def scenario(shop: Workshop) -> None:
+        answers = Answers()
+        jobs = submitted(shop, answers, *(str(i) for i in range(20)))
         assert [job.begun for job in jobs] == [True] + [False] * 19
-        os.kill(pool._processes[0].pid, signal.SIGKILL)
+        shop.processes[0].crash()
         replies = await answers.all(20)
         assert all(reply.HasField("result") for reply in replies.values())
         assert [job.attempts for job in jobs] == [1] + [0] * 19
-        assert pool.tally.restarts == {"crashed": 1}
-        assert pool.tally.renders == 20 * 13
+        assert shop.pool.counters.restarts == {"crashed": 1}
+        assert shop.pool.counters.renders == 20
 
-    run_pool(tmp_path, scenario, service_time_s=0.0)
+    run_pool(scenario, automatic_s=0.001, estimator=estimating(0.0001))
 
 
-def test_expectations_follow_tasks_of_about_the_same_size() -> None:
-    expectation = Expectation()
-    assert expectation.of(1000) == math.inf
-    expectation.observe(1000, 1.0)
-    expectation.observe(1000, 2.0)
-    assert expectation.of(600) == pytest.approx(1.1)
-    assert expectation.of(2000) == math.inf
+def test_estimates_follow_tasks_of_about_the_same_size() -> None:
+    estimator = DurationEstimator()
+    assert estimator.estimate(1000) == math.inf
+    estimator.observe(1000, 1.0)
+    estimator.observe(1000, 2.0)
+    assert estimator.estimate(600) == pytest.approx(1.1)
+    assert estimator.estimate(2000) == math.inf

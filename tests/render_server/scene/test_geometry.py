@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from metasim.camera import CameraView
 from metasim.v1 import scene_pb2 as pb
 
-from render_server.scene.geometry import CameraView, Outline, camera_view, clipped_box
+from render_server.scene.geometry import Outline, camera_view, clipped_box
 from render_server.scene.scene_graph import SceneGraph
 
 

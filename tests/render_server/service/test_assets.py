@@ -1,5 +1,6 @@
-"""The asset cache keeps what it is told, under the names that the content has, within its bounds."""
+"""The asset cache keeps files under their content hashes, within its limits."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_an_asset_is_a_file_named_by_its_hash(cache: AssetCache, tmp_path: Path)
     assert cache.total_bytes == 100
 
 
-def test_the_least_recently_used_one_goes(cache: AssetCache, tmp_path: Path) -> None:
+def test_the_least_recently_used_asset_is_removed(cache: AssetCache, tmp_path: Path) -> None:
     a, b, c = (put(cache, data) for data in (A, B, C))
     cache.pin([a])
     cache.unpin([a])  # Used: now `b` is the oldest.
@@ -41,10 +42,10 @@ def test_the_least_recently_used_one_goes(cache: AssetCache, tmp_path: Path) -> 
     assert cache.total_bytes == 300
 
 
-def test_what_is_in_use_stays(cache: AssetCache) -> None:
+def test_assets_in_use_stay(cache: AssetCache) -> None:
     a, b, c = (put(cache, data) for data in (A, B, C))
     cache.pin([a, b, c])
-    with pytest.raises(AssetTooLarge, match="of 100 bytes does not fit: those in use fill the worker's 300"):
+    with pytest.raises(AssetTooLarge, match="of 100 bytes does not fit: assets in use fill the worker's cache of 300"):
         put(cache, D)
     assert all(name in cache for name in (a, b, c))
     cache.unpin([b])
@@ -70,13 +71,13 @@ def test_an_asset_can_be_pinned_before_it_comes(cache: AssetCache) -> None:
     assert name in cache
 
 
-def test_too_large(cache: AssetCache, tmp_path: Path) -> None:
-    with pytest.raises(AssetTooLarge, match="has 201 bytes; this worker takes 200"):
+def test_an_asset_above_the_limit_is_refused(cache: AssetCache, tmp_path: Path) -> None:
+    with pytest.raises(AssetTooLarge, match="has 201 bytes; this worker takes at most 200"):
         put(cache, bytes(201))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_hash(cache: AssetCache, tmp_path: Path) -> None:
+def test_an_asset_with_a_wrong_hash_is_refused(cache: AssetCache, tmp_path: Path) -> None:
     with pytest.raises(AssetRefused, match=f"asset.hash is {content_hash(B)}, but the hash of its 100 bytes is"):
         cache.put(content_hash(B), A)
     assert list(tmp_path.iterdir()) == []
@@ -87,3 +88,21 @@ def test_a_name_is_never_a_path(cache: AssetCache, tmp_path: Path, name: str) ->
     with pytest.raises(AssetRefused, match="it must be 64 lower-case hexadecimal digits"):
         cache.put(name, A)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_asset_whose_file_vanished_is_missing_and_can_be_put_again(cache: AssetCache, tmp_path: Path) -> None:
+    a, b = (put(cache, data) for data in (A, B))
+    (tmp_path / a).unlink()
+    assert (a in cache, b in cache, cache.total_bytes) == (False, True, 100)
+    put(cache, A)
+    assert (a in cache, cache.total_bytes) == (True, 200)
+
+
+def test_a_folder_that_vanished_is_created_again(tmp_path: Path) -> None:
+    cache = AssetCache(tmp_path / "assets", LIMITS)
+    for data in (A, B):
+        name = put(cache, data)
+        assert (tmp_path / "assets" / name).read_bytes() == data
+        shutil.rmtree(tmp_path / "assets")
+        assert name not in cache
+    assert cache.total_bytes == 0

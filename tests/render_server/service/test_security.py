@@ -1,4 +1,4 @@
-"""Who may talk to a worker: over the wire, and what its command line refuses."""
+"""Protection of a worker: over the wire, and what its command line refuses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_a_token_opens_every_service(guarded: Server) -> None:
 @pytest.mark.parametrize(
     ("metadata", "details"),
     [
-        ((), "this worker wants a token: metadata 'authorization: Bearer TOKEN'"),
+        ((), "this worker requires a token in the metadata 'authorization: Bearer TOKEN'"),
         ((("authorization", "Bearer wrong"),), "the token in the metadata 'authorization' is not this worker's"),
         ((("authorization", TOKEN),), "the token in the metadata 'authorization' is not this worker's"),
     ],
@@ -96,7 +96,7 @@ def test_without_the_token_nothing_is_served(
     expected = (grpc.StatusCode.UNAUTHENTICATED, details)
     assert status_of(grpc.insecure_channel(guarded.address), *metadata) == expected
     with grpc.insecure_channel(guarded.address) as channel:
-        # The client says nothing and waits for the slots: it must not wait forever.
+        # A client that waits for the slots must not wait forever.
         render = channel.stream_stream(METHOD)(iter(()), metadata=metadata, timeout=20)
         reflection = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
             iter((reflection_pb2.ServerReflectionRequest(list_services=""),)), metadata=metadata, timeout=20
@@ -144,19 +144,19 @@ def test_an_expired_server_is_refused_by_its_clients(authority: Authority) -> No
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_a_worker_does_not_stand_open_by_accident(host: str) -> None:
+def test_a_worker_refuses_to_listen_to_other_machines_unprotected(host: str) -> None:
     done = run_cli("serve", "--engine", "fake", "--host", host, "--port", "0")
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: --host {host} lets other machines in, without TLS or a token; give --tls-cert and --tls-key, or "
-        "--token-file, or --insecure where every machine of the network is trusted\n"
+        f"error: --host {host} accepts other machines without TLS or a token; add --tls-cert and --tls-key, or "
+        "--token-file, or --insecure if every machine in the network is trusted\n"
     )
 
 
-def test_insecure_is_said_aloud() -> None:
+def test_insecure_logs_a_warning() -> None:
     with server("--engine", "fake", "--workers", "1", "--host", "0.0.0.0", "--insecure") as running:
         assert running.stop() == 0
-        assert "every machine that reaches 0.0.0.0 may use this worker: there is no token" in running.errors
+        assert "every machine that can reach 0.0.0.0 may use this worker, because there is no token" in running.errors
 
 
 def test_a_token_alone_lets_it_listen_and_warns(token_file: Path) -> None:
@@ -182,13 +182,15 @@ def test_options_come_from_the_environment(token_file: Path, monkeypatch: pytest
             "--tls-client-ca is given without --tls-cert and --tls-key; mutual TLS needs all three",
         ),
         (("--tls-cert", "CERT", "--tls-key", "gone.key"), "--tls-key gone.key cannot be read: No such file"),
-        (("--tls-cert", "CERT", "--tls-key", "OTHER"), "are no pair of a PEM certificate and its key (KEY_VALUES_MIS"),
-        (("--tls-cert", "CERT", "--tls-key", "KEY", "--tls-client-ca", "KEY"), "holds no PEM certificates"),
-        (("--token-file", "EMPTY"), "holds no token; it must be one word of printable ASCII"),
+        (("--tls-cert", "CERT", "--tls-key", "OTHER"), "are not a PEM certificate and its key (KEY_VALUES_MIS"),
+        (("--tls-cert", "CERT", "--tls-key", "KEY", "--tls-client-ca", "KEY"), "contains no PEM certificate"),
+        (("--token-file", "EMPTY"), "contains no token; it must be one word of printable ASCII"),
         (("--token-file", "gone"), "--token-file gone cannot be read: No such file or directory"),
     ],
 )
-def test_what_cannot_protect(options: tuple[str, ...], says: str, authority: Authority, tmp_path: Path) -> None:
+def test_security_options_that_cannot_be_used_are_named(
+    options: tuple[str, ...], says: str, authority: Authority, tmp_path: Path
+) -> None:
     pair = authority.pair("one")
     empty = tmp_path / "empty"
     empty.write_text(" \n")

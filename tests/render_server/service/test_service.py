@@ -1,4 +1,4 @@
-"""The service over the wire, with the fake engine: every task is answered once, and nothing a client says ends it."""
+"""The service over the wire, with the fake engine: every task is answered once, and no request ends the worker."""
 
 import socket
 from collections.abc import Iterator
@@ -88,7 +88,9 @@ def test_bytes_that_are_no_request_end_the_stream_alone(fake: Server, talk: Conv
     with pytest.raises(grpc.RpcError) as caught:
         talk.receive()
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert caught.value.details() == f"a message of {len(data)} bytes is no metasim.v1.RenderRequests within its bounds"
+    assert (
+        caught.value.details() == f"a message of {len(data)} bytes is not a metasim.v1.RenderRequests within its bounds"
+    )
     with Conversation(fake.address) as other:
         assert other.receive().slots.count == 4
 
@@ -109,7 +111,7 @@ def test_more_tasks_than_slots_are_refused_not_lost(talk: Conversation) -> None:
     refused = [answer for answer in answers if isinstance(answer, pb.TaskError)]
     assert refused
     assert {error.code for error in refused} == {pb.CODE_RESOURCE_EXHAUSTED}
-    assert all(error.message.endswith(" tasks are unanswered; keep to the slots") for error in refused)
+    assert all("as many as this stream's slots" in error.message for error in refused)
 
 
 def test_an_id_can_be_used_again_only_after_its_answer(talk: Conversation) -> None:
@@ -118,7 +120,8 @@ def test_an_id_can_be_used_again_only_after_its_answer(talk: Conversation) -> No
     talk.send(task=missing)
     talk.send(task=missing)
     error = talk.answer()
-    assert error.message == "id is 'twin'; a task of that id is unanswered"  # type: ignore[union-attr]
+    assert error.message == "id is 'twin'; a task with this id is unanswered"  # type: ignore[union-attr]
+    assert error.code == pb.CODE_ALREADY_EXISTS  # type: ignore[union-attr]
     talk.send(cancel="twin")
     assert talk.answer().code == pb.CODE_CANCELLED  # type: ignore[union-attr]
     give_assets(talk)
@@ -190,7 +193,7 @@ def test_an_asset_that_is_too_large(talk: Conversation) -> None:
     talk.send(asset=pb.Asset(hash=content_hash(data), data=data))
     error = talk.answer()
     assert error.code == pb.CODE_RESOURCE_EXHAUSTED  # type: ignore[union-attr]
-    assert "has 1048577 bytes; this worker takes 1048576" in error.message  # type: ignore[union-attr]
+    assert "has 1048577 bytes; this worker takes at most 1048576" in error.message  # type: ignore[union-attr]
 
 
 def test_an_asset_cannot_name_a_path(talk: Conversation) -> None:
@@ -233,3 +236,6 @@ def test_health_reflection_and_description(fake: Server) -> None:
         assert (description.busy_processes, description.queued_tasks, description.streams) == (0, 0, 0)
         assert description.memory_bytes > 20 << 20
         assert (description.encrypted, description.authenticated) == (False, False)
+        assert pb.FEATURE_MESHES in description.features
+        assert pb.FEATURE_APPEARANCE not in description.features
+        assert (description.limits.asset_bytes, description.limits.nodes) == (1 << 20, 10_000)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from metasim.colour import srgb_to_linear
 from metasim.glb import pack_glb
 from PIL import Image
 
@@ -34,13 +35,8 @@ class Surface:
 
 def linear(color: str) -> tuple[float, float, float]:
     """Linear red, green, blue of a colour as screens show it: `#rrggbb`."""
-    light = linear_light(np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255)
+    light = srgb_to_linear(np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255)
     return float(light[0]), float(light[1]), float(light[2])
-
-
-def linear_light(srgb: np.ndarray) -> np.ndarray:
-    """Linear light of sRGB values, both 0 to 1 (IEC 61966-2-1, section 5.2)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def glb_bytes(parts: Sequence[tuple[Shape, Surface | None]], colors: Sequence[np.ndarray | None] = ()) -> bytes:

@@ -8,17 +8,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from metasim.camera import BOX_EDGES, DEFAULT_NEAR_M, UPPER_CORNERS, camera_view
 from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2, scene_pb2
 
-#: What a camera sees starts here where the scene does not say.
-_NEAR_M = 0.1
 #: From a camera's own frame (x right, y up, looking along -z) to that of computer vision.
 _TO_VISION = np.diag((1.0, -1.0, -1.0))
-#: [8, 3]: whether corner i of a box lies at the upper end of axis k.
-_UPPER = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)], dtype=bool)
-#: [12, 2]: the pairs of corners that an edge joins.
-_EDGES = np.array([(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1])
 #: What counts as in front of something, as a fraction of its depth: single precision is not exact.
 _IN_FRONT = 1e-4
 
@@ -39,7 +34,7 @@ class Camera:
     perspective: bool
     rotation: np.ndarray
     translation: np.ndarray
-    near_m: float = _NEAR_M
+    near_m: float = DEFAULT_NEAR_M
 
     @property
     def center_px(self) -> tuple[float, float]:
@@ -88,14 +83,14 @@ class Cuboid:
 
     def corners(self) -> np.ndarray:
         """[8, 3] in the camera's frame, m; corner i lies at the upper end of the object's axis k if bit k of i is 1."""
-        return np.where(_UPPER, self.high, self.low) @ self.rotation.T + self.translation
+        return np.where(UPPER_CORNERS, self.high, self.low) @ self.rotation.T + self.translation
 
     def projected(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """(left, top, right, bottom) in pixels around it, also outside of the image; None if all of it is behind."""
         corners = self.corners()
         front = corners[:, 2] >= camera.near_m
-        first, second = (corners[_EDGES[:, end]] for end in (0, 1))
-        cut = front[_EDGES[:, 0]] != front[_EDGES[:, 1]]
+        first, second = (corners[BOX_EDGES[:, end]] for end in (0, 1))
+        cut = front[BOX_EDGES[:, 0]] != front[BOX_EDGES[:, 1]]
         a, b = first[cut], second[cut]
         part = (camera.near_m - a[:, 2:]) / (b[:, 2:] - a[:, 2:])
         seen = np.concatenate((corners[front], a + part * (b - a)))
@@ -160,22 +155,16 @@ class Cuboid:
 def camera_of(scene: scene_pb2.Scene, settings: render_pb2.RenderSettings) -> Camera:
     """The camera of a scene, rendered with those settings."""
     node = next(node for node in scene.nodes if node.HasField("camera"))
-    world = world_matrices(scene)[node.id]
-    rotation = _TO_VISION @ (world[:3, :3] / np.linalg.norm(world[:3, 0])).T
-    camera = node.camera
-    perspective = camera.HasField("perspective")
-    if perspective:
-        focal = settings.height_px / 2 / math.tan(math.radians(camera.perspective.vertical_fov_deg) / 2)
-    else:
-        focal = settings.height_px / camera.orthographic.height_m
+    view = camera_view(node.camera, world_matrices(scene)[node.id], settings.width_px, settings.height_px)
+    rotation = _TO_VISION @ view.camera_from_world[:3, :3]
     return Camera(
-        width_px=settings.width_px,
-        height_px=settings.height_px,
-        focal_px=focal,
-        perspective=perspective,
+        width_px=view.width_px,
+        height_px=view.height_px,
+        focal_px=view.focal_px,
+        perspective=view.perspective,
         rotation=rotation,
-        translation=-rotation @ world[:3, 3],
-        near_m=camera.near_m if camera.HasField("near_m") else _NEAR_M,
+        translation=_TO_VISION @ view.camera_from_world[:3, 3],
+        near_m=view.near_m,
     )
 
 

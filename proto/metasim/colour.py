@@ -1,10 +1,10 @@
-"""Between linear light and display values (IEC 61966-2-1, sRGB)."""
+"""Conversion between linear light and display values (IEC 61966-2-1, sRGB)."""
 
 import numpy as np
 
 
 def srgb_to_linear(values: np.ndarray) -> np.ndarray:
-    """Display values to linear light, element by element; the element type stays."""
+    """Return display values as linear light, element by element; the element type stays."""
     values = np.asarray(values)
     return np.where(values <= 0.04045, values / 12.92, ((np.maximum(values, 0.0) + 0.055) / 1.055) ** 2.4).astype(
         values.dtype
@@ -12,7 +12,7 @@ def srgb_to_linear(values: np.ndarray) -> np.ndarray:
 
 
 def linear_to_srgb(values: np.ndarray) -> np.ndarray:
-    """Linear light to display values, element by element; the element type stays."""
+    """Return linear light as display values, element by element; the element type stays."""
     values = np.asarray(values)
     return np.where(
         values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 0.0031308) ** (1 / 2.4) - 0.055

@@ -1,31 +1,31 @@
-"""What a worker has done since it started."""
+"""Counters of a worker since it started."""
 
 from collections import Counter
 from collections.abc import Callable
 
 from metasim.v1 import render_pb2 as pb
 
-#: Takes the seconds that a stage of a task took: one of `STAGES`.
+#: Takes a stage, one of `STAGES`, and the seconds that it took for one task.
 Observer = Callable[[str, float], None]
 
-#: What a task goes through.
+#: Stages of a task.
 STAGES = ("queue", "build", "render", "encode", "send")
 
-# Nothing went wrong with these: the client or the worker's end took them back.
+# The client or the end of the worker took these tasks back: nothing failed.
 _WITHDRAWN = (pb.CODE_CANCELLED, pb.CODE_UNAVAILABLE)
 
 
-class Tally:
-    """Counts, since the start. Read from other threads too.
+class Counters:
+    """Counts events. Other threads may read it.
 
     Attributes:
-        tasks_done: answered with a result.
+        tasks_done: tasks answered with a result.
         errors: tasks answered with an error, by its code.
         renders: images rendered.
-        restarts: processes replaced because they broke, by reason: crashed, hung, deadline, memory.
+        restarts: processes replaced because they ended or were killed, by reason: crashed, hung, deadline, memory.
         recycles: processes replaced between tasks, by reason: tasks, memory.
         refused_calls: calls refused before they began, by reason: token, streams.
-        observe: is told how long each stage of each task took.
+        observe: called with the duration of each stage of each task.
     """
 
     def __init__(self) -> None:
@@ -39,9 +39,9 @@ class Tally:
 
     @property
     def tasks_failed(self) -> int:
-        """Tasks answered with an error, but for those that were cancelled or given back."""
+        """Tasks answered with an error, without those that were cancelled or given back."""
         return sum(count for code, count in self.errors.items() if code not in _WITHDRAWN)
 
 
 def _ignore(stage: str, seconds: float) -> None:
-    """Where nobody asks for metrics."""
+    """Do nothing."""

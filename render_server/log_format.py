@@ -1,4 +1,4 @@
-"""How log lines look: text for people, JSON for what collects them."""
+"""Formats of log lines: text for people, JSON for log collectors."""
 
 import datetime
 import json
@@ -7,20 +7,20 @@ import logging
 #: Names of the formats.
 LOG_FORMATS = ("text", "json")
 
-#: Least levels that can be asked for.
+#: Lowest levels that can be chosen.
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time (UTC), level, logger, pid, message, and the items of `extra={"fields": ...}`.
+    """Formats a record as one JSON object: time (UTC), level, logger, pid, message, and the items of `fields`.
 
-    An exception's traceback stands in `exception`.
+    `fields` comes from `extra={"fields": ...}`. The traceback of an exception goes to `exception`.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """See the class."""
+        """Return the line."""
         time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         line = {
             "time": time.isoformat(timespec="milliseconds"),
@@ -36,7 +36,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, log_format: str) -> None:
-    """Sends the log of this process to standard error.
+    """Send the log of this process to standard error.
 
     Args:
         level: one of `LOG_LEVELS`.

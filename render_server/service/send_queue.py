@@ -7,15 +7,15 @@ from metasim.batches import take_batch
 
 from render_server.service.admission import Admission
 
-#: Bytes of unsent replies from which on a stream takes no more requests.
+#: Size of unsent replies from which on a stream takes no more requests.
 _FULL_BYTES = 32 << 20
 
-#: The same in replies. Refusals are short, but cost nothing to provoke.
+#: Number of unsent replies from which on it takes no more. Refusals are short, but cost nothing to provoke.
 _FULL_REPLIES = 64
 
 
-class Outbox:
-    """A queue of serialized replies. Who does not read them is not listened to either.
+class SendQueue:
+    """A queue of serialized replies. While it is full, the worker stops reading the client's requests.
 
     Args:
         admission: counts the bytes.
@@ -30,8 +30,13 @@ class Outbox:
         self._roomy = asyncio.Event()
         self._roomy.set()
 
+    @property
+    def full(self) -> bool:
+        """Whether the client has to take replies before the worker reads more of its requests."""
+        return not self._roomy.is_set()
+
     def put(self, reply: bytes) -> None:
-        """Queues a reply."""
+        """Queue a reply."""
         if self._ended:
             return
         self._replies.append(reply)
@@ -39,18 +44,18 @@ class Outbox:
         self._changed.set()
 
     def end(self) -> None:
-        """Says that no more replies come."""
+        """Mark the queue as complete: no more replies follow."""
         self._ended = True
         self._changed.set()
 
     def discard(self) -> None:
-        """Forgets what is left: the client has gone."""
+        """Drop the replies that are left, because the client has gone."""
         self._replies.clear()
         self._count(-self._bytes)
         self.end()
 
     async def get(self) -> bytes | None:
-        """The next replies that travel together, as serialized RenderReplies; None after the last."""
+        """Return the next replies that travel together, as serialized RenderReplies; None after the last."""
         while not self._replies:
             if self._ended:
                 return None
@@ -61,7 +66,7 @@ class Outbox:
         return message
 
     async def room(self) -> None:
-        """Returns when the client has taken enough replies to be listened to."""
+        """Wait until the queue is not full."""
         await self._roomy.wait()
 
     def _count(self, size: int) -> None:

@@ -1,0 +1,33 @@
+"""Memory of processes and of this machine."""
+
+import contextlib
+from pathlib import Path
+
+import psutil
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+#: Fraction of the machine's memory that all processes together may take by default.
+_SHARE_OF_MACHINE = 0.8
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident set of a process, shared pages included; 0 if there is no such process."""
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
+
+
+def memory_share(processes: int) -> int:
+    """Return the bytes that each of several processes may hold so that they fit into this machine or container."""
+    return int(_SHARE_OF_MACHINE * _machine_bytes() / processes)
+
+
+def _machine_bytes() -> int:
+    """Return the memory of this machine, or the container's limit where that is lower."""
+    found = [int(psutil.virtual_memory().total)]
+    for name in _CGROUP_LIMITS:
+        path = Path(name)
+        if path.is_file() and (text := path.read_text().strip()).isdecimal():
+            found.append(int(text))
+    return min(found)
