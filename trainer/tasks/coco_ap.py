@@ -7,6 +7,7 @@ images has no AP and is left out of the means.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from trainer.tasks.boxes import ImageBoxes, ObjectBox
 from trainer.tasks.task import Scores
 
 AP, AP50, AP75 = "AP", "AP50", "AP75"
+#: Detections of a class in an image that are scored, the surest first.
+MOST_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,21 @@ class CocoResults:
     labels: tuple[ImageBoxes, ...]
     found: tuple[ImageBoxes, ...]
 
+    @cached_property
+    def _matches(self) -> "CocoMatches":
+        return CocoMatches(self.labels, self.found, len(self.classes))
+
     def scores(self, chosen: np.ndarray | None = None) -> Scores:
         """Return AP (the primary score), AP50, AP75, and "AP CLASS" of each class if there are several.
 
         Raises:
             InputError: the images show no object of any class.
         """
-        numbers = range(len(self.labels)) if chosen is None else chosen.tolist()
-        labels, found = ([of[number] for number in numbers] for of in (self.labels, self.found))
-        precision = coco_precision(labels, found, len(self.classes))
+        count = len(self.labels)
+        precision = self._matches.precision(np.arange(count) if chosen is None else chosen)
         present = precision >= 0
         if not present.any():
-            raise InputError(f"the {len(labels)} images to score on show no {' or '.join(self.classes)}")
+            raise InputError(f"the {count} images to score on show no {' or '.join(self.classes)}")
         by_class = np.where(present, precision, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
         there = present.any(axis=(0, 1))
         values = {
@@ -55,24 +61,41 @@ class CocoResults:
         return Scores(AP, values)
 
 
-def coco_precision(labels: Sequence[ImageBoxes], found: Sequence[ImageBoxes], classes: int) -> np.ndarray:
-    """Return COCO's precision, float [10 IoUs, 101 recalls, classes]; -1 for a class without objects.
+class CocoMatches:
+    """Objects and detections of images, matched once by faster-coco-eval.
 
     A crowd of no class (-1) is one of every class.
     """
-    images = [{"id": number, "width": 1, "height": 1} for number in range(1, len(labels) + 1)]
-    truth = COCO(
-        {
-            "images": images,
-            "annotations": [{"id": number, **each} for number, each in enumerate(_records(labels, classes), 1)],
-            "categories": [{"id": number, "name": str(number)} for number in range(1, classes + 1)],
-        }
-    )
-    evaluation = COCOeval_faster(truth, truth.loadRes(list(_records(found, classes))), "bbox")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision: np.ndarray = evaluation.eval["precision"][:, :, :, 0, -1]
-    return precision
+
+    def __init__(self, labels: Sequence[ImageBoxes], found: Sequence[ImageBoxes], classes: int) -> None:
+        truth = COCO(
+            {
+                "images": [{"id": number, "width": 1, "height": 1} for number in range(1, len(labels) + 1)],
+                "annotations": [{"id": number, **each} for number, each in enumerate(_records(labels, classes), 1)],
+                "categories": [{"id": number, "name": str(number)} for number in range(1, classes + 1)],
+            }
+        )
+        detections = truth.loadRes(_records(found, classes))
+        self._evaluation = COCOeval_faster(truth, detections, "bbox", separate_eval=True)
+        self._evaluation.params.areaRng, self._evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        self._evaluation.params.maxDets = [MOST_DETECTIONS]
+        self._evaluation.evaluate()
+        # Matches of the first class in each image, then of the second, and so on.
+        self._matches = self._evaluation._evalImgs_cpp
+        self._images, self._classes = len(labels), classes
+
+    def precision(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the precision over a sample of images, float [10 IoUs, 101 recalls, classes].
+
+        It is -1 for a class of which the sample shows no object.
+        """
+        self._evaluation._evalImgs_cpp = [
+            self._matches[index * self._images + image] for index in range(self._classes) for image in chosen.tolist()
+        ]
+        self._evaluation._paramsEval.imgIds = list(range(1, len(chosen) + 1))
+        self._evaluation.accumulate()
+        precision: np.ndarray = self._evaluation.eval["precision"][:, :, :, 0, 0]
+        return precision
 
 
 def _records(images: Sequence[ImageBoxes], classes: int) -> list[dict[str, Any]]:

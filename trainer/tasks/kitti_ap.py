@@ -72,6 +72,64 @@ class _Image:
     excused: np.ndarray  # [D] bool: lies in a DontCare region
 
 
+class KittiMatches:
+    """Objects and detections of images, ready to be scored for a class at a difficulty."""
+
+    def __init__(
+        self,
+        truth: Sequence[Sequence[KittiObject]],
+        detections: Sequence[Sequence[KittiObject]],
+        class_name: str,
+        difficulty: Difficulty,
+        iou: float = 0.5,
+        scale: float = 1.0,
+    ) -> None:
+        """
+        Args:
+            truth: the labels of each image, all classes and DontCare regions.
+            detections: the detections in each image, with scores; all classes.
+            iou: a detection belongs to an object if their intersection over union is larger. KITTI takes 0.7 for cars
+                and 0.5 for pedestrians and cyclists; the paper 0.5.
+            scale: size of the images over KITTI's; least heights are scaled with it.
+
+        Raises:
+            ValueError: the numbers of images differ, or a detection has no score.
+        """
+        if len(truth) != len(detections):
+            raise ValueError(
+                f"labels of {len(truth)} images and detections in {len(detections)}; the two must be alike"
+            )
+        images = [
+            _image(objects, found, class_name, difficulty, iou, scale)
+            for objects, found in zip(truth, detections, strict=True)
+        ]
+        self._asked = np.array([int((image.objects == _VALID).sum()) for image in images], dtype=int)
+        self._found = [_found_scores(image, iou) for image in images]
+        self._steps = [np.unique(image.scores) for image in images]
+        # Right and wrong detections at each score of the image, and above the highest.
+        self._counts = [
+            np.array([*(_counts(image, threshold, iou) for threshold in steps), (0, 0)])
+            for image, steps in zip(images, self._steps, strict=True)
+        ]
+
+    def average_precision(self, chosen: np.ndarray | None = None) -> AveragePrecision:
+        """Return the average precision over all images, or over a sample of them with repetitions, int64 [n]."""
+        numbers = range(len(self._asked)) if chosen is None else chosen.tolist()
+        asked = sum(int(self._asked[number]) for number in numbers)
+        precision = np.zeros(_RECALLS)
+        if not asked:
+            return AveragePrecision(math.nan, math.nan, precision, 0)
+        found_scores = np.concatenate([self._found[number] for number in numbers])
+        thresholds = np.array(recall_thresholds(found_scores, asked))
+        counts = np.zeros((len(thresholds), 2), dtype=int)
+        for number in numbers:
+            counts += self._counts[number][np.searchsorted(self._steps[number], thresholds)]
+        for index, (right, wrong) in enumerate(counts.tolist()):
+            precision[index] = right / (right + wrong) if right + wrong else 0.0
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        return AveragePrecision(float(precision[::4].mean()), float(precision[1:].mean()), precision, asked)
+
+
 def average_precision(
     truth: Sequence[Sequence[KittiObject]],
     detections: Sequence[Sequence[KittiObject]],
@@ -80,35 +138,8 @@ def average_precision(
     iou: float = 0.5,
     scale: float = 1.0,
 ) -> AveragePrecision:
-    """The average precision of a class over images.
-
-    Args:
-        truth: the labels of each image, all classes and DontCare regions.
-        detections: what was found in each image, with scores; all classes.
-        iou: more than this intersection over union makes a detection an object's. KITTI takes 0.7 for cars and 0.5 for
-            pedestrians and cyclists; the paper 0.5.
-        scale: size of the images over KITTI's; least heights are scaled with it.
-
-    Raises:
-        ValueError: there are not as many images of one as of the other, or a detection has no score.
-    """
-    if len(truth) != len(detections):
-        raise ValueError(f"labels of {len(truth)} images and detections in {len(detections)}; the two must be alike")
-    images = [
-        _image(objects, found, class_name, difficulty, iou, scale)
-        for objects, found in zip(truth, detections, strict=True)
-    ]
-    asked = sum(int((image.objects == _VALID).sum()) for image in images)
-    precision = np.zeros(_RECALLS)
-    if not asked:
-        return AveragePrecision(math.nan, math.nan, precision, 0)
-    found_scores = np.concatenate([_found_scores(image, iou) for image in images])
-    for place, threshold in enumerate(recall_thresholds(found_scores, asked)):
-        counts = np.sum([_counts(image, threshold, iou) for image in images], axis=0)
-        right, wrong = int(counts[0]), int(counts[1])
-        precision[place] = right / (right + wrong) if right + wrong else 0.0
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    return AveragePrecision(float(precision[::4].mean()), float(precision[1:].mean()), precision, asked)
+    """Return the average precision of a class over images; see `KittiMatches`."""
+    return KittiMatches(truth, detections, class_name, difficulty, iou, scale).average_precision()
 
 
 def recall_thresholds(scores: np.ndarray, objects: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from trainer.datasets.writers.sample import Instance, Rectangle
 from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks.kitti_ap import DIFFICULTIES, MODERATE, NEIGHBOURS, average_precision
+from trainer.tasks.kitti_ap import DIFFICULTIES, MODERATE, NEIGHBOURS, Difficulty, KittiMatches
 from trainer.tasks.task import Scores
 
 #: The class that is sought, one of KITTI's types.
@@ -104,6 +105,11 @@ class KittiResults:
     found: tuple[ImageLabels, ...]
     height_px: int
 
+    @cached_property
+    def _matches(self) -> dict[Difficulty, KittiMatches]:
+        scale = self.height_px / KITTI_HEIGHT_PX
+        return {each: KittiMatches(self.labels, self.found, CAR, each, IOU, scale) for each in DIFFICULTIES}
+
     def scores(self, chosen: np.ndarray | None = None) -> Scores:
         """Return AP of easy, moderate (the primary score) and hard objects, at 40 and at 11 recalls.
 
@@ -112,16 +118,14 @@ class KittiResults:
         Raises:
             InputError: no object is asked for at moderate difficulty.
         """
-        numbers = range(len(self.labels)) if chosen is None else chosen.tolist()
-        found, labels = ([of[number] for number in numbers] for of in (self.found, self.labels))
         values: dict[str, float] = {}
-        for difficulty in DIFFICULTIES:
-            result = average_precision(labels, found, CAR, difficulty, IOU, self.height_px / KITTI_HEIGHT_PX)
+        for difficulty, matches in self._matches.items():
+            result = matches.average_precision(chosen)
             if result.objects:
                 values |= {f"ap_{difficulty.name}": result.points_40, f"ap11_{difficulty.name}": result.points_11}
             elif difficulty is MODERATE:
                 raise InputError(
-                    f"the {len(labels)} images to score on show no {CAR} of moderate difficulty: at least "
+                    f"the {len(self.labels)} images to score on show no {CAR} of moderate difficulty: at least "
                     f"{MODERATE.min_height_px:g} px of {KITTI_HEIGHT_PX} high, at most partly occluded"
                 )
         return Scores("ap_moderate", values)

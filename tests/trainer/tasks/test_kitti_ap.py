@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from trainer.datasets.kitti_labels import KittiObject
-from trainer.tasks.kitti_ap import DIFFICULTIES, EASY, HARD, MODERATE, average_precision, recall_thresholds
+from trainer.tasks.kitti_ap import (
+    DIFFICULTIES,
+    EASY,
+    HARD,
+    MODERATE,
+    KittiMatches,
+    average_precision,
+    recall_thresholds,
+)
 
 
 def thing(left, top=0.0, size=50.0, kind="Car", score=None, truncated=0.0, occluded=0, width=None):
@@ -271,3 +279,23 @@ def test_a_slow_second_implementation_agrees(seed):
             slow = slow_average_precision(truth, found, "Car", difficulty, iou)
             assert (mine.points_11, mine.points_40) == pytest.approx(slow, abs=1e-12)
     assert 0 < mine.points_40 < 1
+
+
+def test_a_bootstrap_sample_is_scored_as_copies_of_its_images() -> None:
+    rng = np.random.default_rng(3)
+    truth, found = [], []
+    for _ in range(20):
+        boxes = [(x, y, x + 60, y + 50) for x, y in rng.uniform(0, 300, (int(rng.integers(0, 5)), 2)).tolist()]
+        truth.append([KittiObject(str(rng.choice(["Car", "Van"])), 0, 0, 0, box) for box in boxes])
+        moved = [tuple((np.array(box) + rng.normal(0, 8, 4)).tolist()) for box in boxes * 2]
+        found.append([KittiObject("Car", -1, -1, -10, box, score=round(float(rng.random()), 2)) for box in moved])
+    matches = KittiMatches(truth, found, "Car", MODERATE)
+    for _ in range(5):
+        chosen = rng.integers(0, 20, 20)
+        expected = average_precision([truth[i] for i in chosen], [found[i] for i in chosen], "Car", MODERATE)
+        sample = matches.average_precision(chosen)
+        assert (sample.points_40, sample.points_11, sample.objects) == (
+            expected.points_40,
+            expected.points_11,
+            expected.objects,
+        )
