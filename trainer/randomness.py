@@ -41,6 +41,8 @@ class EvaluationStream(IntEnum):
     ORDER = 4
     VALIDATION = 5
     FLOOR = 6
+    REAL = 7
+    BOOTSTRAP = 8
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

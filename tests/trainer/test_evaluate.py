@@ -15,13 +15,14 @@ from support.shifting_run import shifting_run
 
 from trainer.cli.evaluate import _table
 from trainer.errors import InputError
-from trainer.evaluate import EvaluateOptions, evaluate, summaries
+from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.features.image_distances import image_distances
 from trainer.features.pyramid import PixelPyramid
 from trainer.pool import PoolOptions
 from trainer.progress import Silent
 from trainer.runs.folder import Run
 from trainer.runs.loading import open_run
+from trainer.runs.task_scores import summaries
 from trainer.tasks import Scores, open_task
 from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet
 
@@ -130,6 +131,50 @@ def test_labelled_photos_score_the_task(tmp_path: Path, monkeypatch: pytest.Monk
     assert "tested on 18 images of the target" in _table(found)
 
 
+def more_photos(folder: Path, count: int, seed: int) -> Path:
+    """Photos like those of `photographed`, with labels."""
+    rng = np.random.default_rng(seed)
+    for level, shape in zip((40, 100, 160), ("disc", "square", "star"), strict=True):
+        (folder / shape).mkdir(parents=True)
+        for number in range(count):
+            image = np.zeros((32, 32, 3), np.uint8)
+            left = rng.integers(8, 16)
+            image[12:20, left : left + 8] = level * level // 255
+            Image.fromarray(image).save(folder / shape / f"{number}.png")
+    return folder
+
+
+def test_folders_replace_the_targets_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = photographed(tmp_path, labels=True)
+    test, validation = more_photos(tmp_path / "test", 4, 1), more_photos(tmp_path / "validation", 3, 2)
+    settings = ClassifierSettings(classes=3, epochs=2)
+    monkeypatch.setattr("trainer.evaluate.open_task", lambda _, **_options: DigitClassifier(settings))
+    options = EvaluateOptions(run, train_images=60, pool=PoolOptions(workers=1))
+    found = evaluate(replace(options, test=test, validation=validation, fine_tune=6))
+    assert (found["test_images"], found["real_images"], found["unseen"]) == (12, 9, True)
+    assert list(found["scores"]) == ["prior", "learned", "real"]
+    assert found["fine_tuned"]["images"] == 6
+    low, high = found["intervals"]["real"]["accuracy"]
+    assert low <= found["real"] <= high
+    scores = found["scores"]
+    share = found["gap_closed"]["learned"]["share"]
+    gap = scores["real"]["accuracy"] - scores["prior"]["accuracy"]
+    if gap:
+        assert share == pytest.approx((scores["learned"]["accuracy"] - scores["prior"]["accuracy"]) / gap)
+    assert json.loads((run / "summary.json").read_text())["evaluation"] == found
+    assert "trained on 9 labelled images of the target" in _table(found)
+
+    # Photos of the target that are not tested on are trained on without being asked for.
+    assert evaluate(replace(options, test=test))["real_images"] == 18
+    assert "real" not in evaluate(replace(options, test=test, real=False))["scores"]
+    with pytest.raises(InputError, match=r"^--real needs labelled photographs that are not tested on: name test"):
+        evaluate(replace(options, real=True))
+    for photo in test.glob("*/*.png"):
+        photo.rename(test / f"{photo.parent.name}-{photo.name}")
+    with pytest.raises(InputError, match=r"test: .*\.png has no label, which classification needs$"):
+        evaluate(replace(options, test=test))
+
+
 class Tunable(DigitClassifier):
     """Forgets what it has learned."""
 
@@ -182,7 +227,7 @@ def test_scores_of_several_networks_are_summed_up() -> None:
 
 def test_what_cannot_be_scored_is_told(tmp_path: Path) -> None:
     folder = photographed(tmp_path, labels=True)
-    with pytest.raises(InputError, match="run has no weights of its stages: none has ended yet"):
+    with pytest.raises(InputError, match="run has no weights of its stages: no stage has ended yet, or"):
         evaluate(EvaluateOptions(folder, stages=True, pool=PoolOptions(workers=1)))
 
 
@@ -264,6 +309,24 @@ def test_the_table_shows_stages_and_fine_tuning() -> None:
         "    MMD²                               0.5000           0.5000           0.0100",
         "    KID                       1.2500 ± 0.1000  1.2500 ± 0.1000  0.2500 ± 0.1000",
         "  of images, in the feature space simulator",
+    ]
+    real = {
+        **scores,
+        "metric": "ap",
+        "real_images": 45,
+        "scores": {**scores["scores"], "real": {"ap": 0.9}},
+        "intervals": {"prior": {"ap": [0.25, 0.35]}, "learned": {"ap": [0.4, 0.6]}, "real": {"ap": [0.85, 0.95]}},
+        "gap_closed": {"learned": {"share": 1 / 3, "interval": [0.2, 0.45]}},
+        "stages": [],
+    }
+    del real["fine_tuned"]
+    assert _table(real).splitlines()[:6] == [
+        "detection, tested on 500 unseen target images",
+        "  trained on 400 images of the                    ap  95% interval of ap        gap closed",
+        "    prior                                      30.0%      25.0% to 35.0%                 -",
+        "    learned model                              50.0%      40.0% to 60.0%  33% (20% to 45%)",
+        "  trained on 45 labelled images of the target",
+        "    these alone                                90.0%      85.0% to 95.0%                 -",
     ]
     scores |= {"networks": 3, "deviations": {"prior": {"ap": 0.02}, "learned": {"ap": 0.01}}}
     scores["fine_tuned"]["deviations"] = {"target": {"ap": 0.03}, "prior": {"ap": 0.04}, "learned": {"ap": 0.05}}

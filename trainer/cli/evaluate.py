@@ -1,5 +1,6 @@
 """`metasim evaluate`"""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,9 +25,32 @@ def evaluate(
             min=100, metavar="N", help="Images that each task network is trained on.", show_default="the task's own"
         ),
     ] = None,
-    test_images: Annotated[
-        int, typer.Option(min=10, metavar="N", help="Images of the target that both are tested on, at most.")
-    ] = 5_000,
+    test_images: Annotated[int, typer.Option(min=10, metavar="N", help="Largest number of test images.")] = 5_000,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Labelled photos to test on, in any layout of docs/datasets.md. They must not be in the run's target.",
+            show_default="images of the target",
+        ),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Labelled photos to train on, for --fine-tune and --real; none may be a test image.",
+            show_default="images of the target",
+        ),
+    ] = None,
+    real: Annotated[
+        bool | None,
+        typer.Option(
+            "--real/--no-real",
+            help="Also train on labelled images of the target alone, and state how much of the gap between prior and "
+            "real data the learned data closes.",
+            show_default="if there are labelled photos that are not tested on",
+        ),
+    ] = None,
     networks: Annotated[
         int,
         typer.Option(
@@ -41,8 +65,8 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help="Score each network again after it has gone on with N labelled images of the target, which are not "
-            "tested on (table 5).",
+            help="Score each network again after it is trained further on N labelled images of the target, none of "
+            "which is a test image (table 5).",
             show_default=False,
         ),
     ] = None,
@@ -55,15 +79,16 @@ def evaluate(
     """Measure what the learned data is worth: the paper's tables 1 to 3 and 5.
 
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
-    images of the target: fresh ones, or the labelled photos that --target named. Also says how far both are from the
-    target: attributes by how much they are off on average (Wasserstein distance), images by MMD² and KID in the run's
-    feature space.
+    images of the target: fresh ones, the labelled photos that --target named, or those of --test. Intervals are
+    bootstrapped over the test images. Also prints distances from the target: of attributes (Wasserstein), and of
+    images (MMD² and KID in the run's feature space).
 
     \b
     [bold]Examples[/bold]
     metasim evaluate runs/mnist-rot
     metasim evaluate runs/mnist-rot --engine raster --json
     metasim evaluate runs/driving-city --stages --fine-tune 100 --networks 3
+    metasim evaluate runs/coins --test photos/test --validation photos/labelled --fine-tune 20
     """
     from trainer.cli.console import console_progress
     from trainer.progress import Step
@@ -83,6 +108,9 @@ def evaluate(
                 networks=networks,
                 stages=stages,
                 fine_tune=fine_tune,
+                test=test,
+                validation=validation,
+                real=real,
                 device=device,
                 pool=pool,
             ),
@@ -105,19 +133,49 @@ def _scores(found: dict[str, Any]) -> str:
         return f"{found['task']} is not scored: {found['not_scored']}"
     unseen = "unseen target images" if found["unseen"] else "images of the target"
     names = list(found["scores"]["prior"])
-    rows = [[f"  trained on {found['train_images']:,} images of the", *names]]
+    head = [*names, *_extra_columns(found)]
+    rows = [[f"  trained on {found['train_images']:,} images of the", *head]]
     rows += _rows(found, found, "scores", names)
+    if "real" in found["scores"]:
+        rows.append([f"  trained on {found['real_images']:,} labelled images of the target", *([""] * len(head))])
+        rows.append(_row("these alone", _Columns.of(found, "real"), found, names))
     if "fine_tuned" in found:
         tuned = found["fine_tuned"]
-        rows.append([f"  and on {tuned['images']:,} labelled images of the target", *([""] * len(names))])
+        rows.append([f"  and on {tuned['images']:,} labelled images of the target", *([""] * len(head))])
         rows += _rows(found, tuned, "fine_tuned", names)
     several = found.get("networks", 1)
     what = f"; mean ± standard deviation of {several} networks" if several > 1 else ""
     return f"{found['task']}, tested on {found['test_images']:,} {unseen}{what}\n{aligned(rows)}"
 
 
+def _extra_columns(found: dict[str, Any]) -> list[str]:
+    """Return the titles of the columns beside the scores."""
+    titles = [f"95% interval of {found['metric']}"] if "intervals" in found else []
+    return [*titles, "gap closed"] if "gap_closed" in found else titles
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What is known of one model's scores."""
+
+    scores: dict[str, float]
+    deviations: dict[str, float] | None = None
+    intervals: dict[str, list[float] | None] | None = None
+    gap_closed: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, every: dict[str, Any], name: str) -> "_Columns":
+        """Return what an evaluation states of a model by its name."""
+        return cls(*(every.get(part, {}).get(name) for part in ("scores", "deviations", "intervals", "gap_closed")))
+
+    @classmethod
+    def of_stage(cls, stage: dict[str, Any], key: str) -> "_Columns":
+        """Return what an evaluation states of a stage."""
+        return cls(stage[key], *(stage.get(f"{key}_{part}") for part in ("deviations", "intervals", "gap_closed")))
+
+
 def _models(found: dict[str, Any], ends: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
-    """What there is to compare, and what was found of each.
+    """Return the models to compare, and what was found of each.
 
     Args:
         ends: of prior and learned model.
@@ -130,22 +188,48 @@ def _models(found: dict[str, Any], ends: dict[str, Any], key: str) -> list[tuple
     return [("prior", ends["prior"]), *zip(names, (stage[key] for stage in stages), strict=True)]
 
 
-def _rows(found: dict[str, Any], ends: dict[str, Any], key: str, names: list[str]) -> list[list[str]]:
-    """The scores of each model, those of several networks with their standard deviations.
+def _rows(found: dict[str, Any], every: dict[str, Any], key: str, names: list[str]) -> list[list[str]]:
+    """Return a row for each model.
 
     Args:
-        ends: `scores`, and perhaps `deviations`, of prior and learned model, and perhaps of the target's images.
+        every: scores of prior and learned model, and perhaps of the target's images.
         key: where the same stand in a stage.
     """
-    both = []
-    for part, where in (("scores", key), ("deviations", f"{key}_deviations")):
-        if part in ends:
-            alone = [("these alone", ends[part]["target"])] if "target" in ends[part] else []
-            both.append([*alone, *_models(found, ends[part], where)])
-    return [
-        [f"    {rows[0][0]}", *(" ± ".join(f"{scores[name]:.1%}" for _, scores in rows) for name in names)]
-        for rows in zip(*both, strict=True)
-    ]
+    rows = [("these alone", _Columns.of(every, "target"))] if "target" in every["scores"] else []
+    rows.append(("prior", _Columns.of(every, "prior")))
+    stages = found.get("stages") or []
+    for number, stage in enumerate(stages):
+        rows.append((f"+ {stage['name']}" if number else stage["name"], _Columns.of_stage(stage, key)))
+    if not stages:
+        rows.append(("learned model", _Columns.of(every, "learned")))
+    return [_row(title, columns, found, names) for title, columns in rows]
+
+
+def _row(title: str, columns: _Columns, found: dict[str, Any], names: list[str]) -> list[str]:
+    def text(value: float) -> str:
+        return f"{value:.2f}" if found.get("errors") else f"{value:.1%}"
+
+    row = [f"    {title}"]
+    for name in names:
+        if name not in columns.scores:
+            row.append("-")
+        elif columns.deviations:
+            row.append(f"{text(columns.scores[name])} ± {text(columns.deviations[name])}")
+        else:
+            row.append(text(columns.scores[name]))
+    if "intervals" in found:
+        ends = (columns.intervals or {}).get(found["metric"])
+        row.append(" to ".join(map(text, ends)) if ends else "-")
+    if "gap_closed" in found:
+        row.append(_gap(columns.gap_closed))
+    return row
+
+
+def _gap(closed: dict[str, Any] | None) -> str:
+    if not closed or closed["share"] is None:
+        return "-"
+    ends = closed["interval"]
+    return f"{closed['share']:.0%}" + (f" ({ends[0]:.0%} to {ends[1]:.0%})" if ends else "")
 
 
 def _distances(found: dict[str, Any]) -> list[str]:

@@ -1,25 +1,26 @@
 """The labelled images that an evaluation needs: rendered ones, and those of the target."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainer.datasets.fitting import chosen
 from trainer.errors import InputError
-from trainer.experiments import Labelling, Target
+from trainer.experiments import Experiment, Labelling, Target
+from trainer.experiments.target import PhotographTarget
 from trainer.grammar import Grammar, SceneGraph
 from trainer.metrics.scene_distances import TEST
 from trainer.progress import Progress
-from trainer.randomness import Purpose, generator, integer
+from trainer.randomness import EvaluationStream, Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.tasks import TaskNetwork
 from trainer.tasks.labelling import labelled
 
-#: The data set V, beside those of `trainer.metrics.scene_distances`.
-V = 5
+_MOST_PHOTOS = 1_000_000
 _CHUNK = 512  # Scenes that are rendered at a time
 
 
@@ -30,6 +31,21 @@ class TargetImages:
     images: np.ndarray
     labels: list[Any] | None
     unlabelled: str = ""
+
+
+class LabelledImages(NamedTuple):
+    """Images uint8 [N, H, W, 3] and their labels."""
+
+    images: np.ndarray
+    labels: list[Any]
+
+    def repeated(self, count: int) -> "LabelledImages":
+        """Return them one after the other, again and again, until there are `count` or more.
+
+        So a network takes as many steps on a few photographs as on many renders.
+        """
+        index = np.arange(max(count, len(self.images))) % len(self.images)
+        return LabelledImages(self.images[index], [self.labels[number] for number in index])
 
 
 @dataclass(frozen=True)
@@ -69,33 +85,108 @@ class DataSets:
         return np.concatenate(images)
 
 
-def target_images(target: Target, count: int, data: DataSets, spared: int) -> TargetImages:
-    """Images of the target that all networks are scored on, without those of V, of which there are `spared`."""
-    data.progress.step("read the target")
-    for note in target.notes(data.grammar.classes):
-        data.progress.note(note)
-    rng = generator(data.seed, Purpose.EVALUATION, TEST)
-    labelling = _labelling(count, data, "the test images", TEST)
-    try:
-        return TargetImages(*target.unseen(rng, labelling, count, spared=spared))
-    except InputError as error:
-        if spared or target.evaluation is not None:
-            raise
-        data.progress.note(f"{data.network.name} is not scored: {error}")
-        images, _ = target.images(
-            rng, lambda grammar, scenes: data.of(grammar).images("the test images", scenes, len(scenes), TEST)
-        )
-        return TargetImages(images[chosen(len(images), count)], None, str(error))
+@dataclass(frozen=True)
+class EvaluationImages:
+    """The labelled images of an evaluation that are not rendered from a model."""
+
+    target: Target
+    data: DataSets
+    #: Folders that replace the target's own images.
+    test_photos: PhotographTarget | None
+    validation_photos: PhotographTarget | None
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, test: Path | None, validation: Path | None, data: DataSets
+    ) -> "EvaluationImages":
+        """Return the images of an experiment's target, or of folders.
+
+        Raises:
+            InputError: the experiment has no target.
+        """
+        if experiment.target is None:
+            raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
+        photos = [None if folder is None else _photographs(experiment, folder) for folder in (test, validation)]
+        return cls(experiment.target, data, *photos)
+
+    def test(self, count: int, spared: int) -> TargetImages:
+        """Return the images that all networks are scored on.
+
+        Args:
+            count: the largest number of images.
+            spared: leaves out the target's photographs that `validation` returns for this count.
+
+        Raises:
+            InputError: an image cannot be read, or a folder of test images has no labels.
+        """
+        self.data.progress.step("read the test images")
+        rng = generator(self.data.seed, Purpose.EVALUATION, TEST)
+        labelling = self._labelling(count, "the test images", TEST)
+        if self.test_photos is not None:
+            return TargetImages(*self.test_photos.unseen(rng, labelling, count))
+        if self.validation_photos is not None:
+            spared = 0
+        try:
+            return TargetImages(*self.target.unseen(rng, labelling, count, spared=spared))
+        except InputError as error:
+            if spared or self.target.evaluation is not None:
+                raise
+            self.data.progress.note(f"{self.data.network.name} is not scored: {error}")
+            images, _ = self.target.images(rng, self._rendered)
+            return TargetImages(images[chosen(len(images), count)], None, str(error))
+
+    def validation(self, count: int) -> LabelledImages:
+        """Return V: labelled images of the target, of a synthetic one the first that the task loss sees.
+
+        Raises:
+            InputError: an image cannot be read, or has no label.
+        """
+        labelling = self._labelling(count, "labelled images of the target", EvaluationStream.VALIDATION)
+        rng = generator(self.data.seed, Purpose.VALIDATION)
+        return LabelledImages(*(self.validation_photos or self.target).labelled(rng, labelling, count))
+
+    def real(self, count: int, *, wanted: bool | None) -> LabelledImages | None:
+        """Return labelled images of the target to train on: `count` of a synthetic one, all of photographs.
+
+        Args:
+            wanted: None: if there are photographs that are not tested on.
+
+        Raises:
+            InputError: they are wanted, and there are none.
+        """
+        if wanted is False or (wanted is None and self.target.grammar is not None and self.validation_photos is None):
+            return None
+        if self.validation_photos is not None or self.target.grammar is not None:
+            return self.validation(count)
+        if self.test_photos is None:
+            if wanted:
+                raise InputError(
+                    "--real needs labelled photographs that are not tested on: name test images by --test, or others "
+                    "to train on by --validation"
+                )
+            return None
+        try:
+            return self.validation(self.target.count)
+        except InputError as error:
+            if wanted:
+                raise
+            self.data.progress.note(f"there is no row for real images: {error}")
+            return None
+
+    def _labelling(self, count: int, of: str, purpose: int) -> Labelling:
+        def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
+            return self.data.of(grammar).labelled(of, scenes, count, purpose)
+
+        network = self.data.network
+        return Labelling(network.photo_labels, self.data.grammar.classes, render, network.label_photo)
+
+    def _rendered(self, grammar: Grammar, scenes: Sequence[SceneGraph]) -> np.ndarray:
+        return self.data.of(grammar).images("the test images", scenes, len(scenes), TEST)
 
 
-def validation_set(target: Target, count: int, data: DataSets) -> tuple[np.ndarray, list[Any]]:
-    """V: labelled images of the target, of a synthetic one the first that the task loss sees."""
-    labelling = _labelling(count, data, "labelled images of the target", V)
-    return target.labelled(generator(data.seed, Purpose.VALIDATION), labelling, count)
-
-
-def _labelling(count: int, data: DataSets, of: str, purpose: int) -> Labelling:
-    def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
-        return data.of(grammar).labelled(of, scenes, count, purpose)
-
-    return Labelling(data.network.photo_labels, data.grammar.classes, render, data.network.label_photo)
+def _photographs(experiment: Experiment, folder: Path) -> PhotographTarget:
+    """Return the photographs of a folder, brought to the grammar's size as those of the target are."""
+    if isinstance(experiment.target, PhotographTarget):
+        return replace(experiment.target, folder=folder, layout=None)
+    render = experiment.grammar.render
+    return PhotographTarget(folder, None, _MOST_PHOTOS, render.width_px, render.height_px)

@@ -34,14 +34,15 @@ def signed_percent(fraction: float) -> str:
     return f"{100 * fraction:+.0f} %".replace("-", "−")
 
 
-def score(value: float) -> str:
-    """Return a score: in percent if it lies between 0 and 1."""
-    return f"{100 * value:.1f}{NO_BREAK}%" if 0 <= value <= 1 else short(value)
+def score(value: float, *, errors: bool = False) -> str:
+    """Return a score: in percent if it lies between 0 and 1, unless it is an error in a unit of its own."""
+    return f"{100 * value:.1f}{NO_BREAK}%" if 0 <= value <= 1 and not errors else short(value)
 
 
-def score_spread(mean: float, deviation: float | None) -> str:
+def score_spread(mean: float, deviation: float | None, *, errors: bool = False) -> str:
     """Return a score with its standard deviation, if there is one."""
-    return score(mean) if deviation is None else f"{score(mean)} ± {score(deviation)}"
+    text = score(mean, errors=errors)
+    return text if deviation is None else f"{text} ± {score(deviation, errors=errors)}"
 
 
 def count(number: int, noun: str) -> str:

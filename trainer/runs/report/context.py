@@ -90,8 +90,8 @@ def _key_figures(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]
     figures = []
     evaluation = summary.get("evaluation") or {}
     if "prior" in evaluation:
-        compared = f"prior {score(evaluation['prior'])}"
-        figures.append({"title": evaluation["metric"], "value": score(evaluation["learned"]), "compared": compared})
+        before, after = (score(evaluation[of], errors=evaluation.get("errors", False)) for of in ("prior", "learned"))
+        figures.append({"title": evaluation["metric"], "value": after, "compared": f"prior {before}"})
     distance = image_distance(summary, metrics)
     if distance is not None:
         value = short(distance.learned)

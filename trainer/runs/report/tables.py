@@ -27,11 +27,23 @@ class Table:
 
 def score_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     """Return the tables of a scored evaluation: the task's scores, by class, by stage, and after fine-tuning."""
-    metric, deviations = evaluation["metric"], evaluation.get("deviations", {})
-    rows = [
-        [words, score_spread(evaluation[of], deviations.get(of, {}).get(metric))]
-        for words, of in (("the prior", "prior"), ("the learned model", "learned"))
-    ]
+    metric, deviations, errors = evaluation["metric"], evaluation.get("deviations", {}), evaluation.get("errors", False)
+    intervals, closed = evaluation.get("intervals", {}), evaluation.get("gap_closed", {})
+    rows = []
+    for words, of in (
+        ("the prior", "prior"),
+        ("the learned model", "learned"),
+        ("labelled images of the target", "real"),
+    ):
+        if of not in evaluation:
+            continue
+        row = [words, score_spread(evaluation[of], deviations.get(of, {}).get(metric), errors=errors)]
+        if intervals:
+            ends = intervals.get(of, {}).get(metric)
+            row.append(" to ".join(score(end, errors=errors) for end in ends) if ends else NOTHING)
+        if closed:
+            row.append(_gap(closed.get(of)))
+        rows.append(row)
     facts = [
         f"{evaluation[key]:,} {text}"
         for key, text in (("train_images", "training images each"), ("test_images", "test images of the target"))
@@ -45,9 +57,14 @@ def score_tables(evaluation: Mapping[str, Any]) -> list[Table]:
         else "Distribution matching used the target's images, without their labels."
     )
     head = [f"Task network ({evaluation['task']}), trained on data from", metric]
+    head += ["95 % interval"] * bool(intervals) + ["Gap closed"] * bool(closed)
+    if intervals:
+        facts.append("intervals are bootstrapped over the test images")
+    if closed:
+        facts.append("the gap is that between prior and labelled images of the target")
     tables = [Table("", head, rows, f"{'; '.join(facts)}. {seen}", highlight="the learned model")]
     if len(evaluation.get("scores", {}).get("prior", {})) > 1:
-        tables.append(_by_class(evaluation["scores"]))
+        tables.append(_by_class(evaluation["scores"], errors=errors))
     stages = evaluation.get("stages", [])
     if stages:
         models = [("the prior", "prior"), *((stage["name"], stage) for stage in stages)]
@@ -60,6 +77,14 @@ def score_tables(evaluation: Mapping[str, Any]) -> list[Table]:
         note = "None of these images is a test image."
         tables.append(_by_model(title, "Trained before on data from", models, tuned, "fine_tuned", note))
     return tables
+
+
+def _gap(closed: Mapping[str, Any] | None) -> str:
+    """Return the share of the gap that learned data closes, with its interval."""
+    if not closed or closed["share"] is None:
+        return NOTHING
+    ends = closed["interval"]
+    return f"{closed['share']:.0%}" + (f" ({ends[0]:.0%} to {ends[1]:.0%})" if ends else "")
 
 
 def distance_tables(evaluation: Mapping[str, Any]) -> list[Table]:
@@ -213,12 +238,13 @@ def cost_facts(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]])
     return facts
 
 
-def _by_class(scores: Mapping[str, Mapping[str, float]]) -> Table:
-    rows = [
-        [name, score(before), score(scores["learned"][name]), _points(scores["learned"][name] - before)]
-        for name, before in scores["prior"].items()
-    ]
-    return Table("", ["Score", "Prior", "Learned", "Gain (points)"], rows)
+def _by_class(scores: Mapping[str, Mapping[str, float]], *, errors: bool) -> Table:
+    rows = []
+    for name, before in scores["prior"].items():
+        after = scores["learned"][name]
+        gain = short(before - after) if errors else _points(after - before)
+        rows.append([name, score(before, errors=errors), score(after, errors=errors), gain])
+    return Table("", ["Score", "Prior", "Learned", "Smaller by" if errors else "Gain (points)"], rows)
 
 
 def _points(gain: float) -> str:
@@ -246,7 +272,13 @@ def _by_model(
             means, deviations = ends["scores"][of], ends.get("deviations", {}).get(of, {})
         else:
             means, deviations = of[key], of.get(f"{key}_deviations", {})
-        rows.append([words, *(score_spread(means[name], deviations.get(name)) for name in names)])
+        cells = (
+            score_spread(means[name], deviations.get(name), errors=ends.get("errors", False))
+            if name in means
+            else NOTHING
+            for name in names
+        )
+        rows.append([words, *cells])
     return Table(title, [head, *names], rows, note)
 
 
