@@ -27,6 +27,7 @@ from trainer.rendering import Renderer
 from trainer.runs.folder import Run, RunConfig
 from trainer.runs.inputs import changed_inputs, keep_inputs, kept_copies
 from trainer.runs.log import RunLog, Timer
+from trainer.runs.requirements import check_run
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 
@@ -64,7 +65,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         raise InputError(f"{experiment.path} has no mutable attribute: mark what may be learned with `mutable: true`")
     for note in (*experiment.notes, *(changed_inputs(run) if run else ())):
         progress.note(note)
-    _read_inputs(experiment, experiment.target, settings)
+    check_run(experiment, settings)
     for note in experiment.target.notes(experiment.grammar.classes):
         progress.note(note)
     inception = _inception(settings, options.inception_weights, progress)
@@ -169,27 +170,6 @@ def _config(options: TrainOptions, engine: str) -> RunConfig:
         inception_weights=str(options.inception_weights.resolve()) if options.inception_weights else None,
         versions={name: version(name) for name in ("metasim", "torch", "torch_geometric", "numpy")},
     )
-
-
-def _read_inputs(experiment: Experiment, target: Target, settings: TrainingSettings) -> None:
-    """Read every asset set and the target's images, so that a damaged file is found before there is a run folder.
-
-    Raises:
-        InputError: a file cannot be read, or an image has no label that a stage learns from.
-    """
-    for asset_set in experiment.grammar.asset_sets.values():
-        asset_set.data(0)
-    task, classes = open_task(experiment, "quick").photo_labels, experiment.grammar.classes
-    target.check(task, classes, None)
-    scored = [stage for stage in settings.stages if "task" in stage.losses]
-    if scored:
-        try:
-            target.check(task, classes, settings.validation_images)
-        except InputError as error:
-            raise InputError(
-                f"{error}; the stage {scored[0].title!r} learns from such labels: add them, or state training.stages "
-                "without it"
-            ) from error
 
 
 def _inception(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:

@@ -27,9 +27,10 @@ File = Annotated[
 
 @app.command()
 def check(file: File, mnist: options.Mnist = None) -> None:
-    """Say whether a grammar is right; if not, what is wrong in which line, and what would be right.
+    """Check a grammar or an experiment, and everything that a training run of it needs.
 
-    Files of images and meshes that it names are read as well.
+    Reads the images and meshes that the file names, the target and the settings of training. The first fault is told
+    with its line and with what would be right.
 
     \b
     [bold]Example[/bold]
@@ -37,11 +38,15 @@ def check(file: File, mnist: options.Mnist = None) -> None:
     """
     from trainer.experiments import load_experiment
     from trainer.experiments.describe import check_text
+    from trainer.inference.settings import TrainingSettings
+    from trainer.runs.requirements import check_run, task_problem
 
     experiment = load_experiment(file, mnist=mnist)
-    for asset_set in experiment.grammar.asset_sets.values():
-        asset_set.check_files()
+    check_run(experiment, TrainingSettings.parse(experiment.training))
     typer.echo(check_text(experiment))
+    problem = task_problem(experiment) if experiment.target is not None else None
+    if problem is not None:
+        typer.echo(f"`metasim evaluate` cannot score the data: {problem}")
 
 
 @app.command()

@@ -27,6 +27,8 @@ class Experiment:
     engine: str
     #: What the data is for, one of `trainer.tasks.TASKS`.
     task: str
+    #: Whether the file states the task; else it is the default.
+    task_stated: bool
     #: Settings of the trainer as the file gives them, not yet checked.
     training: Mapping[str, object] = field(default_factory=dict)
 
@@ -86,6 +88,7 @@ def load_experiment(
         target=_target(content, file, world, grammar, mnist, settings),
         engine=content.engine,
         task=content.task,
+        task_stated="task" in content.model_fields_set,
         training=content.training,
     )
 

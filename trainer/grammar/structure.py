@@ -1,6 +1,6 @@
 """Checks of how kinds of nodes hang together: no cycles, one camera."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.nodes import Camera, Children, Light, Mesh, NodeKind
@@ -47,11 +47,31 @@ def check_cameras(document: Document, kinds: Mapping[str, NodeKind], roots: tupl
     Raises:
         GrammarError: not every scene has exactly one camera, or a camera can have a scaled ancestor.
     """
+
+    def is_camera(kind: NodeKind) -> bool:
+        return isinstance(kind.content, Camera)
+
+    least, most = node_bounds(kinds, roots, is_camera)
+    if (least, most) != (1, 1):
+        found = f"{least}" if least == most else f"{least} to {most}"
+        raise document.error(
+            ("scene",), f"scenes have {found} cameras; every scene needs exactly one", show_value=False
+        )
+    for name, kind in kinds.items():
+        holds_camera = is_camera(kind) or node_bounds(kinds, kind.children, is_camera)[1]
+        if holds_camera and any(spec.name == "scale" for spec in kind.specs):
+            raise document.error(("nodes", name, "scale"), "cameras and the nodes above them cannot be scaled")
+
+
+def node_bounds(
+    kinds: Mapping[str, NodeKind], children: Sequence[Children], counted: Callable[[NodeKind], bool]
+) -> tuple[int, int]:
+    """Return the least and the greatest number of nodes at and below `children` whose kind is `counted`."""
     counts: dict[str, tuple[int, int]] = {}
 
-    def entries(children: tuple[Children, ...]) -> tuple[int, int]:
+    def of_entries(entries: Sequence[Children]) -> tuple[int, int]:
         least = most = 0
-        for entry in children:
+        for entry in entries:
             low, high = entry.count.support
             each = [of_kind(name) for name in entry.kinds]
             least += int(low) * min(least_each for least_each, _ in each)
@@ -60,17 +80,9 @@ def check_cameras(document: Document, kinds: Mapping[str, NodeKind], roots: tupl
 
     def of_kind(name: str) -> tuple[int, int]:
         if name not in counts:
-            own = int(isinstance(kinds[name].content, Camera))
-            least, most = entries(kinds[name].children)
+            own = int(counted(kinds[name]))
+            least, most = of_entries(kinds[name].children)
             counts[name] = least + own, most + own
         return counts[name]
 
-    least, most = entries(roots)
-    if (least, most) != (1, 1):
-        found = f"{least}" if least == most else f"{least} to {most}"
-        raise document.error(
-            ("scene",), f"scenes have {found} cameras; every scene needs exactly one", show_value=False
-        )
-    for name, kind in kinds.items():
-        if of_kind(name)[1] and any(spec.name == "scale" for spec in kind.specs):
-            raise document.error(("nodes", name, "scale"), "neither a camera nor what it stands in can be scaled")
+    return of_entries(children)
