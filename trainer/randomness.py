@@ -30,6 +30,9 @@ class Purpose(IntEnum):
     REWARD = 16
     VALIDATION = 17
     READING = 18
+    SIMULATION = 19
+    TRANSPORT = 20
+    JUDGEMENT = 21
 
 
 class EvaluationStream(IntEnum):

@@ -31,6 +31,9 @@ from trainer.runs.requirements import check_run
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 
+#: One in so many of the target's images is not learned from, if there are enough.
+HELD_OUT, FEWEST_TO_HOLD_OUT = 5, 100
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -84,12 +87,14 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         # X_R, the target's images. No label of them is used.
         progress.step("render the target" if experiment.target.evaluation else "read the photographs")
         target, target_scenes = _target(experiment.target, settings, options.seed, pool)
+        held_out = _held_out(len(target))
         problem = Problem(
             grammar=experiment.grammar,
             settings=settings,
             seed=options.seed,
             renderer=Renderer(pool, experiment.grammar),
-            target=target,
+            target=target if held_out is None else target[~held_out],
+            held_out=None if held_out is None else target[held_out],
             validation=_validation(experiment, experiment.target, settings, options, pool),
             inception=inception,
             progress=progress,
@@ -110,10 +115,10 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             log = RunLog(run, learner, target_scenes, timer, checkpoint[0]["facts"], checkpoint[0]["renders"])
             progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
         while not learner.finished:
-            if not learner.prepared:
-                # The global stage: which valley of the loss to start in, and the features φ to compare in.
+            while not learner.prepared:
+                # The population that explains the target, which G_θ learns to generate, and the features φ.
                 learner.prepare()
-                timer.lap("search and features")
+                timer.lap("inference")
                 log.found()
                 log.checkpoint()
             # Distribution matching: θ descends MMD²(φ(R(G_θ(S))), φ(X_R)), section 3.2.2.
@@ -196,6 +201,11 @@ def _target(
         return Renderer(pool, grammar).images(scenes, integer(seed, Purpose.TARGET))
 
     return target.images(generator(seed, Purpose.TARGET), render, settings.target_images)
+
+
+def _held_out(count: int) -> np.ndarray | None:
+    """Return which of the target's images are kept for the two-sample test, bool [count]; None where there are few."""
+    return np.arange(count) % HELD_OUT == 0 if count >= FEWEST_TO_HOLD_OUT else None
 
 
 def _validation(

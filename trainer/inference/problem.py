@@ -56,6 +56,8 @@ class Problem:
     #: InceptionV3's lower layers, if that is the feature space; None: one is learned from the simulator.
     inception: FeatureSpace | None = None
     progress: Progress = field(default_factory=Silent)
+    #: Images of the target that nothing is learned from, for the two-sample test; None: there are too few.
+    held_out: np.ndarray | None = None
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -112,6 +114,11 @@ class Problem:
                     )
             if "task" in stage.losses and self.validation is None:
                 raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
+
+    @cached_property
+    def infers(self) -> bool:
+        """Whether the population is inferred in rounds (`trainer.inference.loop`)."""
+        return self.settings.start == "infer"
 
     @property
     def too_many_to_search(self) -> bool:

@@ -46,6 +46,21 @@ class Frames(BaseModel):
         return {f"render.{key}": value for key, value in self.model_dump(exclude_none=True).items()}
 
 
+class InferenceSettings(BaseModel):
+    """The rounds in which the population is inferred."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    rounds: int = Field(3, ge=1, description="Rounds of simulation, training of the estimator, and inference.")
+    simulations: int = Field(3000, ge=64, description="Renders of each round.")
+    epochs: list[int] = Field(
+        [12, 6, 5], min_length=1, description="Passes of each round over all renders so far; the last holds for others."
+    )
+    widening: float = Field(1.6, ge=1, description="A proposal's standard deviations over the population's.")
+    least_width: float = Field(0.02, gt=0, description="Least standard deviation of a proposal, as a part of a range.")
+    background: float = Field(0.1, gt=0, lt=1, description="Part of a proposal that is uniform over the ranges.")
+
+
 class TrainingSettings(BaseModel):
     """What `metasim train` takes as `training.KEY=VALUE`."""
 
@@ -76,7 +91,10 @@ class TrainingSettings(BaseModel):
         20, ge=1, description="Epochs of it where it reads the start, over the whole ranges; half as many around that."
     )
     pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
-    start: Literal["auto", "search", "read", "prior"] = Field(
+    inference: InferenceSettings = Field(
+        InferenceSettings.model_validate({}), description="Of the population; see `InferenceSettings`."
+    )
+    start: Literal["auto", "infer", "search", "read", "prior"] = Field(
         "auto",
         description="How the start of local descent is found: search: by trying shifts over the whole ranges; read: "
         "off the target's images, by a network; auto: search for up to three attributes, else read; prior: not at all.",

@@ -128,7 +128,7 @@ def verdict(
     if not test.rejected:
         outcome: Literal["matches", "closer", "apart"] = "matches"
         text = f"matches: the test does not tell learned images from the target's (p = {test.p_value:.2f})"
-    elif _gain_quantile(prior, learned, target, rng, layers) > 0:
+    elif gain_quantile(prior, learned, target, rng, layers) > 0:
         outcome = "closer"
         share = 100 * (1 - max(test.mmd, 0) / before.mmd)
         text = (
@@ -151,7 +151,7 @@ def verdict(
     )
 
 
-def _gain_quantile(
+def gain_quantile(
     prior: Tensor, learned: Tensor, target: Tensor, rng: np.random.Generator, layers: Sequence[int] | None
 ) -> float:
     """The `LEVEL` quantile of MMD²(prior, target) - MMD²(learned, target) over bootstrap samples of the images."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.grammar import AttributeSpec, Grammar, SceneGraph
-from trainer.grammar.nodes import ChoiceSpec
+from trainer.grammar.nodes import MODE, ChoiceSpec
 
 #: Relations of an edge: the transformer has separate weights for the two (paper, section 3.1).
 TOP_DOWN, BOTTOM_UP = 0, 1
@@ -98,10 +98,19 @@ class Encoding:
         self.categorical = slice(self.numeric.stop, start)
         self.columns = start
 
+    def __deepcopy__(self, memo: object) -> "Encoding":
+        """Return itself: nothing in it changes."""
+        return self
+
     @staticmethod
     def unit_of(spec: AttributeSpec) -> float:
         """How much of an attribute that is no angle, in its unit, makes 1 in its code."""
         return _scaling(spec)[1]
+
+    @cached_property
+    def mode_places(self) -> list[int]:
+        """Places of the modes in `choices`."""
+        return [place for place, (_, choice) in enumerate(self.choices) if choice is MODE]
 
     @cached_property
     def _place_of(self) -> dict[tuple[str, str], int]:

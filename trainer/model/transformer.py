@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -71,15 +72,32 @@ class DistributionTransformer(nn.Module):
     def log_probabilities(self, batch: GraphBatch) -> Tensor:
         """Of each category of the mutable categorical attributes [C, most categories]; -inf where there is none.
 
-        They do not depend on the batch's categories.
+        Those of a mode depend on the batch's other categories, and those of the others on none.
         """
         nodes = batch.nodes.clone()
         nodes[:, self.encoding.categorical] = 0
         output = self.output(self._hidden(nodes, batch))
+        if self.modes_depend:
+            nodes = batch.nodes.clone()
+            for place in self.encoding.mode_places:
+                start = self.encoding.choice_starts[place]
+                nodes[:, start : start + len(MODE.categories)] = 0
+            given = self.output(self._hidden(nodes, batch))
+            of_modes = torch.zeros(self.encoding.columns, dtype=torch.bool)
+            for place in self.encoding.mode_places:
+                start = self.encoding.choice_starts[place]
+                of_modes[start : start + len(MODE.categories)] = True
+            output = torch.where(of_modes, given, output)
         columns = torch.tensor(self.encoding.choice_starts, dtype=torch.int64)[batch.choice_places]
         wanted = columns[:, None] + torch.arange(self.log_prior.shape[1])
         logits = output[batch.choice_rows[:, None], wanted.clamp_max(self.encoding.columns - 1)]
         return (self.log_prior[batch.choice_places] + logits).log_softmax(1)
+
+    @property
+    def modes_depend(self) -> bool:
+        """Whether a kind has several modes and other categories that are drawn before."""
+        kinds = [kind for kind, choice in self.encoding.choices if choice is not MODE]
+        return any(len(self.modes(kind)) > 1 for kind in set(kinds) & {kind for kind, _ in self.encoding.mutable})
 
     def modes(self, kind: str) -> dict[int, float]:
         """First weights of the possible modes of a kind's nodes."""
@@ -90,6 +108,12 @@ class DistributionTransformer(nn.Module):
     def most_modes(self) -> int:
         """Possible modes of the kind that has most: by so much more must be seen of what is learned."""
         return max((len(self.modes(kind)) for kind in {kind for kind, _ in self.encoding.mutable}), default=1)
+
+    def open_modes(self, kind: str, weights: np.ndarray) -> None:
+        """Give the first modes of a kind these weights; the others become impossible."""
+        row = torch.zeros(self.log_prior.shape[1])
+        row[: len(weights)] = torch.from_numpy(weights).float()
+        self.log_prior[self._mode_place(kind)] = row.log()
 
     def set_modes(self, kind: str, weights: Mapping[int, float]) -> None:
         """Gives a kind's modes their first weights, and sorts them, the heaviest first.

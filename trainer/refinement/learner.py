@@ -14,21 +14,26 @@ import torch
 from torch import Tensor
 
 from trainer.features import FeatureSpace, features_of
-from trainer.features.learned import LearnedFeatures, learned_features
 from trainer.features.readout import Readout, Window
 from trainer.features.regions import RegionFeatures
 from trainer.grammar import SceneGraph
 from trainer.inference.joint import Scattered
+from trainer.inference.learned_space import LearnedSpace, learned_space
+from trainer.inference.loop import Rounds, begin, infer_round
 from trainer.inference.moments import match_moments
 from trainer.inference.monitoring import Monitor
 from trainer.inference.placing import place
+from trainer.inference.population import Population
 from trainer.inference.pretraining import pretrain
 from trainer.inference.problem import Problem, bystanders, feature_network, scatter
 from trainer.inference.reading import Reader, learn_to_read
+from trainer.inference.transport import carry
+from trainer.inference.variables import Variables
 from trainer.metrics.attributes import AttributeStatistics, attribute_statistics
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
+from trainer.refinement.judging import Judge
 from trainer.refinement.matching import DistributionMatching, Estimate
 from trainer.refinement.score_function import Baseline
 from trainer.refinement.task_loss import TaskLoss
@@ -53,6 +58,9 @@ class Learner:
         stage: the present stage's number.
         epoch: finished epochs, over all stages.
         prepared: whether the present stage's start and features have been found.
+        rounds: of the inference of the present stage, while it lasts.
+        populations: what has been inferred, by kind.
+        findings: what each stage has found: populations, errors of the transport, verdicts.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -63,6 +71,11 @@ class Learner:
         self.stage = 0
         self.epoch = 0
         self.prepared = False
+        self.rounds: Rounds | None = None
+        self.populations: dict[str, Population] = {}
+        self.findings: list[dict[str, Any]] = []
+        #: The weights of G_θ as the inference has left them, while the descent that follows lasts.
+        self._inferred: dict[str, Tensor] | None = None
         self._epoch_of_stage = 0
         self._optimizer = self._new_optimizer()
         self._baseline = Baseline()
@@ -81,20 +94,87 @@ class Learner:
         return error
 
     def prepare(self) -> None:
-        """The global part of the present stage: where to start, and in which features distributions are compared."""
+        """Do the next part of the preparation of the present stage; `prepared` tells whether it was the last.
+
+        The preparation finds where to start, and in which features distributions are compared. Inference has a part
+        for each round; a run goes on from any of them.
+        """
         active = self.problem.active(self.stage)
         joining = [place for place in active if self.stage == 0 or place not in self.problem.active(self.stage - 1)]
         self.transformer.active.fill_(False)
         self.transformer.active[active] = True
         self.transformer.redrawn.fill_(False)
         self.transformer.redrawn[self.problem.redrawn(self.stage)] = True
-        if "mmd" in self.problem.settings.stages[self.stage].losses:
+        if "mmd" not in self.problem.settings.stages[self.stage].losses:
+            pass
+        elif self.problem.infers:
+            if not self._infer():
+                return
+        else:
             reader = place(self.problem, self.transformer, joining)
             if self.problem.inception is None:
                 self._match_moments(reader, active)
         self._optimizer = self._new_optimizer()
         self._yield_present()
         self.prepared = True
+
+    def _infer(self) -> bool:
+        """Infer the population by one round more, or let G_θ learn it; return whether all is done."""
+        if self.rounds is None:
+            self.rounds = begin(self.problem, self.stage, self.populations)
+        if len(self.rounds.renders) < self.problem.settings.inference.rounds:
+            infer_round(self.problem, self.rounds)
+            return False
+        self.populations = {**self.populations, **self.rounds.populations}
+        errors = carry(self.problem, self.transformer, self.populations)
+        _, prior, _ = self.statistics()
+        self._yield_present()
+        learned = self.statistics()[2]
+        judge = self._judge()
+        self.findings.append(
+            {
+                "stage": self.problem.settings.stages[self.stage].title,
+                "population": [line for each in self.populations.values() for line in each.lines()],
+                "populations": {kind: each.to_json() for kind, each in self.populations.items()},
+                "transport_error": errors,
+                "verdict": None if judge is None else judge.verdict(prior, learned, self.rounds.fits),
+            }
+        )
+        for line in self.findings[-1]["population"]:
+            self.problem.progress.note(line)
+        if self.problem.inception is None:
+            self.space = self.rounds.estimator.requires_grad_(False)
+        self.rounds = None
+        self._inferred = copy.deepcopy(self.transformer.state_dict())
+        return True
+
+    def _keep_the_better(self) -> None:
+        """Go back to what the inference has left, unless descent has brought images nearer to the target's."""
+        if self._inferred is None:
+            return
+        descended, inferred, judge = self.average.state_dict(), self._inferred, self._judge()
+        self._inferred = None
+        if judge is None:
+            return
+        descended = copy.deepcopy(descended)
+        after = self.statistics()[2]
+        self.average.load_state_dict(inferred)
+        _, prior, before = self.statistics()
+        found = judge.improves(before, after)
+        if found["kept"]:
+            self.average.load_state_dict(descended)
+            found["verdict"] = judge.verdict(prior, after, {})
+        self.findings[-1]["descent"] = found
+        self.problem.progress.note(
+            "descent has brought images nearer to the target's and is kept"
+            if found["kept"]
+            else "descent has not brought images nearer to the target's and is dropped"
+        )
+
+    def _judge(self) -> Judge | None:
+        if self.problem.held_out is None:
+            return None
+        return Judge(self.problem, self.problem.held_out)
 
     def epochs(self) -> Iterator[dict[str, Any]]:
         """Follows the present stage's losses; yields the metrics of each epoch, from the present one on.
@@ -121,6 +201,8 @@ class Learner:
                 advance(step + 1, total)
             self._epoch_of_stage += 1
             self.epoch += 1
+            if self._epoch_of_stage == epochs:
+                self._keep_the_better()
             seconds = time.monotonic() - began_s
             after = problem.renderer.pool.stats
             metrics: dict[str, Any] = {
@@ -182,8 +264,15 @@ class Learner:
             "epoch_of_stage": self._epoch_of_stage,
             "prepared": self.prepared,
             "baseline": self._baseline.value,
+            "findings": self.findings,
+            "variables": {kind: each.variables.to_json() for kind, each in self.populations.items()},
+            "populations": {kind: each.to_json() for kind, each in self.populations.items()},
         }
-        if isinstance(self.space, LearnedFeatures):
+        if self._inferred is not None:
+            tensors["inferred"] = self._inferred
+        if self.rounds is not None:
+            state["rounds"], tensors["rounds"] = self.rounds.state()
+        if isinstance(self.space, LearnedSpace):
             tensors["features"] = self.space.state_dict()
             state["features"] = self.space.plan()
         return state, tensors
@@ -193,6 +282,15 @@ class Learner:
         self.epoch, self.stage, self.prepared = state["epoch"], state["stage"], state["prepared"]
         self._epoch_of_stage = state["epoch_of_stage"]
         self._baseline.value = state["baseline"]
+        self._inferred = tensors.get("inferred")
+        self.findings = state.get("findings", [])
+        self.populations = {
+            kind: Population.from_json(Variables.from_json(state["variables"][kind]), each)
+            for kind, each in state.get("populations", {}).items()
+        }
+        if "rounds" in state:
+            self.rounds = begin(self.problem, self.stage, self.populations)
+            self.rounds.restore(state["rounds"], tensors["rounds"])
         self.transformer.load_state_dict(tensors["transformer"])
         self.average.load_state_dict(tensors["average"])
         entries: dict[int, dict[str, Tensor]] = {}
@@ -202,7 +300,7 @@ class Learner:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
         if "features" in tensors:
-            self.space = learned_features(state.get("features"), tensors["features"])
+            self.space = learned_space(state.get("features"), tensors["features"])
 
     def _match_moments(self, reader: Reader | None, places: Sequence[int]) -> None:
         """Moves the attributes at `places` to the target's moments, in features learned where that leads."""

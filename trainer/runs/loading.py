@@ -9,8 +9,8 @@ from torch import Tensor
 from trainer.errors import InputError
 from trainer.experiments import Experiment, load_experiment
 from trainer.features import FeatureSpace
-from trainer.features.learned import LearnedFeatures, learned_features
 from trainer.features.pyramid import PixelPyramid
+from trainer.inference.learned_space import LearnedSpace, learned_space
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
@@ -30,7 +30,7 @@ class LoadedRun:
     #: With the averaged weights.
     transformer: DistributionTransformer
     #: The feature space that it learned last; None where it learned none.
-    features: LearnedFeatures | None
+    features: LearnedSpace | None
     #: Files that have changed since the run was made.
     changes: tuple[str, ...] = ()
 
@@ -61,7 +61,7 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     transformer = _transformer(run, config, experiment, tensors.get("average", {}))
     features = None
     if "features" in tensors:
-        features = learned_features(state.get("features"), tensors["features"])
+        features = learned_space(state.get("features"), tensors["features"])
     settings = TrainingSettings.parse(experiment.training)
     return LoadedRun(run, config, experiment, settings, transformer, features, tuple(changed_inputs(run)))
 

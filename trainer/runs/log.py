@@ -125,6 +125,7 @@ class RunLog:
                 **self._floor(),
                 "target_images": len(self.learner.problem.target),
                 "monitor_images": self.learner.problem.settings.monitor_images,
+                **_inferred(self.learner.findings),
                 "mmd": [record["mmd"] for record in self._metrics if "mmd" in record],
                 "mmd_prior": [record["mmd_prior"] for record in self._metrics if "mmd_prior" in record][-1:],
                 "features": self.learner.space.name if self.learner.space else None,
@@ -164,6 +165,15 @@ class RunLog:
     def _up_to_now(self, name: str) -> list[dict[str, Any]]:
         """Return the records up to the checkpoint's epoch; a killed run can have written later ones."""
         return [record for record in self.run.records(name) if (record["epoch"] or 0) <= self.learner.epoch]
+
+
+def _inferred(findings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the stages' inferences have found, and the last verdict."""
+    if not findings:
+        return {}
+    last = findings[-1]
+    verdict = last.get("descent", {}).get("verdict") or last["verdict"]
+    return {"inference": findings, "population": last["population"], **({"verdict": verdict} if verdict else {})}
 
 
 def _attributes(

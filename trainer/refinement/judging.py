@@ -1,0 +1,103 @@
+"""The judge of a stage: held-out images of the target, in features that learning has not touched."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from trainer.features import FeatureSpace, features_of
+from trainer.features.natural import NaturalFeatures, available
+from trainer.features.simulator import SimulatorFeatures
+from trainer.grammar import SceneGraph
+from trainer.inference.deconvolution import Fit
+from trainer.inference.problem import Problem
+from trainer.metrics.two_sample import gain_quantile, verdict
+from trainer.randomness import Purpose, generator, integer, torch_generator
+
+#: Images of each side that are compared.
+MOST = 400
+#: Features of the random network, where no natural-image features are installed.
+RANDOM_FEATURES = 64
+#: A mean that is nearer to the end of its range than this, in standard deviations, is told.
+AT_THE_END = 1.0
+#: A part of the readings that no component explains from which it is told.
+UNEXPLAINED = 0.1
+
+
+class Judge:
+    """Compares renders with held-out images of the target."""
+
+    def __init__(self, problem: Problem, held_out: np.ndarray) -> None:
+        """
+        Args:
+            held_out: images of the target that nothing was learned from, uint8 [M, H, W, 3].
+        """
+        self._problem = problem
+        self.space = _neutral_space(problem)
+        self._target = features_of(self.space, held_out[:MOST])
+
+    def features(self, scenes: Sequence[SceneGraph]) -> Tensor:
+        """Return features of renders of the first scenes, as many as there are held-out images."""
+        seed = integer(self._problem.seed, Purpose.JUDGEMENT)
+        return features_of(self.space, self._problem.renderer.images(scenes[: len(self._target)], seed))
+
+    def improves(self, before: Sequence[SceneGraph], after: Sequence[SceneGraph]) -> dict[str, Any]:
+        """Return whether scenes are nearer to the target than others were, and by how much at least."""
+        pairs = self.features(before), self.features(after)
+        rng = generator(self._problem.seed, Purpose.JUDGEMENT, 1)
+        gain = gain_quantile(*pairs, self._target, rng, self.space.layers)
+        return {"gain_in_mmd_at_least": gain, "kept": gain > 0}
+
+    def verdict(
+        self, prior: Sequence[SceneGraph], learned: Sequence[SceneGraph], fits: Mapping[str, Fit]
+    ) -> dict[str, Any]:
+        """Return the verdict of the two-sample test, and what is wrong where it does not match."""
+        rng = generator(self._problem.seed, Purpose.JUDGEMENT, 2)
+        found = verdict(
+            self.features(prior),
+            self.features(learned),
+            self._target,
+            rng,
+            features=self.space.name,
+            layers=self.space.layers,
+        )
+        reasons = [] if found.outcome == "matches" else doubts(fits)
+        return {
+            **found.to_json(),
+            "text": "; ".join([found.text, *reasons]),
+            "matches": found.outcome == "matches",
+            "reasons": reasons,
+        }
+
+
+def doubts(fits: Mapping[str, Fit]) -> list[str]:
+    """Return what the populations say against themselves: ends of ranges, and readings that nothing explains."""
+    found = []
+    for kind, fit in fits.items():
+        population = fit.population
+        share = float(np.mean(fit.unexplained > 0.5))
+        if share > UNEXPLAINED:
+            found.append(f"{share:.0%} of the readings of {kind} fit no component")
+        for i, number in enumerate(population.variables.numbers):
+            if number.is_angle and number.width >= 360:
+                continue
+            for mean, covariance, weight in zip(
+                population.means, population.covariances, population.weights, strict=True
+            ):
+                reach = AT_THE_END * np.sqrt(covariance[i, i])
+                if weight > UNEXPLAINED and not number.low + reach < mean[i] < number.high - reach:
+                    found.append(f"{kind}.{number.name} lies at the end of its range ({mean[i]:.3g} {number.unit})")
+                    break
+    return found
+
+
+def _neutral_space(problem: Problem) -> FeatureSpace:
+    if available():
+        return NaturalFeatures()
+    settings = problem.renderer.settings
+    size = settings.height_px, settings.width_px
+    draws = torch_generator(problem.seed, Purpose.JUDGEMENT, 3)
+    network = SimulatorFeatures([RANDOM_FEATURES], size, draws).requires_grad_(False)
+    network.name = "random"
+    return network
