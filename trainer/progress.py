@@ -63,7 +63,7 @@ class Watched(Protocol):
 
     @property
     def stats(self) -> Any:
-        """Return counters; `renders` and `workers_up` are shown."""
+        """Return counters; `renders` and `processes_up` are shown."""
 
 
 class Progress(Protocol):

@@ -4,6 +4,7 @@ One module per command. None of them imports torch, gRPC or the grammar language
 texts and shell completion come at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -15,6 +16,9 @@ from typer.main import get_command
 from trainer.cli import bench, check, data, doctor, evaluate, generate, grammar, pool, report, train
 from trainer.cli.commands import Commands
 from trainer.errors import InputError, MetasimError, file_problem
+
+#: Exit status after Ctrl-C.
+_INTERRUPTED = 130
 
 app = Commands(
     name="metasim",
@@ -36,15 +40,25 @@ app.add_typer(check.app, name="check")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit status: 0, 1 (it failed), 2 (the input is wrong) or 130 (Ctrl-C).
+    """Run one command and return the exit status: 0, 1 (it failed), 2 (the input is wrong) or 130 (Ctrl-C).
 
     Args:
         arguments: as on the command line, without the program's name; default: those of this process.
     """
     keep_freed_memory()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    status = _run(list(sys.argv[1:] if arguments is None else arguments))
+    if status == _INTERRUPTED and arguments is None:  # The interpreter takes seconds to tear down torch and Blender.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _run(given: Sequence[str]) -> int:
     try:
         status = get_command(app).main(given, prog_name="metasim", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return _failed("interrupted", _INTERRUPTED)
     except typer.TyperException as error:
         if not error.format_message():  # A group without a command has printed its help.
             return 0

@@ -63,33 +63,85 @@ def measure_pool(
 
 @app.command()
 def render(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As for `metasim train`.")],
-    scenes: Annotated[int, typer.Option(min=1, metavar="N", help="Scenes that are rendered, always the same.")] = 64,
+    experiment: options.Experiment,
+    assignments: options.Assignments = None,
+    scenes: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Scenes of a run, always the same; fewer where they are slow."),
+    ] = 64,
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Runs; the median counts.")] = 3,
     engine: options.Engine = None,
     workers: options.Workers = None,
     json: options.Json = False,
 ) -> None:
-    """Measure how fast this machine renders an experiment's scenes, with one worker and with all.
+    """Measure how fast this machine renders an experiment's scenes, with one worker and with several.
+
+    Takes two minutes at most.
 
     \b
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
     metasim bench render aerial --workers 2
+    metasim bench render driving render.samples=4 render.width=310
     """
-    from trainer.bench.render import bench_render
+    from trainer.cli.console import console_progress
 
-    result = bench_render(experiment, engine=engine, workers=workers, scenes=scenes, repeats=repeats)
+    overrides = parse_assignments(assignments or ())
+    with console_progress() as progress:
+        from trainer.bench.render import bench_render
+
+        result = bench_render(
+            experiment,
+            engine=engine,
+            workers=workers,
+            scenes=scenes,
+            repeats=repeats,
+            overrides=overrides,
+            progress=progress,
+        )
     if json:
         echo_json(result)
         return
     size = f"{result['width_px']} x {result['height_px']} pixels, samples per pixel {result['samples']}"
-    rows = [["workers", "frames/s", "samples/s", "against one"]]
+    rows = [["workers", "frames/s", "samples/s", "speedup"]]
     for run in result["runs"]:
         rates = (f"{run[name]:.3g}" for name in ("frames_per_s", "samples_per_s"))
         rows.append([str(run["workers"]), *rates, f"{run['speedup']:.2f}"])
     typer.echo(
         f"{result['scenes']} scenes of {result['experiment']}, {size}, engine {result['engine']}\n{aligned(rows)}"
     )
+
+
+@app.command()
+def jobs(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="JOB", help="demo, tyol-8, aerial or driving-city.", show_default="all"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Reduce all sizes: shows that the jobs run, not how long they take.")
+    ] = False,
+    workers: options.Workers = None,
+    json: options.Json = False,
+) -> None:
+    """Measure whole jobs: training, evaluation and dataset, each command with the trainer's share of the time.
+
+    Without --quick all jobs together take more than an hour.
+
+    \b
+    [bold]Examples[/bold]
+    metasim bench jobs demo --json
+    metasim bench jobs --quick
+    """
+    from trainer.cli.console import console_progress
+
+    with console_progress() as progress:
+        from trainer.bench.jobs import bench_jobs, table
+
+        result = bench_jobs(names or (), reduced=quick, workers=workers, progress=progress)
+    if json:
+        echo_json(result)
+    else:
+        typer.echo(aligned(table(result), numbers_from=2))
 
 
 @app.command()
@@ -123,10 +175,8 @@ def jacobian(
 @app.command()
 @options.with_pool()
 def train(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="As for `metasim train`.")],
-    assignments: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for `metasim train`.", show_default=False)
-    ] = None,
+    experiment: options.Experiment,
+    assignments: options.Assignments = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="The first one's seed.")] = 0,
     near: Annotated[float, typer.Option(min=0, metavar="PART", help="Tolerance of means: this part of the range.")] = 3

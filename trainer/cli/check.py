@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.cli import completion, options
+from trainer.cli import options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.commands import Commands
 from trainer.cli.tables import aligned, echo_json
@@ -23,22 +23,8 @@ def _group() -> None:
 @app.command()
 @options.with_pool()
 def gradient(
-    experiment: Annotated[
-        str,
-        typer.Argument(
-            metavar="EXPERIMENT",
-            help="An experiment or a grammar that ships, or a YAML file.",
-            autocompletion=completion.experiments,
-        ),
-    ],
-    assignments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Settings that replace those of the experiment, e.g. training.probing.difference=forward.",
-            show_default=False,
-        ),
-    ] = None,
+    experiment: options.Experiment,
+    assignments: options.Assignments = None,
     scenes: Annotated[int, typer.Option(min=1, metavar="N", help="Scenes sampled from the prior.")] = 4,
     samples: Annotated[
         int | None,

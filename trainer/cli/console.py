@@ -47,7 +47,7 @@ class _PoolRate:
             stats = self._pool.stats
             self._counted = now_s, stats.renders
             rate = (stats.renders - renders) / (now_s - since_s)
-            self._shown = {"renders_per_s": rate, "workers": stats.workers_up} if rate else {}
+            self._shown = {"renders_per_s": rate, "workers": stats.processes_up} if rate else {}
         return self._shown
 
 

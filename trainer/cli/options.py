@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from trainer.cli import completion
+
 #: Seconds that --connect-timeout and --patience are by default.
 CONNECT_TIMEOUT_S, PATIENCE_S = 30.0, 300.0
 
@@ -21,13 +23,26 @@ EngineName = Literal["blender", "raster", "fake"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def _engine(default: str) -> Any:
-    return Annotated[
-        EngineName | None, typer.Option(help=_ENGINE_HELP, show_default=default, rich_help_panel=_RENDERING)
-    ]
-
-
-Engine = _engine("that of the experiment")
+Engine = Annotated[
+    EngineName | None,
+    typer.Option(help=_ENGINE_HELP, show_default="that of the experiment", rich_help_panel=_RENDERING),
+]
+Experiment = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="An experiment or a grammar that ships, or a YAML file.",
+        autocompletion=completion.experiments,
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Settings that replace those of the experiment, e.g. render.samples=4; values are YAML.",
+        show_default=False,
+    ),
+]
 Renderer = Annotated[
     str,
     typer.Option(
@@ -94,9 +109,10 @@ def with_pool(
     Args:
         default_engine: shown as the default of --engine.
     """
+    engine = typer.Option(help=_ENGINE_HELP, show_default=default_engine, rich_help_panel=_RENDERING)
     annotations: dict[str, tuple[Any, Any]] = {
         "renderer": (Renderer, "local"),
-        "engine": (_engine(default_engine), None),
+        "engine": (Annotated[EngineName | None, engine], None),
         "workers": (Workers, None),
         "connect_timeout": (ConnectTimeout, CONNECT_TIMEOUT_S),
         "patience": (Patience, PATIENCE_S),

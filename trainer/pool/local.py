@@ -13,10 +13,17 @@ import sys
 import tempfile
 from typing import IO
 
+import psutil
+
 from trainer.errors import InputError
 
 #: Packages that engines need beyond the server itself.
 _NEEDS = {"blender": "bpy"}
+
+#: Largest number of processes per CPU.
+_PER_CPU = 8
+#: Memory of a process in bytes, by engine.
+_MEMORY, _LEAST_MEMORY = {"blender": 512 << 20}, 128 << 20
 
 #: How long the server may take to end before it is killed.
 _END_S = 5.0
@@ -41,6 +48,7 @@ class LocalWorkers:
     def __init__(self, *, engine: str, workers: int | None = None, extra: tuple[str, ...] = ()) -> None:
         _require(engine)
         self.workers = workers if workers is not None else len(os.sched_getaffinity(0))
+        _check_count(self.workers, engine)
         command = [sys.executable, "-m", "render_server.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
         command += ["--engine", engine, "--workers", str(self.workers), "--log-level", "warning", "--stop-with-stdin"]
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # Lives as long as the server.
@@ -96,6 +104,15 @@ class LocalWorkers:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
         return lines[-1].removeprefix("error: ")
+
+
+def _check_count(workers: int, engine: str) -> None:
+    """Raise an InputError if the machine cannot hold so many processes."""
+    cpus, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().total
+    most = max(1, min(_PER_CPU * cpus, memory // _MEMORY.get(engine, _LEAST_MEMORY)))
+    if workers > most:
+        machine = f"{cpus} CPU{'s' if cpus > 1 else ''} and {memory / 2**30:.0f} GiB of memory"
+        raise InputError(f"{workers} local workers are too many for {machine}: set --workers to at most {most}")
 
 
 def _require(engine: str) -> None:

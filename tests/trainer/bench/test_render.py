@@ -16,3 +16,11 @@ def test_rates_belong_together(tmp_path: Path) -> None:
     for run in (one, two):
         assert run["samples_per_s"] == pytest.approx(run["frames_per_s"] * 32 * 32)
         assert run["speedup"] == pytest.approx(run["frames_per_s"] / one["frames_per_s"])
+
+
+def test_overrides_and_the_budget_change_the_work(tmp_path: Path) -> None:
+    world = str(write_sprites(tmp_path))
+    overrides = {"render.width": 16}
+    found = bench_render(world, engine="raster", workers=1, scenes=500, repeats=3, overrides=overrides, budget_s=0.05)
+    assert (found["width_px"], found["height_px"]) == (16, 32)
+    assert 1 <= found["scenes"] < 500
