@@ -11,6 +11,7 @@ from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments, parse_mapping
 from trainer.cli.tables import echo_json
 from trainer.errors import InputError, RenderError, file_problem
+from trainer.settings import expanded
 
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
@@ -108,7 +109,7 @@ def train(
     overrides = parse_assignments(assignments or ())
     if target is not None:
         # The section as a whole, before what is set in it: the experiment's own target must not shine through.
-        section: dict[str, object] = {"images": str(target.expanduser().resolve())}
+        section: dict[str, object] = {"images": str(expanded(target).resolve())}
         if fit is not None:
             section["fit"] = fit
         if classes is not None:

@@ -13,7 +13,7 @@ from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
 from trainer.grammar.structure import check_flat
 from trainer.grammar.validation import validate_document
-from trainer.settings import Settings
+from trainer.settings import Settings, expanded
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _target(
         return None
     if section.images is not None:
         return PhotographTarget(
-            folder=file.path.parent / Path(section.images).expanduser(),
+            folder=file.path.parent / expanded(Path(section.images)),
             layout=section.layout,
             count=section.count,
             width_px=grammar.render.width_px,

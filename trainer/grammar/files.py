@@ -12,7 +12,7 @@ from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
 from trainer.grammar.validation import validate_document
-from trainer.settings import Settings, shipped_files
+from trainer.settings import Settings, expanded, shipped_files
 
 NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.
@@ -146,7 +146,7 @@ def resolve(name_or_path: str | Path) -> Path:
         GrammarError: there is none.
     """
     if isinstance(name_or_path, Path) or looks_like_path(name_or_path):
-        path = Path(name_or_path).expanduser()
+        path = expanded(Path(name_or_path))
         if not path.is_file():
             raise GrammarError(f"{path}: there is no such file")
         return path

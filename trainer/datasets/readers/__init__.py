@@ -23,6 +23,7 @@ from trainer.datasets.readers.splits import JoinedDataset, split_folders
 from trainer.datasets.readers.voc import VocDataset, is_voc
 from trainer.datasets.readers.yolo import YoloDataset
 from trainer.errors import InputError
+from trainer.settings import expanded
 
 __all__ = ["KINDS", "BopPose", "Example", "ExampleObject", "ImageDataset", "open_dataset"]
 
@@ -51,7 +52,7 @@ def open_dataset(path: Path, kind: str | None = None) -> ImageDataset:
     Raises:
         InputError: there is nothing, it holds no image, or a file is damaged or missing.
     """
-    path = path.expanduser()
+    path = expanded(path)
     if not path.exists():
         raise InputError(f"{path}: there is no such folder")
     if kind is not None and kind not in KINDS:
