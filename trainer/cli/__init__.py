@@ -67,6 +67,8 @@ def _run(given: Sequence[str]) -> int:
         return _failed(str(error), 2)
     except MetasimError as error:
         return _failed(str(error), 1)
+    except RecursionError:
+        return _failed("a file is nested too deep to be read; lists and mappings may hold a few hundred levels", 2)
     except OSError as error:
         problem = file_problem(error)
         if problem is None:

@@ -8,6 +8,7 @@ import typer
 from trainer.cli import completion, options
 from trainer.cli.commands import Commands
 from trainer.errors import InputError
+from trainer.settings import expanded
 
 if TYPE_CHECKING:
     from trainer.grammar import Grammar
@@ -73,32 +74,42 @@ def sample(
             metavar="PNG", help="The picture to write; an older one is replaced.", show_default="NAME-samples.png"
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Scenes.")] = 32,
+    target: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Real images to compare with, as for `metasim train`.", show_default=False),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Images in a row.")] = 32,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Other seeds show other scenes.")] = 0,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,
 ) -> None:
-    """Draw scenes of a grammar, and of its target if it has one, into one picture.
+    """Draw scenes of a grammar into one picture, beside its target: rendered scenes or photographs.
 
     \b
     [bold]Examples[/bold]
     metasim grammar sample mnist-rot
-    metasim grammar sample my-world.yaml --count 64 --seed 1 --out look.png
+    metasim grammar sample my-world.yaml --target photos/ --count 64 --seed 1 --out look.png
     """
+    import numpy as np
+
+    from trainer.datasets.fitting import chosen
     from trainer.experiments import load_experiment
     from trainer.pool import open_pool
     from trainer.randomness import Purpose, generator
     from trainer.rendering import Renderer
     from trainer.runs.report.pictures import contact_sheet
 
-    experiment = load_experiment(file, mnist=mnist)
+    overrides = {} if target is None else {"target": {"images": str(expanded(target).resolve())}}
+    experiment = load_experiment(file, overrides, mnist=mnist)
     for note in experiment.notes:
         typer.echo(f"note: {note}", err=True)
     path = out or Path(f"{experiment.name}-samples.png")
-    rows = [("Prior", experiment.grammar)]
+    rows, photographs = [("Prior", experiment.grammar)], None
     if experiment.target is not None and experiment.target.grammar is not None:
         rows.append(("Target", experiment.target.grammar))
+    elif experiment.target is not None:
+        photographs, _ = experiment.target.images(generator(seed, Purpose.TARGET), lambda *_: np.empty(0))
     with open_pool(
         pool.with_default_engine(_fastest(experiment.grammar)), assets=experiment.asset_source
     ) as render_pool:
@@ -107,6 +118,8 @@ def sample(
             rng = generator(seed, Purpose.GENERATION)
             scenes = [grammar.sample(rng) for _ in range(count)]
             pictures.append((name, Renderer(render_pool, grammar).images(scenes, seed)))
+    if photographs is not None:
+        pictures.append(("Photographs", photographs[chosen(len(photographs), count)]))
     try:
         contact_sheet(pictures).save(path, "PNG")
     except OSError as error:

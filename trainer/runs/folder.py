@@ -113,6 +113,8 @@ class Run:
             InputError: config.json is damaged, or of another version of this program.
         """
         content = self._read("config.json")
+        if not isinstance(content, dict):
+            raise InputError(f"{self.folder / 'config.json'} is damaged: it must hold an object")
         known = {item.name for item in fields(RunConfig)}
         wrong = [f"{key} is unknown" for key in content if key not in known]
         wrong += [f"{key} is missing" for key in ("experiment", "overrides", "seed", "engine") if key not in content]

@@ -79,7 +79,7 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
         (
             "generate world.yaml --count 1 --out data --format coca",
             "format 'coca' is unknown; allowed: bop, coco, coco-rle, idx, idx-gz, imagefolder, imagefolder-masks, "
-            "kitti, webdataset, webdataset-masks, yolo, yolo-seg",
+            "kitti, voc, webdataset, webdataset-masks, yolo, yolo-seg",
         ),
         (
             "generate world.yaml --count 1 --out data --format kitti",
@@ -158,7 +158,7 @@ TYPICAL = {
         "images: shapes",
         "images: torn",
         "train w.yaml --target shapes",
-        "torn/a.png is damaged (no PNG image that can be read); mend or remove it",
+        "torn/a.png is damaged and cannot be read as an image; repair or remove it",
     ),
     "no image at all": (
         "images: shapes",
@@ -400,7 +400,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an experiment that has changed": (
         lambda here: edited(here / "world.yaml", "    yaw: {normal: [0, 10], mutable: true}\n", ""),
-        "run does not fit {here}/world.yaml any more: its nodes or mutable attributes have changed since the ",
+        "run does not fit {here}/world.yaml: its nodes or mutable attributes have changed since the ",
     ),
     "an experiment that is gone": (
         lambda here: (here / "world.yaml").unlink(),
@@ -497,3 +497,24 @@ def test_main_reads_the_arguments_of_the_process(
     monkeypatch.setattr("sys.argv", ["metasim", "version"])
     assert main() == 0
     assert capsys.readouterr().out == "metasim 0.1.0\n"
+
+
+def test_nesting_without_end_is_one_line(metasim: Callable, tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("nodes: " + "[" * 3000 + "]" * 3000)
+    done = metasim("grammar check deep.yaml")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert "nested too deep" in done.err
+
+
+def test_a_run_whose_config_is_no_object_is_one_line(metasim: Callable, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("[]")
+    done = metasim("report run")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "metasim: run/config.json is damaged: it must hold an object\n"
+
+
+def test_a_home_that_does_not_exist_is_one_line(metasim: Callable) -> None:
+    done = metasim("grammar check ~nobody-has-this-name/world.yaml")
+    assert (done.status, done.err) == (2, "metasim: ~nobody-has-this-name/world.yaml: there is no such file\n")

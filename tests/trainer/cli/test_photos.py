@@ -36,7 +36,8 @@ def test_photos_are_learned_from_and_are_not_needed_afterwards(
     assert summary["attributes"]["target"] == []
     assert len(summary["mmd"]) == 1
     assert (tmp_path / "run" / "report.html").is_file()
-    assert "target" not in done.out.split("picture")[0], "no column for what nobody knows"
+    header = next(line for line in done.out.splitlines() if line.startswith("mean ± spread"))
+    assert header.split()[3:] == ["prior", "learned"], "photographs have no attributes"
     done = metasim(f"evaluate run --test-images 10 --renderer {endpoint}")
     assert done.status == 0, done.err
     assert done.out.startswith(f"classification is not scored: {tmp_path / 'photos'}: 0.jpg has no label, which ")
@@ -128,3 +129,15 @@ def test_classes_of_photos_are_mapped(metasim: Callable, tmp_path: Path) -> None
     assert done.err.splitlines()[-1] == (
         f"metasim: classes: cub=thing: {tmp_path / 'photos'} has no class 'cub' (near: 'cube'); it has: cube"
     )
+
+
+def test_a_sample_shows_the_photographs_beside_the_prior(metasim: Callable, tmp_path: Path, endpoint: str) -> None:
+    write_sprites(tmp_path)
+    write_photos(tmp_path / "photos")
+    heights = []
+    for options in ("", "--target photos"):
+        done = metasim(f"grammar sample world.yaml {options} --count 3 --out look.png --renderer {endpoint}")
+        assert (done.status, done.out) == (0, "look.png\n"), done.err
+        with Image.open(tmp_path / "look.png") as picture:
+            heights.append(picture.height)
+    assert heights[1] > heights[0]
