@@ -13,7 +13,7 @@ import torch
 from trainer.device import open_device
 from trainer.errors import InputError
 from trainer.experiments import Experiment, Labelling, Target, load_experiment
-from trainer.features import FeatureSpace
+from trainer.features import FeatureSpace, natural
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.files import Copies
 from trainer.grammar.symmetry import ambiguities
@@ -71,7 +71,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     check_run(experiment, settings)
     for note in experiment.target.notes(experiment.grammar.classes):
         progress.note(note)
-    inception = _inception(settings, options.inception_weights, progress)
+    inception = _pretrained_features(settings, options.inception_weights, progress)
     pool_options = options.pool.with_default_engine(experiment.engine)
     with (
         ExitStack() as claims,
@@ -177,10 +177,16 @@ def _config(options: TrainOptions, engine: str) -> RunConfig:
     )
 
 
-def _inception(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:
-    """The paper's feature space, where it was asked for or can be had; None: learn one from the simulator."""
+def _pretrained_features(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:
+    """Return the feature space that was trained elsewhere; None: learn one from the simulator.
+
+    Raises:
+        InputError: the space that the settings name is not installed, or its weights are missing or damaged.
+    """
     if settings.features == "simulator":
         return None
+    if settings.features == "natural":
+        return natural.NaturalFeatures(natural.LOCAL_STRIDES)
     try:
         from trainer.features.inception import InceptionFeatures
 
@@ -188,8 +194,10 @@ def _inception(settings: TrainingSettings, weights: Path | None, progress: Progr
     except InputError:
         if settings.features == "inception" or weights is not None:
             raise
-        progress.note("InceptionV3 is not at hand, so features are learned from the simulator (metasim train --help)")
-        return None
+    if settings.start == "prior" and natural.available():
+        return natural.NaturalFeatures(natural.LOCAL_STRIDES)
+    progress.note("InceptionV3 is not at hand, so features are learned from the simulator (metasim train --help)")
+    return None
 
 
 def _target(

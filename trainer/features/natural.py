@@ -21,7 +21,9 @@ from trainer.errors import InputError
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 #: Channels of the map at each stride that can be chosen.
 CHANNELS = {8: 40, 16: 112, 32: 320}
-#: Pixels that an image is resized to, at its own aspect ratio.
+#: The maps that still tell where things are and how they are turned, for descent.
+LOCAL_STRIDES = (8, 16)
+#: Most pixels that an image is resized to, at its own aspect ratio; small images are enlarged to twice their sides.
 PIXELS = 128 * 128
 
 #: Stages of the network: blocks, kernel size, stride of the first block, expansion, output channels.
@@ -93,7 +95,7 @@ class NaturalFeatures(nn.Module):
     Args:
         strides: the maps to take, a subset of `CHANNELS`.
         grid: each map is averaged over grid x grid equal cells. 1 discards positions.
-        pixels: images are resized to about this many pixels (bilinear, antialiased) and keep their aspect ratio.
+        pixels: images are resized to at most about this many pixels; see `resized`.
 
     Raises:
         InputError: the extra `natural` is not installed, or its file of weights is damaged.
@@ -137,9 +139,12 @@ def pretrained() -> Lite0:
 
 
 def resized(images: Tensor, pixels: int) -> Tensor:
-    """Resize images [N, C, H, W] to about `pixels` pixels at their own aspect ratio."""
+    """Resize images [N, C, H, W] to about `pixels` pixels at their own aspect ratio, but at most to twice their sides.
+
+    The interpolation is bilinear and antialiased.
+    """
     height, width = images.shape[-2:]
-    scale = math.sqrt(pixels / (height * width))
+    scale = min(2.0, math.sqrt(pixels / (height * width)))
     size = (max(1, round(scale * height)), max(1, round(scale * width)))
     if size == (height, width):
         return images

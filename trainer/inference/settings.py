@@ -78,8 +78,11 @@ class TrainingSettings(BaseModel):
         description="Other frames to learn from than the grammar's own, which are for data sets; see `Frames`.",
     )
     target_images: int | None = Field(None, ge=2, description="Images of the target that are used; default: all.")
-    features: Literal["auto", "simulator", "inception"] = Field(
-        "auto", description="Space in which images are compared; auto: inception if its weights are at hand."
+    features: Literal["auto", "simulator", "natural", "inception"] = Field(
+        "auto",
+        description="Space in which images are compared. simulator: learned from renders; natural: EfficientNet-Lite0; "
+        "inception: InceptionV3; auto: inception if its weights are at hand, else natural with start=prior, else "
+        "simulator.",
     )
     layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
     feature_images: int = Field(4000, ge=64, description="Renders of each mode that the features learn from.")

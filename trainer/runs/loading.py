@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainer.errors import InputError
 from trainer.experiments import Experiment, load_experiment
-from trainer.features import FeatureSpace
+from trainer.features import FeatureSpace, natural
 from trainer.features.pyramid import PixelPyramid
 from trainer.inference.learned_space import LearnedSpace, learned_space
 from trainer.inference.settings import TrainingSettings
@@ -98,6 +98,8 @@ def feature_space(loaded: LoadedRun) -> FeatureSpace:
     """Return the feature space that the run compared images in last; pixels at several scales if it had none."""
     if loaded.features is not None:
         return loaded.features
+    if loaded.run.summary.get("features") == "natural":
+        return natural.NaturalFeatures(natural.LOCAL_STRIDES)
     if loaded.run.summary.get("features") == "inception":
         from trainer.features.inception import InceptionFeatures
 
