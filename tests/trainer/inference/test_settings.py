@@ -6,13 +6,19 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from trainer.inference.settings import Stage, TrainingSettings
+from trainer.inference.settings import InferenceSettings, Stage, TrainingSettings
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("model", "after"), [(TrainingSettings, "## All settings"), (Stage, "A stage:")], ids=["training", "stage"]
+    ("model", "after"),
+    [
+        (TrainingSettings, "## All settings"),
+        (InferenceSettings, "Rounds of inference, `inference`:"),
+        (Stage, "A stage:"),
+    ],
+    ids=["training", "inference", "stage"],
 )
 def test_every_setting_is_documented_with_its_default(model: type[BaseModel], after: str) -> None:
     table = DOCUMENT.split(f"\n{after}\n")[1].strip().split("\n\n")[0]
