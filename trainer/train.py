@@ -69,7 +69,8 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     for note in (*experiment.notes, *(changed_inputs(run) if run else ())):
         progress.note(note)
     check_run(experiment, settings)
-    for note in experiment.target.notes(experiment.grammar.classes):
+    target_notes = experiment.target.notes(experiment.grammar.classes)
+    for note in target_notes:
         progress.note(note)
     inception = _pretrained_features(settings, options.inception_weights, progress)
     pool_options = options.pool.with_default_engine(experiment.engine)
@@ -102,7 +103,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         timer.lap("target")
         learner = Learner(problem)
         if checkpoint is None:
-            log = RunLog(run, learner, target_scenes, timer, {})
+            log = RunLog(run, learner, target_scenes, timer, {"notes": [f"{note}." for note in target_notes]})
             # Pre-training: G_θ learns the identity (section 3.2.1).
             log.facts["ambiguities"] = [found.text for found in ambiguities(experiment.grammar) if found.mutable]
             for text in log.facts["ambiguities"]:

@@ -182,7 +182,7 @@ class PhotographTarget:
         count: int | None = None,
     ) -> tuple[np.ndarray, list[SceneGraph]]:
         del rng, render
-        return self._images[:count], []
+        return self._images[chosen(len(self._images), count)], []
 
     def labelled(
         self, rng: np.random.Generator | None, labelling: Labelling, count: int | None

@@ -19,6 +19,7 @@ from trainer.runs.notes import notes
 from trainer.runs.outcome import headline, image_distance, verdict
 from trainer.runs.report import tables
 from trainer.runs.report.charts import LINE_COLOURS, Line, attribute_chart, line_chart
+from trainer.runs.report.evaluation_tables import distance_tables, score_tables
 
 #: Pictures of epochs in a page at most, and their total size. The last epoch's picture is always included.
 MOST_SHEETS, MOST_SHEET_BYTES = 12, 4 << 20
@@ -53,8 +54,8 @@ def report_context(run: Run) -> dict[str, Any]:
         "notes": summary["notes"] if "notes" in summary else notes(summary, metrics, histories),
         "pictures": _pictures(run.folder / "samples"),
         "evaluation": evaluation,
-        "scores": tables.score_tables(evaluation) if "prior" in evaluation else [],
-        "distances": tables.distance_tables(evaluation),
+        "scores": score_tables(evaluation) if "prior" in evaluation else [],
+        "distances": distance_tables(evaluation),
         "attributes": tables.attribute_table(histories, summary.get("counts") or {}) if histories else None,
         "charts": [(history.label, history.unit.strip(), attribute_chart(history)) for history in histories],
         "has_target": any(history.target for history in histories),
@@ -62,6 +63,8 @@ def report_context(run: Run) -> dict[str, Any]:
         "ambiguities": summary.get("ambiguities", ()),
         "curves": _learning_curves(metrics),
         "gradient": _gradient(metrics),
+        "population": summary.get("population") or (),
+        "stages": _stages(summary.get("inference") or ()),
         "preparation": tables.preparation_table(summary, histories),
         "features": summary.get("features"),
         "seconds": _seconds(summary),
@@ -181,6 +184,16 @@ def _gradient(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
             "worst": last["audit_worst"],
         },
     }
+
+
+def _stages(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return title, verdict and the fate of the refinement of each stage."""
+    stages = []
+    for found in findings:
+        descent = found.get("descent") or {}
+        verdict_text = (descent.get("verdict") or found.get("verdict") or {}).get("text")
+        stages.append({"title": found["stage"], "verdict": verdict_text, "kept": descent.get("kept")})
+    return stages
 
 
 def _chart(title: str, lines: Sequence[Line], *, logarithmic: bool = False) -> dict[str, Any]:

@@ -341,3 +341,36 @@ def test_notes_stand_on_the_page(tmp_path: Path) -> None:
     assert "Notes" not in page_of(run).text
     run.update_summary({"notes": ["12 photographs were cropped & 3 were turned."]})
     assert "Notes 12 photographs were cropped & 3 were turned." in page_of(run).text
+
+
+def test_the_ceiling_intervals_and_the_closed_gap_stand_beside_the_scores(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run", evaluated=False)
+    found = {
+        **runs.EVALUATION,
+        "scores": {**runs.EVALUATION["scores"], "real": {"accuracy": 0.9951}},
+        "real": 0.9951,
+        "intervals": {"prior": {"accuracy": [0.14, 0.16]}, "learned": {"accuracy": None}},
+        "gap_closed": {"learned": {"share": 0.798, "interval": [0.7, 0.9]}},
+    }
+    run.update_summary({"evaluation": found})
+    text = page_of(run).text
+    assert "accuracy 95 % interval Gap closed the prior 15.1 % 14.0 % to 16.0 % –" in text
+    assert "the learned model 99.3 % – 80% (70% to 90%) labelled images of the target 99.5 % – –" in text
+
+
+def test_the_inferred_population_and_the_refinement_are_shown(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run")
+    findings = [
+        {"stage": "cars", "verdict": {"text": "closer: p = 0.01"}, "descent": {"kept": False}},
+        {"stage": "camera", "verdict": None, "descent": {"kept": True, "verdict": {"text": "matches: p = 0.3"}}},
+        {"stage": "score", "verdict": None},
+    ]
+    run.update_summary({"population": ["digit.yaw: 90 ± 10 deg"], "inference": findings})
+    text = page_of(run).text
+    assert "digit.yaw: 90 ± 10 deg" in text
+    assert (
+        "Stage cars: closer: p = 0.01. The refinement did not bring images nearer to the target and was dropped."
+        in text
+    )
+    assert "Stage camera: matches: p = 0.3. The refinement brought images nearer" in text
+    assert "Stage score." in text
