@@ -56,8 +56,12 @@ _STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
     "lines.linewidth": 1.8,
     "lines.markersize": 3.5,
-    "figure.constrained_layout.use": True,
-    "path.simplify": True,
+    # Fixed margins: a layout that measures its labels costs as much time as the drawing.
+    "figure.subplot.left": 0.13,
+    "figure.subplot.right": 0.985,
+    "figure.subplot.bottom": 0.2,
+    "figure.subplot.top": 0.97,
+    "figure.subplot.wspace": 0.04,
 }
 
 
@@ -107,7 +111,6 @@ def attribute_chart(history: AttributeHistory) -> Markup:
         else:
             histogram = figure.subplots()
         _draw_histogram(histogram, history)
-        figure.align_xlabels()
         return _svg(figure, title)
 
 
@@ -145,7 +148,7 @@ def _draw_histogram(axes: Axes, history: AttributeHistory) -> None:
                 axes.stairs(shares, edges, orientation="horizontal", fill=True, color=colour, alpha=0.4, linewidth=0)
     axes.set_xlim(left=0)
     axes.set_xticks([])
-    axes.set_xlabel("frequency")
+    axes.set_xlabel("frequency", labelpad=21)  # In line with "epoch", which has tick labels above it.
 
 
 def _draw_line(axes: Axes, line: Line, *, logarithmic: bool = False) -> None:
