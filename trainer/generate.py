@@ -1,21 +1,35 @@
 """Labelled datasets: scenes sampled from the grammar, changed by what a run has learned, rendered, written."""
 
 import shlex
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.datasets.writers import DatasetCard, Sample, open_writer
-from trainer.datasets.writers.rendered import SampleRenderer, mesh_source, model_names
-from trainer.pool import PoolOptions, open_pool
+from trainer.datasets.fitting import chosen
+from trainer.datasets.parts import Shard, parse_splits, parts_folder
+from trainer.datasets.writers import DatasetCard, open_writer, writer_of
+from trainer.datasets.writers.rendered import mesh_source, model_names
+from trainer.datasets.writers.split import SplitFolder
+from trainer.datasets.writers.writer import JOURNAL, named_folder
+from trainer.errors import InputError
+from trainer.pool import PoolOptions, RenderPool, open_pool
 from trainer.progress import Progress, Silent, Step
+from trainer.runs.sample_stream import SampleStream
+from trainer.runs.scene_filter import SceneFilter
 from trainer.runs.scene_source import SceneSource, open_source
 
 #: Scenes, and pixels of them, that are sampled, rendered and written at a time: memory does not grow with the size of
 #: the dataset.
 CHUNK, CHUNK_PX = 256, 1 << 23
+#: Images that are audited unless the options state another number.
+AUDITED = 20
+#: How long the measurement of a plan lasts at least, and the images that it takes at most.
+PLAN_S, PLAN_IMAGES = 10.0, 2000
 
 
 @dataclass(frozen=True)
@@ -32,64 +46,230 @@ class GenerateOptions:
     pool: PoolOptions = field(default_factory=PoolOptions)
     #: Go on in `out`.partial with what was begun by the same options.
     resume: bool = False
+    #: Splits by scene number, such as "train=0.8,test=0.2"; see `trainer.datasets.parts.parse_splits`.
+    split: str | None = None
+    #: Make this part of the dataset alone, such as "0/4"; `trainer.datasets.merging` puts the parts together.
+    shard: str | None = None
+    #: The condition that scenes meet; see `trainer.runs.scene_filter`.
+    keep: str | None = None
+    #: Images whose labels are audited, evenly spread; 0: none.
+    audit: int = AUDITED
+
+
+@dataclass(frozen=True)
+class _Export:
+    """A dataset, or the part of one, that is written into a folder of its own."""
+
+    folder: Path
+    #: Numbers of its scenes.
+    scenes: range
+    #: Numbers of its samples in the dataset, where it is a part.
+    part: range | None
+    card: DatasetCard
+    split: str | None = None
 
 
 def generate(options: GenerateOptions, progress: Progress | None = None) -> dict[str, Any]:
-    """Renders scenes of the learned model of a run, or of a grammar's prior, and writes them as a dataset.
+    """Render scenes of the learned model of a run, or of a grammar's prior, and write them as a dataset.
 
     Scene i depends on the source, the seed and i alone, so an export that was killed and resumed has the same bytes as
-    one that was not.
+    one that was not, and parts that several machines make are those of one dataset.
 
     Returns:
         What was written: `out`, `format`, `count`, `of`, `seed`, `rendered_by`, `labels` (how many images have which),
-        `resumed_at` (how many of them were there already), `seconds`.
+        `resumed_at` (how many of them were there already), `kept` (the share of scenes that met the condition),
+        `seconds`.
 
     Raises:
         InputError: the source, the format or the folder is wrong, or the format cannot hold these scenes.
+        AuditError: labels contradict each other.
         RenderError: a scene could not be rendered.
     """
     progress = progress or Silent()
     began_s = time.monotonic()
-    source = open_source(options.source, mnist=options.mnist)
-    for note in source.notes:
-        progress.note(note)
-    pool_options = options.pool.with_default_engine(source.engine)
-    rendered_by = str(pool_options.engine) if pool_options.local else f"the workers at {pool_options.renderer}"
-    card = _card(options, source, rendered_by)
-    meshes = mesh_source(source.grammar)
-    with open_writer(options.format, options.out, card, resume=options.resume, meshes=meshes) as writer:
-        there = writer.count
-        if there < options.count:
-            with open_pool(pool_options, assets=source.grammar.assets) as pool:
-                progress.plan([Step("render and write")])
-                progress.watch(pool)
-                advance = progress.step("render and write")
-                renderer = SampleRenderer(pool, source.grammar, writer.needs)
-                for sample in _samples(renderer, source, options.seed, there, options.count):
-                    writer.add(sample)
-                    advance(writer.count, options.count)
-        labels = writer.counts().labels
+    job = _Job(options, progress)
+    labels: dict[str, int] = {}
+    done = there = drawn = 0
+    counts: dict[str, int] = {}
+    total = sum(len(export.scenes) for export in job.exports)
+    with job.folders() as together:
+        for export in job.exports:
+            finished = _finished(export)
+            if finished:  # Of an earlier try.
+                counts[export.split or ""] = len(export.scenes)
+                done += len(export.scenes)
+                there += len(export.scenes)
+                continue
+            resume = options.resume and export.folder.with_name(f"{export.folder.name}.partial").is_dir()
+            resume = resume or (options.resume and not together and not options.shard)
+            with open_writer(
+                options.format, export.folder, export.card, resume=resume, meshes=job.meshes, part=export.part
+            ) as writer:
+                there += writer.count
+                if writer.count < len(export.scenes):
+                    with closing(job.stream(writer.needs).samples(export.scenes[writer.count :])) as samples:
+                        for each in samples:
+                            writer.add(each.sample, drawn=each.drawn, audited=each.audited)
+                            job.advance(done + writer.count, total)
+                written = writer.counts()
+            done += writer.count
+            drawn += written.drawn
+            counts[export.split or ""] = writer.count
+            for label, number in written.labels.items():
+                name = "none" if label is None else str(label)
+                labels[name] = labels.get(name, 0) + number
+        if together:
+            together.complete(job.card, counts, options.format)
     progress.stop()
     return {
         "out": str(options.out),
         "format": options.format,
-        "count": options.count,
-        "of": source.of,
+        "count": total,
+        "of": job.source.of,
         "seed": options.seed,
-        "rendered_by": rendered_by,
-        "labels": dict(sorted(("none" if label is None else str(label), count) for label, count in labels.items())),
+        "rendered_by": job.rendered_by,
+        "labels": dict(sorted(labels.items())),
         "resumed_at": there,
+        **({"kept": sum(counts.values()) / max(drawn, 1)} if options.keep else {}),
         "seconds": time.monotonic() - began_s,
     }
 
 
-def _samples(renderer: SampleRenderer, source: SceneSource, seed: int, first: int, end: int) -> Iterator[Sample]:
-    """The samples of the scenes from number `first` on, up to and without `end`."""
-    render = source.grammar.render
-    chunk = max(1, min(CHUNK, CHUNK_PX // (render.width_px * render.height_px)))
-    for start in range(first, end, chunk):
-        scenes = source.scenes(seed, range(start, min(start + chunk, end)))
-        yield from renderer.samples(scenes, source.noise(seed, start))
+def plan(options: GenerateOptions, progress: Progress | None = None) -> dict[str, Any]:
+    """Measure how fast images are rendered and written, and state what all of them take.
+
+    Returns:
+        `count`, `images_per_s`, `hours`, `processes` (of the workers), `core_hours` (of workers and this client),
+        `client_images_per_s` (what one core of the client could write), `bytes_per_image`, `gigabytes`, `measured`
+        (images).
+
+    Raises:
+        InputError, RenderError: as `generate`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        options = replace(options, out=Path(folder) / "plan", split=None, shard=None, resume=False, audit=0)
+        job = _Job(options, progress or Silent())
+        with job.folders():
+            [export] = job.exports
+            writer = open_writer(options.format, export.folder, export.card, meshes=job.meshes)
+            samples = job.stream(writer.needs).samples(range(max(options.count, PLAN_IMAGES)))
+            measured, began_s, busy_s = 0, time.monotonic(), time.process_time()
+            with closing(samples):
+                first = next(samples)  # Workers have started, assets are with them.
+                writer.add(first.sample, drawn=first.drawn)
+                began_s, busy_s = time.monotonic(), time.process_time()
+                for each in samples:
+                    writer.add(each.sample, drawn=each.drawn)
+                    measured += 1
+                    if measured >= PLAN_IMAGES or time.monotonic() - began_s > PLAN_S:
+                        break
+            seconds, busy = time.monotonic() - began_s, time.process_time() - busy_s
+            writer.abort()
+            processes = job.pool.stats.processes_up
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file() and path.name != JOURNAL)
+        shutil.rmtree(writer.folder.with_name("plan.partial"), ignore_errors=True)
+    rate = max(measured, 1) / seconds
+    hours = options.count / rate / 3600
+    each_byte = size / (measured + 1)
+    return {
+        "count": options.count,
+        "images_per_s": rate,
+        "hours": hours,
+        "processes": processes,
+        "core_hours": hours * (processes + busy / seconds),
+        "client_images_per_s": max(measured, 1) / max(busy, 1e-9),
+        "bytes_per_image": each_byte,
+        "gigabytes": each_byte * options.count / 1e9,
+        "measured": measured,
+    }
+
+
+class _Job:
+    """What the options of an export come to."""
+
+    def __init__(self, options: GenerateOptions, progress: Progress) -> None:
+        self._options, self._progress = options, progress
+        self.source = open_source(options.source, mnist=options.mnist)
+        for note in self.source.notes:
+            progress.note(note)
+        self._pool_options = options.pool.with_default_engine(self.source.engine)
+        pool = self._pool_options
+        self.rendered_by = str(pool.engine) if pool.local else f"the workers at {pool.renderer}"
+        self.meshes = mesh_source(self.source.grammar)
+        classes = self.source.grammar.classes
+        self._keep = None if options.keep is None else SceneFilter.parse(options.keep, classes)
+        self._audited = frozenset(chosen(options.count, options.audit)) if options.audit else frozenset()
+        self.card = _card(options, self.source, self.rendered_by)
+        self.exports = self._exports()
+        writer_of(options.format).check(self.card)
+        self._pool: RenderPool | None = None
+
+    @contextmanager
+    def folders(self) -> Iterator[SplitFolder | None]:
+        """The pool is open, and the folder of all splits is there, if there are splits that are not parts."""
+        options = self._options
+        named_folder(options.out)
+        together = None
+        if options.split and not options.shard:
+            together = SplitFolder(options.out, resume=options.resume)
+        missing = [export for export in self.exports if not _finished(export)]
+        if not missing:
+            yield together
+            return
+        for export in missing:  # Before workers start.
+            partial = export.folder.with_name(f"{export.folder.name}.partial")
+            if partial.exists() and not options.resume:
+                raise InputError(
+                    f"{partial} is left from an export that did not finish; "
+                    "add --resume to go on with it, remove it, or choose another folder"
+                )
+        with open_pool(self._pool_options, assets=self.source.grammar.assets) as self._pool:
+            self._progress.plan([Step("render and write")])
+            self._progress.watch(self._pool)
+            self.advance = self._progress.step("render and write")
+            if together is None:
+                yield None
+            else:
+                with together:
+                    yield together
+
+    @property
+    def pool(self) -> RenderPool:
+        if self._pool is None:
+            raise ValueError("the pool is not open")
+        return self._pool
+
+    def stream(self, needs: Any) -> SampleStream:
+        render = self.source.grammar.render
+        chunk = max(1, min(CHUNK, CHUNK_PX // (render.width_px * render.height_px)))
+        return SampleStream(self.pool, self.source, needs, self._options.seed, self._keep, self._audited, chunk)
+
+    def _exports(self) -> list[_Export]:
+        options = self._options
+        splits: list[tuple[str | None, range]] = [(None, range(options.count))]
+        if options.split:
+            splits = list(parse_splits(options.split, options.count))
+        shard = Shard.parse(options.shard) if options.shard else None
+        exports = []
+        for number, (name, scenes) in enumerate(splits):
+            card = replace(self.card, split_number=number)
+            if shard is None:
+                folder = options.out
+                if name:
+                    folder = options.out.with_name(f"{options.out.name}.partial") / name
+                exports.append(_Export(folder, scenes, None, card, name))
+                continue
+            folder = parts_folder(options.out) / (name or "") / shard.name
+            part = shard.of(range(len(scenes)))
+            if not len(part):
+                raise InputError(f"shard {options.shard} of {len(scenes)} images is empty; take fewer shards")
+            exports.append(_Export(folder, scenes[part.start : part.stop], part, card, name))
+        return exports
+
+
+def _finished(export: _Export) -> bool:
+    """Whether a split or a part has been made by an earlier try."""
+    return (export.split is not None or export.part is not None) and export.folder.is_dir()
 
 
 def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> DatasetCard:
@@ -97,6 +277,11 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
     render, shown = grammar.render, ", ".join(name for name, kind in grammar.kinds.items() if kind.class_name)
     command = ["metasim", "generate", options.source, "--count", str(options.count), "--format", options.format]
     command += ["--seed", str(options.seed), "--out", str(options.out)]
+    for name in ("split", "keep"):
+        if getattr(options, name) is not None:
+            command += [f"--{name}", getattr(options, name)]
+    if options.audit != AUDITED:
+        command += ["--audit", str(options.audit)]
     command += ["--engine", rendered_by] if options.pool.local else ["--renderer", options.pool.renderer]
     return DatasetCard(
         title=source.name,
@@ -111,5 +296,6 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
         },
         classes=grammar.classes,
         models=model_names(grammar),
+        kept=options.keep or "",
         fingerprint=source.fingerprint(options.seed),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from metasim.v1 import render_pb2
 from PIL import Image
 from support.grammars import SPRITES, write_sprites
@@ -20,9 +21,12 @@ from support.shifting_run import shifting_run
 import trainer.datasets.writers.rendered
 import trainer.generate
 from trainer.assets.idx import read_idx
+from trainer.datasets.merging import merge_parts
+from trainer.datasets.readers import open_dataset
+from trainer.datasets.writers.coco import CocoWriter
 from trainer.datasets.writers.writer import JOURNAL
 from trainer.errors import InputError, RenderError
-from trainer.generate import GenerateOptions, generate
+from trainer.generate import GenerateOptions, generate, plan
 from trainer.grammar import load_grammar
 from trainer.pool import PoolOptions, open_pool
 from trainer.progress import Silent, StepHandle
@@ -185,10 +189,10 @@ def test_what_was_written_stays_when_rendering_fails(
     monkeypatch.setattr(trainer.generate, "CHUNK", 1)
     render = trainer.datasets.writers.rendered.Renderer.render
 
-    def failing(renderer: Any, scenes: Any, seed: int, outputs: Any) -> Any:
+    def failing(renderer: Any, scenes: Any, seed: int, outputs: Any, numbers: Any) -> Any:
         if seed == integer(0, Purpose.GENERATION) + 2:
             raise RenderError("third", "no worker is left")
-        return render(renderer, scenes, seed, outputs)
+        return render(renderer, scenes, seed, outputs, numbers)
 
     monkeypatch.setattr(trainer.datasets.writers.rendered.Renderer, "render", failing)
     with pytest.raises(RenderError, match="no worker is left"):
@@ -247,3 +251,121 @@ def test_another_world_is_not_gone_on_with(tmp_path: Path, endpoint: str) -> Non
     world.write_text(world.read_text().replace("[0, 10]", "[0, 11]"))
     with pytest.raises(InputError, match=r"data\.partial is of another export: its fingerprint is "):
         generate(replace(options, resume=True))
+
+
+def two_kinds(folder: Path) -> str:
+    """A thing that is sometimes out of the image, and a wall that is always seen."""
+    text = SPRITES.replace("x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}", "x: {uniform: [-40, 40]}")
+    return str(solid_sprites(folder, text))
+
+
+def test_shards_of_several_clients_make_the_dataset(
+    tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = str(solid_sprites(tmp_path))
+    for folder in ("one", "many"):
+        (tmp_path / folder).mkdir()
+    options = GenerateOptions(world, 10, Path("data"), "webdataset", pool=PoolOptions(endpoint))
+    monkeypatch.chdir(tmp_path / "one")
+    generate(options)
+    monkeypatch.chdir(tmp_path / "many")
+    for index in (2, 0, 3, 1):
+        assert generate(replace(options, shard=f"{index}/4"))["count"] in (2, 3)
+    assert merge_parts(Path("data"))["parts"] == 4
+    whole, merged = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder / "data").iterdir()} for folder in ("one", "many")
+    )
+    assert whole == merged
+    with pytest.raises(InputError, match=r"data exists, and datasets are never overwritten"):
+        generate(replace(options, shard="0/4"))
+
+
+@pytest.mark.parametrize("name", ["yolo", "imagefolder"])
+def test_splits_are_datasets_of_their_own(name: str, tmp_path: Path, endpoint: str) -> None:
+    world = str(solid_sprites(tmp_path))
+    options = GenerateOptions(world, 10, tmp_path / "data", name, pool=PoolOptions(endpoint), split="train=0.7,val=0.3")
+    assert generate(options)["labels"] == {"thing": 10}
+    generate(replace(options, out=tmp_path / "whole", split=None))
+    dataset, whole = open_dataset(tmp_path / "data"), open_dataset(tmp_path / "whole")
+    assert [example.name.split("/")[0] for example in dataset] == ["train"] * 7 + ["val"] * 3
+    for one, other in zip(dataset, whole, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        assert one.objects == other.objects
+    card = (tmp_path / "data" / "README.md").read_text()
+    assert "--split train=0.7,val=0.3" in card
+    assert "| train | 7 |\n| val | 3 |\n" in card
+    if name == "yolo":
+        data = yaml.safe_load((tmp_path / "data" / "data.yaml").read_text())
+        assert data == {"train": "train/images/train", "val": "val/images/train", "names": {0: "thing"}}
+
+
+def test_splits_of_shards(tmp_path: Path, endpoint: str) -> None:
+    world = str(solid_sprites(tmp_path))
+    options = GenerateOptions(world, 10, tmp_path / "a", "coco", pool=PoolOptions(endpoint), split="test=0.4,train=0.6")
+    generate(options)
+    for index in range(2):
+        generate(replace(options, out=tmp_path / "b", shard=f"{index}/2"))
+    merge_parts(tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_an_interrupted_split_goes_on(tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = str(solid_sprites(tmp_path))
+    options = GenerateOptions(world, 9, tmp_path / "a", "coco", pool=PoolOptions(endpoint), split="train=0.6,test=0.4")
+    generate(replace(options, out=tmp_path / "whole"))
+    add = CocoWriter.add
+    added = 0
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        nonlocal added
+        if added == 7:
+            raise KeyboardInterrupt
+        added += 1
+        add(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CocoWriter, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate(options)
+    with pytest.raises(InputError, match=r"a\.partial is left from an export that did not finish; add --resume"):
+        generate(options)
+    assert generate(replace(options, resume=True))["resumed_at"] == 7
+    assert files(tmp_path / "a") == files(tmp_path / "whole")
+
+
+def test_scenes_are_drawn_until_they_meet_the_condition(tmp_path: Path, endpoint: str) -> None:
+    world = two_kinds(tmp_path)
+    options = GenerateOptions(world, 12, tmp_path / "all", "imagefolder", pool=PoolOptions(endpoint))
+    generate(options)
+    seen = ["objects" in row for row in metadata(tmp_path / "all")]
+    assert 2 < sum(seen) < 12
+    kept = replace(options, out=tmp_path / "kept", keep="visible(thing) >= 1")
+    share = generate(kept)["kept"]
+    rows = metadata(tmp_path / "kept")
+    assert all("objects" in row for row in rows)
+    # Scenes that met the condition stay as they are.
+    for row, before, there in zip(rows, metadata(tmp_path / "all"), seen, strict=True):
+        assert (row == before) is there
+    assert 12 / share == pytest.approx(round(12 / share))
+    assert (
+        f"* Kept: scenes with `visible(thing) >= 1`, {share:.1%} of {round(12 / share)} drawn\n"
+        in (tmp_path / "kept" / "README.md").read_text()
+    )
+    for index in range(3):
+        generate(replace(kept, out=tmp_path / "parts", shard=f"{index}/3"))
+    merge_parts(tmp_path / "parts")
+    assert files(tmp_path / "parts") == files(tmp_path / "kept")
+    with pytest.raises(InputError, match=r"^--keep 'visible\(thing\) > 1': image 0: none of 1000 scenes meets"):
+        generate(replace(options, out=tmp_path / "none", count=1, keep="visible(thing) > 1"))
+
+
+def test_a_plan_measures_and_writes_nothing(tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer.generate, "PLAN_IMAGES", 30)
+    world = str(solid_sprites(tmp_path))
+    before = sorted(tmp_path.iterdir())
+    found = plan(GenerateOptions(world, 3600, tmp_path / "data", "coco", pool=PoolOptions(endpoint)))
+    assert sorted(tmp_path.iterdir()) == before
+    assert found["measured"] == 30
+    assert found["hours"] == pytest.approx(1 / found["images_per_s"])
+    assert found["core_hours"] >= found["hours"] * found["processes"]
+    assert 100 < found["bytes_per_image"] < 10_000

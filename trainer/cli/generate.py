@@ -43,6 +43,44 @@ def generate(
         bool,
         typer.Option("--resume", help="Go on with an export that was stopped; give the same arguments as it had."),
     ] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=SHARE,...",
+            help="Splits by scene number, such as train=0.8,val=0.1,test=0.1: a dataset in a folder of --out for each.",
+            show_default=False,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Make part I (from 0) of N alone, into OUT.parts; [bold]metasim dataset merge[/bold] OUT makes one "
+            "dataset of all parts, with the same bytes as without --shard.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Keep scenes that meet a condition, and draw others instead of the rest: 'visible(car) >= 1', "
+            "'share(car) > 0.02 and not visible(truck)'. See docs/datasets.md.",
+            show_default=False,
+        ),
+    ] = None,
+    audit: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Images, evenly spread, whose labels are checked against each other and against the written files.",
+        ),
+    ] = 20,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Measure for ten seconds, print what --count images take, and write nothing."),
+    ] = False,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,
@@ -56,6 +94,8 @@ def generate(
     metasim generate runs/mnist-rot --count 60000 --format idx-gz --seed 1 --out datasets/turned
     metasim generate my-world.yaml --count 100 --engine raster --out datasets/preview
     metasim generate my-street.yaml --count 5000 --format kitti --out datasets/street --resume
+    metasim generate my-street.yaml --count 9000 --keep 'visible(car) >= 1' --split train=0.9,val=0.1 --out cars
+    metasim generate my-street.yaml --count 1000000 --format webdataset --shard 3/200 --out million
     """
     from trainer.cli.console import console_progress
 
@@ -63,27 +103,43 @@ def generate(
         with console_progress() as progress:
             from trainer.generate import GenerateOptions
             from trainer.generate import generate as run_generation
+            from trainer.generate import plan as run_plan
 
-            summary = run_generation(
-                GenerateOptions(
-                    source=source,
-                    count=count,
-                    format=format,
-                    out=out,
-                    seed=seed,
-                    mnist=mnist,
-                    pool=pool,
-                    resume=resume,
-                ),
-                progress,
+            arguments = GenerateOptions(
+                source=source,
+                count=count,
+                format=format,
+                out=out,
+                seed=seed,
+                mnist=mnist,
+                pool=pool,
+                resume=resume,
+                split=split,
+                shard=shard,
+                keep=keep,
+                audit=audit,
             )
+            summary = run_plan(arguments, progress) if plan else run_generation(arguments, progress)
     except KeyboardInterrupt:
-        typer.echo(f"metasim: interrupted; what was written so far is in {out}.partial, and --resume goes on", err=True)
+        folder = f"{out}.parts" if shard else f"{out}.partial"
+        typer.echo(f"metasim: interrupted; what was written so far is in {folder}, and --resume goes on", err=True)
         raise typer.Exit(130) from None
     if json:
         echo_json(summary)
-    else:
+    elif plan:
         typer.echo(
-            f"{out}: {summary['count']:,} images ({summary['format']}) of {summary['of']} "
+            f"{summary['images_per_s']:.1f} images/s with {summary['processes']} worker processes; {count:,} images "
+            f"take {summary['hours']:.2g} h, {summary['core_hours']:.2g} core-hours and {summary['gigabytes']:.2g} GB. "
+            f"One core of the client writes {summary['client_images_per_s']:.0f} images/s."
+        )
+    elif shard:
+        typer.echo(
+            f"{out}.parts: {summary['count']:,} images, part {shard} of {count:,}, in {summary['seconds']:.1f} s; when "
+            f"all parts are there: metasim dataset merge {out}"
+        )
+    else:
+        kept = f", {summary['kept']:.1%} of the scenes drawn" if keep else ""
+        typer.echo(
+            f"{out}: {summary['count']:,} images ({summary['format']}) of {summary['of']}{kept} "
             f"in {summary['seconds']:.1f} s; {out / 'README.md'} says what they are"
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -46,15 +47,31 @@ def read_photo(path: Path) -> Photo:
         InputError: the file is missing, is not a whole image, or has values outside of these ranges.
     """
     try:
-        with Image.open(path) as file:
-            orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
-            upright = ImageOps.exif_transpose(file)
-            pixels = _rgb(upright, path)
+        return read_photo_file(path, str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such image") from None
+
+
+def read_photo_file(source: Path | BinaryIO, name: str) -> Photo:
+    """Read an image as `read_photo` does.
+
+    Args:
+        name: what messages call it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: see `read_photo`.
+    """
+    try:
+        with Image.open(source) as file:
+            orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+            upright = ImageOps.exif_transpose(file)
+            pixels = _rgb(upright, name)
+    except FileNotFoundError:
+        raise
     except _READING_ERRORS as error:
         reason = "no image that can be read" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-        raise InputError(f"{path} is damaged ({reason}); mend or remove it") from error
+        raise InputError(f"{name} is damaged ({reason}); mend or remove it") from error
     known = isinstance(orientation, int) and 1 <= orientation <= 8
     return Photo(pixels, orientation if known else 1)
 
@@ -77,28 +94,44 @@ def read_mask(path: Path) -> np.ndarray:
         InputError: the file is missing, is not a whole image, or its channels differ.
     """
     try:
-        with Image.open(path) as file:
-            pixels = np.asarray(file)
+        return read_mask_file(path, str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such mask") from None
+
+
+def read_mask_file(source: Path | BinaryIO, name: str) -> np.ndarray:
+    """Read a mask as `read_mask` does.
+
+    Args:
+        name: what messages call it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: see `read_mask`.
+    """
+    try:
+        with Image.open(source) as file:
+            pixels = np.asarray(file)
+    except FileNotFoundError:
+        raise
     except _READING_ERRORS as error:
-        raise InputError(f"{path} is damaged ({error}); mend or remove it") from error
+        raise InputError(f"{name} is damaged ({error}); mend or remove it") from error
     if pixels.ndim == 3:
         colours = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
         if (colours != colours[..., :1]).any():
-            raise InputError(f"{path} has {pixels.shape[2]} channels that differ; a mask has 1, or a palette")
+            raise InputError(f"{name} has {pixels.shape[2]} channels that differ; a mask has 1, or a palette")
         pixels = colours[..., 0]
     if pixels.dtype.kind == "f":
-        raise InputError(f"{path} holds floating point values; a mask holds whole numbers")
+        raise InputError(f"{name} holds floating point values; a mask holds whole numbers")
     return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
 
-def _rgb(image: Image.Image, path: Path) -> np.ndarray:
+def _rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode in _DEEP_MODES:
         deep = np.asarray(image).astype(np.int64)
         if deep.min() < 0 or deep.max() > _MOST_16:
             raise InputError(
-                f"{path} has values from {deep.min()} to {deep.max()}; integers must be from 0 to {_MOST_16}"
+                f"{name} has values from {deep.min()} to {deep.max()}; integers must be from 0 to {_MOST_16}"
             )
         grey = np.rint(deep / (_MOST_16 / 255)).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
@@ -106,7 +139,7 @@ def _rgb(image: Image.Image, path: Path) -> np.ndarray:
         values = np.asarray(image)
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             raise InputError(
-                f"{path} has floating point values from {np.nanmin(values):g} to {np.nanmax(values):g}; "
+                f"{name} has floating point values from {np.nanmin(values):g} to {np.nanmax(values):g}; "
                 "they must be from 0 (black) to 1 (white)"
             )
         return np.repeat(np.rint(values * 255).astype(np.uint8)[:, :, None], 3, axis=2)

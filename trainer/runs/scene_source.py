@@ -27,9 +27,14 @@ class SceneSource:
     notes: tuple[str, ...]
     transformer: DistributionTransformer | None = None
 
-    def scenes(self, seed: int, indices: Sequence[int]) -> list[SceneGraph]:
-        """The scenes of those numbers; each is a function of the source, the seed and its number alone."""
-        scenes = [self.grammar.sample(generator(seed, Purpose.GENERATION, index)) for index in indices]
+    def scenes(self, seed: int, indices: Sequence[int], attempt: int = 0) -> list[SceneGraph]:
+        """Return the scenes of those numbers; each is a function of the source, the seed and its number alone.
+
+        Args:
+            attempt: other scenes of the same numbers, where those before could not be kept.
+        """
+        more = (attempt,) if attempt else ()
+        scenes = [self.grammar.sample(generator(seed, Purpose.GENERATION, index, *more)) for index in indices]
         return scenes if self.transformer is None else transformed(self.transformer, scenes)
 
     def noise(self, seed: int, index: int) -> int:

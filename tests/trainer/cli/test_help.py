@@ -41,6 +41,7 @@ def test_commands() -> None:
         "check gradient",
         "data assets",
         "data mnist",
+        "dataset merge",
         "doctor",
         "evaluate",
         "generate",

@@ -270,7 +270,8 @@ def test_no_folder_no_kind_and_a_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"/none: there is no such folder$"):
         open_dataset(tmp_path / "none")
     with pytest.raises(
-        InputError, match=r"dataset kind 'via' is unknown; allowed: images, coco, kitti, yolo, voc, bop, masks, idx$"
+        InputError,
+        match=r"dataset kind 'via' is unknown; allowed: images, coco, kitti, yolo, voc, bop, masks, idx, webdataset$",
     ):
         open_dataset(tmp_path, "via")
     picture(tmp_path / "a.png")

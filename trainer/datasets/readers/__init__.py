@@ -21,6 +21,7 @@ from trainer.datasets.readers.kitti import KittiDataset
 from trainer.datasets.readers.masks import MaskDataset, is_mask_dataset
 from trainer.datasets.readers.splits import JoinedDataset, split_folders
 from trainer.datasets.readers.voc import VocDataset, is_voc
+from trainer.datasets.readers.webdataset import WebDataset, shards
 from trainer.datasets.readers.yolo import YoloDataset
 from trainer.errors import InputError
 from trainer.settings import expanded
@@ -37,6 +38,7 @@ KINDS: Mapping[str, Callable[[Path], ImageDataset]] = {
     "bop": BopDataset,
     "masks": MaskDataset,
     "idx": IdxDataset,
+    "webdataset": WebDataset,
 }
 
 
@@ -88,6 +90,8 @@ def _kind_of(path: Path) -> str | None:
         return "voc"
     if idx.image_files(path):
         return "idx"
+    if shards(path):
+        return "webdataset"
     parts = split_folders(path)
     if parts and any(_kind_of(part) != "images" or has_metadata(part) for part in parts):
         return None

@@ -46,7 +46,13 @@ FORMATS: Mapping[str, type[DatasetWriter]] = {
 
 
 def open_writer(
-    name: str, folder: Path, card: DatasetCard, *, resume: bool = False, meshes: MeshSource | None = None
+    name: str,
+    folder: Path,
+    card: DatasetCard,
+    *,
+    resume: bool = False,
+    meshes: MeshSource | None = None,
+    part: range | None = None,
 ) -> DatasetWriter:
     """Starts an export, or goes on with one.
 
@@ -54,7 +60,7 @@ def open_writer(
         name: one of `FORMATS`.
         folder: where the dataset shall lie; it must not exist.
         card: what the dataset's README.md says about it.
-        resume, meshes: see `DatasetWriter`.
+        resume, meshes, part: see `DatasetWriter`.
 
     Raises:
         InputError: the format is unknown or has no place for what the card says, the folder exists, cannot be made, or
@@ -62,7 +68,7 @@ def open_writer(
     """
     writer = writer_of(name)
     writer.check(card)
-    return writer(folder, card, resume=resume, meshes=meshes)
+    return writer(folder, card, resume=resume, meshes=meshes, part=part)
 
 
 def writer_of(name: str) -> type[DatasetWriter]:

@@ -7,16 +7,17 @@ the rest of this package.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from trainer.datasets.writers.audit import Expected
 from trainer.datasets.writers.card import DatasetCard
 from trainer.datasets.writers.geometry import Camera, Cuboid
 from trainer.datasets.writers.meshes import MeshSource, bop_model
+from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Instance, Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -47,23 +48,45 @@ class BopWriter(DatasetWriter):
 * `camera.json`: the camera of the first image.
 """
     needs = Need.BOXES | Need.MASKS | Need.DEPTH | Need.SILHOUETTES
+    reader = "bop"
 
     def __init__(
-        self, folder: Path, card: DatasetCard, *, resume: bool = False, meshes: MeshSource | None = None
+        self,
+        folder: Path,
+        card: DatasetCard,
+        *,
+        resume: bool = False,
+        meshes: MeshSource | None = None,
+        part: range | None = None,
     ) -> None:
-        super().__init__(folder, card, resume=resume, meshes=meshes)
+        super().__init__(folder, card, resume=resume, meshes=meshes, part=part)
         self._models: dict[str, dict[str, Any]] = {}
         for record in self._records():
             self._models = record["models"] | self._models
+
+    def expected(self, sample: Sample) -> list[Expected]:
+        """See `DatasetWriter.expected`."""
+        numbers = object_numbers(self.card.models)
+        return [
+            (f"obj_{numbers[item.model]:06d}", (box.x, box.y, box.width, box.height))
+            for item, box in sample.seen
+            if item.cuboid is not None and item.silhouette is not None
+        ]
+
+    def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
+        super()._take_files(folder, records)
+        for place, record in enumerate(records):
+            for number, model in record["models"].items():
+                _refuse_other_size(self.count + place, number, model, self._models.setdefault(number, model))
 
     def _write(self, index: int, sample: Sample) -> Record:
         camera = sample.camera
         if camera is None or not camera.perspective or sample.depth is None:
             raise InputError("bop needs a perspective camera; choose coco")
         folder, place = f"{index // SCENE:06d}", index % SCENE
-        Image.fromarray(sample.image).save(self._path("train_pbr", folder, "rgb", f"{place:06d}.png"))
+        save_png(sample.image, self._path("train_pbr", folder, "rgb", f"{place:06d}.png"))
         steps, depth_scale = depth_steps(sample.depth)
-        Image.fromarray(steps).save(self._path("train_pbr", folder, "depth", f"{place:06d}.png"))
+        save_png(steps, self._path("train_pbr", folder, "depth", f"{place:06d}.png"))
         numbers = object_numbers(self.card.models)
         poses: list[Record] = []
         infos: list[Record] = []
@@ -76,7 +99,7 @@ class BopWriter(DatasetWriter):
             whole = item.silhouette | visible
             for name, mask in (("mask", whole), ("mask_visib", visible)):
                 path = self._path("train_pbr", folder, name, f"{place:06d}_{len(poses):06d}.png")
-                Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+                save_png(mask.astype(np.uint8) * 255, path)
             poses.append(_pose(item, item.cuboid, numbers))
             infos.append(_info(whole, visible, sample.depth))
             models[str(numbers[item.model])] = _model(item.model, item.cuboid)

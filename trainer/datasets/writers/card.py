@@ -40,15 +40,20 @@ class DatasetCard:
     classes: tuple[str, ...] = ()
     #: Every mesh that an object can show, and the classes of other objects; see `Instance.model`.
     models: tuple[str, ...] = ()
+    #: The condition that scenes had to meet; empty: all are there.
+    kept: str = ""
+    #: The number of the split among those of the dataset.
+    split_number: int = 0
     #: Of the first scene: another grammar, model or asset gives another one.
     fingerprint: str = ""
 
-    def markdown(self, counts: "Counts", layout: str, needs: Need) -> str:
+    def markdown(self, counts: "Counts", layout: str, needs: Need, *, read_back: bool = True) -> str:
         """The card as a file.
 
         Args:
             layout: what the files of this format are, as Markdown.
             needs: which labels it has.
+            read_back: audited images were read from the files again.
         """
         count = sum(counts.labels.values())
         lines = [
@@ -73,6 +78,16 @@ class DatasetCard:
         ]
         if self.rendering:
             lines.append(f"* Rendering: {self.rendering}")
+        if self.kept:
+            lines.append(
+                f"* Kept: scenes with `{self.kept}`, {count / max(counts.drawn, 1):.1%} of {counts.drawn:,} drawn"
+            )
+        if counts.audited:
+            again = " and read back from these files" if read_back else ""
+            lines.append(
+                f"* Audit: {counts.audited:,} images with {counts.audited_objects:,} objects were rendered with all "
+                f"labels{again}; masks, boxes, classes, ids and projections agree"
+            )
         if self.command:
             lines += ["", "The same dataset again:", "", f"    {self.command}"]
         lines += ["", "## Files", "", layout.strip(), *self._labels(counts, needs)]
@@ -85,6 +100,29 @@ class DatasetCard:
         )
         lines.append("")
         lines += [f"* {name}: {licence}" for name, licence in self.asset_licences.items()] or ["* no assets were used"]
+        return "\n".join(lines) + "\n"
+
+    def overview(self, counts: Mapping[str, int], format_name: str) -> str:
+        """Return the card of a dataset of several splits, whose own cards lie in their folders.
+
+        Args:
+            counts: images of each split.
+        """
+        lines = [f"# {self.title}", "", self.description, "", f"* Source: {self.source}", f"* Seed: {self.seed}"]
+        lines += [
+            "",
+            "The same dataset again:",
+            "",
+            f"    {self.command}",
+            "",
+            f"Each folder is a {format_name} dataset:",
+        ]
+        lines += [
+            "",
+            "| folder | images |",
+            "| --- | ---: |",
+            *(f"| {name} | {count} |" for name, count in counts.items()),
+        ]
         return "\n".join(lines) + "\n"
 
     def _labels(self, counts: "Counts", needs: Need) -> list[str]:
@@ -105,10 +143,15 @@ class Counts:
     Attributes:
         labels: how many images have which label; None: no label.
         objects: how many objects with visible pixels have which class.
+        drawn: scenes that were drawn for the images.
+        audited, audited_objects: images and objects whose labels were checked.
     """
 
     labels: Counter[int | str | None] = field(default_factory=Counter)
     objects: Counter[str] = field(default_factory=Counter)
+    drawn: int = 0
+    audited: int = 0
+    audited_objects: int = 0
 
 
 def _order(label: int | str | None) -> tuple[int, int, str]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import numpy as np
-from PIL import Image
 
+from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.polygons import mask_polygons
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
@@ -30,13 +30,14 @@ class CocoWriter(DatasetWriter):
         segmentation="`segmentation` polygons that give the same pixels again; holes are cut open, parts are several."
     )
     needs = Need.BOXES | Need.MASKS
+    reader = "coco"
 
     def _segmentation(self, mask: np.ndarray) -> Any:
         return [ring.ravel().tolist() for ring in mask_polygons(mask)]
 
     def _write(self, index: int, sample: Sample) -> Record:
         name = f"{index:07d}.png"
-        Image.fromarray(sample.image).save(self._path("images", name))
+        save_png(sample.image, self._path("images", name))
         height, width = sample.image.shape[:2]
         number = {class_name: place for place, class_name in enumerate(self.card.classes, 1)}
         annotations = [

@@ -6,6 +6,7 @@ Format: http://yann.lecun.com/exdb/mnist (big-endian; magic 0x00000803 and 0x000
 import gzip
 import shutil
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -32,6 +33,7 @@ class IdxWriter(DatasetWriter):
 
 With `.gz` both are compressed. Names and format are those of MNIST's training part.
 """
+    reader = "idx"
     #: Whether the files end up gzipped, as MNIST is distributed.
     compress = False
 
@@ -50,10 +52,22 @@ With `.gz` both are compressed. Names and format are those of MNIST's training p
                 "choose imagefolder"
             )
         path = self._path(IMAGES)
-        with path.open("r+b" if index else "wb") as file:
-            file.seek(_IMAGES_HEADER.size + index * height * width)
+        with path.open("r+b" if self.count else "wb") as file:
+            file.seek(_IMAGES_HEADER.size + self.count * height * width)
             file.write(Image.fromarray(sample.image).convert("L").tobytes())
         return {"size": [height, width], "label": label}
+
+    def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
+        for record in records:
+            if record["size"] != (self._last or records[0])["size"]:
+                raise InputError(f"{folder} holds images of another size; idx holds images of one size")
+        self._last = records[-1]
+        path = self._path(IMAGES)
+        with (folder / IMAGES).open("rb") as source, path.open("r+b" if self.count else "wb") as target:
+            source.seek(_IMAGES_HEADER.size)
+            height, width = records[0]["size"]
+            target.seek(_IMAGES_HEADER.size + self.count * height * width)
+            shutil.copyfileobj(source, target)
 
     def _finish(self) -> None:
         if self._path(IMAGES).exists():  # Else it is compressed already.

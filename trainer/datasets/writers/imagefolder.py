@@ -5,8 +5,7 @@ Format: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 
 import json
 
-from PIL import Image
-
+from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -34,6 +33,7 @@ class ImageFolderWriter(DatasetWriter):
 
     layout = _LAYOUT + _READ
     needs = Need.BOXES
+    reader = "images"
 
     def _write(self, index: int, sample: Sample) -> Record:
         name = f"{index:07d}.png"
@@ -42,8 +42,8 @@ class ImageFolderWriter(DatasetWriter):
         fields |= {f"{mask}_mask_file_name": f"masks/{mask}/{name}" for mask in masks}
         record = {**fields, **description(index, sample, taken=frozenset(fields))}
         for mask, pixels in masks.items():
-            Image.fromarray(pixels).save(self._path("masks", mask, name))
-        Image.fromarray(sample.image).save(self._path("images", name))
+            save_png(pixels, self._path("masks", mask, name))
+        save_png(sample.image, self._path("images", name))
         return record
 
     def _finish(self) -> None:

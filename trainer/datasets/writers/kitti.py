@@ -8,7 +8,6 @@ pixels from the centre of the top left one, half a pixel less than the rest of t
 import math
 
 import numpy as np
-from PIL import Image
 
 from trainer.datasets.kitti_labels import (
     TYPES,
@@ -18,8 +17,10 @@ from trainer.datasets.kitti_labels import (
     format_labels,
     kitti_type,
 )
+from trainer.datasets.writers.audit import Expected
 from trainer.datasets.writers.card import DatasetCard
 from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -45,6 +46,7 @@ class KittiWriter(DatasetWriter):
 * `training/calib/`: P2 projects the camera's frame into the image. There is one camera; the laser stands where it does.
 """
     needs = Need.BOXES | Need.DEPTH
+    reader = "kitti"
 
     @classmethod
     def check(cls, card: DatasetCard) -> None:
@@ -53,6 +55,14 @@ class KittiWriter(DatasetWriter):
             found = ", ".join(card.classes) or "none"
             known = ", ".join(TYPES)
             raise InputError(f"kitti knows the classes {known}; the scenes' are: {found}; rename them, or take coco")
+
+    def expected(self, sample: Sample) -> list[Expected]:
+        """See `DatasetWriter.expected`."""
+        return [
+            (name, (item.amodal.x, item.amodal.y, item.amodal.width, item.amodal.height))
+            for item, _ in sample.seen
+            if (name := kitti_type(item.class_name)) and item.amodal and item.cuboid
+        ]
 
     def _write(self, index: int, sample: Sample) -> Record:
         name = f"{index:06d}"
@@ -66,7 +76,7 @@ class KittiWriter(DatasetWriter):
         ]
         u, v = camera.center_px
         calibration = KittiCalibration.of_camera(camera.focal_px, (u - 0.5, v - 0.5))
-        Image.fromarray(sample.image).save(self._path("training", "image_2", f"{name}.png"))
+        save_png(sample.image, self._path("training", "image_2", f"{name}.png"))
         self._path("training", "label_2", f"{name}.txt").write_text(format_labels(objects), encoding="ascii")
         self._path("training", "calib", f"{name}.txt").write_text(format_calibration(calibration), encoding="ascii")
         return None

@@ -1,7 +1,7 @@
 """Scenes rendered into samples, with the labels that a format needs and no others."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from metasim.tensors import tensor_from_proto
@@ -24,6 +24,8 @@ _OUTPUTS: dict[Need, tuple["pb.Output.ValueType", ...]] = {
     Need.DEPTH: (pb.OUTPUT_DEPTH,),
     Need.SILHOUETTES: (),
 }
+#: What audits compare.
+_AUDITED = (*_OUTPUTS[Need.BOXES], *_OUTPUTS[Need.MASKS])
 
 
 class SampleRenderer:
@@ -35,13 +37,37 @@ class SampleRenderer:
         self._item_names: dict[str, list[str]] = {}
         self._outputs = (pb.OUTPUT_IMAGE_U8, *(output for need in needs for output in _OUTPUTS[need]))
 
-    def samples(self, scenes: Sequence[SceneGraph], seed: int) -> Iterator[Sample]:
-        """A sample for each scene; scene i has the sampling noise of seed + i."""
-        frames = self._renderer.render(scenes, seed, self._outputs)
+    def samples(
+        self,
+        scenes: Sequence[SceneGraph],
+        seed: int,
+        numbers: Sequence[int] | None = None,
+        audited: Collection[int] = (),
+    ) -> Iterator[Sample]:
+        """Return a sample for each scene; scene i has the sampling noise of seed + i, or of seed + numbers[i].
+
+        Args:
+            audited: places of the scenes that are rendered with boxes and masks, whatever the format needs.
+        """
+        numbers = range(len(scenes)) if numbers is None else numbers
+        frames: list[Frame | None] = [None] * len(scenes)
+        full = (*self._outputs, *(output for output in _AUDITED if output not in self._outputs))
+        for outputs, places in (
+            (self._outputs, [place for place in range(len(scenes)) if place not in audited]),
+            (full, sorted(audited)),
+        ):
+            found = self._renderer.render(
+                [scenes[place] for place in places], seed, outputs, [numbers[place] for place in places]
+            )
+            for place, frame in zip(places, found, strict=True):
+                frames[place] = frame
+        done = [frame for frame in frames if frame is not None]
         wires = [scene.to_wire(self._grammar.assets.hash_of) for scene in scenes]
-        silhouettes = self._silhouettes(wires, frames, seed) if Need.SILHOUETTES in self._needs else [{} for _ in wires]
-        for scene, wire, frame, alone in zip(scenes, wires, frames, silhouettes, strict=True):
-            yield self._sample(scene, wire, frame, alone)
+        alone: list[dict[str, np.ndarray]] = [{} for _ in wires]
+        if Need.SILHOUETTES in self._needs:
+            alone = self._silhouettes(wires, done, seed, numbers)
+        for scene, wire, frame, silhouettes in zip(scenes, wires, done, alone, strict=True):
+            yield self._sample(scene, wire, frame, silhouettes)
 
     def _sample(
         self, scene: SceneGraph, wire: scene_pb2.Scene, frame: Frame, silhouettes: dict[str, np.ndarray]
@@ -104,7 +130,7 @@ class SampleRenderer:
         return self._item_names[name][node.asset.index]
 
     def _silhouettes(
-        self, wires: Sequence[scene_pb2.Scene], frames: Sequence[Frame], seed: int
+        self, wires: Sequence[scene_pb2.Scene], frames: Sequence[Frame], seed: int, numbers: Sequence[int]
     ) -> list[dict[str, np.ndarray]]:
         """For each scene, the masks bool [h, w] of its visible objects, each alone before the camera."""
         settings = pb.RenderSettings()
@@ -120,7 +146,7 @@ class SampleRenderer:
                             id=f"{seed}/{number}.{box.node}",
                             scene=_alone(wire, box.node),
                             settings=settings,
-                            seed=(seed + number) % 2**32,
+                            seed=(seed + numbers[number]) % 2**32,
                             outputs=[pb.OUTPUT_INSTANCE_MASK],
                         )
                     )

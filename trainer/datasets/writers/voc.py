@@ -7,9 +7,9 @@ includes its last pixel.
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-from PIL import Image
 
 from trainer.datasets.writers.card import DatasetCard
+from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -31,6 +31,7 @@ class VocWriter(DatasetWriter):
   their colours.
 """
     needs = Need.BOXES | Need.MASKS
+    reader = "voc"
 
     @classmethod
     def check(cls, card: DatasetCard) -> None:
@@ -47,10 +48,8 @@ class VocWriter(DatasetWriter):
             objects[sample.pixels(item)] = number
         classes = sample.masks["class"].astype(np.uint8)
         for folder, mask in (("SegmentationClass", classes), ("SegmentationObject", objects)):
-            image = Image.fromarray(mask)
-            image.putpalette(palette().tobytes())
-            image.save(self._path(folder, f"{name}.png"))
-        Image.fromarray(sample.image).save(self._path("JPEGImages", f"{name}.png"))
+            save_png(mask, self._path(folder, f"{name}.png"), palette().tobytes())
+        save_png(sample.image, self._path("JPEGImages", f"{name}.png"))
         self._path("Annotations", f"{name}.xml").write_text(annotation(f"{name}.png", sample), encoding="utf-8")
         return None
 

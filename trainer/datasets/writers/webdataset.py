@@ -7,14 +7,18 @@ the bytes depend on the samples alone.
 import io
 import json
 import tarfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from trainer.datasets.writers.imagefolder import description
+from trainer.datasets.writers.imagefolder import CLASSES, description
+from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 
+#: A tar file ends with two empty blocks.
+_END = bytes(2 * tarfile.BLOCKSIZE)
 #: Samples in a shard.
 SHARD = 1000
 
@@ -30,6 +34,7 @@ class WebDatasetWriter(DatasetWriter):
 
     layout = _LAYOUT.rstrip() + ".\n"
     needs = Need.BOXES
+    reader = "webdataset"
 
     def _write(self, index: int, sample: Sample) -> Record:
         members = {"png": _png(sample.image)}
@@ -41,13 +46,17 @@ class WebDatasetWriter(DatasetWriter):
             members |= {f"{name}.png": _png(mask) for name, mask in sample.masks.items()}
         data = b"".join(_member(f"{index:07d}.{suffix}", content) for suffix, content in members.items())
         place = index % SHARD
-        start = self._last["end"] if place else 0
-        with self._path(f"shard-{index // SHARD:06d}.tar").open("r+b" if place else "wb") as file:
-            file.seek(start)
-            # A tar file ends with two empty blocks; the next sample is written over them.
-            file.write(data + bytes(2 * tarfile.BLOCKSIZE))
-            file.truncate()
+        start = self._last["end"] if place and self.count else 0
+        _put(self._path(f"shard-{index // SHARD:06d}.tar"), start, data)
         return {"end": start + len(data)}
+
+    def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
+        """Parts share the shard in which one ends and the next one begins."""
+        del records
+        for path in sorted(folder.glob("shard-*.tar")):
+            target = self._path(path.name)
+            start = target.stat().st_size - len(_END) if target.exists() else 0
+            _put(target, start, path.read_bytes()[: -len(_END)])
 
     def _class_number(self, label: int | str | None) -> int | None:
         """What `.cls` holds: readers expect a whole number there."""
@@ -62,13 +71,27 @@ class WebDatasetWriter(DatasetWriter):
 class WebDatasetMasksWriter(WebDatasetWriter):
     """The same with masks."""
 
-    layout = _LAYOUT.rstrip() + ",\n  `NUMBER.class.png` and `NUMBER.instance.png` (masks of one channel).\n"
+    layout = (
+        _LAYOUT.rstrip() + ",\n  `NUMBER.class.png` and `NUMBER.instance.png` (masks of one channel).\n"
+        "* `classes.json`: the names of the classes in the order of their numbers in class masks, from 1.\n"
+    )
     needs = Need.BOXES | Need.MASKS
+
+    def _finish(self) -> None:
+        self._path(CLASSES).write_text(json.dumps(self.card.classes) + "\n", encoding="utf-8")
+
+
+def _put(path: Path, start: int, data: bytes) -> None:
+    """Write members at a place in a tar file, over the end that it has had there."""
+    with path.open("r+b" if start else "wb") as file:
+        file.seek(start)
+        file.write(data + _END)
+        file.truncate()
 
 
 def _png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    save_png(pixels, file)
     return file.getvalue()
 
 

@@ -3,18 +3,23 @@
 import dataclasses
 import errno
 import json
+import os
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self
 
+from trainer.datasets.writers.audit import Expected, check_files, check_sample
 from trainer.datasets.writers.card import Counts, DatasetCard
 from trainer.datasets.writers.meshes import MeshSource
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
 
+#: Images of the largest datasets that audits read back: readers of single large files would need too much memory.
+READ_BACK = 20_000
 #: What a format keeps of a sample beside the files that it has written: values that JSON knows.
 Record = Any
 
@@ -34,29 +39,40 @@ class DatasetWriter(ABC):
     layout: ClassVar[str]
     #: What samples must hold.
     needs: ClassVar[Need] = Need(0)
+    #: The reader that audits read the dataset with; see `trainer.datasets.readers.KINDS`.
+    reader: ClassVar[str]
 
     def __init__(
-        self, folder: Path, card: DatasetCard, *, resume: bool = False, meshes: MeshSource | None = None
+        self,
+        folder: Path,
+        card: DatasetCard,
+        *,
+        resume: bool = False,
+        meshes: MeshSource | None = None,
+        part: range | None = None,
     ) -> None:
-        """Starts an export into `folder`, which must not exist, or goes on with one.
+        """Start an export into `folder`, which must not exist, or go on with one.
 
         Args:
             resume: go on in `NAME.partial`, whose samples are complete up to `count`.
             meshes: the meshes that objects show, for formats that hold them.
+            part: the numbers of the samples, where the export is a part of a dataset that `merge_parts` completes.
 
         Raises:
             InputError: the folder exists, cannot be made, or has an unfinished export beside it; or, with `resume`,
                 there is none, or it is one of something else.
         """
-        _check_name(folder)
+        named_folder(folder)
         self.folder = folder
         self.card = card
         self.meshes = meshes
+        self.part = part
+        self.first = part.start if part else 0
         self.count = 0
         #: What the last sample left in the journal.
         self._last: Record = None
         self._partial = folder.with_name(folder.name + ".partial")
-        self._refuse_existing()
+        self._folders: set[tuple[str, ...]] = set()  # Those that were made.
         with self._writing():
             if resume:
                 self._journal: BinaryIO = self._reopened()
@@ -72,38 +88,81 @@ class DatasetWriter(ABC):
         """
         del card
 
-    def add(self, sample: Sample) -> None:
-        """Appends a sample.
+    def expected(self, sample: Sample) -> list[Expected]:
+        """Return the objects of a sample as the files state them, for audits."""
+        return [(item.class_name, (box.x, box.y, box.width, box.height)) for item, box in sample.seen]
+
+    def add(self, sample: Sample, *, drawn: int = 1, audited: bool = False) -> None:
+        """Append a sample.
+
+        Args:
+            drawn: scenes that were drawn until one could be kept.
+            audited: check its labels now, and its files when the dataset is complete. It has boxes and masks.
 
         Raises:
             InputError: the format cannot hold it, or the disk refuses.
+            AuditError: its labels contradict each other.
         """
+        index = self.first + self.count
+        if audited:
+            check_sample(sample, self.card.classes, f"image {index}")
         with self._writing():
-            record = self._write(self.count, sample)
+            record = self._write(index, sample)
             objects = [item.class_name for item, _ in sample.seen]
-            line = json.dumps({"label": sample.label, "objects": objects, "record": record}, separators=(",", ":"))
-            self._journal.write(line.encode() + b"\n")
+            entry: dict[str, Any] = {"label": sample.label, "objects": objects, "record": record}
+            if drawn != 1:
+                entry["drawn"] = drawn
+            if audited:
+                entry["audit"] = self.expected(sample)
+            self._journal.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
             self._journal.flush()
         self._last = record
         self.count += 1
 
     def close(self) -> None:
-        """Completes the dataset and gives it its name.
+        """Complete the dataset and give it its name. A part keeps its journal.
 
         Raises:
             InputError: there is no sample, the disk refuses, or the folder has come into being meanwhile.
+            AuditError: the files contradict what was rendered. They stay in `NAME.partial`.
         """
         if not self.count:
             self.abort()
             raise InputError(f"{self.folder}: the dataset has no samples; at least 1 is needed")
         with self._writing():
             self._journal.close()
-            self._finish()
-            card = self.card.markdown(self.counts(), self.layout, self.needs)
-            (self._partial / "README.md").write_text(card, encoding="utf-8")
-            self._refuse_existing()
+            if self.part is None:
+                self._finish()
+                if self.count <= READ_BACK:
+                    check_files(self._partial, self.reader, self._audited())
+                card = self.card.markdown(self.counts(), self.layout, self.needs, read_back=self.count <= READ_BACK)
+                (self._partial / "README.md").write_text(card, encoding="utf-8")
+            named_folder(self.folder)
             self._partial.rename(self.folder)
-            (self.folder / JOURNAL).unlink()
+            if self.part is None:
+                (self.folder / JOURNAL).unlink()
+
+    def adopt(self, folder: Path) -> None:
+        """Take over the files and the journal of a part, whose samples follow those that are there.
+
+        Raises:
+            InputError: the part does not fit, or the disk refuses.
+        """
+        with self._writing():
+            _, lines = read_journal(folder)
+            self._take_files(folder, [json.loads(line)["record"] for line in lines])
+            self._journal.writelines(lines)
+            self._journal.flush()
+        self.count += len(lines)
+
+    def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
+        """Link or copy the files of a part. Formats with files that parts share override it."""
+        del records
+        for path in sorted(folder.rglob("*")):
+            target = self._partial / path.relative_to(folder)
+            if path.is_file() and path.name != JOURNAL and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(path, target)
 
     def abort(self) -> None:
         """Ends without a dataset. What has been written stays in `NAME.partial`, unless that is nothing."""
@@ -140,7 +199,9 @@ class DatasetWriter(ABC):
     def _path(self, *parts: str) -> Path:
         """A file of the dataset, as it is called while it is written; its folder is made."""
         path = self._partial.joinpath(*parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if parts[:-1] not in self._folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._folders.add(parts[:-1])
         return path
 
     def _records(self) -> Iterator[Record]:
@@ -159,7 +220,17 @@ class DatasetWriter(ABC):
         for entry in self._entries():
             counts.labels[entry["label"]] += 1
             counts.objects.update(entry["objects"])
+            counts.drawn += entry.get("drawn", 1)
+            if "audit" in entry:
+                counts.audited += 1
+                counts.audited_objects += len(entry["audit"])
         return counts
+
+    def _audited(self) -> dict[int, tuple[Any, list[Expected]]]:
+        """The labels and objects of the images that were audited when they were written."""
+        return {
+            index: (entry["label"], entry["audit"]) for index, entry in enumerate(self._entries()) if "audit" in entry
+        }
 
     def _identity(self) -> dict[str, Any]:
         """What makes two exports the same, as it comes back from JSON."""
@@ -182,7 +253,8 @@ class DatasetWriter(ABC):
                 "add --resume to go on with it, remove it, or choose another folder"
             ) from None
         journal = (self._partial / JOURNAL).open("wb")
-        journal.write(json.dumps(self._identity()).encode() + b"\n")
+        numbers = {} if self.part is None else {"part": [self.part.start, self.part.stop]}
+        journal.write(json.dumps({**self._identity(), **numbers}).encode() + b"\n")
         journal.flush()
         return journal
 
@@ -194,6 +266,8 @@ class DatasetWriter(ABC):
             whole = [line for line in lines if line.endswith(b"\n")]
         kept = _loaded(whole[0]) if whole else {}
         given = self._identity()
+        if self.part is not None:
+            given["part"] = [self.part.start, self.part.stop]
         differing = [name for name in given if kept.get(name) != given[name]]
         if differing:
             name = differing[0]
@@ -208,14 +282,6 @@ class DatasetWriter(ABC):
         journal.seek(0, 2)
         return journal
 
-    def _refuse_existing(self) -> None:
-        try:
-            exists = self.folder.exists() or self.folder.is_symlink()
-        except OSError as error:  # The name is too long, or a folder above is closed to us.
-            raise InputError(f"{_cut(str(self.folder))}: {error.strerror or error}; choose another folder") from error
-        if exists:
-            raise InputError(f"{self.folder} exists, and datasets are never overwritten; choose another folder")
-
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
@@ -227,10 +293,36 @@ class DatasetWriter(ABC):
             raise InputError(f"{self.folder}: cannot write ({text}){kept}") from error
 
 
-def _check_name(folder: Path) -> None:
-    """
+def read_journal(folder: Path) -> tuple[dict[str, Any], list[bytes]]:
+    """Return what a part is of, and the lines of its samples.
+
     Raises:
-        InputError: no folder can be made under this name.
+        InputError: the folder is no part of a dataset, or not a complete one.
+    """
+    try:
+        with (folder / JOURNAL).open("rb") as file:
+            first, *lines = file.readlines() or [b""]
+    except OSError as error:
+        raise InputError(f"{folder} is no part of a dataset: {error.strerror or error}") from error
+    identity = _loaded(first)
+    if "part" not in identity or len(lines) != identity["part"][1] - identity["part"][0]:
+        raise InputError(f"{folder} is no complete part of a dataset")
+    return identity, lines
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def named_folder(folder: Path) -> None:
+    """Check that a dataset can be made under a name.
+
+    Raises:
+        InputError: it exists, or no folder can have this name.
     """
     if folder.name in ("", ".."):
         raise InputError(f"{folder} exists, and datasets are never overwritten; choose another folder")
@@ -238,6 +330,12 @@ def _check_name(folder: Path) -> None:
         str(folder).encode()
     except UnicodeEncodeError:
         raise InputError(f"{str(folder)!r} is not UTF-8; choose another name") from None
+    try:
+        exists = folder.exists() or folder.is_symlink()
+    except OSError as error:  # The name is too long, or a folder above is closed to us.
+        raise InputError(f"{_cut(str(folder))}: {error.strerror or error}; choose another folder") from error
+    if exists:
+        raise InputError(f"{folder} exists, and datasets are never overwritten; choose another folder")
 
 
 def _loaded(line: bytes) -> dict[str, Any]:

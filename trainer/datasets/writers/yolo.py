@@ -5,8 +5,7 @@ Format: https://docs.ultralytics.com/datasets/detect and https://docs.ultralytic
 
 import json
 
-from PIL import Image
-
+from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.polygons import joined, mask_polygons
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
@@ -26,10 +25,11 @@ class YoloWriter(DatasetWriter):
         line="the box around these: x and y of its middle, width, height, as fractions of the image"
     )
     needs = Need.BOXES
+    reader = "yolo"
 
     def _write(self, index: int, sample: Sample) -> Record:
         name = f"{index:07d}"
-        Image.fromarray(sample.image).save(self._path("images", "train", f"{name}.png"))
+        save_png(sample.image, self._path("images", "train", f"{name}.png"))
         lines = []
         for item, box in sample.seen:
             numbers = " ".join(f"{value:.6f}" for value in self._numbers(sample, item, box))

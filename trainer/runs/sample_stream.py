@@ -1,0 +1,100 @@
+"""Samples of numbered scenes, rendered ahead of whoever writes them."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from trainer.datasets.writers.rendered import SampleRenderer
+from trainer.datasets.writers.sample import Need, Sample
+from trainer.errors import InputError
+from trainer.pool import RenderPool
+from trainer.runs.scene_filter import SceneFilter
+from trainer.runs.scene_source import SceneSource
+
+Item = TypeVar("Item")
+
+#: Scenes that are drawn for one image before a condition counts as never met.
+MOST_DRAWN = 1000
+#: Chunks that are rendered or wait to be rendered while one is used.
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample, and how it came about."""
+
+    sample: Sample
+    #: Scenes that were drawn until this one.
+    drawn: int = 1
+    #: Rendered with boxes and masks, whatever was needed.
+    audited: bool = False
+
+
+@dataclass(frozen=True)
+class SampleStream:
+    """Renders scenes of one source.
+
+    Attributes:
+        keep: the condition that scenes meet. Another scene of the same number is drawn until one does.
+        audited: numbers of the scenes that are rendered with boxes and masks as well.
+        chunk: scenes that are rendered at a time.
+    """
+
+    pool: RenderPool
+    source: SceneSource
+    needs: Need
+    seed: int
+    keep: SceneFilter | None = None
+    audited: Collection[int] = ()
+    chunk: int = 256
+
+    def samples(self, indices: range) -> Generator[Drawn, None, None]:
+        """Return the samples of those numbers; while one chunk is used, the next two are rendered.
+
+        Raises:
+            InputError: the condition is met by none of many scenes.
+            RenderError: a scene could not be rendered.
+        """
+        needs = self.needs if self.keep is None else self.needs | Need.BOXES
+        renderer = SampleRenderer(self.pool, self.source.grammar, needs)
+        starts = range(0, len(indices), self.chunk)
+        yield from ahead(lambda start: self._rendered(renderer, indices[start : start + self.chunk]), starts)
+
+    def _rendered(self, renderer: SampleRenderer, indices: range) -> list[Drawn]:
+        found: dict[int, Drawn] = {}
+        left, attempt = list(indices), 0
+        while left:
+            if attempt == MOST_DRAWN:
+                raise InputError(
+                    f"--keep {self.keep.text if self.keep else ''!r}: image {left[0]}: none of {MOST_DRAWN} scenes "
+                    "meets the condition; loosen it"
+                )
+            scenes = self.source.scenes(self.seed, left, attempt)
+            audited = {place for place, index in enumerate(left) if index in self.audited}
+            noise = self.source.noise(self.seed, indices.start)
+            numbers = [index - indices.start for index in left]
+            samples = renderer.samples(scenes, noise, numbers, audited)
+            attempt += 1
+            for index, sample in zip(left, samples, strict=True):
+                if self.keep is None or self.keep(sample):
+                    found[index] = Drawn(sample, attempt, index in self.audited)
+            left = [index for index in left if index not in found]
+        return [found[index] for index in indices]
+
+
+def ahead(render: Callable[[int], list[Item]], starts: Iterable[int]) -> Iterator[Item]:
+    """Return the items of chunks one after the other; the next chunks are rendered by a thread meanwhile."""
+    executor = ThreadPoolExecutor(1, "render-ahead")
+    waiting: deque[Future[list[Item]]] = deque()
+    try:
+        for start in starts:
+            waiting.append(executor.submit(render, start))
+            if len(waiting) > _AHEAD:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        # Without waiting: a chunk may take minutes, and the pool's end fails its tasks.
+        executor.shutdown(wait=False, cancel_futures=True)
