@@ -1,6 +1,7 @@
 """What can be said about compose.yaml and the manifests without an engine or a cluster."""
 
 import importlib.util
+import re
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from render_server.cli import app
+from trainer.cli import app as trainer_app
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -68,3 +71,26 @@ def test_requirements_of_an_image_are_those_of_its_half() -> None:
     assert render == project["dependencies"] + project["optional-dependencies"]["render"]
     assert not any(line.startswith("torch") for line in render)
     assert not any(line.startswith("bpy") for line in module.requirements(document, ["trainer"]))
+
+
+def test_parts_of_datasets_are_made_with_options_that_exist() -> None:
+    [job] = yaml.safe_load_all((ROOT / "docker/generate-job.yaml").read_text())
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    options = _options_of("generate")
+    given = [word.split("=")[0] for word in container["args"] if word.startswith("--")]
+    assert set(given) <= options
+    assert f"--shard=$(JOB_COMPLETION_INDEX)/{job['spec']['completions']}" in container["args"]
+    trainer = kind("Job")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == trainer["image"]
+    script = (ROOT / "docker/generate.slurm").read_text()
+    command = script[script.index("exec metasim generate") :]
+    assert {word for word in command.split() if word.startswith("--")} <= options
+    last = re.search(r"--array=0-(\d+)", script)
+    assert last is not None
+    assert f"parts={int(last[1]) + 1} " in script
+
+
+def _options_of(name: str) -> set[str]:
+    group = get_command(trainer_app)
+    assert isinstance(group, TyperGroup)
+    return {option for parameter in group.commands[name].params for option in parameter.opts}
