@@ -1,12 +1,12 @@
-"""Evaluation: is data from the learned model worth more than data from the prior (paper, tables 1 to 3 and 5)?
+"""Evaluation of a run by the scores of task networks that are trained on its data (paper, tables 1 to 3 and 5).
 
 The task network is trained from scratch on data of each model, and all are scored on the same test images. Those of a
-synthetic target are fresh: neither training nor the distribution matching has seen them. Photographs of a target are
-those that the run has learned from, without their labels; `test` names others.
+synthetic target are new: neither training nor the distribution matching used them. Photographs of a target are those
+that the run learned from, without their labels; `test` names others.
 
-On request it also scores what each stage of the training has ended with (table 3), each network after it is trained
-further on labelled images of the target, V (table 5), and one that is trained on such images alone: the ceiling. No
-test image is among them.
+On request it also scores the model at the end of each stage (table 3), each network after fine-tuning on labelled
+images of the target, V (table 5), and a network that is trained on such images alone: the ceiling. No test image is
+among them.
 """
 
 import time
@@ -19,7 +19,7 @@ import torch
 from trainer.device import open_device
 from trainer.errors import InputError
 from trainer.features.image_distances import MOST_IMAGES, image_distances
-from trainer.metrics.layout import layout_distances, places_of_labels, places_of_scenes
+from trainer.metrics.layout import layout_distances, layout_of_labels, layout_of_scenes
 from trainer.metrics.scene_distances import attribute_distances, compared_scenes
 from trainer.pool import PoolOptions, open_pool
 from trainer.progress import Progress, Silent
@@ -32,16 +32,16 @@ from trainer.tasks import open_task
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What `metasim evaluate` takes."""
+    """Options of `metasim evaluate`."""
 
     run: Path
     mnist: Path | None = None
-    #: Images that each task network is trained on (None: as many as the task takes), and that both are tested on.
+    #: Training images of each task network (None: the task's own number), and test images.
     train_images: int | None = None
     test_images: int = 5_000
-    #: Networks that are trained on the same images, with random numbers of their own; their scores are averaged.
+    #: Networks that are trained on the same images with different seeds; their scores are averaged.
     networks: int = 1
-    #: Scores what each stage of the training has ended with, too.
+    #: Whether to score the model at the end of each stage, too.
     stages: bool = False
     #: Scores each network again after it is trained further on this number of labelled images of the target.
     fine_tune: int | None = None
@@ -58,10 +58,10 @@ class EvaluateOptions:
 
 
 def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict[str, Any]:
-    """Scores the task network trained on prior and on learned data, and compares both with the target.
+    """Score the task network trained on prior and on learned data, and compare both with the target.
 
-    All of it also goes into summary.json. Where the target's images have no labels for the task, there are no scores,
-    and `not_scored` says why.
+    The result is also stored in summary.json. Without labels of the target for the task there are no scores, and
+    `not_scored` states the reason.
 
     Raises:
         InputError: the run cannot be opened, its experiment has no target, or the target cannot be read.
@@ -127,9 +127,9 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
         scenes = compared_scenes(experiment.grammar, target.evaluation, loaded.transformer, seed)
         evaluation["distances"] = attribute_distances(loaded.transformer.encoding, scenes)
         settings = experiment.grammar.render_settings()
-        places = {of: places_of_scenes(each, settings) for of, each in scenes.items()}
+        places = {of: layout_of_scenes(each, settings) for of, each in scenes.items()}
     else:
-        places = found.places | {"target": places_of_labels(test.labels or ())}
+        places = found.places | {"target": layout_of_labels(test.labels or ())}
     layout = layout_distances({of: places.get(of, {}) for of in ("prior", "learned")}, places["target"])
     if layout:
         evaluation["layout"] = layout

@@ -1,6 +1,6 @@
 """Kernel inception distance (Bińkowski et al., Demystifying MMD GANs, ICLR 2018), in any feature space.
 
-The unbiased MMD² with the kernel (x·y / D + 1)³. It needs no bandwidth, so it compares runs and epochs on one scale.
+KID is the unbiased MMD² with the kernel (x·y / D + 1)³. It has no bandwidth, so runs and epochs are comparable.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ BLOCK = 64
 
 @dataclass(frozen=True)
 class KID:
-    """The distance and its standard error."""
+    """A distance with its standard error."""
 
     value: float
     standard_error: float
 
 
 def polynomial_mmd(x: Tensor, y: Tensor) -> Tensor:
-    """MMD² with the cubic kernel, unbiased, of features x [N, D] and y [M, D]; N and M at least 2."""
+    """Return the unbiased MMD² with the cubic kernel of features x [N, D] and y [M, D]; N and M are at least 2."""
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.T / a.shape[1] + 1) ** 3
@@ -34,7 +34,7 @@ def polynomial_mmd(x: Tensor, y: Tensor) -> Tensor:
 
 
 def kid(x: Tensor, y: Tensor, block: int = BLOCK) -> KID:
-    """The mean over disjoint blocks, and its standard error from how the blocks differ.
+    """Return the mean over disjoint blocks, and its standard error from the variance between blocks.
 
     Args:
         x, y: features [N, D] and [M, D] in random order. Rows beyond the last whole block are left out.
@@ -45,7 +45,7 @@ def kid(x: Tensor, y: Tensor, block: int = BLOCK) -> KID:
     """
     blocks = min(len(x), len(y)) // block
     if blocks < 2 or block < 2:
-        raise ValueError(f"{len(x)} and {len(y)} features make no two blocks of {max(block, 2)}")
+        raise ValueError(f"{len(x)} and {len(y)} features are too few for two blocks of {max(block, 2)}")
     parts = zip(x.double().split(block), y.double().split(block), strict=False)
     values = torch.stack([polynomial_mmd(a, b) for (a, b), _ in zip(parts, range(blocks), strict=False)])
     return KID(values.mean().item(), (values.std() / blocks**0.5).item())

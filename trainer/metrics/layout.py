@@ -1,8 +1,9 @@
-"""Where KITTI's objects stand before the camera, whatever their kind of node: the layout of driving scenes.
+"""The layout of driving scenes: where objects of KITTI's classes stand relative to the camera.
 
-Attributes are those of a place in a lane; this is what a camera sees of them. Three numbers of each object: how far
-ahead and how far to the left of the camera it stands, in m along the ground, and how its axis is turned against the
-camera's, in deg from -90 to 90. How many objects there are does not count, nor how many of them look back.
+Attributes of a car are relative to its lane; the layout is what the camera sees of them. Each object has three
+numbers: its distance ahead of the camera and to the left of it, in m along the ground, and the heading of its axis
+relative to the camera's, in deg from -90 to 90. The layout depends neither on the number of objects nor on which end
+of one faces the camera.
 """
 
 import math
@@ -20,21 +21,21 @@ from trainer.grammar import SceneGraph
 from trainer.metrics.wasserstein import wasserstein
 
 _HALF_TURN_DEG = 180.0
-#: The numbers, their units and periods, in the order of the columns.
+#: Name, unit and period of the numbers, in the order of the columns.
 _NUMBERS = (("ahead", "m", None), ("lateral", "m", None), ("heading", "deg", _HALF_TURN_DEG))
-#: A camera whose axis has less of the ground's plane in it, as a fraction, has no heading.
+#: A camera whose axis has a smaller horizontal part than this has no heading.
 _LEVEL = 1e-6
-#: Fewer objects make no distribution.
+#: Objects of a class that a comparison needs.
 FEWEST = 20
 
-#: Of each of KITTI's types: float64 [n, 3].
-Places = Mapping[str, np.ndarray]
+#: float64 [n, 3] by KITTI's class.
+Layout = Mapping[str, np.ndarray]
 
 
-def places_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) -> Places:
-    """Of what stands in the camera's field of view, up to `FARTHEST_M`; hidden things count too.
+def layout_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) -> Layout:
+    """Return the layout of the objects in the camera's field of view, up to `FARTHEST_M`; hidden ones count too.
 
-    Nothing of scenes without a perspective camera, or whose camera looks straight down or up.
+    Scenes are left out whose camera is orthographic, or looks straight down or up.
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for scene in scenes:
@@ -59,11 +60,11 @@ def places_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) 
     return {name: np.array(rows) for name, rows in found.items()}
 
 
-def places_of_labels(labels: Iterable[object]) -> Places:
-    """Of the objects of detection's labels, up to `FARTHEST_M`; those whose place is not known are left out.
+def layout_of_labels(labels: Iterable[object]) -> Layout:
+    """Return the layout of labelled objects up to `FARTHEST_M`; those without a known position are left out.
 
     Args:
-        labels: of images; there is nothing in those of other tasks.
+        labels: of images; labels of tasks other than detection have no layout.
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     objects = (getattr(label, "objects", label) for label in labels)
@@ -74,11 +75,10 @@ def places_of_labels(labels: Iterable[object]) -> Places:
     return {name: np.array(rows) for name, rows in found.items()}
 
 
-def layout_distances(models: Mapping[str, Places], target: Places) -> dict[str, Any]:
-    """How far each model's layout is from the target's, by "type number", with the unit.
+def layout_distances(models: Mapping[str, Layout], target: Layout) -> dict[str, Any]:
+    """Return the Wasserstein-1 distance of each model's layout from the target's, by "class number", with the unit.
 
-    These are Wasserstein-1 distances, on the circle for headings. Types of which there are less than `FEWEST` objects
-    somewhere are left out.
+    Headings are compared on the circle. Classes with fewer than `FEWEST` objects in one of the layouts are left out.
     """
     distances: dict[str, Any] = {}
     for kind, wanted in sorted(target.items()):
@@ -92,12 +92,12 @@ def layout_distances(models: Mapping[str, Places], target: Places) -> dict[str, 
 
 
 def _of_axis(turned: float) -> float:
-    """A heading, in deg, as that of an axis, from -90 on and below 90."""
+    """Return the heading, in deg, of an axis: in [-90, 90)."""
     return (turned + _HALF_TURN_DEG / 2) % _HALF_TURN_DEG - _HALF_TURN_DEG / 2
 
 
 def _to_ground(rotation: np.ndarray) -> np.ndarray:
-    """[3, 3] from the camera's frame to one on the ground: x where the camera heads, y to the left, z up.
+    """Return the rotation [3, 3] from the camera's frame to one on the ground: x ahead, y to the left, z up.
 
     Args:
         rotation: [3, 3] from the world's frame, whose z is up, to the camera's.

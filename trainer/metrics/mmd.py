@@ -19,18 +19,18 @@ BANDWIDTHS = (0.25, 0.5, 1.0, 2.0)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """|x_i - y_j|² [N, M] of x [N, D] and y [M, D], by a matrix product: no N x M x D tensor."""
+    """Return |x_i - y_j|² [N, M] of x [N, D] and y [M, D], by a matrix product instead of an N x M x D tensor."""
     x_norms, y_norms = (x * x).sum(1), (y * y).sum(1)
     return (x_norms[:, None] + y_norms[None, :] - 2 * (x @ y.T)).clamp_min(0)
 
 
 def gaussian_kernel(squared: Tensor, bandwidths: Sequence[float]) -> Tensor:
-    """Mean over the bandwidths σ of exp(-d² / 2σ²); same shape as `squared`."""
+    """Return the mean over the bandwidths σ of exp(-d² / 2σ²); same shape as `squared`."""
     return torch.stack([torch.exp(squared / (-2 * sigma * sigma)) for sigma in bandwidths]).mean(0)
 
 
 def median_distance(features: Tensor) -> float:
-    """Median distance between two different rows of features [N, D] (the median heuristic).
+    """Return the median distance between two different rows of features [N, D] (the median heuristic).
 
     Raises:
         InputError: there are fewer than two rows, or most are equal.
@@ -101,17 +101,17 @@ class MMD:
         self._within_target = self._within(target)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """MMD², a scalar, of features [N, D] with N >= 2; differentiable with respect to them."""
+        """Return MMD², a scalar, of features [N, D] with N >= 2; differentiable with respect to them."""
         return self._within(features) + self._within_target - 2 * self.kernel(features, self.target).mean()
 
     def kernel(self, x: Tensor, y: Tensor) -> Tensor:
-        """k(x_i, y_j) [N, M] of x [N, D] and y [M, D]."""
+        """Return k(x_i, y_j) [N, M] of x [N, D] and y [M, D]."""
         parts = zip(x.split(self.layers, 1), y.split(self.layers, 1), self.bandwidths, strict=True)
         kernels = [gaussian_kernel(squared_distances(a, b), bandwidths) for a, b, bandwidths in parts]
         return torch.stack(kernels).mean(0)
 
     def contributions(self, candidates: Tensor, features: Tensor, places: Tensor) -> Tensor:
-        """By how much MMD² of N features depends on what stands in one row, while the others stay as they are.
+        """Return the part of MMD² of N features that depends on one row, for candidates of that row.
 
         h_i(x) = 2/N (1/(N-1) Σ_{j≠i} k(x, x_j) - 1/M Σ_m k(x, y_m)) with i = places: up to a constant in x the
         U-statistic with row i replaced by x, and 2/N times the witness function of Gretton et al. (2012, section 2.3).
@@ -119,7 +119,7 @@ class MMD:
         Args:
             candidates: [K, D].
             features: [N, D].
-            places: int64 [K], the row that each candidate would stand in.
+            places: int64 [K], the row that each candidate replaces.
 
         Returns:
             [K]
@@ -131,7 +131,7 @@ class MMD:
         return 2 / n * (others - self.kernel(candidates, self.target).mean(1))
 
     def baselines(self, features: Tensor) -> Tensor:
-        """What the rows contribute on average to MMD² of the others alone: for each of N >= 3 rows, without it.
+        """Return, for each of N >= 3 rows, the mean contribution of the other rows to their own MMD².
 
         b_i = 2/N mean_{j≠i} (1/(N-2) Σ_{l≠i,j} k(x_j, x_l) - 1/M Σ_m k(x_j, y_m)): near to `contributions`, and
         independent of row i.

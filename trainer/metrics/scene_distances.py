@@ -1,4 +1,4 @@
-"""How far the scenes of the prior and of a learned model are from the target's, without rendering any."""
+"""Distances of the attributes of the prior and of a learned model from the target's, measured on scenes alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,19 +11,17 @@ from trainer.metrics.wasserstein import wasserstein
 from trainer.model.drawing import transformed
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
-from trainer.randomness import Purpose, generator
+from trainer.randomness import EvaluationStream, Purpose, generator
 
-#: Which scenes a random stream is for.
-PRIOR, LEARNED, TEST = 1, 2, 3
-#: Scenes that are compared.
+#: Number of scenes of each distribution that are compared.
 _COMPARED = 2_000
-_CHUNK = 512  # Scenes that are changed at a time
+_CHUNK = 512  # Scenes that are transformed at a time
 
 
 def scenes_of(
     grammar: Grammar, count: int, rng: np.random.Generator, transformer: DistributionTransformer | None = None
 ) -> Iterator[SceneGraph]:
-    """Scenes of a grammar, changed by a transformer if given; sampled as they are taken."""
+    """Yield scenes of a grammar, changed by the transformer if there is one."""
     for first in range(0, count, _CHUNK):
         scenes = [grammar.sample(rng) for _ in range(min(_CHUNK, count - first))]
         yield from scenes if transformer is None else transformed(transformer, scenes)
@@ -32,12 +30,12 @@ def scenes_of(
 def compared_scenes(
     grammar: Grammar, target: Grammar, transformer: DistributionTransformer, seed: int
 ) -> dict[str, list[SceneGraph]]:
-    """Unseen scenes of "prior", "learned" and "target".
+    """Return unseen scenes of "prior", "learned" and "target".
 
-    All have the same random numbers: where the grammars agree, so do the scenes, and what differs shows undisturbed.
+    All use the same random numbers, so that scenes differ only where the grammars do (common random numbers).
     """
     return {
-        of: list(scenes_of(world, _COMPARED, generator(seed, Purpose.EVALUATION, TEST), changed))
+        of: list(scenes_of(world, _COMPARED, generator(seed, Purpose.EVALUATION, EvaluationStream.TEST), changed))
         for of, world, changed in (
             ("prior", grammar, None),
             ("learned", grammar, transformer),
@@ -47,13 +45,13 @@ def compared_scenes(
 
 
 def attribute_distances(encoding: Encoding, scenes: Mapping[str, Sequence[SceneGraph]]) -> dict[str, Any]:
-    """How far the prior's and the learned attributes are from the target's, with the unit, by "kind.name".
+    """Return the Wasserstein-1 distances of prior and learned attributes from the target's, by "kind.name".
 
-    These are Wasserstein-1 distances, on the circle for angles. Attributes are those of the parent's frame: the yaw of
-    a car on a road is relative to the road.
+    Angles are compared on the circle. Attributes are relative to the parent: the yaw of a car on a road is relative to
+    the road.
 
     Args:
-        scenes: as `compared_scenes` makes them.
+        scenes: those of `compared_scenes`.
     """
     values = {
         of: {f"{item.kind}.{item.name}": item for item in attribute_statistics(encoding, each)}

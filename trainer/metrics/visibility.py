@@ -1,4 +1,4 @@
-"""How much of what a grammar places is out of sight: objects beside the image, behind the camera or behind others."""
+"""Visibility: the fraction of objects outside the image, behind the camera, or behind other objects."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ from metasim.v1 import render_pb2 as pb
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 
-#: What a renderer must be asked for besides images, so that frames have boxes.
+#: Outputs that frames need, besides images.
 OUTPUTS = (pb.OUTPUT_BOXES,)
-#: An object that shows less is out of sight.
+#: An object with fewer visible pixels is out of sight.
 LEAST_PX = 1
 
 
 def out_of_sight(scenes: Sequence[SceneGraph], frames: Sequence[Frame], least_px: int = LEAST_PX) -> dict[str, float]:
-    """By kind of node, the fraction of its objects that cannot be seen; kinds without objects are left out.
+    """Return the fraction of objects that are not visible, by kind of node.
 
-    Only nodes with a class count: others have no boxes.
+    Only nodes with a class count; others have no boxes.
 
     Args:
         frames: of the scenes, rendered with `OUTPUTS`.
-        least_px: an object that shows fewer pixels is out of sight.
+        least_px: an object with fewer visible pixels is out of sight.
     """
     hidden: dict[str, int] = {}
     counts: dict[str, int] = {}

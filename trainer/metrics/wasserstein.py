@@ -1,13 +1,13 @@
-"""How far two distributions of an attribute are apart, in the attribute's own unit."""
+"""The Wasserstein-1 distance between two samples, in the unit of the values."""
 
 import numpy as np
 
 
 def wasserstein(one: np.ndarray, other: np.ndarray, period: float | None = None) -> float:
-    """By how much values must be moved on average to turn one sample into the other (Wasserstein-1 distance).
+    """Return the average amount by which values must move to turn one sample into the other.
 
-    It is the area between the two cumulative distributions. On a circle these may start anywhere, so their difference
-    counts from its median (Rabin, Delon and Gousseau, 2011, "Transportation distances on the circle").
+    It is the area between the two cumulative distributions. On a circle the starting point is arbitrary, so the median
+    of their difference is subtracted (Rabin, Delon and Gousseau, 2011, "Transportation distances on the circle").
 
     Args:
         one, other: samples [n] and [m], not empty.

@@ -13,7 +13,6 @@ from trainer.errors import InputError
 from trainer.experiments import Experiment, Labelling, Target
 from trainer.experiments.target import PhotographTarget
 from trainer.grammar import Grammar, SceneGraph
-from trainer.metrics.scene_distances import TEST
 from trainer.progress import Progress
 from trainer.randomness import EvaluationStream, Purpose, generator, integer
 from trainer.rendering import Renderer
@@ -50,7 +49,7 @@ class LabelledImages(NamedTuple):
 
 @dataclass(frozen=True)
 class DataSets:
-    """Renders data sets."""
+    """Renders datasets of a grammar."""
 
     grammar: Grammar
     renderer: Renderer
@@ -59,11 +58,11 @@ class DataSets:
     progress: Progress
 
     def of(self, grammar: Grammar) -> "DataSets":
-        """The same of another grammar."""
+        """Return the same for another grammar."""
         return replace(self, grammar=grammar, renderer=Renderer(self.renderer.pool, grammar))
 
     def labelled(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> tuple[np.ndarray, list[Any]]:
-        """Images and labels of `count` scenes."""
+        """Return images and labels of `count` scenes."""
         advance = self.progress.step(f"render {of}")
         return labelled(
             self.renderer,
@@ -74,7 +73,7 @@ class DataSets:
         )
 
     def images(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> np.ndarray:
-        """Images alone."""
+        """Return images of `count` scenes."""
         advance = self.progress.step(f"render {of}")
         noise = integer(self.seed, Purpose.EVALUATION, purpose)
         source, images, done = iter(scenes), [], 0
@@ -120,8 +119,8 @@ class EvaluationImages:
             InputError: an image cannot be read, or a folder of test images has no labels.
         """
         self.data.progress.step("read the test images")
-        rng = generator(self.data.seed, Purpose.EVALUATION, TEST)
-        labelling = self._labelling(count, "the test images", TEST)
+        rng = generator(self.data.seed, Purpose.EVALUATION, EvaluationStream.TEST)
+        labelling = self._labelling(count, "the test images", EvaluationStream.TEST)
         if self.test_photos is not None:
             return TargetImages(*self.test_photos.unseen(rng, labelling, count))
         if self.validation_photos is not None:
@@ -181,7 +180,7 @@ class EvaluationImages:
         return Labelling(network.photo_labels, self.data.grammar.classes, render, network.label_photo)
 
     def _rendered(self, grammar: Grammar, scenes: Sequence[SceneGraph]) -> np.ndarray:
-        return self.data.of(grammar).images("the test images", scenes, len(scenes), TEST)
+        return self.data.of(grammar).images("the test images", scenes, len(scenes), EvaluationStream.TEST)
 
 
 def _photographs(experiment: Experiment, folder: Path) -> PhotographTarget:

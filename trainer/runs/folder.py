@@ -1,17 +1,17 @@
-"""The run folder: everything that a training run leaves behind, and what it needs to go on.
+"""The run folder: the results of a training run, and the state from which it resumes.
 
 runs/NAME/
   inputs/                copies of the experiment and its grammar, hashes of asset files
   config.json            experiment, overrides, seed, engine and versions, as resolved
   metrics.jsonl          one object per epoch
-  attributes.jsonl       values of each mutable attribute per epoch; also of the prior and, if known, of the target
+  attributes.jsonl       values of each mutable attribute per epoch, of the prior and, if known, of the target
   events.out.tfevents.*  the metrics for TensorBoard
   samples/               a picture per epoch: prior, learned, target
   checkpoint/            state.json and tensors (safetensors): the last finished epoch
-  stages/                1.safetensors, 2.safetensors ...: the averaged weights that each finished stage has ended with
+  stages/                1.safetensors, 2.safetensors ...: the averaged weights at the end of each finished stage
   summary.json           the outcome: distributions, times, and the scores that `metasim evaluate` adds
   report.html
-  .lock                  held by the process that trains, so that there is one alone
+  .lock                  held by the process that trains, so that there is only one
 """
 
 import fcntl
@@ -34,7 +34,7 @@ from trainer.errors import InputError
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What determines a run's numbers."""
+    """The configuration that determines a run's numbers."""
 
     experiment: str
     overrides: Mapping[str, object]
@@ -53,10 +53,10 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, config: RunConfig) -> "Run":
-        """Starts a new run.
+        """Create the folder of a new run.
 
         Raises:
-            InputError: the folder exists, or cannot be made.
+            InputError: the folder exists, or cannot be created.
         """
         if folder.exists():
             cls.refuse(folder)
@@ -64,38 +64,38 @@ class Run:
         try:
             (folder / "samples").mkdir(parents=True)
         except OSError as error:
-            raise InputError(f"{folder} cannot be made: {error.strerror}") from error
+            raise InputError(f"{folder} cannot be created: {error.strerror}") from error
         _write_json(folder / "config.json", asdict(config))
         return run
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """Opens an existing run.
+        """Open an existing run.
 
         Raises:
-            InputError: there is none at this path.
+            InputError: the path is no run folder.
         """
         if not (folder / "config.json").is_file():
-            raise InputError(f"{folder} is no run folder (it has no config.json); `metasim train` makes one")
+            raise InputError(f"{folder} is no run folder (it has no config.json); `metasim train` creates one")
         return cls(folder)
 
     @staticmethod
     def refuse(folder: Path) -> NoReturn:
-        """Says that a folder is in the way.
+        """Raise the error for a folder that exists already.
 
         Raises:
             InputError: always.
         """
         raise InputError(
-            f"{folder} exists, and nothing is ever overwritten: add --resume to go on with it, or choose another --out"
+            f"{folder} exists, and runs are never overwritten: add --resume to continue it, or choose another --out"
         )
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keeps other processes from training in this folder meanwhile; ends with the process, however that ends.
+        """Keep other processes from training in this folder. The lock ends with the process, however that ends.
 
         Raises:
-            InputError: another one does already.
+            InputError: another process trains in it.
         """
         with (self.folder / ".lock").open("w") as file:
             try:
@@ -122,21 +122,21 @@ class Run:
             version = content.get("versions", {}).get("metasim", "unknown")
             raise InputError(
                 f"{self.folder / 'config.json'} is of another version of metasim ({version}): {', '.join(wrong)}; "
-                "use that version, or train anew"
+                "use that version, or train again"
             )
         return RunConfig(**content)
 
     @property
     def summary(self) -> dict[str, Any]:
-        """summary.json; empty while the run is not finished."""
+        """The content of summary.json; empty while the run is not finished."""
         return self._read("summary.json") if (self.folder / "summary.json").is_file() else {}
 
     def update_summary(self, values: dict[str, Any]) -> None:
-        """Adds to summary.json, or replaces parts of it."""
+        """Add entries to summary.json, or replace them."""
         _write_json(self.folder / "summary.json", {**self.summary, **values})
 
     def records(self, name: str) -> list[dict[str, Any]]:
-        """The objects of metrics.jsonl or attributes.jsonl; none where the file is missing.
+        """Return the objects of metrics.jsonl or attributes.jsonl; none if the file is missing.
 
         Raises:
             InputError: a line is damaged.
@@ -146,11 +146,11 @@ class Run:
         return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
 
     def write_records(self, name: str, records: list[dict[str, Any]]) -> None:
-        """Replaces such a file as a whole, so that a run that was killed never leaves half a line."""
+        """Replace such a file as a whole, so that a killed run never leaves half a line."""
         write_atomically(self.folder / name, "".join(json.dumps(record) + "\n" for record in records))
 
     def save_checkpoint(self, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Replaces the checkpoint in one step: after a crash there is the old one or the new one, never a mixture.
+        """Replace the checkpoint in one step: after a crash there is the old one or the new one, never a mixture.
 
         Args:
             state: anything that JSON can hold.
@@ -170,7 +170,7 @@ class Run:
         shutil.rmtree(old, ignore_errors=True)
 
     def load_checkpoint(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
-        """State and tensors of the last finished checkpoint; None if there is none yet.
+        """Return state and tensors of the last finished checkpoint; None if there is none yet.
 
         Raises:
             InputError: a file of it is damaged.
@@ -183,7 +183,7 @@ class Run:
         return None
 
     def save_stage(self, number: int, weights: Mapping[str, Tensor]) -> None:
-        """Keeps what a stage has ended with.
+        """Keep the weights at the end of a stage.
 
         Args:
             number: of the stage, from 1 on.
@@ -195,7 +195,7 @@ class Run:
         partial.replace(path)
 
     def load_stages(self) -> list[dict[str, Tensor]]:
-        """What each finished stage has ended with, in their order.
+        """Return the weights at the end of each finished stage, in their order.
 
         Raises:
             InputError: a file is damaged.
@@ -210,7 +210,7 @@ class Run:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file that other readers see either as it was or complete."""
+    """Write a file so that readers see either its old content or all of the new one."""
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w") as file:
         file.write(text)
@@ -220,12 +220,12 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _alone(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that share no memory, as safetensors wants them."""
+    """Return tensors that share no memory, as safetensors requires."""
     return {key: value.detach().contiguous().clone() for key, value in group.items()}
 
 
 def _parsed(text: str, path: Path, line: int = 0) -> Any:
-    """JSON; `line` is where it stands in a file of several objects."""
+    """Return parsed JSON; `line` is its number in a file of several objects."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

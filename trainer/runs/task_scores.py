@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from trainer.features.image_distances import MOST_IMAGES
-from trainer.metrics.layout import Places, places_of_labels
-from trainer.metrics.scene_distances import LEARNED, PRIOR, scenes_of
+from trainer.metrics.layout import Layout, layout_of_labels
+from trainer.metrics.scene_distances import scenes_of
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import EvaluationStream, Purpose, generator, integer
 from trainer.runs.evaluation_data import DataSets, LabelledImages, TargetImages
@@ -36,7 +36,7 @@ class Measured:
     """
 
     images: dict[str, np.ndarray] = field(default_factory=dict)
-    places: dict[str, Places] = field(default_factory=dict)
+    places: dict[str, Layout] = field(default_factory=dict)
     results: dict[str, list[Results]] = field(default_factory=dict)
     tuned: dict[str, list[Results]] = field(default_factory=dict)
 
@@ -63,7 +63,8 @@ class Measurement:
         """Render data of each model; train and score networks on it if the test images have labels."""
         found, data = Measured(), self.data
         for name, model in models.items():
-            purpose = PRIOR if model.transformer is None else LEARNED  # All stages change the same scenes.
+            # All stages change the same scenes.
+            purpose = EvaluationStream.PRIOR if model.transformer is None else EvaluationStream.LEARNED
             rng = generator(data.seed, Purpose.EVALUATION, purpose)
             scenes, of = scenes_of(data.grammar, self.count, rng, model.transformer), f"{model.title} data"
             if self.test.labels is None:
@@ -75,7 +76,7 @@ class Measurement:
                 found.results.setdefault(name, []).append(self._tested(trained))
                 if self.tuning is not None:
                     found.tuned.setdefault(name, []).append(self._tuned(trained, index, f"after {of}"))
-            found.images[name], found.places[name] = images[:MOST_IMAGES], places_of_labels(labels)
+            found.images[name], found.places[name] = images[:MOST_IMAGES], layout_of_labels(labels)
         for index in range(self.networks):
             if self.tuning is not None:
                 images, labels = self.tuning

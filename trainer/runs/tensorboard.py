@@ -1,4 +1,4 @@
-"""A run's metrics, attributes and pictures as TensorBoard events."""
+"""Metrics, attributes and pictures of a run as TensorBoard events."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ class EventLog:
     def epoch(
         self, metrics: Mapping[str, Any], attributes: Sequence[AttributeStatistics], sheet: Image.Image | None = None
     ) -> None:
-        """Writes what one epoch has found.
+        """Write the records of an epoch.
 
         Args:
             metrics: a record of metrics.jsonl. `epoch` is the step; every other number becomes a scalar, and numbers
                 of a mapping a group of scalars.
-            attributes: the learned ones: a histogram, mean and standard deviation each.
+            attributes: the learned ones; each becomes a histogram, a mean and a standard deviation.
             sheet: the picture of the epoch.
         """
         step = int(metrics["epoch"])
@@ -42,7 +42,7 @@ class EventLog:
         self._writer.flush()
 
     def close(self) -> None:
-        """Completes the file. Nothing can be written afterwards."""
+        """Complete the file. Nothing can be written afterwards."""
         self._writer.close()
 
     def __enter__(self) -> "EventLog":
@@ -55,7 +55,7 @@ class EventLog:
 
 
 def _scalars(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Tags and values of all numbers; those of the epoch's course under `training/`."""
+    """Return tags and values of all numbers; those that are not in a mapping are under `training/`."""
     scalars: list[tuple[str, float]] = []
     for name, value in metrics.items():
         if isinstance(value, Mapping):

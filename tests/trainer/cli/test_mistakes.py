@@ -66,12 +66,12 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
         ),
         (
             "train mnist-rot --out taken",
-            "taken exists, and nothing is ever overwritten: "
-            "add --resume to go on with it, or choose another --out",
+            "taken exists, and runs are never overwritten: "
+            "add --resume to continue it, or choose another --out",
         ),
-        ("train --resume --out taken", "taken is no run folder (it has no config.json); `metasim train` makes one"),
-        ("evaluate runs/none", "runs/none is no run folder (it has no config.json); `metasim train` makes one"),
-        ("report taken", "taken is no run folder (it has no config.json); `metasim train` makes one"),
+        ("train --resume --out taken", "taken is no run folder (it has no config.json); `metasim train` creates one"),
+        ("evaluate runs/none", "runs/none is no run folder (it has no config.json); `metasim train` creates one"),
+        ("report taken", "taken is no run folder (it has no config.json); `metasim train` creates one"),
         (
             "generate runs/none --count 1 --out data",
             "runs/none: there is neither a run folder nor a grammar file of this name",
@@ -243,7 +243,7 @@ TYPICAL = {
         "",
         "",
         "evaluate mnist-rot",
-        "mnist-rot is no run folder (it has no config.json); `metasim train` makes one",
+        "mnist-rot is no run folder (it has no config.json); `metasim train` creates one",
     ),
 }
 
@@ -384,7 +384,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another version": (
         lambda here: edited(here / "run" / "config.json", '"seed"', '"sead"'),
         "run/config.json is of another version of metasim (unknown): sead is unknown, seed is missing; use that "
-        "version, or train anew",
+        "version, or train again",
     ),
     "half a configuration": (
         lambda here: (here / "run" / "config.json").write_text('{"experiment": '),

@@ -154,7 +154,7 @@ def test_what_a_stage_ends_with_is_kept(tmp_path: Path) -> None:
     assert not torch.equal(across.output.weight, up.output.weight)
 
     (run.folder / "stages" / "1.safetensors").unlink()
-    with pytest.raises(InputError, match=r"run has no weights of its stages: none has ended yet, or an older version"):
+    with pytest.raises(InputError, match=r"run has no weights of its stages: no stage has ended yet, or an older"):
         open_stages(loaded)
 
 

@@ -44,5 +44,5 @@ def test_it_grows_with_the_distance() -> None:
 
 
 def test_one_block_has_no_standard_error() -> None:
-    with pytest.raises(ValueError, match="100 and 200 features make no two blocks of 64"):
+    with pytest.raises(ValueError, match="100 and 200 features are too few for two blocks of 64"):
         kid(points(100, 0), points(200, 1))

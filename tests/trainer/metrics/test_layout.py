@@ -9,7 +9,7 @@ import pytest
 from trainer.datasets.kitti_labels import KittiObject
 from trainer.experiments import load_experiment
 from trainer.grammar import load_grammar
-from trainer.metrics.layout import layout_distances, places_of_labels, places_of_scenes
+from trainer.metrics.layout import layout_distances, layout_of_labels, layout_of_scenes
 from trainer.metrics.scene_distances import attribute_distances
 from trainer.model.encoding import Encoding
 
@@ -32,7 +32,7 @@ def test_places_are_those_before_the_camera(tmp_path: Path) -> None:
     (tmp_path / "world.yaml").write_text(WORLD)
     grammar = load_grammar(tmp_path / "world.yaml")
     scene = grammar.sample(np.random.default_rng(0))
-    found = places_of_scenes([scene], grammar.render_settings())
+    found = layout_of_scenes([scene], grammar.render_settings())
     assert list(found) == ["Car", "Van"]
     np.testing.assert_allclose(found["Car"], [[20, 3, 5]], atol=1e-9)
     # Who looks back has the axis of who looks ahead.
@@ -45,7 +45,7 @@ def test_labels_have_the_same_places() -> None:
 
     unknown = KittiObject("Car", 0, 0, 0, (0, 0, 1, 1))
     labels = [(car(-3, 20, -math.radians(95)), unknown, KittiObject("DontCare", -1, -1, -10, (0, 0, 1, 1))), 7, ()]
-    found = places_of_labels(labels)
+    found = layout_of_labels(labels)
     assert list(found) == ["Car"]
     np.testing.assert_allclose(found["Car"], [[20, 3, 5]], atol=1e-9)
 
@@ -76,7 +76,7 @@ def city() -> tuple[dict, dict]:
     for of, world in worlds.items():
         rng = np.random.default_rng(0)  # Streets are the same, what stands in them is not.
         scenes[of] = [world.sample(rng) for _ in range(300)]
-    places = {of: places_of_scenes(each, experiment.grammar.render_settings()) for of, each in scenes.items()}
+    places = {of: layout_of_scenes(each, experiment.grammar.render_settings()) for of, each in scenes.items()}
     layout = layout_distances({of: places[of] for of in ("prior", "learned")}, places["target"])
     return layout, attribute_distances(Encoding(experiment.grammar), scenes)
 

@@ -155,7 +155,7 @@ def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.
 def test_a_run_folder_is_never_overwritten(world: Path) -> None:
     (world.parent / "taken").mkdir()
 
-    with pytest.raises(InputError, match="taken exists, and nothing is ever overwritten: add --resume"):
+    with pytest.raises(InputError, match="taken exists, and runs are never overwritten: add --resume"):
         run_once(world, "taken")
 
     assert list((world.parent / "taken").iterdir()) == []
@@ -179,7 +179,7 @@ def test_a_world_without_mutable_attributes_has_nothing_to_learn(world: Path) ->
 def test_an_unfinished_run_cannot_be_opened(finished: Run, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "begun", finished.config)
 
-    with pytest.raises(InputError, match=r"has no checkpoint yet: go on with `metasim train --resume --out"):
+    with pytest.raises(InputError, match=r"has no checkpoint yet: resume it with `metasim train --resume --out"):
         open_run(run.folder)
 
 

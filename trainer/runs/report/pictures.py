@@ -1,4 +1,4 @@
-"""Contact sheets: rows of images under each other, so that an eye can compare where the rows come from."""
+"""Contact sheets: labelled rows of images, one below the other."""
 
 import math
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-#: Images smaller than this are enlarged, by a whole factor, until their shorter side reaches it.
+#: Smaller images are enlarged by a whole factor until their shorter side reaches this.
 SMALLEST_PX = 64
-#: Images wider than this are reduced to it.
+#: Wider images are reduced to this width.
 LARGEST_PX = 310
 GAP_PX = 4
 #: Between rows of different origin, and around the sheet.
 MARGIN_PX = 14
 FONT_PX = 18
-#: Images stand side by side up to this width, and so many of them at most.
+#: Width of a row, and number of images in it, at most.
 MOST_WIDTH_PX, MOST_COLUMNS = 1300, 16
 #: Groups of rows in the picture of an epoch.
 MOST_GROUPS = 2
@@ -23,9 +23,9 @@ TEXT = (40, 40, 40)
 
 
 def paired_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
-    """As `contact_sheet`, for rows whose images belong together by their place: these stand under each other.
+    """Return a contact sheet of rows whose images correspond by index: these stand below each other.
 
-    What does not fit beside the others follows in a second group of rows; the rest is left out.
+    Images that do not fit side by side follow in a second group of rows; the rest is left out.
     """
     columns = _columns(rows)
     longest = max((len(images) for _, images in rows), default=0)
@@ -34,7 +34,7 @@ def paired_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
 
 
 def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int | None = None) -> Image.Image:
-    """Arranges images in rows with a label at the left of each.
+    """Arrange images in rows with a label to the left of each.
 
     Args:
         rows: label and images, uint8 [N, H, W, 3] (or [N, H, W] for grey ones); a label may have several lines.
@@ -42,7 +42,7 @@ def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int | None = 
         columns: images side by side; None: as many as fit.
 
     Returns:
-        An RGB picture. Small images are enlarged without smoothing, so that their pixels stay visible.
+        An RGB picture. Small images are enlarged without smoothing.
 
     Raises:
         ValueError: there are no rows, or one is no batch of images.
@@ -80,7 +80,7 @@ def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], columns: int | None = 
 
 
 def _columns(rows: Sequence[tuple[str, np.ndarray]]) -> int:
-    """How many images fit side by side."""
+    """Return the number of images that fit side by side."""
     widths = [_thumbnail(images[0]).width for label, images in rows if len(_checked(label, images))]
     return min(MOST_COLUMNS, max(1, MOST_WIDTH_PX // (max(widths, default=SMALLEST_PX) + GAP_PX)))
 
