@@ -23,6 +23,8 @@ TRIED = 500
 TOLERANCE = 4e-5
 #: A component must raise the mean log-likelihood of a reading by more than this, beside what BIC asks for.
 LEAST_GAIN = 0.01
+#: Components that weigh less are taken for misread images.
+LIGHTEST = 0.06
 #: Most and least weight of the background.
 BACKGROUND = 0.15, 1e-3
 #: Smallest standard deviation of a component, as a fraction of an attribute's range.
@@ -102,7 +104,7 @@ def deconvolve(readings: Readings, prior: Population, rng: np.random.Generator, 
         if gain * count < 0.5 * more * np.log(count) + LEAST_GAIN * count:
             break
         best = tried
-    return _settled(readings, _without_needless_context(readings, best, prior), prior)
+    return _settled(readings, _without_needless_context(readings, _pruned(readings, best, prior), prior), prior)
 
 
 def refit(readings: Readings, population: Population, prior: Population) -> Fit:
@@ -258,6 +260,23 @@ def _assessed(readings: Readings, population: Population) -> Fit:
     unexplained = by_reading[:, -1] / np.maximum(by_reading.sum(1), 1e-12)
     likelihood = float(np.average(normaliser, weights=readings.weights))
     return Fit(population, likelihood, unexplained, information)
+
+
+def _pruned(readings: Readings, fit: Fit, prior: Population) -> Fit:
+    """Return the fit without components so light that misread images explain them."""
+    population = fit.population
+    kept = population.weights >= LIGHTEST * population.weights.sum()
+    if kept.all():
+        return fit
+    weights = population.weights[kept] * (population.weights.sum() / population.weights[kept].sum())
+    rest = replace(
+        population,
+        weights=weights,
+        means=population.means[kept],
+        covariances=population.covariances[kept],
+        frequencies=tuple(rows[kept] for rows in population.frequencies),
+    )
+    return _iterated(readings, rest, prior, ITERATIONS // 2)
 
 
 def _without_needless_context(readings: Readings, fit: Fit, prior: Population) -> Fit:

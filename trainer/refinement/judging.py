@@ -16,7 +16,9 @@ from trainer.metrics.two_sample import gain_quantile, verdict
 from trainer.randomness import Purpose, generator, integer, torch_generator
 
 #: Images of each side that are compared.
-MOST = 400
+MOST = 256
+#: Pixels to which the network of natural images resizes them.
+PIXELS = 96 * 96
 #: Features of the random network, where no natural-image features are installed.
 RANDOM_FEATURES = 64
 #: A mean that is nearer to the end of its range than this, in standard deviations, is told.
@@ -36,11 +38,17 @@ class Judge:
         self._problem = problem
         self.space = _neutral_space(problem)
         self._target = features_of(self.space, held_out[:MOST])
+        self._prior: Tensor | None = None
 
     def features(self, scenes: Sequence[SceneGraph]) -> Tensor:
         """Return features of renders of the first scenes, as many as there are held-out images."""
         seed = integer(self._problem.seed, Purpose.JUDGEMENT)
         return features_of(self.space, self._problem.renderer.images(scenes[: len(self._target)], seed))
+
+    def _features_of_prior(self, scenes: Sequence[SceneGraph]) -> Tensor:
+        if self._prior is None:
+            self._prior = self.features(scenes)
+        return self._prior
 
     def improves(self, before: Sequence[SceneGraph], after: Sequence[SceneGraph]) -> dict[str, Any]:
         """Return whether scenes are nearer to the target than others were, and by how much at least."""
@@ -55,7 +63,7 @@ class Judge:
         """Return the verdict of the two-sample test, and what is wrong where it does not match."""
         rng = generator(self._problem.seed, Purpose.JUDGEMENT, 2)
         found = verdict(
-            self.features(prior),
+            self._features_of_prior(prior),
             self.features(learned),
             self._target,
             rng,
@@ -94,7 +102,7 @@ def doubts(fits: Mapping[str, Fit]) -> list[str]:
 
 def _neutral_space(problem: Problem) -> FeatureSpace:
     if available():
-        return NaturalFeatures()
+        return NaturalFeatures(pixels=PIXELS)
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
     draws = torch_generator(problem.seed, Purpose.JUDGEMENT, 3)

@@ -7,6 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ class Learner:
         _, prior, _ = self.statistics()
         self._yield_present()
         learned = self.statistics()[2]
-        judge = self._judge()
+        judge = self._judge
         self.findings.append(
             {
                 "stage": self.problem.settings.stages[self.stage].title,
@@ -152,7 +153,7 @@ class Learner:
         """Go back to what the inference has left, unless descent has brought images nearer to the target's."""
         if self._inferred is None:
             return
-        descended, inferred, judge = self.average.state_dict(), self._inferred, self._judge()
+        descended, inferred, judge = self.average.state_dict(), self._inferred, self._judge
         self._inferred = None
         if judge is None:
             return
@@ -171,10 +172,10 @@ class Learner:
             else "descent has not brought images nearer to the target's and is dropped"
         )
 
+    @cached_property
     def _judge(self) -> Judge | None:
-        if self.problem.held_out is None:
-            return None
-        return Judge(self.problem, self.problem.held_out)
+        """The judge of the stages; None where too few images of the target are at hand."""
+        return None if self.problem.held_out is None else Judge(self.problem, self.problem.held_out)
 
     def epochs(self) -> Iterator[dict[str, Any]]:
         """Follows the present stage's losses; yields the metrics of each epoch, from the present one on.

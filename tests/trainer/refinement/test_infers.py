@@ -1,0 +1,106 @@
+"""A whole training whose population is inferred, with the fake engine's blobs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.grammars import FLAT, write_sprites
+
+from trainer.inference.deconvolution import Fit
+from trainer.inference.population import Population
+from trainer.inference.variables import Number, Variables
+from trainer.pool import PoolOptions
+from trainer.refinement.judging import doubts
+from trainer.runs.folder import Run
+from trainer.runs.loading import open_run
+from trainer.train import TrainOptions, train
+
+WORLD = (
+    FLAT
+    + """\
+  thing:
+    class: thing
+    sprite: shapes
+    width: 16
+    height: 6
+    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
+scene: [camera, thing]
+target:
+  count: 200
+  overrides:
+    thing.x: {normal: [6, 1]}
+training:
+  start: infer
+  inference: {rounds: 2, simulations: 600, epochs: [10, 8]}
+  pretraining_steps: 50
+  monitor_scenes: 128
+  epochs: 1
+  steps: 2
+  batch: 32
+"""
+)
+
+
+def run_once(world: Path, out: str, *, resume: bool = False) -> Run:
+    pool = PoolOptions(engine="fake", workers=1)
+    return train(TrainOptions(str(world), world.parent / out, pool=pool, resume=resume))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_once(write_sprites(tmp_path_factory.mktemp("finished"), WORLD), "run")
+
+
+def test_mean_and_spread_reach_the_target(finished: Run):
+    (learned,), (target,) = (finished.summary["attributes"][name] for name in ("learned", "target"))
+    assert learned["mean"] == pytest.approx(target["mean"], abs=0.6)
+    assert learned["std"] == pytest.approx(target["std"], rel=0.3)
+
+
+def test_the_summary_tells_the_population_and_the_verdict(finished: Run):
+    summary = finished.summary
+    assert any(line.startswith("thing.x: ") for line in summary["population"])
+    assert summary["verdict"]["outcome"] in ("matches", "closer")
+    assert set(summary["verdict"]) >= {"text", "matches", "p_value"}
+    assert summary["inference"][0]["transport_error"]["thing.x"] < 0.3
+    assert "kept" in summary["inference"][0]["descent"]
+
+
+def test_the_estimator_is_the_feature_space_of_the_run(finished: Run):
+    assert open_run(finished.folder).features.name == "estimator"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("checkpoints", [1, 2, 3])
+def test_a_run_that_stops_in_its_preparation_goes_on_to_the_same_bits(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: int
+):
+    kept, saved = Run.save_checkpoint, []
+
+    def stops(self: Run, *given: object) -> None:
+        kept(self, *given)  # type: ignore[arg-type]
+        saved.append(self)
+        if len(saved) == checkpoints:
+            raise KeyboardInterrupt
+
+    world = write_sprites(tmp_path, WORLD)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save_checkpoint", stops)
+        with pytest.raises(KeyboardInterrupt):
+            run_once(world, "run")
+    run = run_once(world, "run", resume=True)
+    wanted, found = finished.load_checkpoint(), run.load_checkpoint()
+    assert wanted is not None
+    assert found is not None
+    for group in ("average", "transformer", "features"):
+        for name, value in wanted[1][group].items():
+            assert torch.equal(found[1][group][name], value), f"{group}.{name}"
+    assert run.summary["population"] == finished.summary["population"]
+
+
+def test_doubts_name_ends_of_ranges_and_readings_that_nothing_explains():
+    variables = Variables("thing", (Number("x", "m", -1.0, 1.0, False, 0.0, 0.1),), ())
+    population = Population(variables, np.ones(1), np.array([[0.95]]), np.full((1, 1, 1), 0.01), ())
+    unexplained = np.where(np.arange(100) < 30, 0.9, 0.0)
+    found = doubts({"thing": Fit(population, 0.0, unexplained, np.ones((1, 1)))})
+    assert found == ["30% of the readings of thing fit no component", "thing.x lies at the end of its range (0.95 m)"]
