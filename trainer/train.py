@@ -99,6 +99,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             validation=_validation(experiment, experiment.target, settings, options, pool),
             inception=inception,
             progress=progress,
+            photographs=experiment.target.evaluation is None,
         )
         timer.lap("target")
         learner = Learner(problem)

@@ -9,7 +9,6 @@
 A round is a function of the problem, the seed, and the rounds before it, so a run goes on from any of them.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -24,7 +23,7 @@ from trainer.grammar import SceneGraph
 from trainer.inference.deconvolution import Fit, Readings, deconvolve
 from trainer.inference.estimator import Estimator, Layout, Renders
 from trainer.inference.population import Population, proposal_log_density
-from trainer.inference.problem import Problem
+from trainer.inference.problem import LOOKED_AT, Problem
 from trainer.inference.settings import InferenceSettings
 from trainer.inference.trunk import presence_of
 from trainer.inference.variables import variables_of
@@ -34,8 +33,6 @@ from trainer.randomness import Purpose, generator, torch_generator
 SAMPLES = 64
 #: One in so many renders is kept back for the calibration.
 KEPT_BACK = 6
-#: Scenes that show which classes and parents occur, and which kinds every scene has once.
-LOOKED_AT = 500
 #: Images or objects in a batch, and the learning rate's peak in the first round and in later ones.
 BATCH, FIRST_RATE, LATER_RATE = 32, 3e-3, 2e-3
 
@@ -89,12 +86,6 @@ class Rounds:
             name.removeprefix("estimator."): value for name, value in tensors.items() if name.startswith("estimator.")
         }
         self.estimator.load_state_dict(own)
-
-
-def standing_once(problem: Problem) -> set[str]:
-    """Return the kinds of which each scene has exactly one node."""
-    counts = [Counter(node.kind for node in scene.nodes) for scene in _looked_at(problem)]
-    return {kind for kind in problem.grammar.kinds if all(count[kind] == 1 for count in counts)}
 
 
 def begin(problem: Problem, stage: int, before: Mapping[str, Population]) -> Rounds:

@@ -28,6 +28,8 @@ from trainer.tasks import TaskNetwork
 #: Most attributes whose ranges are searched if not told otherwise: the first candidates, on a grid, would be four along
 #: each of three.
 SEARCHED = 3
+#: Scenes that show which classes and parents occur, and which kinds stand once in every scene.
+LOOKED_AT = 500
 #: Scenes that are rendered at a time.
 _CHUNK = 256
 
@@ -58,6 +60,8 @@ class Problem:
     progress: Progress = field(default_factory=Silent)
     #: Images of the target that nothing is learned from, for the two-sample test; None: there are too few.
     held_out: np.ndarray | None = None
+    #: Whether the target's images are photographs, which another camera has taken.
+    photographs: bool = False
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -103,7 +107,8 @@ class Problem:
     def check_stages(self) -> None:
         """
         Raises:
-            InputError: a pattern of a stage names no mutable attribute, or V is missing for the task loss.
+            InputError: a pattern of a stage names no mutable attribute, V is missing for the task loss, or the
+                population of a kind cannot be inferred.
         """
         known = [*self.names, *(name for name in self.choice_names if not name.endswith(f".{MODE.name}"))]
         for stage in self.settings.stages:
@@ -112,13 +117,28 @@ class Problem:
                     raise InputError(
                         f"training.stages: no mutable attribute is called {pattern!r}; there are: {', '.join(known)}"
                     )
+        if self.settings.start == "infer" and self.repeated:
+            raise InputError(
+                f"training.start is infer, but {self.repeated[0]} does not stand once in every scene; "
+                "choose search or read"
+            )
+        for stage in self.settings.stages:
             if "task" in stage.losses and self.validation is None:
                 raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
 
     @cached_property
     def infers(self) -> bool:
         """Whether the population is inferred in rounds (`trainer.inference.loop`)."""
-        return self.settings.start == "infer"
+        if self.settings.start != "auto":
+            return self.settings.start == "infer"
+        return self.photographs and not self.repeated
+
+    @cached_property
+    def repeated(self) -> list[str]:
+        """Kinds of which something is learned and some scene has not exactly one node."""
+        kinds = list(dict.fromkeys(kind for kind, _ in self.encoding.choices))
+        counts = [Counter(node.kind for node in scene.nodes) for scene in self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)]
+        return [kind for kind in kinds if any(count[kind] != 1 for count in counts)]
 
     @property
     def too_many_to_search(self) -> bool:

@@ -99,8 +99,10 @@ class TrainingSettings(BaseModel):
     )
     start: Literal["auto", "infer", "search", "read", "prior"] = Field(
         "auto",
-        description="How the start of local descent is found: search: by trying shifts over the whole ranges; read: "
-        "off the target's images, by a network; auto: search for up to three attributes, else read; prior: not at all.",
+        description="How the start of local descent is found: infer: by inference of the population; search: by "
+        "trying shifts over the whole ranges; read: off the target's images, by a network; auto: infer for photographs "
+        "of worlds whose learned kinds stand once in every scene, else search for up to three attributes, else read; "
+        "prior: not at all.",
     )
     search_first: int = Field(64, ge=1, description="Shifts that a search tries over the whole ranges.")
     search_later: int = Field(32, ge=1, description="Shifts in each generation that refines them.")

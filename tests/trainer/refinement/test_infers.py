@@ -1,14 +1,21 @@
 """A whole training whose population is inferred, with the fake engine's blobs."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support.grammars import FLAT, write_sprites
 
+from trainer.errors import InputError
+from trainer.grammar import load_grammar
 from trainer.inference.deconvolution import Fit
 from trainer.inference.population import Population
+from trainer.inference.problem import Problem
+from trainer.inference.settings import TrainingSettings
 from trainer.inference.variables import Number, Variables
 from trainer.pool import PoolOptions
 from trainer.refinement.judging import doubts
@@ -42,6 +49,10 @@ training:
 )
 
 
+#: Little is learned, but all that is kept is kept.
+TINY = WORLD.replace("simulations: 600, epochs: [10, 8]", "simulations: 64, epochs: [1]")
+
+
 def run_once(world: Path, out: str, *, resume: bool = False) -> Run:
     pool = PoolOptions(engine="fake", workers=1)
     return train(TrainOptions(str(world), world.parent / out, pool=pool, resume=resume))
@@ -71,9 +82,14 @@ def test_the_estimator_is_the_feature_space_of_the_run(finished: Run):
     assert open_run(finished.folder).features.name == "estimator"  # type: ignore[union-attr]
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_once(write_sprites(tmp_path_factory.mktemp("tiny"), TINY), "run")
+
+
 @pytest.mark.parametrize("checkpoints", [1, 2, 3])
 def test_a_run_that_stops_in_its_preparation_goes_on_to_the_same_bits(
-    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: int
+    tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: int
 ):
     kept, saved = Run.save_checkpoint, []
 
@@ -83,19 +99,36 @@ def test_a_run_that_stops_in_its_preparation_goes_on_to_the_same_bits(
         if len(saved) == checkpoints:
             raise KeyboardInterrupt
 
-    world = write_sprites(tmp_path, WORLD)
+    world = write_sprites(tmp_path, TINY)
     with monkeypatch.context() as patched:
         patched.setattr(Run, "save_checkpoint", stops)
         with pytest.raises(KeyboardInterrupt):
             run_once(world, "run")
     run = run_once(world, "run", resume=True)
-    wanted, found = finished.load_checkpoint(), run.load_checkpoint()
+    wanted, found = tiny.load_checkpoint(), run.load_checkpoint()
     assert wanted is not None
     assert found is not None
     for group in ("average", "transformer", "features"):
         for name, value in wanted[1][group].items():
             assert torch.equal(found[1][group][name], value), f"{group}.{name}"
-    assert run.summary["population"] == finished.summary["population"]
+    assert run.summary["population"] == tiny.summary["population"]
+
+
+def test_kinds_that_do_not_stand_once_are_refused(tmp_path: Path):
+    twice = WORLD.replace("scene: [camera, thing]", "scene: [camera, thing, thing]")
+    with pytest.raises(InputError, match="thing does not stand once in every scene"):
+        run_once(write_sprites(tmp_path, twice), "run")
+
+
+def test_photographs_are_inferred_from_where_kinds_stand_once(tmp_path: Path):
+    renderer: Any = SimpleNamespace()
+    found = {}
+    for scene in ("[camera, thing]", "[camera, thing, thing]"):
+        text = WORLD.replace("scene: [camera, thing]", f"scene: {scene}")
+        grammar = load_grammar(write_sprites(tmp_path, text))
+        problem = Problem(grammar, TrainingSettings(), 0, renderer, np.zeros((2, 4, 4, 3), np.uint8))
+        found[scene] = problem.infers, replace(problem, photographs=True).infers
+    assert found == {"[camera, thing]": (False, True), "[camera, thing, thing]": (False, False)}
 
 
 def test_doubts_name_ends_of_ranges_and_readings_that_nothing_explains():
