@@ -25,8 +25,8 @@ from trainer.model.encoding import GraphBatch
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator
 
-#: Scenes of the prior that are learned from, passes over them, and the learning rate's peak.
-SCENES, PASSES, LEARNING_RATE = 2048, 40, 1e-2
+#: Scenes of the prior that are learned from, scenes in a step, passes over all, and the learning rate's peak.
+SCENES, BATCH, PASSES, LEARNING_RATE = 2048, 64, 25, 1e-2
 #: A mode of a context with a smaller share is left out.
 LEAST_SHARE = 0.02
 #: Standard normal values beyond this are cut.
@@ -106,8 +106,8 @@ def carry(
     _open_modes(transformer, populations)
     scenes = problem.scenes(Purpose.TRANSPORT, SCENES, 0)
     rng = generator(problem.seed, Purpose.TRANSPORT, 1)
-    size = problem.settings.batch
-    lessons = [lesson(problem, transformer, scenes[i : i + size], populations, rng) for i in range(0, SCENES, size)]
+    parts = (scenes[first : first + BATCH] for first in range(0, SCENES, BATCH))
+    lessons = [lesson(problem, transformer, part, populations, rng) for part in parts]
     optimizer = torch.optim.Adam(transformer.parameters(), LEARNING_RATE)
     steps = PASSES * len(lessons)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
