@@ -162,6 +162,8 @@ class Dispatcher:
             stream.busy_until_s = self._loop.time() + error.retry_after_s
             self._loop.call_at(stream.busy_until_s + 0.001, self._offer, stream)
             self._send_again(task, counted=False)
+        elif code == pb.CODE_UNIMPLEMENTED:
+            self._try_elsewhere(stream, task, error)
         elif code in (pb.CODE_CANCELLED, pb.CODE_DEADLINE_EXCEEDED):
             if not task.holders:
                 self._give_up(task, f"{message} (worker {stream.address})")
@@ -169,6 +171,18 @@ class Dispatcher:
             if code != pb.CODE_RESOURCE_EXHAUSTED:  # A small worker is not a faulty one.
                 self._blame(stream, task.id, message)
             self._failed(task, stream, message)
+
+    def _try_elsewhere(self, stream: WorkerStream, task: PendingTask, error: pb.TaskError) -> None:
+        """Send a task that a worker's engine cannot draw to a worker that may, or refuse it."""
+        stream.lacks.update(error.missing_features)
+        task.needs.update(error.missing_features)
+        task.avoid.add(stream.address)
+        streams = self.members.streams.values()
+        if any(s.slots and s.address not in task.avoid and not s.lacks & task.needs for s in streams):
+            self._send_again(task, counted=False)
+        elif not task.holders:
+            text = f"no worker that is connected can draw it: {error.message} (worker {stream.address})"
+            task.fail(TaskRefused(task.id, text))
 
     def _blame(self, stream: WorkerStream, what: str, reason: str) -> None:
         now_s = self._loop.time()

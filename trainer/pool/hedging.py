@@ -38,7 +38,9 @@ def plan_copies(now_s: float, streams: Iterable[WorkerStream]) -> list[tuple[Pen
             break
         _, index = idle[0]
         stream = streams[index]
-        if stream is holder or stream.address in task.avoid or task.id in stream.outstanding:
+        if stream is holder or stream.lacks & task.needs:
+            continue
+        if stream.address in task.avoid or task.id in stream.outstanding:
             continue
         copies.append((task, stream))
         given[stream] += 1

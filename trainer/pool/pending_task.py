@@ -28,6 +28,7 @@ class PendingTask:
         answer_timeout_s: how long a worker may keep the task.
         holders: the workers that have it, with the time of the event loop at which it was sent to them.
         avoid: addresses of workers that failed at it.
+        needs: features that a worker lacked for it.
         failures: how often a worker failed at it.
         losses: how often it was lost with the connection to its worker.
         done: whether it has its outcome, or nobody waits for one.
@@ -40,6 +41,7 @@ class PendingTask:
     answer_timeout_s: float = float("inf")
     holders: dict[Holder, float] = field(default_factory=dict)
     avoid: set[str] = field(default_factory=set)
+    needs: "set[pb.Feature.ValueType]" = field(default_factory=set)
     failures: int = 0
     losses: int = 0
     done: bool = False

@@ -62,6 +62,7 @@ class WorkerStream:
         pace: estimate of its speed.
         breaker: counts its failures.
         busy_until_s: when it accepts tasks again, in the time of the event loop.
+        lacks: features that its engine has been found to lack, while the connection lasts.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class WorkerStream:
         self.pace = Pace()
         self.breaker = CircuitBreaker(settings.max_worker_failures, settings.circuit_open_s)
         self.busy_until_s = float("-inf")
+        self.lacks: set[pb.Feature.ValueType] = set()
         self._name = name
         self._listener = listener
         self._assets = assets
@@ -270,6 +272,7 @@ class WorkerStream:
 
     def _lose(self) -> None:
         self.slots = 0
+        self.lacks.clear()
         self.pace = Pace()
         culprit, self._culprit = self._culprit, None
         tasks = list(self.outstanding.values())

@@ -75,11 +75,12 @@ class TaskQueue:
         self.waiting.extendleft(reversed(held))
 
     def _avoided(self, task: PendingTask) -> set[str]:
-        """Return the workers that failed at a task, unless no other worker is up."""
+        """Return the workers that failed at a task or cannot draw it, unless no other worker is up."""
         if not task.avoid:
             return task.avoid
-        others = any(s.slots and s.address not in task.avoid for s in self._streams.values())
-        return task.avoid if others else set()
+        avoid = task.avoid | {s.address for s in self._streams.values() if s.lacks & task.needs}
+        others = any(s.slots and s.address not in avoid for s in self._streams.values())
+        return avoid if others else set()
 
     def send(self, task: PendingTask, stream: WorkerStream, now_s: float) -> None:
         """Send a task to a worker."""
