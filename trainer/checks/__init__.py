@@ -1,1 +1,1 @@
-"""The shipped gradient against slower, trusted ones."""
+"""Checks: the gradient against slower, trusted ones; this machine; a worker against the wire's specification."""

@@ -12,12 +12,12 @@ from trainer.cli.tables import aligned, echo_json
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
 
-app = Commands(help="Check that what is fast is also right.")
+app = Commands(help="Check the gradient through the renderer, or a render worker.")
 
 
 @app.callback()
 def _group() -> None:
-    """Check that what is fast is also right."""
+    """Check the gradient through the renderer, or a render worker."""
 
 
 @app.command()
@@ -75,6 +75,40 @@ def gradient(
     else:
         typer.echo(_table(found))
     if not found["good"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def endpoint(
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address of the worker.", show_default=False)],
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="How long one conversation with the worker may take.")
+    ] = 60.0,
+    json: options.Json = False,
+) -> None:
+    """Check that a render worker obeys the wire's specification (proto/metasim/v1/*.proto).
+
+    Each rule is one check with one line. Checks of features that the worker does not state are skipped. Exits with 1 if
+    a check fails. METASIM_TLS_* and METASIM_TOKEN* are used as for rendering.
+
+    \b
+    [bold]Example[/bold]
+    metasim check endpoint 127.0.0.1:50051
+    """
+    from trainer.checks.conformance import FAIL, PASS, SKIP
+    from trainer.checks.endpoint import check_endpoint
+
+    outcomes = check_endpoint(address, timeout_s=timeout)
+    counts = {name: sum(each.outcome == name for each in outcomes) for name in (PASS, FAIL, SKIP)}
+    if json:
+        checks = [vars(each) for each in outcomes]
+        echo_json({"endpoint": address, "passed": counts[PASS], "failed": counts[FAIL], "checks": checks})
+    else:
+        for each in outcomes:
+            detail = f"{each.rule}: {each.detail}" if each.outcome == FAIL else each.detail or each.rule
+            typer.echo(f"{each.outcome.upper():4}  {each.name}: {detail}")
+        typer.echo(f"{counts[PASS]} checks passed, {counts[FAIL]} failed, {counts[SKIP]} were skipped.")
+    if counts[FAIL]:
         raise typer.Exit(1)
 
 

@@ -1,10 +1,12 @@
-"""`metasim check gradient`"""
+"""`metasim check`"""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 from support.grammars import write_sprites
+from support.servers import server
+from support.spoiled import nothing, renamed, spoiled
 from support.worlds import BLOBS
 
 
@@ -34,3 +36,18 @@ def test_a_wrong_setting_is_named(metasim: Callable) -> None:
 
     assert (outcome.status, outcome.out) == (2, "")
     assert "training.probing.mode is 'fast'; allowed: auto, jacobian, vjp" in outcome.err
+
+
+def test_the_command_prints_a_line_for_each_check_and_fails_with_1(metasim: Callable) -> None:
+    with server("--engine", "fake", "--workers", "1") as fake:
+        good = metasim(f"check endpoint {fake.address}")
+        assert good.status == 0
+        assert "PASS  slots-first: the first reply of a stream is Slots\n" in good.out
+        assert " checks passed, 0 failed, 6 were skipped.\n" in good.out
+        with spoiled(fake.address, renamed, nothing) as address:
+            bad = metasim(f"check endpoint {address} --json")
+    assert bad.status == 1
+    found = json.loads(bad.out)
+    (failure,) = [check for check in found["checks"] if check["outcome"] == "fail"]
+    assert (found["failed"], failure["name"]) == (1, "id-twice")
+    assert "it must be CODE_ALREADY_EXISTS" in failure["detail"]

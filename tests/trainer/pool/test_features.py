@@ -27,9 +27,7 @@ def worker(seen: list[str], lacks: "pb.Feature.ValueType | None" = None) -> Scri
             if lacks is None:
                 yield rendered(request.task.id)
             else:
-                error = pb.TaskError(
-                    id=request.task.id, code=pb.CODE_UNIMPLEMENTED, message="scene.nodes[1].mesh is bad"
-                )
+                error = pb.TaskError(id=request.task.id, code=pb.CODE_UNIMPLEMENTED, message="no meshes here")
                 error.missing_features.append(lacks)
                 yield pb.RenderReply(error=error)
 
