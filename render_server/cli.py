@@ -20,7 +20,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     app()
 
 
@@ -45,7 +45,7 @@ def serve(
         str,
         typer.Option(
             envvar="METASIM_RENDER_HOST",
-            help="Address to listen on. 127.0.0.1: this machine alone; 0.0.0.0: every network it is in.",
+            help="Address to listen on. 127.0.0.1: this machine only; 0.0.0.0: every network.",
         ),
     ] = "127.0.0.1",
     # Without a variable: Kubernetes sets METASIM_RENDER_PORT to a URL where a service is called metasim-render.
@@ -55,7 +55,7 @@ def serve(
         typer.Option(
             min=1,
             envvar="METASIM_RENDER_WORKERS",
-            help="Engine processes. Default: one per CPU that this process may use.",
+            help="Number of engine processes. Default: one per CPU that this process may use.",
         ),
     ] = None,
     engine: Annotated[
@@ -70,7 +70,7 @@ def serve(
         typer.Option(
             min=0,
             envvar="METASIM_RENDER_QUEUE",
-            help="Tasks that a client may send beyond one per process; more if they are fast. Default: 2 per process.",
+            help="Tasks that a client may send beyond one per process, or more if they are short. Default: 2 each.",
         ),
     ] = None,
     tls_cert: Annotated[
@@ -88,7 +88,7 @@ def serve(
         typer.Option(
             envvar="METASIM_RENDER_TLS_CLIENT_CA",
             metavar="FILE",
-            help="Mutual TLS: take only clients with a certificate of these authorities, PEM.",
+            help="Mutual TLS: accept only clients with a certificate of these authorities, PEM.",
         ),
     ] = None,
     token_file: Annotated[
@@ -96,8 +96,8 @@ def serve(
         typer.Option(
             envvar="METASIM_RENDER_TOKEN_FILE",
             metavar="FILE",
-            help="Take only calls with the metadata 'authorization: Bearer TOKEN', TOKEN being what stands in this "
-            "file. Health checks need none.",
+            help="Accept only calls with the metadata 'authorization: Bearer TOKEN', with the token in this file. "
+            "Health checks need none.",
         ),
     ] = None,
     insecure: Annotated[
@@ -105,7 +105,7 @@ def serve(
         typer.Option(
             "--insecure",
             envvar="METASIM_RENDER_INSECURE",
-            help="Listen to other machines without TLS and token. For networks in which every machine is trusted.",
+            help="Listen to other machines without TLS or token. For networks in which every machine is trusted.",
         ),
     ] = False,
     metrics_port: Annotated[
@@ -114,12 +114,12 @@ def serve(
             min=0,
             max=65535,
             envvar="METASIM_RENDER_METRICS_PORT",
-            help="Serve metrics for Prometheus on this port of --host, without TLS or token. 0: none.",
+            help="Serve metrics for Prometheus on this port of --host, without TLS or token. 0: no metrics.",
         ),
     ] = 0,
     log_level: Annotated[
         str,
-        typer.Option(envvar="METASIM_RENDER_LOG_LEVEL", help="Least level to log: debug, info, warning or error."),
+        typer.Option(envvar="METASIM_RENDER_LOG_LEVEL", help="Lowest level to log: debug, info, warning or error."),
     ] = "info",
     log_format: Annotated[
         str,
@@ -131,9 +131,9 @@ def serve(
             min=0,
             envvar="METASIM_RENDER_MAX_MEMORY",
             metavar="MB",
-            help="Memory that one engine process may hold, in MB: beyond it the process is ended at once, from three "
-            "quarters of it on it is replaced after its task. 0: unbounded. Default: its share of 80 % of the memory "
-            "of this machine or container.",
+            help="Memory that one engine process may hold, in MB. A process that exceeds it is killed; from three "
+            "quarters of it on, the process is replaced after its task. 0: unbounded. Default: an equal share of 80 % "
+            "of the memory of this machine or container.",
         ),
     ] = None,
     recycle_after: Annotated[
@@ -146,53 +146,60 @@ def serve(
         ),
     ] = 0,
     task_timeout_s: Annotated[
-        float, typer.Option(min=0.001, help="A process that takes longer for one task is taken to hang and replaced.")
+        float,
+        typer.Option(
+            min=0.001, help="Longest time that a process may take for one task before it is replaced, in seconds."
+        ),
     ] = 300.0,
-    max_nodes: Annotated[int, typer.Option(min=1, max=65534, help="Nodes that a scene may have.")] = 10_000,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Pixels that an image may have.")] = 4096 * 4096,
-    max_samples: Annotated[int, typer.Option(min=1, help="Samples per pixel that a task may ask for.")] = 65_536,
+    max_nodes: Annotated[int, typer.Option(min=1, max=65534, help="Largest number of nodes of a scene.")] = 10_000,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Largest number of pixels of an image.")] = 4096 * 4096,
+    max_samples: Annotated[int, typer.Option(min=1, help="Largest number of samples per pixel.")] = 65_536,
     max_total_samples: Annotated[
-        float, typer.Option(min=1, help="Samples that a task may ask for, of all pixels of all its renders.")
+        float, typer.Option(min=1, help="Largest number of samples of all pixels of all renders of a task.")
     ] = 1e12,
-    max_texture_pixels: Annotated[int, typer.Option(min=1, help="Pixels that a texture may have.")] = 4096 * 4096,
-    max_vertices: Annotated[int, typer.Option(min=1, help="Vertices that a mesh may have.")] = 20_000_000,
-    max_asset_mib: Annotated[int, typer.Option(min=1, help="Size that one texture or mesh may have.")] = 64,
+    max_texture_pixels: Annotated[int, typer.Option(min=1, help="Largest number of pixels of a texture.")] = 4096
+    * 4096,
+    max_vertices: Annotated[int, typer.Option(min=1, help="Largest number of vertices of a mesh.")] = 20_000_000,
+    max_asset_mib: Annotated[int, typer.Option(min=1, help="Largest size of one texture or mesh.")] = 64,
     cache_mib: Annotated[
         int, typer.Option(min=1, envvar="METASIM_RENDER_CACHE_MIB", help="Disk space for textures and meshes.")
     ] = 1024,
-    max_message_mib: Annotated[int, typer.Option(min=1, max=2047, help="Size that one gRPC message may have.")] = 256,
-    max_clients: Annotated[int, typer.Option(min=1, help="Clients that may be connected.")] = 64,
+    max_message_mib: Annotated[int, typer.Option(min=1, max=2047, help="Largest size of one gRPC message.")] = 256,
+    max_clients: Annotated[int, typer.Option(min=1, help="Largest number of connected clients.")] = 64,
     max_held_tasks: Annotated[
-        int, typer.Option(min=1, help="Unanswered tasks of all clients; more are told to come again later.")
+        int,
+        typer.Option(
+            min=1, help="Largest number of unanswered tasks of all clients; further ones are to be sent again later."
+        ),
     ] = 1024,
     max_held_mib: Annotated[
-        int, typer.Option(min=1, help="Size of these and of unread answers; the same happens beyond it.")
+        int, typer.Option(min=1, help="Largest size of these and of unsent answers; the same happens beyond it.")
     ] = 1024,
     gpu_locks: Annotated[
         Path | None,
         typer.Option(
             envvar="METASIM_RENDER_GPU_LOCKS",
             metavar="FOLDER",
-            help="Folder that all workers of this machine share, to agree on a GPU for each. Containers need a common "
-            "volume there. Default: a folder for temporary files.",
+            help="Folder in which the workers of this machine lock one GPU each. Containers need a common volume. "
+            "Default: a folder for temporary files.",
         ),
     ] = None,
     stop_with_stdin: Annotated[
         bool, typer.Option("--stop-with-stdin", help="End at once when standard input is closed.")
     ] = False,
     fake_service_ms: Annotated[
-        float, typer.Option(min=0, help="With --engine fake: time that a task takes at least, in milliseconds.")
+        float, typer.Option(min=0, help="With --engine fake: shortest time that a task takes, in milliseconds.")
     ] = 0.0,
 ) -> None:
     """Serve the rendering service until SIGTERM or Ctrl-C.
 
-    Prints one line on standard output when it is ready: a JSON object whose "address" is what to give to a trainer's
-    --renderer. On SIGTERM or Ctrl-C it finishes what is being rendered, gives back the rest and exits with 0.
+    When ready it prints one line on standard output: a JSON object whose "address" is for the trainer's --renderer. On
+    SIGTERM or Ctrl-C it finishes the tasks that are being rendered, gives back the others and exits with 0.
 
     A worker that listens to other machines needs TLS, a token or --insecure.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # Its C core writes lines of its own beside our messages.
-    # Only now, so that --help does not wait for gRPC.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C core would log lines of its own.
+    # Imported here so that --help does not wait for gRPC.
     from metasim.memory import keep_freed_memory
 
     from render_server.engines import ENGINES

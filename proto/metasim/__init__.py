@@ -1,1 +1,1 @@
-"""The wire contract of Meta-Sim: messages (`metasim.v1`), arrays and content hashes."""
+"""Shared by trainer and workers: messages (`metasim.v1`), arrays, content hashes, transforms, cameras, colours."""

@@ -1,4 +1,4 @@
-"""Requests and replies that travel together, serialized one by one."""
+"""Messages of several requests or replies, each serialized by itself."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _TAG = b"\x0a"
 
 
 def take_batch(waiting: deque[bytes]) -> tuple[bytes, int]:
-    """Takes as many from the left as may travel together, at least one.
+    """Take as many elements from the left as may travel together, at least one.
 
     Args:
         waiting: serialized RenderRequests' or RenderReplies' elements, not empty.
@@ -30,7 +30,7 @@ def take_batch(waiting: deque[bytes]) -> tuple[bytes, int]:
 
 
 def split_batch(data: bytes) -> Iterator[bytes]:
-    """The serialized requests or replies of a message.
+    """Yield the serialized requests or replies of a message.
 
     Raises:
         ValueError: it holds something else, or more than may travel together.
@@ -50,7 +50,7 @@ def split_batch(data: bytes) -> Iterator[bytes]:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at a place, and where it ends."""
+    """Return the number at a position, and where it ends."""
     number = 0
     for shift in range(0, 35, 7):
         if at == len(data):

@@ -1,4 +1,4 @@
-"""How a process that sends and receives large messages keeps its memory."""
+"""Memory settings of processes that send and receive large messages."""
 
 import ctypes
 import sys
@@ -9,11 +9,11 @@ _TRIM_FROM_BYTES = 64 << 20
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc reuse the memory of messages instead of returning it to the kernel after each.
+    """Let glibc reuse the memory of messages instead of returning it to the kernel.
 
-    By default every buffer above 128 KiB is mapped anew, and its pages fault one by one. Parsing or serialising a
-    result of 130 KB then takes 0.2 ms instead of 0.02 (on a virtual machine, where faults are dear). Does nothing
-    without glibc.
+    By default glibc maps every buffer above 128 KiB from the kernel, and each of its pages faults. Parsing or
+    serialising a result of 130 KB then takes 0.2 ms instead of 0.02 ms on a virtual machine, where faults cost much.
+    Without glibc nothing happens.
     """
     if sys.platform != "linux":
         return

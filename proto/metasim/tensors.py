@@ -1,4 +1,4 @@
-"""NumPy arrays to and from `metasim.v1.Tensor`."""
+"""Conversion between NumPy arrays and `metasim.v1.Tensor`."""
 
 import math
 import threading
@@ -16,17 +16,17 @@ _DTYPES: dict["pb.DataType.ValueType", np.dtype] = {
 }
 _DATA_TYPES = {dtype: data_type for data_type, dtype in _DTYPES.items()}
 
-#: Largest tensor that is decoded, in bytes: what a message may claim is bounded before it is allocated.
+#: Largest tensor that is decoded, in bytes. The size is checked before memory is allocated.
 MAX_BYTES = 1 << 30
 
-#: Up to this size, in bytes, zstd level 3 takes as long as level 1 and packs grey pixels of three channels better.
+#: Up to this size in bytes, zstd level 3 is as fast as level 1 and packs grey pixels of three channels better.
 _SMALL = 2 << 10
 
 _of_thread = threading.local()
 
 
 def tensor_to_proto(array: np.ndarray, *, compress: bool = False) -> pb.Tensor:
-    """Packs an array of uint8, uint16, float16 or float32, with zstd if `compress`.
+    """Return an array of uint8, uint16, float16 or float32 as a tensor, packed by zstd if `compress`.
 
     Raises:
         ValueError: the array has another element type.
@@ -43,7 +43,7 @@ def tensor_to_proto(array: np.ndarray, *, compress: bool = False) -> pb.Tensor:
 
 
 def tensor_from_proto(tensor: pb.Tensor, *, max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """Unpacks a tensor; the array is read-only where nothing had to be decompressed.
+    """Return a tensor as an array. The array is read-only if it was not compressed.
 
     Raises:
         ValueError: unknown element type or compression, a size above `max_bytes`, or bytes that do not fit the shape.
@@ -67,7 +67,7 @@ def tensor_from_proto(tensor: pb.Tensor, *, max_bytes: int = MAX_BYTES) -> np.nd
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:
-    """This thread's own: making one costs as much as compressing a small tensor."""
+    """Return this thread's compressor: creating one takes as long as compressing a small tensor."""
     if not hasattr(_of_thread, "compressors"):
         _of_thread.compressors = {}
     compressors: dict[int, zstandard.ZstdCompressor] = _of_thread.compressors

@@ -1,4 +1,4 @@
-"""What a scene's transforms mean: the formula of `metasim/v1/scene.proto` as matrices."""
+"""The transforms of `metasim/v1/scene.proto` as matrices."""
 
 import math
 
@@ -8,7 +8,7 @@ from metasim.v1 import scene_pb2 as pb
 
 
 def local_matrix(transform: pb.Transform) -> np.ndarray:
-    """[4, 4] float64 from the node's frame to its parent's: T * Rz(yaw) * Ry(pitch) * Rx(roll) * scale."""
+    """Return the [4, 4] float64 matrix from the node's frame to its parent's: T Rz(yaw) Ry(pitch) Rx(roll) scale."""
     yaw, pitch, roll = (
         math.radians(transform.yaw_deg),
         math.radians(transform.pitch_deg),
@@ -34,7 +34,7 @@ def local_matrix(transform: pb.Transform) -> np.ndarray:
 
 
 def world_matrices(scene: pb.Scene) -> dict[str, np.ndarray]:
-    """Each node's [4, 4] float64 matrix from its frame to the world's, by its id; parents must lead to a root."""
+    """Return each node's [4, 4] float64 matrix to the world frame, by its id; parents must lead to a root."""
     nodes = {node.id: node for node in scene.nodes}
     found: dict[str, np.ndarray] = {}
     for node in scene.nodes:

@@ -1,1 +1,1 @@
-"""Whether a request may be worked on, before any work is done."""
+"""Checks of requests before any work is done."""

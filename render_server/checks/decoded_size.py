@@ -1,7 +1,7 @@
-"""How large an asset becomes once it is decoded, told from its headers alone.
+"""The decoded size of an asset, read from its headers alone.
 
-A few bytes may claim gigabytes. What a file claims is checked when it arrives; whether it keeps its word, and whether
-it can be read at all, is left to the engine that reads it.
+A few bytes may claim gigabytes. The claim of a file is checked when it arrives. Whether the claim is true, and whether
+the file can be read at all, the engine finds out that reads it.
 """
 
 import base64
@@ -19,24 +19,24 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_SIZE = struct.Struct(">II")
 _GLB_HEADER = struct.Struct("<4sIIII")
 _GLB_JSON, _GLB_BINARY = 0x4E4F534A, 0x004E4942
-#: The description of a GLB file is parsed, and takes twenty times its size then.
+#: The JSON of a GLB file takes twenty times its size once it is parsed.
 _MAX_GLB_JSON_BYTES = 8 << 20
 _PLY_ELEMENT = re.compile(rb"^\s*element\s+\S+\s+(\S+)", re.MULTILINE)
 
 
 class AssetRefused(RenderServerError):  # noqa: N818
-    """What was sent is not what it is called, or does not fit."""
+    """The asset does not match its hash, or exceeds a limit."""
 
 
 class AssetTooLarge(AssetRefused):
-    """One asset, or those that are in use together, exceed the worker's limits."""
+    """One asset, or all assets in use together, exceed the worker's limits."""
 
 
 def check_decoded_size(name: str, data: bytes, limits: Limits) -> None:
-    """Checks what a PNG, GLB or PLY file claims to hold. Other files are taken as they are.
+    """Check the size that a PNG, GLB or PLY file claims. Other files are accepted as they are.
 
     Args:
-        name: content hash, for errors.
+        name: content hash, for error messages.
 
     Raises:
         AssetTooLarge: an image has more than `limits.texture_pixels`, or a mesh more than `limits.vertices`.
@@ -57,7 +57,8 @@ def _check_pixels(name: str, image: bytes, limits: Limits) -> None:
     width, height = _PNG_SIZE.unpack_from(image, 16)
     if width * height > limits.texture_pixels:
         raise AssetTooLarge(
-            f"asset {name} holds a PNG of {width} x {height} pixels; this worker takes {limits.texture_pixels} pixels"
+            f"asset {name} holds a PNG of {width} x {height} pixels; "
+            f"this worker takes at most {limits.texture_pixels} pixels"
         )
 
 
@@ -67,8 +68,8 @@ def _check_count(name: str, what: str, count: Any, limits: Limits) -> None:
     except (TypeError, ValueError, OverflowError):
         return
     if not number <= limits.vertices:
-        shown = f"{number:.6g}" if math.isfinite(number) else "unboundedly many"
-        raise AssetTooLarge(f"asset {name} claims {shown} {what}; this worker takes {limits.vertices}")
+        shown = f"{number:.6g}" if math.isfinite(number) else "infinitely many"
+        raise AssetTooLarge(f"asset {name} claims {shown} {what}; this worker takes at most {limits.vertices}")
 
 
 def _check_glb(name: str, data: bytes, limits: Limits) -> None:
@@ -78,7 +79,9 @@ def _check_glb(name: str, data: bytes, limits: Limits) -> None:
     if kind != _GLB_JSON:
         return
     if length > _MAX_GLB_JSON_BYTES:
-        raise AssetTooLarge(f"asset {name} has a GLB header of {length} bytes; this worker takes {_MAX_GLB_JSON_BYTES}")
+        raise AssetTooLarge(
+            f"asset {name} has a GLB header of {length} bytes; this worker takes at most {_MAX_GLB_JSON_BYTES}"
+        )
     try:
         content = json.loads(data[_GLB_HEADER.size : _GLB_HEADER.size + length])
         if not isinstance(content, dict):
@@ -90,11 +93,11 @@ def _check_glb(name: str, data: bytes, limits: Limits) -> None:
             elif image.startswith(b"\xff\xd8"):
                 _check_jpeg(name, image, limits)
     except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError, struct.error, OverflowError):
-        return  # Damaged: the engine says where.
+        return  # Damaged: the engine reports it.
 
 
 def _check_meshes(name: str, content: dict[str, Any], limits: Limits) -> None:
-    """Bounds what all nodes draw together: a mesh that is placed a million times is joined a million times."""
+    """Check what all nodes draw together: a mesh that is placed a million times is joined a million times."""
     accessors = [accessor.get("count", 0) for accessor in content.get("accessors", [])]
     for count in accessors:
         _check_count(name, "values in an accessor", count, limits)
@@ -119,7 +122,7 @@ def _binary_chunk(data: bytes, at: int) -> memoryview:
 
 
 def _images(content: dict[str, Any], binary: memoryview) -> Iterator[bytes]:
-    """The beginning of each embedded image."""
+    """Yield the beginning of each embedded image."""
     views = content.get("bufferViews", [])
     for image in content.get("images", []):
         uri = image.get("uri")
@@ -132,7 +135,7 @@ def _images(content: dict[str, Any], binary: memoryview) -> Iterator[bytes]:
             yield bytes(binary[start : start + int(view["byteLength"])][:_HEAD])
 
 
-#: An image says its size within this many bytes, but for JPEGs with long comments, whose size is then not known here.
+#: An image states its size within this many bytes, except JPEGs with long comments, which are not checked.
 _HEAD = 1 << 20
 
 
@@ -145,7 +148,7 @@ def _check_jpeg(name: str, image: bytes, limits: Limits) -> None:
             if width * height > limits.texture_pixels:
                 raise AssetTooLarge(
                     f"asset {name} holds a JPEG of {width} x {height} pixels; "
-                    f"this worker takes {limits.texture_pixels} pixels"
+                    f"this worker takes at most {limits.texture_pixels} pixels"
                 )
             return
         at += 2 + length

@@ -8,7 +8,7 @@ from metasim.hashing import is_content_hash
 
 from render_server.errors import InvalidTask
 
-#: Longest identifier, in characters.
+#: Largest number of characters of an id.
 MAX_ID = 256
 
 #: Largest magnitude of a number. Beyond it, products of transforms overflow the renderer's single precision.
@@ -18,7 +18,7 @@ _FINITE = f"it must be finite and its magnitude at most {MAX_MAGNITUDE:g}"
 
 
 def finite(message: Message, path: str, *fields: str) -> None:
-    """Each field holds a number that is finite and not absurdly large."""
+    """Require that each field is finite and at most `MAX_MAGNITUDE` in magnitude."""
     for field in fields:
         value = getattr(message, field)
         if not -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE:
@@ -26,7 +26,7 @@ def finite(message: Message, path: str, *fields: str) -> None:
 
 
 def positive(message: Message, path: str, *fields: str) -> None:
-    """Each field holds a finite number > 0."""
+    """Require that each field is finite and > 0."""
     finite(message, path, *fields)
     for field in fields:
         value = getattr(message, field)
@@ -35,14 +35,14 @@ def positive(message: Message, path: str, *fields: str) -> None:
 
 
 def positive_if_present(message: Message, path: str, *fields: str) -> None:
-    """Each field is absent or holds a finite number > 0."""
+    """Require that each field is absent, or finite and > 0."""
     for field in fields:
         if message.HasField(field):
             positive(message, path, field)
 
 
 def within(message: Message, path: str, field: str, low: float, high: float) -> None:
-    """The field holds a finite number from `low` to `high`, both included."""
+    """Require that the field is finite and from `low` to `high`, both included."""
     finite(message, path, field)
     value = getattr(message, field)
     if not low <= value <= high:
@@ -50,7 +50,7 @@ def within(message: Message, path: str, field: str, low: float, high: float) -> 
 
 
 def not_negative(message: Message, path: str, *fields: str) -> None:
-    """Each field holds a finite number >= 0."""
+    """Require that each field is finite and >= 0."""
     finite(message, path, *fields)
     for field in fields:
         value = getattr(message, field)
@@ -59,30 +59,30 @@ def not_negative(message: Message, path: str, *fields: str) -> None:
 
 
 def known(path: str, value: int, enum: EnumDescriptor) -> None:
-    """`value` is a member of the enum, and not its zero."""
+    """Require that `value` is a member of the enum other than its zero."""
     if value == 0 or value not in enum.values_by_number:
         allowed = ", ".join(f"{member.number} ({member.name})" for member in enum.values if member.number)
         raise InvalidTask(path, value, f"allowed: {allowed}")
 
 
 def identifier(path: str, value: str) -> None:
-    """`value` is an id of 1 to `MAX_ID` characters."""
+    """Require that `value` is an id of 1 to `MAX_ID` characters."""
     if not 1 <= len(value) <= MAX_ID:
         raise InvalidTask(path, shown(value), f"it must have 1 to {MAX_ID} characters")
 
 
 def asset_hash(path: str, value: str) -> None:
-    """`value` is a content hash, and so can never be a path."""
+    """Require that `value` is a content hash, so that it is never a path."""
     if not is_content_hash(value):
         raise InvalidTask(path, shown(value), "it must be a content hash: 64 lower-case hexadecimal digits (SHA-256)")
 
 
 def one_of(path: str, value: str, allowed: Collection[str], what: str) -> None:
-    """`value` is among `allowed`, which the error describes as `what`."""
+    """Require that `value` is among `allowed`, which the error describes as `what`."""
     if value not in allowed:
         raise InvalidTask(path, shown(value), f"it must be {what}")
 
 
 def shown(text: str) -> str:
-    """A text that a stranger sent, as one line of bounded length."""
+    """Return a text from a client as one line of bounded length."""
     return repr(text) if len(text) <= 80 else f"{text[:60]!r}... ({len(text)} characters)"

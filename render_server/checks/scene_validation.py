@@ -1,4 +1,4 @@
-"""Whether a scene obeys scene.proto."""
+"""Validation of a scene by the rules of scene.proto."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ from render_server.errors import InvalidTask
 from render_server.limits import LimitExceeded, Limits
 from render_server.scene.scene_graph import RESPONSE_FIELDS
 
-#: Masks have 16 bits and keep 0 for the background.
+#: Masks have 16 bits, and 0 stands for the background.
 MAX_CLASSES = 65_534
 
 _TRANSFORM = ("x_m", "y_m", "z_m", "yaw_deg", "pitch_deg", "roll_deg")
@@ -17,13 +17,13 @@ _COLOR = ("red", "green", "blue")
 
 
 def validate_scene(scene: pb.Scene, limits: Limits) -> dict[str, int]:
-    """Checks all that concerns the scene alone.
+    """Check everything that concerns the scene alone.
 
     Returns:
         Index of each node by its id.
 
     Raises:
-        InvalidTask: at the first field that is wrong.
+        InvalidTask: the first field that is wrong.
     """
     if len(scene.nodes) > limits.nodes:
         raise LimitExceeded("scene.nodes", f"{len(scene.nodes)} long", f"this worker takes at most {limits.nodes}")
@@ -59,7 +59,7 @@ def validate_scene(scene: pb.Scene, limits: Limits) -> dict[str, int]:
 
 
 def ancestry(scene: pb.Scene, index: Mapping[str, int], node: int) -> list[int]:
-    """The node and its ancestors, upwards, of a scene without cycles."""
+    """Return the node and its ancestors, upwards, in a scene without cycles."""
     chain = [node]
     while scene.nodes[chain[-1]].parent:
         chain.append(index[scene.nodes[chain[-1]].parent])
@@ -73,7 +73,7 @@ def _classes(scene: pb.Scene) -> set[str]:
     for i, name in enumerate(scene.classes):
         check.identifier(f"scene.classes[{i}]", name)
         if name in classes:
-            raise InvalidTask(f"scene.classes[{i}]", check.shown(name), "it stands there already; names must be unique")
+            raise InvalidTask(f"scene.classes[{i}]", check.shown(name), "it is there already; names must be unique")
         classes.add(name)
     return classes
 

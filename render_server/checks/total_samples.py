@@ -1,4 +1,4 @@
-"""How much rendering a task asks for."""
+"""The number of samples that a task asks for."""
 
 from metasim.v1 import render_pb2 as pb
 
@@ -6,11 +6,11 @@ from render_server.limits import LimitExceeded, Limits
 
 
 def check_total_samples(task: pb.RenderTask, limits: Limits) -> int:
-    """The samples that a task asks for in total, which are bounded.
+    """Return the number of samples of all renders of a task.
 
     Raises:
-        LimitExceeded: pixels times samples times renders are more than `limits.total_samples`, counted as if every
-            probe took the whole frame. Probes of a region take a small part of that.
+        LimitExceeded: it exceeds `limits.total_samples`, counted as if every probe took the whole frame. Probes of a
+            region take a small part of that.
     """
     settings, probes = task.settings, task.probes
     pixels = settings.width_px * settings.height_px

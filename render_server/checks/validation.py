@@ -1,4 +1,4 @@
-"""Whether a task obeys scene.proto and render.proto and keeps within a worker's limits, before any work is done."""
+"""Validation of a task by the rules of scene.proto and render.proto, and by a worker's limits."""
 
 from collections.abc import Mapping
 
@@ -12,22 +12,24 @@ from render_server.jacobian.probes import check_columns
 from render_server.limits import LimitExceeded, Limits
 from render_server.scene.scene_graph import SceneGraph
 
-#: Widest filter, in pixels.
+#: Largest width of the filter, in pixels.
 MAX_FILTER_WIDTH_PX = 4
 
 
 def validate(task: pb.RenderTask, limits: Limits) -> None:
-    """Checks everything about a task that can be told without rendering it.
+    """Check everything about a task that needs no rendering.
 
     Raises:
-        InvalidTask: at the first field that is wrong; one line with its path, its value and what is allowed.
+        InvalidTask: the first field that is wrong; one line with its path, its value and what is allowed.
         LimitExceeded: (an InvalidTask) the field is well-formed but more than `limits` allow.
     """
     check.identifier("id", task.id)
     _validate_settings(task.settings, limits)
     _validate_outputs(task)
     if not 0 <= task.timeout_s <= check.MAX_MAGNITUDE:
-        raise InvalidTask("timeout_s", task.timeout_s, "it must be finite and >= 0; 0 takes the worker's own limit")
+        raise InvalidTask(
+            "timeout_s", task.timeout_s, "it must be finite and >= 0; 0 stands for the worker's own limit"
+        )
     index = validate_scene(task.scene, limits)
     if task.settings.view_transform == pb.VIEW_TRANSFORM_RAW:
         _require_sprites_alone(task.scene)
@@ -42,7 +44,7 @@ def validate(task: pb.RenderTask, limits: Limits) -> None:
 
 
 def required_assets(task: pb.RenderTask) -> list[str]:
-    """Content hashes that a valid task names, each once, in the order of the nodes."""
+    """Return the content hashes that a valid task names, each once, in the order of the nodes."""
     hashes: dict[str, None] = {}
     for node in task.scene.nodes:
         content = node.WhichOneof("content")
@@ -80,7 +82,7 @@ def _validate_outputs(task: pb.RenderTask) -> None:
     for i, output in enumerate(task.outputs):
         check.known(f"outputs[{i}]", output, pb.Output.DESCRIPTOR)
         if output in seen:
-            raise InvalidTask(f"outputs[{i}]", pb.Output.Name(output), "it stands there already; no value twice")
+            raise InvalidTask(f"outputs[{i}]", pb.Output.Name(output), "it is there already; no value may occur twice")
         seen.add(output)
 
 
@@ -107,7 +109,7 @@ def _validate_columns(task: pb.RenderTask, index: Mapping[str, int], limits: Lim
 
 def _validate_gradient(task: pb.RenderTask) -> None:
     if not task.columns:
-        raise InvalidTask("image_gradient", "present", "without columns there is nothing to multiply it with")
+        raise InvalidTask("image_gradient", "present", "it needs columns to multiply it with")
     shape, expected = list(task.image_gradient.shape), [task.settings.height_px, task.settings.width_px, 3]
     if shape != expected:
         raise InvalidTask("image_gradient.shape", shape, f"it must be {expected}: height, width, 3")
@@ -120,5 +122,5 @@ def _require_sprites_alone(scene: scene_pb2.Scene) -> None:
             raise InvalidTask(
                 f"scene.nodes[{i}].{content}",
                 "present",
-                "VIEW_TRANSFORM_RAW is for scenes of sprites alone; take STANDARD",
+                "VIEW_TRANSFORM_RAW is for scenes of sprites only; use VIEW_TRANSFORM_STANDARD",
             )

@@ -1,7 +1,7 @@
-"""How many things a serialized request holds, told without parsing it.
+"""Counts of the parts of a serialized request, without parsing it.
 
-A parsed message may take fifty times the memory of its bytes: an empty node has two bytes. So what is large is counted
-first.
+A parsed message may take fifty times the memory of its bytes: an empty node has two bytes. So the parts of large
+requests are counted first.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from metasim.v1 import scene_pb2
 
 from render_server.limits import LimitExceeded, Limits
 
-#: Requests up to this size are parsed right away.
+#: Requests up to this size are parsed without counting.
 _SMALL_BYTES = 256 << 10
 
 _MAX_CLASSES = 1 << 16
@@ -22,32 +22,32 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class TaskTooLong(LimitExceeded):
-    """A task has more parts than the worker takes.
+    """A task has more parts than the worker accepts.
 
     Attributes:
-        task_id: its id; empty where that cannot be told.
+        task_id: its id; empty if it is not known.
     """
 
     task_id: str = ""
 
 
 def check_counts(data: bytes, limits: Limits) -> None:
-    """Refuses a large serialized RenderRequest whose task has too many parts.
+    """Refuse a large serialized RenderRequest whose task has too many parts.
 
     Raises:
         TaskTooLong: it has more nodes, classes or columns than `limits` allow.
-        DecodeError: the bytes are no message.
+        DecodeError: the bytes are not a message.
     """
     if len(data) <= _SMALL_BYTES:
         return
     task_fields, scene_fields = pb.RenderTask.DESCRIPTOR, scene_pb2.Scene.DESCRIPTOR
     nodes, columns = _Count("scene.nodes", limits.nodes), _Count("columns", limits.columns)
     classes = _Count("scene.classes", _MAX_CLASSES)
-    # Each list is gone through twice or thrice.
+    # Each list is read two or three times.
     walk = _Walk(3 * (limits.nodes + limits.columns + _MAX_CLASSES))
     task_id = b""
     try:
-        # A field that stands there several times is one whose parts are put together.
+        # The parts of a field that occurs several times are merged.
         for task in walk.fields(memoryview(data), _number(pb.RenderRequest.DESCRIPTOR, "task")):
             for name in walk.fields(task, _number(task_fields, "id")):
                 task_id = bytes(name[:1024])
@@ -78,13 +78,13 @@ def _number(descriptor: Descriptor, name: str) -> int:
 
 
 class _Walk:
-    """Goes through the fields of messages, up to a number of them in all."""
+    """Reads the fields of messages, up to a number of fields in all."""
 
     def __init__(self, most: int) -> None:
         self._most = self._left = most
 
     def fields(self, message: memoryview, number: int) -> Iterator[memoryview]:
-        """The contents of all fields of that number that hold messages, strings or bytes."""
+        """Yield the contents of all fields of that number that hold messages, strings or bytes."""
         at = 0
         while at < len(message):
             self._left -= 1

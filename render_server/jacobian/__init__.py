@@ -1,1 +1,1 @@
-"""Columns of the Jacobian: what to render for them, where in the image, and how they travel."""
+"""Columns of the Jacobian: the scenes and regions to render, and the encoding of the results."""

@@ -1,4 +1,4 @@
-"""How columns travel: trimmed differences, or the products of differences with the gradient of a loss."""
+"""Encoding of columns: trimmed differences, or the products of differences with the gradient of a loss."""
 
 import numpy as np
 from metasim.tensors import tensor_from_proto, tensor_to_proto
@@ -12,7 +12,7 @@ class ColumnResults:
     """Collects the results of a task's columns.
 
     Raises:
-        InvalidTask: the image gradient cannot be read or is no gradient of this image.
+        InvalidTask: the image gradient cannot be read or does not fit the image.
     """
 
     def __init__(self, task: pb.RenderTask) -> None:
@@ -29,13 +29,13 @@ class ColumnResults:
         samples: int = 0,
         frame: np.ndarray | None = None,
     ) -> None:
-        """Takes a probe's outcome.
+        """Record the result of a probe.
 
         Args:
             difference: [h, w, 3] float32, display values at the end of the step minus at its beginning; one channel
-                instead of three if all are the same.
-            left_px, top_px: where it lies in the image.
-            samples: taken for it.
+                if all three are the same.
+            left_px, top_px: its position in the image.
+            samples: number of samples taken.
             frame: the same difference of the whole frame, [height, width, 3], for an audit.
         """
         result = self._results[probe.column]
@@ -53,15 +53,15 @@ class ColumnResults:
             _audit(result.audit, difference, frame, left_px, top_px)
 
     def in_order(self) -> list[pb.ColumnResult]:
-        """One result per column of the task."""
+        """Return one result per column of the task."""
         return self._results
 
 
 def image_gradient(task: pb.RenderTask) -> np.ndarray | None:
-    """[height, width, 3] float32: the task's ∂loss/∂image; None if it has none.
+    """Return the task's ∂loss/∂image, float32 [height, width, 3]; None if it has none.
 
     Raises:
-        InvalidTask: its tensor is broken, of another shape or element type, or not finite.
+        InvalidTask: its tensor cannot be read, has another shape or element type, or is not finite.
     """
     if not task.HasField("image_gradient"):
         return None
@@ -82,10 +82,10 @@ def image_gradient(task: pb.RenderTask) -> np.ndarray | None:
 
 
 def _trimmed(difference: np.ndarray) -> tuple[int, int, int, int, np.ndarray]:
-    """(top, bottom, left, right) around the pixels that are not zero in half precision, and these [h, w, 3]."""
+    """Return (top, bottom, left, right) around the pixels that are not 0 in half precision, and these [h, w, 3]."""
     half = difference.astype(np.float16)
     height, width, channels = half.shape
-    # Without the sign: zeros have two.
+    # Without the sign bit, because -0 is 0.
     bits = (half.view(np.uint16) << 1).reshape(height, width * channels)
     rows = np.bitwise_or.reduce(bits, axis=1).nonzero()[0]
     if len(rows) == 0:

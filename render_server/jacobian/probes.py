@@ -1,4 +1,4 @@
-"""Columns of the Jacobian: which scenes to render for them."""
+"""The scenes to render for the columns of the Jacobian."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from render_server.errors import InvalidTask
-from render_server.scene.attribute_range import Room, room
+from render_server.scene.attribute_range import StepRange, step_range
 from render_server.scene.scene_graph import SceneGraph
 
 #: Chooses the step of a column that states none, in the attribute's unit, > 0; see `steps.py`.
@@ -50,7 +50,7 @@ def plan_probes(graph: SceneGraph, task: pb.RenderTask, step_rule: StepRule) -> 
 
 
 def check_columns(graph: SceneGraph, columns: Sequence[pb.Column]) -> None:
-    """Raises what `plan_probes` would raise, without choosing steps.
+    """Raise what `plan_probes` would raise, without choosing steps.
 
     Raises:
         InvalidTask: see `plan_probes`.
@@ -61,7 +61,7 @@ def check_columns(graph: SceneGraph, columns: Sequence[pb.Column]) -> None:
 
 @dataclass(frozen=True)
 class _Step:
-    """One attribute's way: values at its beginning and its end; None: where it stands."""
+    """The step of one attribute: its values at the beginning and at the end; None stands for its value in the scene."""
 
     node: int
     attribute: scene_pb2.Attribute.ValueType
@@ -72,30 +72,30 @@ class _Step:
 
 def _ends(graph: SceneGraph, index: int, column: pb.Column, step_rule: StepRule, *, forward: bool) -> _Step:
     field = f"columns[{index}]"
-    place = room(graph, column, field)
-    step = column.step or place.fitted(step_rule(place.node, column.attribute))
-    value = place.value
-    lower = value - step if place.below >= step else None
-    upper = value + step if place.above >= step else None
+    allowed = step_range(graph, column, field)
+    step = column.step or allowed.fitted(step_rule(allowed.node, column.attribute))
+    value = allowed.value
+    lower = value - step if allowed.below >= step else None
+    upper = value + step if allowed.above >= step else None
     if lower is None and upper is None:
-        raise _no_step_fits(place, step, field)
+        raise _no_step_fits(allowed, step, field)
     begin, end = lower, upper
     if forward:
         begin, end = None, lower if upper is None else upper
     span = (value if end is None else end) - (value if begin is None else begin)
     if span == 0 and step > 0:
         raise InvalidTask(f"{field}.step", f"{step:g}", f"it must be large enough to change the value {value:g}")
-    return _Step(place.node, column.attribute, begin, end, span)
+    return _Step(allowed.node, column.attribute, begin, end, span)
 
 
 def _at(graph: SceneGraph, step: _Step, value: float | None) -> SceneGraph | None:
     return None if value is None else graph.with_value(step.node, step.attribute, value)
 
 
-def _no_step_fits(place: Room, step: float, field: str) -> InvalidTask:
-    low, high = place.value - place.below, place.value + place.above
+def _no_step_fits(allowed: StepRange, step: float, field: str) -> InvalidTask:
+    low, high = allowed.value - allowed.below, allowed.value + allowed.above
     return InvalidTask(
         f"{field}.step",
         f"{step:g}",
-        f"a step from {place.value:g} to one side at least must stay in [{low:g}, {high:g}]",
+        f"a step from {allowed.value:g} to one side at least must stay in [{low:g}, {high:g}]",
     )

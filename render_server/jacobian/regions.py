@@ -1,4 +1,4 @@
-"""Which part of the image a probe can change: the object before and after its step, what hangs below it, its shadow."""
+"""The part of the image that a probe can change: the object before and after its step, its children, its shadow."""
 
 import math
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ from render_server.scene.geometry import Outline, projected_box
 from render_server.scene.light_sources import LightSource, light_source
 from render_server.scene.scene_graph import SceneGraph
 
-#: How far beside an object its dimming of the sky is looked for, as a fraction of its height, where no lamp shines.
+#: Width of the margin for the dimming of the sky, as a fraction of the object's height, in scenes without lights.
 _HALO = 0.25
 
-#: Distance by which a point may lie outside of the box that it touches, in metres.
+#: Tolerance for a point that touches a box, in metres.
 _TOUCHING = 1e-6
 
 
@@ -52,7 +52,7 @@ NOWHERE = Window(0, 0, 0, 0)
 
 
 def union(windows: Iterable[Window]) -> Window:
-    """The smallest window around all of them."""
+    """Return the smallest window around all of them."""
     shown = [window for window in windows if window.pixels]
     if not shown:
         return NOWHERE
@@ -67,19 +67,19 @@ def union(windows: Iterable[Window]) -> Window:
 class ChangedRegions:
     """The windows of probes of one scene.
 
-    A window holds every pixel that sees the object, directly or by the shadow that a lamp throws behind it, before and
-    after the step. Cameras and lamps, and what glows, change the whole frame.
+    A window holds every pixel that sees the object, or the shadow that a light casts behind it, before and after the
+    step. Cameras, lights and glowing meshes change the whole frame.
 
-    Neglected is what the object does to the light that reaches its surroundings from elsewhere: reflections, and the
-    dimming of the sky beside it. That is 0.4 % of the norm of the gradient on a street in the sun; where the sky is the
-    only light it is 1 to 2 %, and half of that is caught by a margin. Audits measure it.
+    The window neglects the other effects of the object on its surroundings: reflections, and the dimming of the sky.
+    They are 0.4 % of the norm of the gradient on a street in the sun, and 1 to 2 % under the sky alone, where a margin
+    catches half of it. Audits measure them.
 
     Args:
         graph: the unperturbed scene.
-        view: its camera.
+        view: the camera's view.
         extent_of: see `ExtentOf`.
-        reach_px: how far samples lie from their pixel's edge.
-        sky: whether the background shines.
+        reach_px: how far samples may lie outside of their pixel.
+        sky: whether the background emits light.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ChangedRegions:
         self._unperturbed: dict[int, Window] = {}
 
     def of(self, probe: Probe) -> Window:
-        """The window of a probe; `NOWHERE` if nothing that can be seen changes, `frame` if everything may."""
+        """Return the window of a probe: `NOWHERE` if nothing visible changes, `frame` if everything may change."""
         sides = [side for side in probe.sides if side is not None]
         changed = {index for side in sides for index in side.changed}
         if any(self._is_everywhere(graph, index) for graph in (self._graph, *sides) for index in changed):
@@ -131,7 +131,7 @@ class ChangedRegions:
             return self.frame
         outline = Outline(self._with_shadows(extent.points, extent))
         if (self._view.depths(outline.points) < self._view.near_m).any():
-            # Only edges tell where something is cut by the near plane.
+            # Only edges show where the near plane cuts the object.
             outline = _prisms(self._with_shadows(extent.corners, extent))
         box = projected_box(self._view, outline)
         if box is None:
@@ -144,23 +144,23 @@ class ChangedRegions:
         return Window(left, top, right, bottom) if left < right and top < bottom else NOWHERE
 
     def _with_shadows(self, points: np.ndarray, extent: Extent) -> np.ndarray:
-        """The points [n, 3], then the ends of their shadows by each lamp, then the corners of the halo, if any."""
+        """Return the points [n, 3], the ends of their shadows by each light, and the corners of the halo, if any."""
         if self._receivers is None:
             return points
         parts = [points]
-        parts += [_thrown(points, lamp.rays(points), *self._receivers).reshape(-1, 3) for lamp in self._lamps]
+        parts += [_cast(points, lamp.rays(points), *self._receivers).reshape(-1, 3) for lamp in self._lamps]
         if self._halo:
             parts.append(_inflated(extent.corners, *self._receivers))
         return np.concatenate(parts)
 
 
 def _glows(node: scene_pb2.Node) -> bool:
-    """Whether the node is a mesh that shines on others, and shows no light that falls on it."""
+    """Return whether the node is a mesh that emits light instead of reflecting it."""
     return node.HasField("mesh") and node.mesh.material.emission > 0
 
 
 def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Corners of the box grown to the sides by a part of its height, but not beyond the bounds of what is lit."""
+    """Return the corners of the box, grown sideways by a fraction of its height within the bounds of what is lit."""
     least, most = corners.min(axis=0), corners.max(axis=0)
     reach = np.array((1.0, 1.0, 0.0)) * _HALO * (most[2] - least[2])
     return np.where(
@@ -170,8 +170,8 @@ def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     )
 
 
-def _thrown(points: np.ndarray, rays: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Where rays [k, n, 3] through the points [n, 3] leave the box around all that is lit, [k, n, 3]."""
+def _cast(points: np.ndarray, rays: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return where rays [k, n, 3] through the points [n, 3] leave the box around all that is lit, [k, n, 3]."""
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (low - points) / rays, (high - points) / rays
     still = rays == 0
@@ -180,14 +180,14 @@ def _thrown(points: np.ndarray, rays: np.ndarray, low: np.ndarray, high: np.ndar
     way, side = ways.min(axis=2), ways.argmin(axis=2)
     meets = way >= np.maximum(entry, -_TOUCHING)
     way = np.where(meets, np.maximum(way, 0.0), 0.0)
-    # Rays that leave by different sides pass around a corner of the box: all of them go on as far as the farthest.
+    # Rays that leave by different sides pass around a corner of the box: all get the length of the longest.
     by_one_side = meets.all(axis=1) & (side == side[:, :1]).all(axis=1)
     way = np.where(by_one_side[:, None], way, way.max(axis=1, keepdims=True))
     return points + way[..., None] * rays
 
 
 def _prisms(corners: np.ndarray) -> Outline:
-    """The box of the first eight corners, and the prisms between it and each further eight of them, [8 k, 3]."""
+    """Return the box of the first eight corners, and the prisms between it and each further eight, [8 k, 3]."""
     edges = [BOX_EDGES]
     for first in range(8, len(corners), 8):
         edges += [BOX_EDGES + first, np.stack((np.arange(8), np.arange(first, first + 8)), axis=1)]

@@ -1,7 +1,7 @@
-"""Steps of probes that the client leaves to the worker: about half a pixel of motion.
+"""Steps that the worker chooses: about half a pixel of motion.
 
-A shorter step drowns in sampling noise, a longer one blurs what it differentiates (measured: the cosine to a converged
-gradient is best there).
+A shorter step drowns in sampling noise, and a longer one blurs the derivative: half a pixel gives the best cosine to a
+converged gradient.
 """
 
 import math
@@ -16,16 +16,16 @@ from render_server.scene.extent import Extent, ExtentOf
 from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import ANGLES, SceneGraph
 
-#: Motion to each side that a step aims at.
+#: Motion to each side that a step aims at, in pixels.
 MOTION_PX = 0.5
 
 #: Longest step of an angle.
 _MAX_ANGLE_DEG = 5.0
 
-#: Changes by which speeds are measured.
+#: Change of an angle by which its effect is measured.
 _SMALL_ANGLE_DEG = 0.05
 
-#: Step of what moves nothing (colours, intensities, hidden objects), as a fraction of the value.
+#: Step of attributes that move nothing (colours, intensities, hidden objects), as a fraction of the value.
 _FRACTION = 0.01
 
 _TRANSFORMS = frozenset(
@@ -42,10 +42,10 @@ _SIZES = frozenset({scene_pb2.ATTRIBUTE_WIDTH, scene_pb2.ATTRIBUTE_HEIGHT, scene
 
 
 def half_pixel_steps(graph: SceneGraph, view: CameraView, extent_of: ExtentOf) -> StepRule:
-    """The rule that moves the projection of a node's subtree by at most half a pixel to each side.
+    """Return the rule that moves the projection of a node's subtree by at most half a pixel to each side.
 
-    Of a camera (and of what carries it) it is half of the objects that it sees which move by at most that much.
-    What moves nothing takes a hundredth of its value, or of 1 where that is smaller; angles take at most 5 degrees.
+    For a camera and its ancestors, half of the visible objects move by at most that much. Attributes that move nothing
+    step by a hundredth of their value, or of 1 if that is larger. Angles step by at most 5 degrees.
     """
     shown: dict[int, _Shown | None] = {}
 
@@ -64,7 +64,7 @@ def half_pixel_steps(graph: SceneGraph, view: CameraView, extent_of: ExtentOf) -
 
 @dataclass(frozen=True)
 class _Shown:
-    """Points of a node that count for its motion, and where they are seen."""
+    """The points of a node that count for its motion, and their pixels."""
 
     points: np.ndarray  # [n] bool: which of its extent's points
     pixels: np.ndarray  # [n, 2]
@@ -73,10 +73,10 @@ class _Shown:
 def _motion_px(
     graph: SceneGraph, moved: SceneGraph, view: CameraView, extent_of: ExtentOf, shown: dict[int, _Shown | None]
 ) -> float:
-    """How far the image of what moves goes, in pixels; 0 if nothing that can be seen moves.
+    """Return how far the image of what moves goes, in pixels; 0 if nothing visible moves.
 
     Args:
-        shown: what is known of the unperturbed scene; filled in.
+        shown: cache of the unperturbed scene's points; filled in.
     """
     camera_moves = graph.camera in moved.changed
     after = camera_view(moved, view.width_px, view.height_px) if camera_moves else view
@@ -103,7 +103,7 @@ def _motion_px(
 
 
 def _shown(view: CameraView, extent: Extent | None) -> _Shown | None:
-    """The points inside the image; all of them, if the object is larger; None if it cannot be seen."""
+    """Return the points inside the image, or all if the object is larger than it; None if it cannot be seen."""
     if extent is None:
         return None
     points = view.to_camera(extent.points)

@@ -1,1 +1,1 @@
-"""Engine processes: how they start, work, age and end."""
+"""Engine processes: starting, queueing, recycling and replacing them."""

@@ -1,9 +1,9 @@
-"""A GPU of its own for each worker of a machine that has several.
+"""One GPU for each worker on a machine with several.
 
-Replicas of a container all see the same GPUs. Each takes a lock on one of them, for as long as it lives; the kernel
-frees the lock however the worker ends. The locks are files in a folder that all workers of the machine must share:
-containers need a common volume there. With more workers than GPUs, each GPU gets as many workers as the next, or one
-more. Without a usable folder, a worker takes the GPU that its host's name falls on, which may be another's too.
+Replicas of a container all see the same GPUs. Each worker locks one of them for its lifetime, and the kernel frees the
+lock however the worker ends. The locks are files in a folder that all workers of the machine must share; containers
+need a common volume for it. With more workers than GPUs, the GPUs are shared evenly. Without a usable folder, a hash of
+the host name selects the GPU, and two workers may get the same one.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def lock_folder() -> Path:
-    """Where workers of this machine find each other when nothing else was said."""
+    """Return the default folder of the locks."""
     return Path(tempfile.gettempdir()) / "metasim-gpus"
 
 
@@ -36,8 +36,8 @@ class GpuClaim:
     """A worker's hold on one GPU.
 
     Attributes:
-        gpu: its UUID, or what CUDA_VISIBLE_DEVICES called it; None: there is nothing to choose from.
-        share: how many others have it already; None if that is not known.
+        gpu: its UUID, or its name in CUDA_VISIBLE_DEVICES; None: there is no GPU.
+        share: number of workers that have the GPU already; None if that is not known.
     """
 
     gpu: str | None
@@ -46,18 +46,18 @@ class GpuClaim:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What processes need to see this GPU alone."""
+        """Environment variables that show processes only this GPU."""
         return {} if self.gpu is None else {"CUDA_VISIBLE_DEVICES": self.gpu}
 
     def release(self) -> None:
-        """Gives the GPU up. May be called again."""
+        """Release the GPU. May be called again."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def claim_gpu(folder: Path, gpus: Sequence[str]) -> GpuClaim:
-    """Takes the GPU with the fewest workers. With none there is nothing to claim.
+    """Lock the GPU with the fewest workers.
 
     Args:
         folder: of the lock files, shared by the workers of this machine.
@@ -82,10 +82,10 @@ def claim_gpu(folder: Path, gpus: Sequence[str]) -> GpuClaim:
 def visible_gpus(
     environment: Mapping[str, str] = os.environ, run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run
 ) -> list[str]:
-    """UUIDs of this machine's NVIDIA GPUs; those that CUDA_VISIBLE_DEVICES names, where it is set."""
+    """Return the UUIDs of this machine's NVIDIA GPUs, or the names in CUDA_VISIBLE_DEVICES if it is set."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        # What follows an invalid entry is invisible to CUDA.
+        # CUDA ignores everything after an invalid entry.
         names = [name.strip() for name in visible.split(",")]
         return names[: next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))]
     if shutil.which("nvidia-smi") is None:
@@ -94,7 +94,7 @@ def visible_gpus(
     try:
         done = run(command, capture_output=True, text=True, check=True, timeout=_QUERY_S)
     except (OSError, subprocess.SubprocessError) as error:
-        _log.warning("nvidia-smi does not say which GPUs there are: %s", error)
+        _log.warning("nvidia-smi does not list the GPUs: %s", error)
         return []
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 

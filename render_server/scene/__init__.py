@@ -1,1 +1,1 @@
-"""A wire scene, resolved: where things are, and what a camera sees of them."""
+"""A scene of the wire, resolved: positions of nodes, and what a camera sees of them."""

@@ -1,4 +1,4 @@
-"""How far an attribute may move from its value to either side."""
+"""How far an attribute may step from its value to either side."""
 
 import math
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from metasim.v1 import scene_pb2
 from render_server.errors import InvalidTask
 from render_server.scene.scene_graph import ANGLES, SceneGraph, missing_attribute, natural_range
 
-#: Largest step that is chosen by itself, as a fraction of the column's range.
+#: Largest step that the worker chooses, as a fraction of the column's range.
 _LARGEST_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
-class Room:
-    """An attribute of a node and the distance from its value to the ends of its range.
+class StepRange:
+    """An attribute of a node, and the distances from its value to the ends of its range.
 
     Attributes:
-        below, above: longest step to either side, >= 0; infinite where there is no end.
+        below, above: longest step to either side, >= 0; infinite without an end.
     """
 
     node: int
@@ -27,19 +27,19 @@ class Room:
     above: float
 
     def fitted(self, step: float) -> float:
-        """A step of at most that length, short against the range, which leaves room for itself on one side at least."""
+        """Return a step of at most that length that is short against the range and fits on one side at least."""
         return min(step, _LARGEST_FRACTION * (self.below + self.above), max(self.below, self.above))
 
 
-def room(graph: SceneGraph, column: pb.Column, field: str) -> Room:
-    """The room that a column's range, and the attribute's nature, leave around its value.
+def step_range(graph: SceneGraph, column: pb.Column, field: str) -> StepRange:
+    """Return the steps that the column's range and the limits of the field allow.
 
     Args:
-        field: path of the column in the task, for errors.
+        field: path of the column in the task, for error messages.
 
     Raises:
-        InvalidTask: unknown node, an attribute that it lacks, a value outside the range, a step that is no step, or no
-            room at all.
+        InvalidTask: unknown node, an attribute that it lacks, a value outside the range, an invalid step, or an empty
+            range.
     """
     node = graph.index(column.node)
     if node is None:
@@ -72,4 +72,4 @@ def room(graph: SceneGraph, column: pb.Column, field: str) -> Room:
     below, above = value - natural_low, natural_high - value
     if open_ended:  # The ends themselves cannot be reached.
         below, above = math.nextafter(below, 0.0), math.nextafter(above, 0.0)
-    return Room(node=node, value=value, below=min(below, at - low), above=min(above, high - at))
+    return StepRange(node=node, value=value, below=min(below, at - low), above=min(above, high - at))

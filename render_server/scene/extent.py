@@ -1,4 +1,4 @@
-"""Where the things that nodes draw lie in the world: few points that stand for all of them."""
+"""Positions of objects in the world, as a few points that stand for all of their vertices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from metasim.v1 import scene_pb2
 
 from render_server.scene.scene_graph import SceneGraph
 
-#: Directions in which the outermost vertices of a mesh are looked for.
+#: Number of directions in which the outermost vertices of a mesh are selected.
 _DIRECTIONS = 256
 
-#: What such a choice may miss of a smooth object, as a fraction of its size: two directions are 0.22 rad apart, so that
-#: a sphere of diameter 1 lacks (1 - cos(0.11)) / 2 and more where three are farther apart.
+#: Largest part of a smooth object that this selection misses, as a fraction of its size: two directions are 0.22 rad
+#: apart, so a sphere of diameter 1 loses (1 - cos(0.11)) / 2, and more between three directions.
 _SHORTFALL = 0.005
 
 
@@ -22,9 +22,9 @@ class Extent:
     """Points of an object.
 
     Attributes:
-        points: [n, 3] float64. Its outermost vertices, or so many of them that the rest hardly reaches out.
+        points: [n, 3] float64: its outermost vertices, or a selection of them.
         corners: [8, 3] float64. A box around the object; corner i lies at the upper end of axis k if bit k of i is set.
-        shortfall: 0 if the points are all of its outermost vertices, else the fraction of its size that may be missing.
+        shortfall: fraction of its size that the selection may miss; 0 if the points are all outermost vertices.
     """
 
     points: np.ndarray
@@ -32,30 +32,30 @@ class Extent:
     shortfall: float = 0.0
 
     def placed(self, matrix: np.ndarray) -> "Extent":
-        """The same points in another frame, by a 4x4 matrix."""
+        """Return the extent in another frame, by a 4x4 matrix."""
         rotation, offset = matrix[:3, :3].T, matrix[:3, 3]
         return Extent(self.points @ rotation + offset, self.corners @ rotation + offset, self.shortfall)
 
 
-#: The extent of a node's content in the world; None if it draws nothing.
+#: Returns the extent of a node's content in the world; None if it draws nothing.
 ExtentOf = Callable[[SceneGraph, int], Extent | None]
 
 
 def extent_of_points(points: np.ndarray) -> Extent:
-    """The extent of the convex hull of points [n, 3], n >= 1, in their frame."""
+    """Return the extent of the convex hull of points [n, 3], n >= 1, in their frame."""
     points = np.asarray(points, np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
     corners = np.where(UPPER_CORNERS, high, low)
     if len(points) > _DIRECTIONS:
         size = np.maximum(high - low, 1e-12)
-        # In units of the box, so that flat and long objects are seen from all their sides.
+        # In units of the box, so that the directions suit flat and long objects too.
         outermost = np.unique(np.argmax((points / size) @ _SPHERE.T, axis=0))
         return Extent(points[outermost], corners, _SHORTFALL)
     return Extent(points, corners)
 
 
 def content_extent(graph: SceneGraph, index: int) -> Extent | None:
-    """The extent of a sprite's rectangle, or of the box around a primitive; a mesh asset counts as a unit cube."""
+    """Return the extent of a sprite's rectangle or of a primitive's box; a mesh asset counts as a unit cube."""
     node = graph.nodes[index]
     if node.HasField("sprite"):
         return _UNIT_SQUARE.placed(graph.world[index] @ np.diag((node.sprite.width_m, node.sprite.height_m, 1.0, 1.0)))
@@ -67,7 +67,7 @@ def content_extent(graph: SceneGraph, index: int) -> Extent | None:
 
 
 def mesh_size(mesh: scene_pb2.Mesh) -> tuple[float, float, float]:
-    """Factors along the shape's own axes."""
+    """Return the factors along the shape's own axes."""
     return (
         mesh.size_x if mesh.HasField("size_x") else 1.0,
         mesh.size_y if mesh.HasField("size_y") else 1.0,
@@ -76,7 +76,7 @@ def mesh_size(mesh: scene_pb2.Mesh) -> tuple[float, float, float]:
 
 
 def _fibonacci_sphere(count: int) -> np.ndarray:
-    """[count, 3] unit vectors, evenly spread."""
+    """Return evenly spread unit vectors [count, 3]."""
     number = np.arange(count) + 0.5
     height = 1 - 2 * number / count
     angle = np.pi * (1 + 5**0.5) * number

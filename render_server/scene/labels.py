@@ -1,4 +1,4 @@
-"""Labels from the instance mask and the projected geometry."""
+"""Labels, from the instance mask and the projected geometry."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ from render_server.scene.scene_graph import SceneGraph
 
 
 def hide_unclassed(graph: SceneGraph, instance_mask: np.ndarray) -> np.ndarray:
-    """The mask [h, w] uint16 without the nodes that have no class: they hide what is behind them and are not seen."""
+    """Return the mask [h, w] uint16 without the nodes that have no class; these still hide what is behind them."""
     values = np.array([0, *(i + 1 if node.class_name else 0 for i, node in enumerate(graph.nodes))], dtype=np.uint16)
     return values[instance_mask]
 
 
 def class_mask(graph: SceneGraph, classes: Mapping[str, int], instance_mask: np.ndarray) -> np.ndarray:
-    """[h, w] uint16: index of the class + 1; 0 where the instance mask is 0.
+    """Return the class mask [h, w] uint16: index of the class + 1; 0 where the instance mask is 0.
 
     Args:
         classes: index of each class in `Scene.classes`.
@@ -29,11 +29,11 @@ def class_mask(graph: SceneGraph, classes: Mapping[str, int], instance_mask: np.
 def boxes(
     graph: SceneGraph, view: CameraView, instance_mask: np.ndarray, outlines: Mapping[int, Outline]
 ) -> list[pb.Box]:
-    """One box per node that has a class and draws something, in the order of the nodes.
+    """Return one box per node that has a class and draws something, in the order of the nodes.
 
     Args:
         instance_mask: [h, w] uint16, index of the node + 1.
-        outlines: what each drawn node's amodal box goes around, by index of the node.
+        outlines: of each drawn node, by its index; the amodal boxes surround them.
     """
     result = []
     for index, node in enumerate(graph.nodes):
@@ -56,7 +56,7 @@ def boxes(
 
 
 def _extent(points: np.ndarray, world: np.ndarray) -> pb.Extent:
-    """Of points [n, 3] in the world, in the frame of the node whose matrix that is."""
+    """Return the extent of world points [n, 3] in the frame of the node with that matrix."""
     own = (points - world[:3, 3]) @ np.linalg.inv(world[:3, :3]).T
     (x0, y0, z0), (x1, y1, z1) = own.min(axis=0).tolist(), own.max(axis=0).tolist()
     return pb.Extent(low_x_m=x0, low_y_m=y0, low_z_m=z0, high_x_m=x1, high_y_m=y1, high_z_m=z1)

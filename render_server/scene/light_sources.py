@@ -1,4 +1,4 @@
-"""Where lamps shine from, as far as shadows go."""
+"""The outlines of lights, from which their shadows follow."""
 
 import math
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from render_server.scene.scene_graph import SceneGraph
 
 @dataclass(frozen=True)
 class LightSource:
-    """A lamp as a few points of its outline; the shadows that these throw enclose the lamp's.
+    """A light as a few points of its outline. The shadows of these points enclose the shadow of the light.
 
     Attributes:
-        directions: [k, 3] unit vectors along which a sun shines; None for other lamps.
-        positions: [k, 3] points that other lamps shine from, world frame; None for a sun.
+        directions: [k, 3] unit vectors along which a sun shines; None for other lights.
+        positions: [k, 3] points that other lights shine from, world frame; None for a sun.
     """
 
     directions: np.ndarray | None = None
@@ -22,19 +22,19 @@ class LightSource:
 
     @property
     def count(self) -> int:
-        """Points of the outline."""
+        """Number of points of the outline."""
         points = self.directions if self.positions is None else self.positions
         return 0 if points is None else len(points)
 
     def rays(self, points: np.ndarray) -> np.ndarray:
-        """Unit vectors [k, n, 3] of the light from each point of the outline through points [n, 3]."""
+        """Return unit vectors [k, n, 3] of the light from each point of the outline through points [n, 3]."""
         if self.positions is None:
             return np.broadcast_to(np.asarray(self.directions)[:, None], (self.count, *points.shape))
         away = points - self.positions[:, None]
         return away / np.maximum(np.linalg.norm(away, axis=2, keepdims=True), 1e-12)
 
     def touches(self, corners: np.ndarray) -> bool:
-        """Whether the lamp reaches into the upright box around those corners, so that its shadow can go anywhere."""
+        """Return whether the light reaches into the upright box around those corners: its shadow can fall anywhere."""
         if self.positions is None:
             return False
         low, high = self.positions.min(axis=0), self.positions.max(axis=0)
@@ -42,7 +42,7 @@ class LightSource:
 
 
 def light_source(graph: SceneGraph, index: int) -> LightSource:
-    """The lamp of a node that has one."""
+    """Return the light of a node that has one."""
     light, world = graph.nodes[index].light, graph.world[index]
     x, y, z = (world[:3, axis] / np.linalg.norm(world[:3, axis]) for axis in range(3))
     if light.HasField("sun"):

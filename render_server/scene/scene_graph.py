@@ -1,4 +1,4 @@
-"""Index of a wire scene: parents, world matrices, and attributes addressed by number."""
+"""A scene with its tree resolved: parents, world matrices, and attributes addressed by number."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -39,20 +39,20 @@ RESPONSE_FIELDS: Mapping[int, tuple[str, float, float, float]] = {
 }
 _CHANNELS = {pb.ATTRIBUTE_RED: "red", pb.ATTRIBUTE_GREEN: "green", pb.ATTRIBUTE_BLUE: "blue"}
 
-#: Value of a colour that is absent, by what carries it.
+#: Default of each channel of a tint or light, and of a base colour.
 DEFAULT_TINT = 1.0
 DEFAULT_BASE_COLOR = 0.8
 
 
 class SceneGraph:
-    """A scene with its tree resolved. Not changed after construction: `with_values` makes another one.
+    """A scene with its tree resolved. It does not change after construction; `with_value` returns another one.
 
     Attributes:
         nodes: the wire nodes, in the order of `Scene.nodes`.
         parents: index of each node's parent; -1 for a root.
         world: each node's 4x4 matrix to the world frame, float64; p_world = world[i] @ (x, y, z, 1).
         camera: index of the camera's node.
-        changed: the nodes whose matrix or content differs from the graph that `with_values` was called on.
+        changed: the nodes whose matrix or content differs from the graph that `with_value` was called on.
     """
 
     def __init__(self, scene: pb.Scene) -> None:
@@ -71,18 +71,18 @@ class SceneGraph:
         self.changed: tuple[int, ...] = ()
 
     def index(self, node_id: str) -> int | None:
-        """Index of the node with that id; None if there is none."""
+        """Return the index of the node with that id; None if there is none."""
         return self._indices.get(node_id)
 
     def subtree(self, index: int) -> tuple[int, ...]:
-        """The node and everything below it, parents first."""
+        """Return the node and its descendants, parents first."""
         found = [index]
-        for each in found:  # It grows on the way.
+        for each in found:  # The list grows during the loop.
             found.extend(self._children[each])
         return tuple(found)
 
     def value(self, index: int, attribute: pb.Attribute.ValueType) -> float | None:
-        """The attribute's value, defaults filled in; None if the node has no such attribute."""
+        """Return the attribute's value or default; None if the node has no such attribute."""
         place = _locate(self.nodes[index], attribute)
         if place is None:
             return None
@@ -96,35 +96,25 @@ class SceneGraph:
             return default
         return getattr(message, field)
 
-    def with_values(self, changes: Sequence[tuple[int, pb.Attribute.ValueType, float]]) -> "SceneGraph":
-        """The same graph with attributes changed; what hangs below their nodes moves with them.
-
-        Args:
-            changes: (index of the node, attribute, new value)
+    def with_value(self, index: int, attribute: pb.Attribute.ValueType, value: float) -> "SceneGraph":
+        """Return the graph with one attribute of a node changed; the node's descendants move with it.
 
         Raises:
-            InvalidTask: a node has no such attribute.
+            InvalidTask: the node has no such attribute.
         """
         graph = SceneGraph.__new__(SceneGraph)
         graph.nodes, graph.world = list(self.nodes), list(self.world)
         graph._indices, graph.parents, graph._children = self._indices, self.parents, self._children
         graph._order, graph._rank = self._order, self._rank
         graph.camera = self.camera
-        moved: set[int] = set()
-        for index, attribute, value in changes:
-            if graph.nodes[index] is self.nodes[index]:
-                graph.nodes[index] = _copied(self.nodes[index])
-            _set(graph.nodes[index], f"scene.nodes[{index}]", attribute, value)
-            if attribute in _TRANSFORM_FIELDS and index not in moved:
-                moved.update(self.subtree(index))
-        if moved:
-            graph._place(sorted(moved, key=self._rank.__getitem__))
-        graph.changed = tuple(sorted(moved.union(index for index, _, _ in changes)))
+        graph.nodes[index] = _copied(self.nodes[index])
+        _set(graph.nodes[index], f"scene.nodes[{index}]", attribute, value)
+        changed = {index}
+        if attribute in _TRANSFORM_FIELDS:
+            changed.update(self.subtree(index))
+            graph._place(sorted(changed, key=self._rank.__getitem__))
+        graph.changed = tuple(sorted(changed))
         return graph
-
-    def with_value(self, index: int, attribute: pb.Attribute.ValueType, value: float) -> "SceneGraph":
-        """`with_values` of a single change."""
-        return self.with_values([(index, attribute, value)])
 
     def _parent(self, index: int) -> int:
         parent = self.nodes[index].parent
@@ -142,7 +132,7 @@ class SceneGraph:
 
 
 def natural_range(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[float, float, bool]:
-    """What values the wire allows for an attribute: (low, high, whether the ends are excluded)."""
+    """Return the values that the wire allows for an attribute: (low, high, whether the ends are excluded)."""
     if attribute in _CHANNELS or attribute == pb.ATTRIBUTE_INTENSITY:
         return 0.0, math.inf, False
     if attribute in _MESH_SIZES or attribute == pb.ATTRIBUTE_SCALE:
@@ -156,7 +146,7 @@ def natural_range(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[flo
 
 
 def missing_attribute(field: str, node: pb.Node, attribute: pb.Attribute.ValueType) -> InvalidTask:
-    """The error for an attribute that the node does not have."""
+    """Return the error for an attribute that the node does not have."""
     has = [name for name, number in pb.Attribute.items() if number and _locate(node, number) is not None]
     name = pb.Attribute.Name(attribute) if attribute in pb.Attribute.values() else str(attribute)
     return InvalidTask(field, name, f"node {node.id!r} has {', '.join(has)}")
@@ -182,7 +172,7 @@ def _set(node: pb.Node, field: str, attribute: pb.Attribute.ValueType, value: fl
 
 
 def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str, ...], str, float] | None:
-    """(path of messages below the node, field, default when absent) of an attribute."""
+    """Return (path of messages below the node, field, default when absent) of an attribute."""
     if attribute in _TRANSFORM_FIELDS:
         return ("transform",), _TRANSFORM_FIELDS[attribute], 1.0 if attribute == pb.ATTRIBUTE_SCALE else 0.0
     content = node.WhichOneof("content")
@@ -194,7 +184,7 @@ def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str
     elif content == "mesh":
         if attribute in _MESH_SIZES:
             return ("mesh",), _MESH_SIZES[attribute], 1.0
-        # Without a material an asset shows its own, which has no single colour.
+        # Without a material an asset shows its own materials, which have no single colour.
         if node.mesh.HasField("material") or node.mesh.HasField("primitive"):
             if attribute in _CHANNELS:
                 return ("mesh", "material", "base_color"), _CHANNELS[attribute], DEFAULT_BASE_COLOR
@@ -218,11 +208,11 @@ def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str
 
 
 def _parents_first(parents: Sequence[int], children: list[list[int]]) -> tuple[int, ...]:
-    """All indices, parents before their children; fills in the children of each."""
+    """Return all indices, parents before their children; fill in the children of each."""
     order: list[int] = []
     for index, parent in enumerate(parents):
         (order if parent < 0 else children[parent]).append(index)
-    for index in order:  # It grows on the way.
+    for index in order:  # The list grows during the loop.
         order.extend(children[index])
     if len(order) < len(parents):
         lost = min(set(range(len(parents))).difference(order))

@@ -1,1 +1,1 @@
-"""The gRPC service in front of the processes."""
+"""The gRPC service in front of the engine processes."""

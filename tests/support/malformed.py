@@ -88,7 +88,7 @@ MALFORMED: list[Malformed] = [
         "nothing", lambda t: (t.ClearField("outputs"), t.ClearField("columns")), "outputs is empty", "at least one"
     ),
     Malformed("unknown-output", lambda t: t.outputs.append(99), "outputs[1] is 99", "7 (OUTPUT_BOXES)"),
-    Malformed("twice-output", lambda t: t.outputs.append(2), "outputs[1] is OUTPUT_IMAGE_F32", "no value twice"),
+    Malformed("twice-output", lambda t: t.outputs.append(2), "outputs[1] is OUTPUT_IMAGE_F32", "may occur twice"),
     Malformed("nan-timeout", _set("timeout_s", math.nan), "timeout_s is nan", ">= 0"),
     Malformed("past-timeout", _set("timeout_s", -1), "timeout_s is -1.0", ">= 0"),
     Malformed("no-camera", lambda t: t.scene.nodes[0].ClearField("camera"), "scene.nodes is without a camera", "one"),

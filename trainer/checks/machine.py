@@ -18,6 +18,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from trainer.errors import InputError, PoolUnreachable
 from trainer.settings import Settings
 
@@ -237,22 +239,16 @@ def _disk(folder: Path) -> Finding:
 
 
 def _memory() -> Finding:
-    free = _free_memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))
-    if free is None:
-        return Finding("memory", True, "not known on this system", needed=False)
+    free = _free_memory(Path("/sys/fs/cgroup"))
     cpus = len(os.sched_getaffinity(0))
     found = f"{_gib(free)} free; {cpus} CPU{'s' if cpus > 1 else ''}, so as many local workers"
-    advice = "" if free >= MEMORY_BYTES else "end other programs, or take --workers 1"
+    advice = "" if free >= MEMORY_BYTES else "end other programs, or use --workers 1"
     return Finding("memory", free >= MEMORY_BYTES, found, advice, needed=False)
 
 
-def _free_memory(meminfo: Path, cgroup: Path) -> int | None:
-    """Bytes: of the machine, or what the container's limit leaves."""
-    try:
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
+def _free_memory(cgroup: Path) -> int:
+    """Return the free bytes of this machine, or what the container's limit leaves if that is less."""
+    free = int(psutil.virtual_memory().available)
     try:
         left = int((cgroup / "memory.max").read_text()) - int((cgroup / "memory.current").read_text())
     except (OSError, ValueError):  # Another system, or no limit: "max".

@@ -1,4 +1,4 @@
-"""The renderer R: scenes in, images out, and, where gradients are asked for, how the images change."""
+"""The renderer R as one differentiable operation: scenes to images, with derivatives measured by the workers."""
 
 from trainer.rendering.audits import Audits, AuditSummary
 from trainer.rendering.columns import Column

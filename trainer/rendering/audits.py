@@ -1,4 +1,4 @@
-"""What audits have found: how well regions stand for the whole frame."""
+"""Audits: how well the regions of probes stand for the whole frame."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.rendering.agreement import Agreement
 
-#: Where a warning is due: the cosine below this, or the ratio of norms farther than that from 1.
+#: A warning is due if the cosine is below this bound, or the ratio of norms farther from 1 than that.
 LEAST_COSINE = 0.99
 LARGEST_RATIO_ERROR = 0.02
 
 
 @dataclass(frozen=True)
 class AuditSummary:
-    """What audits have found since they were last asked; the whole frame is the reference.
+    """The audits since the last summary; the whole frame is the reference.
 
     Attributes:
         total: over all columns.
@@ -31,7 +31,7 @@ class AuditSummary:
 
     @property
     def warning(self) -> str | None:
-        """One line, where regions miss too much."""
+        """One line if regions miss too much, else None."""
         if self.total.within(LEAST_COSINE, LARGEST_RATIO_ERROR):
             return None
         worst = self.attributes[self.worst]
@@ -45,17 +45,17 @@ class AuditSummary:
 
 @dataclass
 class Audits:
-    """Collects audits."""
+    """Collects audits by attribute."""
 
     _attributes: dict[str, Agreement] = field(default_factory=dict)
 
     def add(self, attribute: str, audit: pb.Audit) -> None:
-        """Counts one column of "kind.name"."""
+        """Add the audit of one column of "kind.name"."""
         found = self._attributes.setdefault(attribute, Agreement())
         found.add_sums(audit.region_norm**2, audit.frame_norm**2, audit.product)
 
     def take(self) -> AuditSummary | None:
-        """What was found since the last call; None if nothing was audited."""
+        """Return the summary since the last call; None if nothing was audited."""
         attributes, self._attributes = self._attributes, {}
         if not attributes:
             return None

@@ -1,4 +1,4 @@
-"""Columns of the Jacobian as the trainer asks for them and as it uses them."""
+"""Columns of the Jacobian: requests to workers, and their results."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from trainer.grammar import AttributeSpec, SceneGraph
 from trainer.randomness import Purpose, generator
 from trainer.rendering.probing import Probing
 
-#: Longest step that a grammar may state, as a fraction of the range: such a one fits on one side of any value.
+#: Longest step that is used, as a fraction of the range: it fits on one side of any value.
 _LONGEST = 0.499
 
 
@@ -31,14 +31,14 @@ class Column:
         return self.difference.astype(np.float32) / np.float32(self.span)
 
     def dot(self, gradient: np.ndarray) -> float:
-        """Σ gradient · derivative over all pixels, of a gradient [H, W, 3]."""
+        """Return Σ gradient · derivative over all pixels, for a gradient [H, W, 3]."""
         height, width, _ = self.difference.shape
         part = gradient[self.top : self.top + height, self.left : self.left + width]
-        # No BLAS: its sums depend on the number of threads.
+        # Not by BLAS, whose sums depend on the number of threads.
         return float(np.sum(part * self.difference.astype(np.float32), dtype=np.float64)) / self.span
 
     def in_frame(self, height: int, width: int) -> np.ndarray:
-        """∂image/∂attribute of the whole frame, float32 [height, width, 3]."""
+        """Return ∂image/∂attribute in the whole frame, float32 [height, width, 3]."""
         frame = np.zeros((height, width, 3), np.float32)
         rows, columns, _ = self.difference.shape
         frame[self.top : self.top + rows, self.left : self.left + columns] = self.derivative
@@ -98,9 +98,9 @@ def column_from_wire(column: pb.ColumnResult) -> Column:
 
 
 def pack_gradient(gradient: np.ndarray) -> tuple[tensor_pb2.Tensor, float]:
-    """∂loss/∂image [H, W, 3] in half precision, and the power of two that it was multiplied with to fit into it.
+    """Return ∂loss/∂image [H, W, 3] in half precision, and the power of two by which it was multiplied to fit.
 
-    Half precision keeps 11 bits of everything down to 2^-28 of the largest value.
+    Half precision keeps 11 bits of all values down to 2^-28 of the largest.
 
     Args:
         gradient: finite and not zero everywhere.
@@ -120,7 +120,7 @@ def _wire(scene: SceneGraph, index: int, *, audit: bool) -> pb.Column:
 
 
 def _step(spec: AttributeSpec) -> float:
-    """The grammar's step to each side; 0, where it states none, leaves it to the worker: half a pixel of motion."""
+    """Return the grammar's step to each side; 0 if it states none: then the worker chooses half a pixel."""
     if spec.step is None:
         return 0.0
     return spec.step if spec.wraps else min(spec.step, _LONGEST * (spec.high - spec.low))

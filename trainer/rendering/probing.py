@@ -1,4 +1,4 @@
-"""How the derivative of the renderer is estimated: the options of the one differentiable render operation."""
+"""Options for the derivative of the renderer."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _DIFFERENCES: Mapping[str, "pb.Difference.ValueType"] = {
     "forward": pb.DIFFERENCE_FORWARD,
 }
 
-#: Largest size of all differences of a batch, were every pixel to change, for which `auto` takes them home.
+#: Largest size of all differences of a batch, with every pixel changed, for which `auto` returns them.
 MOST_BYTES = 64 << 20
 
 #: Bytes of a pixel of a difference: three channels in half precision.
@@ -27,9 +27,7 @@ _PIXEL_BYTES = 6
 
 @dataclass(frozen=True)
 class Probing:
-    """How columns of the Jacobian are probed.
-
-    None of it changes what is estimated, only cost and error; `docs/jacobian.md` has the figures.
+    """How the columns of the Jacobian are measured. The options trade cost against error; see `docs/jacobian.md`.
 
     Attributes:
         mode: "jacobian": workers return the differences of the images, in the same task as the image, and the trainer
@@ -42,7 +40,7 @@ class Probing:
         shards: tasks that the columns of a scene are split over; "auto": as many as workers are idle without. Results
             are the same for any number. Each task builds its scene again, and with "forward" renders it once more.
             Flat scenes are not split.
-        full_frame: renders the whole frame for every column instead of the region that can change. Slow; for checks.
+        full_frame: render the whole frame for every column instead of the region that can change. Slow; for checks.
     """
 
     mode: Mode = "auto"
@@ -67,10 +65,10 @@ class Probing:
 
     @classmethod
     def parse(cls, values: object, section: str) -> "Probing":
-        """Probing from a mapping of a file or of the command line.
+        """Return the options in a mapping of a file or of the command line.
 
         Args:
-            section: name of the mapping, for errors.
+            section: name of the mapping, for error messages.
 
         Raises:
             InputError: a key is unknown or a value is wrong; one line.
@@ -87,27 +85,27 @@ class Probing:
             raise InputError(f"{section}.{error}") from None
 
     def wire(self) -> pb.ProbeSettings:
-        """The settings that go with each task."""
+        """Return the settings that go with each task."""
         return pb.ProbeSettings(
             difference=_DIFFERENCES[self.difference], full_frame=self.full_frame, samples=self.samples or 0
         )
 
     def keeps_differences(self, settings: pb.RenderSettings, columns: Sequence[int]) -> bool:
-        """Whether a batch's differences are taken home, instead of ∂loss/∂image being sent to the workers.
+        """Return whether workers return a batch's differences, instead of products with ∂loss/∂image.
 
-        `auto` decides by their size, were every pixel to change, which is no matter of timing: 2.6 MiB for 64 digits of
-        32 x 32 with 7 columns each, but 1.9 GiB for 16 streets of 620 x 188 with 180 columns each. There, even if 1.3 %
-        of the pixels change, 25 MiB come home, while 16 gradients of the image are 11 MiB and the answers 0.3 MiB.
+        `auto` compares the size of the differences, with every pixel changed, with `MOST_BYTES`: 2.6 MiB for 64 digits
+        of 32 x 32 with 7 columns each, but 1.9 GiB for 16 streets of 620 x 188 with 180 columns each. Sizes do not
+        depend on timing, so a run can be repeated.
 
         Args:
-            columns: how many each scene has.
+            columns: number of columns of each scene.
         """
         if self.mode != "auto":
             return self.mode == "jacobian"
         return sum(columns) * settings.width_px * settings.height_px * _PIXEL_BYTES <= MOST_BYTES
 
     def shards_of(self, columns: int, *, scenes: int, processes: int) -> int:
-        """Tasks for a scene with so many columns, of a batch of so many scenes. At least 1."""
+        """Return the number of tasks, at least 1, for a scene with this many columns in a batch of `scenes`."""
         wanted = -(-processes // max(1, scenes)) if self.shards == "auto" else self.shards
         return max(1, min(wanted, columns))
 

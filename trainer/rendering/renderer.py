@@ -1,7 +1,7 @@
-"""The renderer R as one differentiable operation: values of mutable attributes in, images out.
+"""The renderer R as one differentiable operation: from values of mutable attributes to images.
 
-Forward renders the scenes; what backward needs comes along with them (the columns of the Jacobian) or is asked for then
-(products of the loss's gradient with the columns). See `Probing`.
+The forward pass renders the scenes. Either it also returns the columns of the Jacobian, or the backward pass asks the
+workers for their products with the gradient of the loss; see `Probing`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,11 +44,11 @@ class Renderer:
     """Renders scenes of one grammar (or of others with the same render settings) on a pool.
 
     Args:
-        asset_hash: names the assets of scenes; default: the grammar's own.
-        chunk: scenes in flight at once, so that memory stays bounded however many are asked for.
+        asset_hash: returns the content hash of an asset; default: that of the grammar.
+        chunk: number of scenes that are rendered at once, which bounds the memory.
 
     Attributes:
-        audits: what audited columns have shown.
+        audits: audits of columns.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Renderer:
         outputs: Sequence[int] = (pb.OUTPUT_IMAGE_U8,),
         numbers: Sequence[int] | None = None,
     ) -> list[Frame]:
-        """One frame per scene. Scene i has the sampling noise of seed + i, or of seed + numbers[i]."""
+        """Return one frame per scene. The noise of scene i follows from seed + i, or from seed + numbers[i]."""
         frames = []
         for first in range(0, len(scenes), self._chunk):
             part = range(first, min(first + self._chunk, len(scenes)))
@@ -89,19 +89,19 @@ class Renderer:
         return frames
 
     def _by_file(self, error: TaskRefused) -> MetasimError:
-        """The same error with assets called by the files that a user knows, where it is about one."""
+        """Return the error with hashes of assets replaced by their files."""
         text = str(error)
         for name, source in self._grammar.assets.sources(text).items():
             text = text.replace(name, source)
         return error if text == str(error) else InputError(text)
 
     def images(self, scenes: Sequence[SceneGraph], seed: int, *, numbers: Sequence[int] | None = None) -> np.ndarray:
-        """8-bit images [N, H, W, 3]."""
+        """Return 8-bit images [N, H, W, 3]."""
         frames = self.render(scenes, seed, numbers=numbers)
         return np.stack([frame.image for frame in frames]) if frames else np.zeros((0, *self._size), dtype=np.uint8)
 
     def float_images(self, scenes: Sequence[SceneGraph], seed: int) -> np.ndarray:
-        """Images [N, H, W, 3] float32, as `differentiable` returns them."""
+        """Return float32 images [N, H, W, 3]."""
         frames = self.render(scenes, seed, (pb.OUTPUT_IMAGE_F32,))
         return np.stack([frame.image for frame in frames]) if frames else np.zeros((0, *self._size), dtype=np.float32)
 
@@ -137,13 +137,13 @@ class Renderer:
         probing: Probing = _DEFAULT,
         probed: Collection[tuple[str, str]] | None = None,
     ) -> Tensor:
-        """Images, float32 [N, 3, H, W], of scenes whose mutable attributes take `values`.
+        """Return images, float32 [N, 3, H, W], of the scenes with their mutable attributes set to `values`.
 
-        Nothing is probed where no gradient is needed.
+        Without a gradient to compute, nothing is probed.
 
         Args:
             values: [M], scene after scene in the order of `scene.mutable`; the gradient flows back to them.
-            probing: how the gradient is estimated.
+            probing: how the gradient is measured.
             probed: kind and name of the attributes that have a gradient; default: all.
         """
         if not (values.requires_grad and torch.is_grad_enabled()):
@@ -203,10 +203,10 @@ class Renderer:
         numbers: Sequence[int] | None = None,
         gradients: Sequence[tensor_pb2.Tensor] | None = None,
     ) -> list[list[pb.RenderResult]]:
-        """The results of each scene's shards.
+        """Return the results of each scene's shards.
 
         Args:
-            outputs: of the first shard.
+            outputs: outputs of the first shard.
             numbers: index of each scene in the batch, from which its seed follows; default: as they come.
         """
         processes = self.pool.stats.processes_up
@@ -296,7 +296,7 @@ class _Render(torch.autograd.Function):
 
 
 def _to_torch(images: np.ndarray, device: torch.device) -> Tensor:
-    """[N, H, W, 3] as [N, 3, H, W]."""
+    """Return images [N, H, W, 3] as [N, 3, H, W]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
 
 
@@ -305,10 +305,10 @@ def _frame(result: pb.RenderResult) -> Frame:
 
 
 def _has_depth(scene: scene_pb2.Scene) -> bool:
-    """Whether the scene is more than sprites before an orthographic camera.
+    """Return whether the scene is more than sprites in front of an orthographic camera.
 
-    Blender renders all columns of a flat scene at once and rounds them by their place among the others, so that only
-    the same columns together give the same bits. They are too cheap to be split anyway.
+    Blender renders all columns of a flat scene in one image, and their rounding depends on their position in it: only
+    the same set of columns gives the same bits. So the columns of flat scenes are not split; they are cheap anyway.
     """
     return any(
         node.HasField("mesh") or node.HasField("light") or node.camera.HasField("perspective") for node in scene.nodes

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.digits import write_digits
@@ -124,16 +125,15 @@ def test_a_malformed_endpoint_is_a_mistake(look: Callable) -> None:
         look("localhost")
 
 
-def test_memory_is_what_the_container_leaves(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 100 kB\nMemAvailable: 50 kB\n")
-    assert doctor._free_memory(meminfo, tmp_path) == 50 * 1024
+def test_memory_is_what_the_container_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SimpleNamespace(available=50 * 1024)
+    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory)
+    assert doctor._free_memory(tmp_path) == 50 * 1024
     (tmp_path / "memory.max").write_text("3000\n")
     (tmp_path / "memory.current").write_text("1000\n")
-    assert doctor._free_memory(meminfo, tmp_path) == 2000
+    assert doctor._free_memory(tmp_path) == 2000
     (tmp_path / "memory.max").write_text("max\n")
-    assert doctor._free_memory(meminfo, tmp_path) == 50 * 1024
-    assert doctor._free_memory(tmp_path / "none", tmp_path) is None
+    assert doctor._free_memory(tmp_path) == 50 * 1024
 
 
 def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
