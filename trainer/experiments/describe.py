@@ -169,6 +169,8 @@ def _content_text(content: Content) -> str:
     match content:
         case Sprite(asset):
             return f"sprite {_draw_text(asset)}"
+        case Mesh(front=AssetDraw() as front, back=back):
+            return f"card {_draw_text(front)}, back {_draw_text(back) if back else 'white'}"
         case Mesh(primitive, asset, texture):
             shape = _draw_text(asset) if asset else _PRIMITIVES.get(primitive or 0, "?")
             return f"mesh {shape}" + (f" textured {_draw_text(texture)}" if texture else "")
@@ -233,6 +235,7 @@ def _draws(grammar: Grammar) -> dict[tuple[str, str], AssetDraw | ColorDraw]:
             draws["sprite"] = content.asset
         elif isinstance(content, Mesh):
             draws |= {"mesh": content.asset, "texture": content.texture}
+            draws |= {"front": content.front, "back": content.back}
         found |= {(kind.name, name): draw for name, draw in sorted(draws.items()) if draw is not None and draw.names}
     return found
 

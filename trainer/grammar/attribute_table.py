@@ -102,6 +102,12 @@ ATTRIBUTES: Mapping[str, Mapping[str, AttributeKind]] = {
         *_colors(0.8),
         _intensity("1", 0.0),
     ),
+    "card": _table(
+        *_TRANSFORM,
+        _size("width", pb.ATTRIBUTE_WIDTH, 1.0, "1"),
+        _size("height", pb.ATTRIBUTE_HEIGHT, 1.0, "1"),
+        _size("depth", pb.ATTRIBUTE_DEPTH, 1.0, "1"),
+    ),
     "perspective camera": _table(
         *_TRANSFORM,
         AttributeKind("fov", pb.ATTRIBUTE_FOV, "deg", 1.0, 179.0, None, TINY, 180.0 - TINY),

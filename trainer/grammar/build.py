@@ -7,10 +7,10 @@ from pathlib import Path
 
 from trainer.assets.asset_sets import AssetSet
 from trainer.grammar.attribute_table import ATTRIBUTES, FULL_TURN, AttributeKind
-from trainer.grammar.build_assets import build_color, build_draw, build_mesh, open_sets, texture_notes
+from trainer.grammar.build_assets import CARD, build_card, build_color, build_draw, build_mesh, open_sets, texture_notes
 from trainer.grammar.build_distribution import between, build_count, build_distribution, build_number, check_sum
 from trainer.grammar.build_path import build_along
-from trainer.grammar.distributions import Categorical, Constant
+from trainer.grammar.distributions import Categorical, Constant, Wrapped
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
 from trainer.grammar.nodes import (
@@ -97,7 +97,7 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
 
 
 class _KindBuilder:
-    def __init__(self, document: Document, world: WorldFile, sets: Mapping[str, AssetSet]) -> None:
+    def __init__(self, document: Document, world: WorldFile, sets: dict[str, AssetSet]) -> None:
         self._document, self._world, self._sets = document, world, sets
         self.rows: list[Along] = []
         self.notes: list[str] = []
@@ -160,8 +160,13 @@ class _KindBuilder:
             raise self._document.error(
                 keys, f"{' and '.join(given)} are given; a node has at most one of them", show_value=False
             )
+        for side in ("front", "back"):
+            if getattr(section, side) is not None and (section.mesh is None or section.mesh.set != CARD):
+                raise self._document.error((*keys, side), "only a card has it: mesh: card", show_value=False)
         if section.sprite is not None:
             return "sprite", Sprite(build_draw(section.sprite, self._document, self._sets, (*keys, "sprite")))
+        if section.mesh is not None and section.mesh.set == CARD:
+            return "card", build_card(section, self._document, self._sets, keys)
         if section.mesh is not None:
             mesh = build_mesh(section.mesh, section.material, self._document, self._sets, keys)
             self.notes += texture_notes(mesh, self._sets, self._document, keys)
@@ -184,9 +189,9 @@ class _KindBuilder:
     def _color(self, section: NodeSection, content: Content, keys: KeyPath) -> ColorDraw | None:
         if section.color is None:
             return None
-        if not isinstance(content, Sprite | Mesh | Light):
+        if not isinstance(content, Sprite | Mesh | Light) or (isinstance(content, Mesh) and content.front is not None):
             raise self._document.error(
-                (*keys, "color"), "only a sprite, a mesh or a light has a colour", show_value=False
+                (*keys, "color"), "only a sprite, a mesh (but no card) or a light has a colour", show_value=False
             )
         for channel in ("red", "green", "blue"):
             if getattr(section, channel) is not None:
@@ -215,6 +220,8 @@ class _KindBuilder:
         distribution = build_distribution(
             attribute, self._document, keys, low, high, circle=row.is_angle and high - low == FULL_TURN
         )
+        if mutable and isinstance(distribution, Wrapped) and isinstance(distribution.base, Categorical):
+            distribution = distribution.base  # Its values lie on the circle already.
         is_choice = mutable and isinstance(distribution, Categorical)
         mutable = mutable and not is_choice
         if mutable and not high - low < float("inf"):

@@ -7,6 +7,7 @@ from metasim.v1 import scene_pb2 as pb
 
 from trainer.assets.asset_sets import AssetSet, Fold, idx_set
 from trainer.assets.bop_models import BopModels
+from trainer.assets.card_set import CardSet
 from trainer.assets.folder_set import ImageFolder, MeshFolder
 from trainer.assets.mesh_frame import placement
 from trainer.assets.mnist import mnist_set
@@ -23,6 +24,7 @@ from trainer.grammar.schema import (
     ColorSection,
     MaterialSection,
     MeshSection,
+    NodeSection,
     WorldFile,
 )
 from trainer.settings import Settings
@@ -30,6 +32,8 @@ from trainer.settings import Settings
 #: Of the sets that are always the same.
 _LICENCES = {"mnist": "MNIST, by Y. LeCun, C. Cortes and C. Burges", "procedural": "made by Meta-Sim, MIT licence"}
 
+#: The mesh that has a front and a back.
+CARD = "card"
 _PRIMITIVES = {"cube": pb.PRIMITIVE_CUBE, "plane": pb.PRIMITIVE_PLANE, "sphere": pb.PRIMITIVE_SPHERE}
 
 
@@ -45,8 +49,8 @@ def open_sets(
     notes: dict[str, None] = {}
     for name in sorted(world.assets):
         section, keys = world.assets[name], ("assets", name)
-        if name in _PRIMITIVES:
-            raise document.error(keys, f"{name} is a primitive; a set needs another name", show_value=False)
+        if name in _PRIMITIVES or name == CARD:
+            raise document.error(keys, f"`mesh: {name}` is a shape; a set needs another name", show_value=False)
         source = next(key for key in ASSET_SOURCES if getattr(section, key) is not None)
         if section.procedural is not None and section.procedural not in FAMILIES:
             raise document.unknown((*keys, source), section.procedural, FAMILIES, "procedural set")
@@ -112,6 +116,28 @@ def build_mesh(
     return Mesh(None, build_draw(mesh, document, sets, (*keys, "mesh")), texture, roughness)
 
 
+def build_card(section: NodeSection, document: Document, sets: dict[str, AssetSet], keys: KeyPath) -> Mesh:
+    """Return the mesh of a card. Its fronts with its backs become a set of their own in `sets`.
+
+    Raises:
+        GrammarError: the card has no front, a set is unknown or of meshes, or a key does not belong to a card.
+    """
+    mesh, material = section.mesh, section.material
+    if mesh is not None and (mesh.weights is not None or mesh.mutable):
+        key = "mutable" if mesh.weights is None else "weights"
+        raise document.error((*keys, "mesh", key), f"{key} belongs to front or back; a card itself is not drawn")
+    if section.front is None:
+        raise document.error((*keys, "front"), "a card needs a set of images, e.g. front: faces")
+    if material is not None and material.texture is not None:
+        raise document.error((*keys, "material", "texture"), "a card shows its front and its back; leave it out")
+    front = build_draw(section.front, document, sets, (*keys, "front"))
+    back = build_draw(section.back, document, sets, (*keys, "back")) if section.back is not None else None
+    name = f"{keys[-1]} (card)"
+    roughness = 0.5 if material is None or material.roughness is None else material.roughness
+    sets[name] = CardSet(name, sets[front.set], sets[back.set] if back is not None else None, roughness)
+    return Mesh(asset=AssetDraw(name), front=front, back=back)
+
+
 def texture_notes(mesh: Mesh, sets: Mapping[str, AssetSet], document: Document, keys: KeyPath) -> tuple[str, ...]:
     """Return a note where a texture covers meshes that have no texture coordinates."""
     if mesh.texture is None or mesh.asset is None:
@@ -141,7 +167,7 @@ def build_draw(section: AssetSection, document: Document, sets: Mapping[str, Ass
     """
     meshes = isinstance(section, MeshSection)
     if section.set not in sets:
-        known = [*(_PRIMITIVES if meshes else ()), *sets]
+        known = [*((*_PRIMITIVES, CARD) if meshes else ()), *sets]
         raise document.unknown(keys, section.set, known, "mesh or set of assets" if meshes else "set of assets")
     asset_set = sets[section.set]
     if (asset_set.mesh_format(0) is not None) != meshes:

@@ -104,6 +104,9 @@ class Mesh:
     asset: AssetDraw | None = None
     texture: AssetDraw | None = None
     roughness: float | None = None
+    #: Of a card, whose `asset` follows from the two.
+    front: AssetDraw | None = None
+    back: AssetDraw | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ class NodeKind:
             draws.append(("sprite", self.content.asset))
         elif isinstance(self.content, Mesh):
             draws += [("mesh", self.content.asset), ("texture", self.content.texture)]
+            draws += [("front", self.content.front), ("back", self.content.back)]
         draws.append(("color", self.color))
         found = [
             ChoiceSpec(name, draw.names, draw.probabilities, draw.mutable)

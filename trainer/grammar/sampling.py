@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from trainer.assets.asset_sets import AssetRef, AssetSet
+from trainer.assets.card_set import CardSet
 from trainer.grammar.distributions import Categorical, draw_index
 from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Mesh, Node, NodeKind, Sprite
 from trainer.grammar.path import PLACE, pose, positions
@@ -46,7 +47,7 @@ def with_choices(scene: SceneGraph, categories: Sequence[int], asset_sets: Mappi
         node, name = nodes[item.node], item.spec.name
         if node.choices[name] != category:
             rng = np.random.default_rng([scene.noise, place, category])
-            drawn = _Drawer(asset_sets, rng).chosen(scene.kinds[node.kind], name, category)
+            drawn = _Drawer(asset_sets, rng).chosen(scene.kinds[node.kind], name, category, node.asset)
             nodes[item.node] = replace(
                 node,
                 choices={**node.choices, name: category},
@@ -68,9 +69,18 @@ class _Drawer:
     def __init__(self, asset_sets: Mapping[str, AssetSet], rng: np.random.Generator) -> None:
         self._asset_sets, self._rng = asset_sets, rng
 
-    def chosen(self, kind: NodeKind, name: str, category: int) -> dict[str, Any]:
-        """The fields of a node that follow from a category of one of its choices."""
+    def chosen(self, kind: NodeKind, name: str, category: int, asset: AssetRef | None) -> dict[str, Any]:
+        """Return the fields of a node that follow from a category of one of its choices.
+
+        Args:
+            asset: the node's asset; of a card the other side stays.
+        """
         content = kind.content
+        if name in ("front", "back") and isinstance(content, Mesh) and asset is not None:
+            draw = content.front if name == "front" else content.back
+            if draw is not None:
+                card = self.card(content, asset, **{name: self.item(draw, category).index})
+                return {"asset": card, "class_name": self.class_name(kind, card)}
         if name in ("sprite", "mesh") and isinstance(content, Sprite | Mesh) and content.asset is not None:
             asset = self.item(content.asset, category)
             return {"asset": asset, "class_name": self.class_name(kind, asset)}
@@ -94,6 +104,18 @@ class _Drawer:
         else:
             index = int(self._rng.integers(len(asset_set)))
         return AssetRef(draw.set, index, asset_set.mesh_format(index))
+
+    def card(
+        self, content: Mesh, old: AssetRef | None, front: int | None = None, back: int | None = None
+    ) -> AssetRef | None:
+        """Return the card with a front and a back; a side that is not given is that of the old card, or the first."""
+        if content.asset is None:
+            return None
+        cards = self._asset_sets[content.asset.set]
+        backs = cards.backs if isinstance(cards, CardSet) else 1
+        old_front, old_back = divmod(0 if old is None else old.index, backs)
+        index = (old_front if front is None else front) * backs + (old_back if back is None else back)
+        return AssetRef(content.asset.set, index, cards.mesh_format(index))
 
     def class_name(self, kind: NodeKind, asset: AssetRef | None) -> str:
         name = kind.class_name
@@ -141,7 +163,12 @@ class _Sampler:
         drawer, content = self._drawer, kind.content
         asset = texture = None
         categories: dict[str, int] = {}
-        if isinstance(content, Sprite | Mesh) and content.asset is not None:
+        if isinstance(content, Mesh) and content.asset is not None and content.front is not None:
+            sides = {name: draw for name, draw in (("front", content.front), ("back", content.back)) if draw}
+            categories |= {name: drawer.category(draw) for name, draw in sides.items()}
+            items = {name: drawer.item(draw, categories[name]).index for name, draw in sides.items()}
+            asset = drawer.card(content, None, **items)
+        elif isinstance(content, Sprite | Mesh) and content.asset is not None:
             name = "sprite" if isinstance(content, Sprite) else "mesh"
             categories[name] = drawer.category(content.asset)
             asset = drawer.item(content.asset, categories[name])
@@ -151,7 +178,7 @@ class _Sampler:
         values = {spec.name: spec.distribution.sample(self._rng) for spec in kind.specs}
         if kind.color is not None:
             categories["color"] = drawer.category(kind.color)
-            values |= drawer.chosen(kind, "color", categories["color"])["values"]
+            values |= drawer.chosen(kind, "color", categories["color"], None)["values"]
         for spec in kind.specs:
             if isinstance(spec.distribution, Categorical):
                 categories[spec.name] = spec.distribution.values.index(values[spec.name])

@@ -164,9 +164,9 @@ class AssetSection(Section):
 
 
 class MeshSection(AssetSection):
-    """A primitive (cube, plane, sphere), or an item of a set of meshes."""
+    """A primitive (cube, plane, sphere), a card, or an item of a set of meshes."""
 
-    set: Text = Field(description="cube, plane, sphere, or the name of a set of meshes")
+    set: Text = Field(description="cube, plane, sphere, card, or the name of a set of meshes")
 
 
 class MaterialSection(Section):
@@ -244,7 +244,9 @@ class NodeSection(Section):
         None, alias="class", description="semantic class; `{label}` in it stands for the asset's label; default: none"
     )
     sprite: AssetSection | None = Field(None, description="an image on a rectangle; needs width and height")
-    mesh: MeshSection | None = Field(None, description="a primitive or an item of a set of meshes")
+    mesh: MeshSection | None = Field(None, description="a primitive, a card, or an item of a set of meshes")
+    front: AssetSection | None = Field(None, description="of a card: an image of a set; its labels are the card's")
+    back: AssetSection | None = Field(None, description="of a card: an image of a set; default: white")
     material: MaterialSection | None = Field(None, description="the surface of a mesh; default: the mesh's own")
     color: ColorSection | None = Field(None, description="one of several colours, instead of red, green and blue")
     camera: CameraSection | None = Field(None, description="orthographic or perspective; needs fov")

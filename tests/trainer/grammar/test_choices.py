@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.grammars import FLAT, write_sprites
+from support.grammars import FLAT, SPRITES, write_sprites
 
 from trainer.grammar import GrammarError, load_grammar
 
@@ -84,9 +84,23 @@ def test_the_colour_is_the_tint_on_the_wire(world):
             "nodes.thing.color.weights: unknown colour 'rad'; did you mean 'red'",
         ),
         ("height: 8", "height: 8\n    green: 1", "nodes.thing.green: color sets it already"),
-        ("camera: {camera", "camera: {color: {choices: {red: [1, 0, 0]}}, camera", "only a sprite, a mesh or a light"),
+        (
+            "camera: {camera",
+            "camera: {color: {choices: {red: [1, 0, 0]}}, camera",
+            "only a sprite, a mesh .but no card. or a light",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, old, new, message):
     with pytest.raises(GrammarError, match=message):
         load_grammar(write_sprites(tmp_path, WORLD.replace(old, new)))
+
+
+def test_the_probabilities_of_mutable_angles_are_learned_as_those_of_other_numbers(tmp_path):
+    text = SPRITES.replace(
+        "yaw: {normal: [0, 10], mutable: true}", "yaw: {categorical: {0: 0.25, 180: 0.75}, mutable: true}"
+    )
+    grammar = load_grammar(write_sprites(tmp_path, text))
+    [choice] = [choice for choice in grammar.kinds["thing"].choices if choice.name == "yaw"]
+    assert dict(zip(choice.categories, choice.probabilities, strict=True)) == {"-180": 0.75, "0": 0.25}
+    assert [spec.name for spec in grammar.kinds["thing"].mutable_specs] == ["x"]

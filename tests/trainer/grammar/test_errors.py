@@ -10,9 +10,9 @@ from trainer.grammar import GrammarError, load_grammar
 YAW = "yaw: {normal: [0, 10], mutable: true}"
 X = "x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}"
 NODE_KEYS = (
-    "class, sprite, mesh, material, color, camera, light, x, y, z, yaw, pitch, roll, scale, width, height, depth, "
-    "red, green, blue, intensity, fov, exposure, temperature, tint, contrast, saturation, vignetting, blur, "
-    "shot_noise, read_noise, jpeg_quality, mutable, children, curvature"
+    "class, sprite, mesh, front, back, material, color, camera, light, x, y, z, yaw, pitch, roll, scale, width, "
+    "height, depth, red, green, blue, intensity, fov, exposure, temperature, tint, contrast, saturation, vignetting, "
+    "blur, shot_noise, read_noise, jpeg_quality, mutable, children, curvature"
 )
 
 FAULTS = [
@@ -108,7 +108,7 @@ FAULTS = [
         "sprite: shapes",
         "mesh: cubes",
         "9: nodes.thing.mesh: unknown mesh or set of assets 'cubes'; did you mean 'cube'? Known: cube, "
-        "plane, sphere, shapes",
+        "plane, sphere, card, shapes",
     ),
     (
         "sprite: shapes",
@@ -191,7 +191,7 @@ FAULTS = [
         "camera: fisheye, fov: 32",
         "6: nodes.camera.camera is 'fisheye'; it must be 'orthographic' or 'perspective'",
     ),
-    ("z: 10}", "z: 10, scale: 2}", "6: nodes.camera.scale is 2; neither a camera nor what it stands in can be scaled"),
+    ("z: 10}", "z: 10, scale: 2}", "6: nodes.camera.scale is 2; cameras and the nodes above them cannot be scaled"),
     ("class: thing", "light: sun", "7: nodes.thing: sprite and light are given; a node has at most one of them"),
     ("images: shapes", "images: forms", "4: assets.shapes.images is 'forms'; {folder}/forms is no folder"),
     (

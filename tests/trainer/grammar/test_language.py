@@ -35,7 +35,7 @@ TABLES = [
     ("### `nodes`", 1, schema.NodeSection),
     ("### `nodes`", 2, schema.AttributeSection),
     ("### Distributions", 0, schema.DistributionSection),
-    ("### `sprite`, `mesh` and `texture`", 0, schema.AssetSection),
+    ("### `sprite`, `mesh`, `front`, `back` and `texture`", 0, schema.AssetSection),
     ("### `color`", 0, schema.ColorSection),
     ("### `material`", 0, schema.MaterialSection),
     ("### `camera`", 0, schema.CameraSection),
@@ -194,7 +194,7 @@ target: {overrides: {car.color.weights: {white: 0.2, red: 0.8}}}
         "car.color white (0.8) or red (0.2) white (0.2) or red (0.8)",
         "car.mesh box (0.7) or mug (0.3) yes",
         "car.texture disc (1)",
-        "car.yaw 0 (0.9) or 90 (0.1), wrapped 6.34 25.52 -180 to 180, wraps deg yes",
+        "car.yaw 0 (0.9) or 90 (0.1) 9 27 -180 to 180, wraps deg yes",
     ]
 
 

@@ -31,6 +31,8 @@ class Surface:
     texture: Image.Image | bytes | None = field(default=None, repr=False)
     roughness: float = 0.5
     metallic: float = 0.0
+    #: Whether texels with an opacity below one half are holes.
+    cut_out: bool = False
 
 
 def linear(color: str) -> tuple[float, float, float]:
@@ -143,7 +145,8 @@ def _material(surface: Surface, images: list[dict], buffer: _Buffer) -> dict:
         texture = surface.texture if isinstance(surface.texture, bytes) else png_bytes(surface.texture)
         look["baseColorTexture"] = {"index": len(images)}
         images.append({"bufferView": buffer.add(texture), "mimeType": mime_type(texture)})
-    return {"pbrMetallicRoughness": look}
+    material: dict = {"pbrMetallicRoughness": look}
+    return material | {"alphaMode": "MASK", "alphaCutoff": 0.5} if surface.cut_out else material
 
 
 def _y_up(vectors: np.ndarray) -> np.ndarray:
