@@ -30,7 +30,7 @@ class AssetRef:
 
 
 class AssetSet(ABC):
-    """Items 0 .. len - 1, each a file's bytes with, maybe, a label."""
+    """Items 0 to len - 1: the bytes of a file each, and its label if the set has labels."""
 
     #: Of the items, or where they come from; None: not stated.
     licence: str | None = None
@@ -44,14 +44,14 @@ class AssetSet(ABC):
 
     @abstractmethod
     def data(self, index: int) -> bytes:
-        """The bytes that travel to a worker: a PNG or a mesh file. Always the same for the same index."""
+        """Return the bytes that a worker gets, a PNG or a mesh file. They are the same in each call."""
 
     @abstractmethod
     def label(self, index: int) -> Label:
-        """The item's label; None in a set without labels."""
+        """Return the item's label; None in a set without labels."""
 
     def item_name(self, index: int) -> str | None:
-        """What the item is called (a file's stem); None where items are only numbered."""
+        """Return the item's name, a file's stem; None if items are only numbered."""
         del index
         return None
 
@@ -72,16 +72,16 @@ class AssetSet(ABC):
         return True
 
     def mesh_format(self, index: int) -> "pb.MeshFormat.ValueType | None":
-        """The format of a mesh; None for images."""
+        """Return the format of a mesh; None for images."""
         del index
         return None
 
     def source(self, index: int) -> str:
-        """Where the item comes from, for messages."""
+        """Return the origin of the item, for messages."""
         return f"item {index} of asset set {self.name!r}"
 
     def symmetries(self, index: int) -> tuple[Symmetry, ...]:
-        """Turns that leave a model's look as it is, as far as they are known."""
+        """Return the known turns that leave a model's look unchanged."""
         del index
         return ()
 
@@ -93,10 +93,10 @@ class AssetSet(ABC):
     @property
     @abstractmethod
     def labels(self) -> tuple[int | str, ...]:
-        """Every label once, sorted; empty in a set without labels."""
+        """Return every label once, sorted; empty in a set without labels."""
 
     def png(self, index: int) -> bytes:
-        """The image as a PNG.
+        """Return the image as a PNG.
 
         Raises:
             InputError: the item is a mesh.
@@ -106,7 +106,7 @@ class AssetSet(ABC):
         return self.data(index)
 
     def content_hash(self, index: int) -> str:
-        """The item's name on the wire. Computed once."""
+        """Return the item's name on the wire. It is computed once."""
         known = self._hashes.get(index)
         if known is None:
             known = self._hashes[index] = content_hash(self.data(index))
@@ -161,7 +161,7 @@ class DigitSet(AssetSet):
 
 
 def idx_set(name: str, images: Path, labels: Path | None) -> DigitSet:
-    """The set of an idx file of images and, maybe, one of labels. Reads the headers alone.
+    """Return the set of an idx file of images and one of labels, if given. Only the headers are read.
 
     Raises:
         InputError: a file is missing, damaged or of the other kind, or the two have different lengths.
@@ -177,7 +177,7 @@ def idx_set(name: str, images: Path, labels: Path | None) -> DigitSet:
 
 
 class Fold(AssetSet):
-    """Every n-th item of another set, from the i-th on: disjoint parts that mix a set's labels alike."""
+    """Every n-th item of another set from the i-th on. Folds are disjoint and have similar labels."""
 
     def __init__(self, whole: AssetSet, i: int, n: int) -> None:
         super().__init__(whole.name)
@@ -232,14 +232,14 @@ class AssetLibrary:
         self._items: dict[str, tuple[AssetSet, int]] = {}
 
     def hash_of(self, asset: AssetRef) -> str:
-        """The content hash of an item, which `scene.to_wire` asks for."""
+        """Return the content hash of an item, as `scene.to_wire` needs it."""
         asset_set = self._sets[asset.set]
         name = asset_set.content_hash(asset.index)
         self._items[name] = (asset_set, asset.index)
         return name
 
     def sources(self, text: str) -> dict[str, str]:
-        """Where the assets come from whose hashes stand in a text, by hash."""
+        """Return the origins of the assets whose hashes occur in a text, by hash."""
         return {name: items.source(index) for name, (items, index) in self._items.items() if name in text}
 
     def __contains__(self, content_hash: str) -> bool:
@@ -247,7 +247,7 @@ class AssetLibrary:
         return content_hash in self._items
 
     def __call__(self, content_hash: str) -> bytes:
-        """The bytes of an asset whose hash was given out.
+        """Return the bytes of an asset whose hash was given out.
 
         Raises:
             InputError: it was not.

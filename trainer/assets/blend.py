@@ -1,4 +1,4 @@
-"""Blender's own files as meshes: converted to GLB once, by Blender, and kept in the cache by content."""
+"""Converts Blender's files to GLB, once, and caches the results by content."""
 
 import importlib.util
 import subprocess
@@ -17,7 +17,7 @@ _TIMEOUT_S = 300.0
 
 
 def blend_as_glb(path: Path) -> bytes:
-    """What a .blend file shows, as GLB.
+    """Return the visible meshes of a .blend file as GLB.
 
     Raises:
         InputError: the file cannot be read, holds no mesh, or Blender's package is not installed.

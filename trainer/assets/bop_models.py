@@ -1,4 +1,4 @@
-"""Models of a BOP data set: PLY files in millimetres, and what is known of them.
+"""Models of a BOP dataset: PLY files in millimetres and `models_info.json`.
 
 https://github.com/thodan/bop_toolkit/blob/master/docs/bop_datasets_format.md, section "3D object models".
 """
@@ -96,7 +96,7 @@ class BopModels(AssetSet):
         return f"model {self._files[index][0]} in {self._info}"
 
     def _base(self, index: int) -> tuple[float, float, float]:
-        """The middle of the base in the file's frame, in mm."""
+        """Return the middle of the base in the file's frame, in mm."""
         entry = self._entries[index]
         try:
             low, size = ([float(entry[f"{of}_{axis}"]) for axis in "xyz"] for of in ("min", "size"))  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ class BopModels(AssetSet):
 
 
 def _entries(path: Path) -> dict[str, dict[str, object]]:
-    """What `models_info.json` says, by the models' ids."""
+    """Return the entries of `models_info.json` by model id."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 31
 
 
 def idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
-    """The sizes in the file's header, without reading what follows.
+    """Return the sizes in the file's header.
 
     Args:
         dimensions: how many there must be: 3 for images [count, height, width], 1 for labels [count].
@@ -54,7 +54,7 @@ def idx_shape(path: Path, dimensions: int) -> tuple[int, ...]:
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """The content, uint8 with the shape of `idx_shape`.
+    """Return the content, uint8 with the shape of `idx_shape`.
 
     Raises:
         InputError: as `idx_shape`, or the file is longer or shorter than its header says.
@@ -70,7 +70,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Writes uint8 `array` of any shape; gzipped (without a time stamp) if the name ends in .gz. Replaces atomically.
+    """Write uint8 `array` of any shape; gzipped (without a time stamp) if the name ends in .gz. Replaces atomically.
 
     Raises:
         ValueError: the array is not uint8.
@@ -90,7 +90,7 @@ def _times(shape: tuple[int, ...]) -> str:
 
 
 def _read(path: Path, count: int) -> bytes:
-    """The first `count` bytes of what the file holds, unzipped."""
+    """Return the first `count` bytes of the file's unzipped content."""
     try:
         with path.open("rb") as file:
             if file.read(2) != _GZIP:

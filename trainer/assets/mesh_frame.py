@@ -1,6 +1,6 @@
-"""Models of others brought into our frame: z up, their front to +x, in metres.
+"""Transforms foreign models into our frame: z up, the front to +x, in metres.
 
-What a file says is turned and scaled as a whole, without touching its meshes' own numbers where the format allows it.
+GLB files get a root node with the transform; OBJ files get new vertices.
 """
 
 import math
@@ -19,7 +19,7 @@ _FROM_GLTF = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]
 
 
 def placement(scale: float = 1.0, forward: str = "x", up: str = "z") -> np.ndarray:
-    """[4, 4] from the model's frame to ours.
+    """Return the transform [4, 4] from the model's frame to ours.
 
     Args:
         scale: metres to a unit of the model.
@@ -34,7 +34,7 @@ def placement(scale: float = 1.0, forward: str = "x", up: str = "z") -> np.ndarr
 
 
 def placed(data: bytes, path: Path, matrix: np.ndarray) -> bytes:
-    """A model's file with its content turned and scaled by `matrix`.
+    """Return a model's file with its content transformed by `matrix`.
 
     Raises:
         InputError: the file is neither GLB (or was made GLB of .blend) nor OBJ, or damaged.

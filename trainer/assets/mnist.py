@@ -1,4 +1,4 @@
-"""MNIST: where its files are, how they are fetched, and what stands in for them where there are none."""
+"""MNIST: finds, downloads and verifies its files; scikit-learn's digits replace them if they are missing."""
 
 import hashlib
 import os
@@ -37,14 +37,14 @@ _SKLEARN_COUNT, _SKLEARN_TEST_EVERY = 1797, 5
 
 @dataclass(frozen=True)
 class Located:
-    """A set of digits, and what its user should be told about it."""
+    """A set of digits, and a note for its user."""
 
     digits: DigitSet
     note: str | None = None
 
 
 def mnist_folders(option: Path | None, settings: Settings) -> list[Path]:
-    """The folders that are looked into, the first that holds the files is taken.
+    """Return the folders that are searched; the first one with the files is taken.
 
     An explicit choice (the option, else METASIM_MNIST) is the only one.
     """
@@ -60,7 +60,7 @@ def mnist_folders(option: Path | None, settings: Settings) -> list[Path]:
 
 
 def find_mnist(option: Path | None = None, settings: Settings | None = None) -> Path | None:
-    """The folder that holds MNIST's four idx files, plain or gzipped; None: there is none.
+    """Return the folder with MNIST's four idx files, plain or gzipped; None if there is none.
 
     Raises:
         InputError: the folder that was chosen explicitly lacks a file.
@@ -80,7 +80,7 @@ def find_mnist(option: Path | None = None, settings: Settings | None = None) -> 
 
 
 def mnist_set(name: str, part: Part, folder: Path | None = None, settings: Settings | None = None) -> Located:
-    """MNIST's training or test part; where its files are nowhere, scikit-learn's digits and a note that says so.
+    """Return MNIST's training or test part; if its files are missing, scikit-learn's digits and a note.
 
     Raises:
         InputError: the folder that was chosen explicitly lacks a file, or a file is damaged.
@@ -106,7 +106,7 @@ def _existing(folder: Path, name: str) -> Path | None:
 
 
 def sklearn_digits(name: str, part: Part) -> DigitSet:
-    """Handwritten digits that scikit-learn ships (UCI "optdigits"), enlarged from 8 x 8 to 20 x 20 in a 28 x 28 image.
+    """Return the digits that scikit-learn ships (UCI "optdigits"), enlarged from 8 x 8 to 20 x 20 in 28 x 28 images.
 
     The parts are disjoint: every fifth digit is a test digit.
     """
@@ -131,7 +131,7 @@ def _load_digits():  # type: ignore[no-untyped-def]  # scikit-learn has no types
 
 
 def verify_mnist(folder: Path) -> None:
-    """Compares the four files with their published checksums; files that are not gzipped are read instead.
+    """Compare the four files with their published checksums; files that are not gzipped are read instead.
 
     Raises:
         InputError: a file is missing, or its content is not MNIST's.
@@ -157,7 +157,7 @@ def fetch_mnist(
     timeout_s: float = 30.0,
     on_file: Callable[[str], None] | None = None,
 ) -> Path:
-    """Fetches the files that `folder` lacks, each from the first mirror that has it whole.
+    """Download the files that `folder` lacks, each from the first mirror that has it.
 
     A file appears under its name only when its checksum is right. Calls `on_file` with the name before each.
 

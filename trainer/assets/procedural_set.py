@@ -1,4 +1,4 @@
-"""Asset sets whose items the project makes by itself."""
+"""Asset sets of procedural families."""
 
 from functools import cached_property, lru_cache
 

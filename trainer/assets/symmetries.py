@@ -1,4 +1,4 @@
-"""Symmetries of models: turns after which a model looks as before, so that no image can tell them apart."""
+"""Symmetries of models: turns that leave a model's look unchanged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Symmetry:
-    """A turn about an axis through the model's origin that leaves its look as it is."""
+    """A turn about an axis through the model's origin that leaves its look unchanged."""
 
     #: Unit vector in the model's frame.
     axis: tuple[float, float, float]
@@ -85,7 +85,7 @@ def stated_symmetries(entry: Mapping[str, object], base_mm: Sequence[float], wha
 
 
 def symmetries_of(entry: Mapping[str, object], base_mm: Sequence[float], what: str) -> tuple[Symmetry, ...]:
-    """The symmetries about axes through the origin that an entry of BOP's `models_info.json` states.
+    """Return the symmetries about axes through the origin that an entry of BOP's `models_info.json` states.
 
     Of the others (about axes beside the origin, screws, mirrors) no single angle can be meaningless.
     https://github.com/thodan/bop_toolkit/blob/master/docs/bop_datasets_format.md, section "3D object models".
@@ -123,7 +123,7 @@ def symmetries_of(entry: Mapping[str, object], base_mm: Sequence[float], what: s
 
 
 def _turn(rotation: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """Axis and angle of a rotation in degrees, above 0 and up to 180; None of others and of the identity."""
+    """Return axis and angle of a rotation in degrees, above 0 and up to 180; None for the identity and reflections."""
     if not np.allclose(rotation @ rotation.T, np.eye(3), atol=_TOLERANCE) or np.linalg.det(rotation) < 0:
         return None
     angle = float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))

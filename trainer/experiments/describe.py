@@ -1,4 +1,4 @@
-"""What a grammar says, as text for people: behind `metasim grammar check` and `metasim grammar show`."""
+"""Grammars as text: the output of `metasim grammar check` and `metasim grammar show`."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ _PRIMITIVES = {1: "cube", 2: "plane", 3: "sphere"}
 
 
 def check_text(experiment: Experiment) -> str:
-    """One line: the file is right, and how much is in it; then what cannot be seen and the notes, a line each."""
+    """Return a summary of a correct file in one line, then ambiguous angles and notes, a line each."""
     grammar = experiment.grammar
     mutable = sum(spec.mutable for _, spec in grammar.specs)
     items = ", ".join(f"{len(asset_set)} {name}" for name, asset_set in grammar.asset_sets.items())
@@ -55,7 +55,7 @@ def check_text(experiment: Experiment) -> str:
 
 
 def show_text(experiment: Experiment) -> str:
-    """The tree of kinds with their counts, the assets, and a table of everything that is drawn for a node."""
+    """Return the tree of kinds with their counts, the assets, and a table of all distributions."""
     grammar = experiment.grammar
     lines = [f"{experiment.name} ({grammar.render.width_px} x {grammar.render.height_px} pixels)", "", "scene"]
     lines += _Tree(grammar).lines(grammar.roots)
@@ -71,7 +71,7 @@ def _remarks(experiment: Experiment) -> tuple[str, ...]:
 
 
 def distribution_text(distribution: Distribution) -> str:
-    """A distribution in a few words: `normal 0 ± 10`."""
+    """Return a distribution in a few words: `normal 0 ± 10`."""
     match distribution:
         case Constant(value):
             return f"{value:g}"
@@ -93,7 +93,7 @@ def distribution_text(distribution: Distribution) -> str:
 
 
 class _Tree:
-    """Lines of the tree of kinds: what a kind is stands where it occurs first, and so do its children."""
+    """The lines of the tree of kinds. A kind and its children are described at its first occurrence."""
 
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
@@ -102,7 +102,7 @@ class _Tree:
         self._listed: list[NodeKind] = []
 
     def lines(self, entries: Sequence[Children], indent: str = "") -> list[str]:
-        """The entries of `scene`, or of a kind's children."""
+        """Return the lines of the entries of `scene`, or of a kind's children."""
         lines = []
         for entry in entries:
             last = entry is entries[-1]
@@ -118,7 +118,7 @@ class _Tree:
         return lines
 
     def _what(self, name: str) -> str:
-        """`: mesh of cars, class car`; nothing where it was said before."""
+        """Return `: mesh of cars, class car` at the first occurrence of a kind, else nothing."""
         if name in self._described:
             return ""
         self._described.add(name)
@@ -144,7 +144,7 @@ def _branch(last: bool) -> str:
 
 
 def _row_text(along: Along) -> str:
-    """`up to 8 in a row: from uniform 9 to 40 to 110, each 12 on, y -3.5`"""
+    """Return `up to 8 in a row (from uniform 9 to 40 to 110, each 12 on, y -3.5)`."""
     parts = [
         f"from {distribution_text(along.start)} to {along.end:g}, each {distribution_text(along.spacing)} on",
         *([f"taken with {distribution_text(along.keep)}"] if along.keep != Constant(1.0) else []),
@@ -226,7 +226,7 @@ def _rows(experiment: Experiment) -> list[list[str]]:
 
 
 def _draws(grammar: Grammar) -> dict[tuple[str, str], AssetDraw | ColorDraw]:
-    """What is drawn by weight from names, by kind and name: assets, textures, colours."""
+    """Return the weighted draws of assets, textures and colours, by kind and name."""
     found: dict[tuple[str, str], AssetDraw | ColorDraw] = {}
     for kind in grammar.kinds.values():
         content = kind.content

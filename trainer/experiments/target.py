@@ -1,4 +1,4 @@
-"""Targets of an experiment: where X_R, the images to match, and V, a few labelled ones, come from."""
+"""Targets of an experiment: sources of X_R, the images to match, and of V, a few labelled ones."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

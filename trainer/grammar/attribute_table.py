@@ -14,7 +14,7 @@ FULL_TURN = 360.0
 
 @dataclass(frozen=True)
 class AttributeKind:
-    """One row of the table of attributes."""
+    """A row of the table of attributes."""
 
     name: str
     wire: "pb.Attribute.ValueType"

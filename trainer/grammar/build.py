@@ -1,4 +1,4 @@
-"""A validated file turned into a grammar. Here everything is checked that needs more than one place of the file."""
+"""Builds a grammar from a validated file, and checks what depends on more than one place of the file."""
 
 import math
 import re
@@ -37,20 +37,20 @@ _TABLES = {"sun": "sun", "point": "point light", "area": "area light"}
 
 
 def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, settings: Settings) -> Grammar:
-    """The grammar that a document describes.
+    """Return the grammar that a document describes.
 
     Raises:
         GrammarError: the first fault in the file.
     """
     if world.render is None:
-        raise document.error(("render",), "a grammar says how large its images are, e.g. {width: 32, height: 32}")
+        raise document.error(("render",), "add the size of its images, e.g. {width: 32, height: 32}")
     if not world.nodes:
-        raise document.error(("nodes",), "a grammar has kinds of nodes")
+        raise document.error(("nodes",), "add kinds of nodes, e.g. {camera: {camera: orthographic, fov: 32}}")
     for name in world.nodes:
         if not _NAME.fullmatch(name):
             raise document.error(
                 ("nodes", name),
-                "names are up to 100 letters, digits, - and _, and do not begin with a digit",
+                "a name has up to 100 letters, digits, - and _, and does not begin with a digit",
                 show_value=False,
             )
         if name in WorldFile.model_fields:
@@ -58,7 +58,7 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
                 ("nodes", name), f"{name} is a key of the file; a kind of node needs another name", show_value=False
             )
     if not world.scene:
-        raise document.error(("scene",), "a grammar lists its root nodes")
+        raise document.error(("scene",), "add the root nodes, e.g. [camera, car]")
     sets, notes = open_sets(document, world, mnist, settings)
     builder = _KindBuilder(document, world, sets)
     kinds = {name: builder.kind(name, world.nodes[name]) for name in sorted(world.nodes)}
@@ -67,7 +67,7 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
         if PLACE in kinds:
             raise document.error(
                 ("nodes", PLACE),
-                f"{PLACE} is what places along lines are called; a kind needs another name",
+                f"{PLACE} is the name of the places of rows; give the kind another name",
                 show_value=False,
             )
         kinds = dict(sorted({**kinds, PLACE: place_kind(builder.rows, world.unit)}.items()))
@@ -147,7 +147,7 @@ class _KindBuilder:
             count = build_count(section.count, self._document, (*keys, "count")) if section.count else Constant(1)
             return Children(tuple(ordered), probabilities, count)
         if section.count is not None:
-            raise self._document.error(keys, "count and along are given; a row has as many as it has places")
+            raise self._document.error(keys, "count and along are given; a row has as many nodes as taken places")
         along = build_along(section.along, self._document, (*keys, "along"))
         self.rows.append(along)
         most = most_places(along)
@@ -202,7 +202,7 @@ class _KindBuilder:
 
     def _check_class(self, class_name: str, content: Content, keys: KeyPath) -> None:
         if class_name and not isinstance(content, Sprite | Mesh):
-            raise self._document.error((*keys, "class"), "only what is drawn, a sprite or a mesh, has a class")
+            raise self._document.error((*keys, "class"), "only a sprite or a mesh has a class")
         if "{label}" in class_name and not _labels(content, self._sets):
             raise self._document.error((*keys, "class"), "{label} needs a set of assets that has labels")
 
@@ -210,7 +210,7 @@ class _KindBuilder:
         if getattr(section, row.name) is not None:
             return True
         if row.default is None:
-            raise self._document.error((*keys, row.name), "it has no default and must be given")
+            raise self._document.error((*keys, row.name), "it has no default; state it")
         return False
 
     def _spec(self, row: AttributeKind, section: NodeSection, keys: KeyPath) -> AttributeSpec:
@@ -226,7 +226,7 @@ class _KindBuilder:
         mutable = mutable and not is_choice
         if mutable and not high - low < float("inf"):
             raise self._document.error(
-                keys, f"{row.name} is mutable and so needs a finite range, e.g. range: [-1, 1]", show_value=False
+                keys, "mutable attributes need a finite range; add e.g. range: [-1, 1]", show_value=False
             )
         if attribute.step is not None and attribute.step > high - low:
             raise self._document.error((*keys, "step"), f"a step must fit into the range, {high - low:g} wide")

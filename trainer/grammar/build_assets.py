@@ -1,4 +1,4 @@
-"""Asset sets opened, and what nodes draw from them."""
+"""Opens asset sets and builds what nodes draw from them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +40,7 @@ _PRIMITIVES = {"cube": pb.PRIMITIVE_CUBE, "plane": pb.PRIMITIVE_PLANE, "sphere":
 def open_sets(
     document: Document, world: WorldFile, mnist: Path | None, settings: Settings
 ) -> tuple[dict[str, AssetSet], tuple[str, ...]]:
-    """The sets of the file by name, and notes on what stands in for missing data. No item is read.
+    """Return the sets of the file by name, and notes for the user.
 
     Raises:
         GrammarError: files are missing or are not what they should be.
@@ -98,7 +98,7 @@ def build_mesh(
     sets: Mapping[str, AssetSet],
     keys: KeyPath,
 ) -> Mesh:
-    """The mesh of a node.
+    """Return the mesh of a node.
 
     Raises:
         GrammarError: a set is unknown or of images (meshes for the texture), or its weights are wrong.
@@ -160,7 +160,7 @@ def texture_notes(mesh: Mesh, sets: Mapping[str, AssetSet], document: Document, 
 
 
 def build_draw(section: AssetSection, document: Document, sets: Mapping[str, AssetSet], keys: KeyPath) -> AssetDraw:
-    """Which item of which set.
+    """Return which item of which set a node draws.
 
     Raises:
         GrammarError: the set is unknown or of the wrong sort, or its weights are wrong.
@@ -179,7 +179,7 @@ def build_draw(section: AssetSection, document: Document, sets: Mapping[str, Ass
 
 
 def build_color(section: ColorSection, document: Document, keys: KeyPath) -> ColorDraw:
-    """Which of several colours.
+    """Return which of several colours a node draws.
 
     Raises:
         GrammarError: a weight is of no colour, or they do not sum to 1.

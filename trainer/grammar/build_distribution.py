@@ -1,4 +1,4 @@
-"""Distributions of the schema turned into distributions that sample, checked against the range they must fit."""
+"""Builds distributions from the schema's, and checks them against the range of their attribute."""
 
 import math
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _SMALLEST_PIECE = 1e-6
 def build_distribution(
     section: DistributionSection, document: Document, keys: KeyPath, low: float, high: float, *, circle: bool
 ) -> Distribution:
-    """The distribution of an attribute.
+    """Return the distribution of an attribute.
 
     Args:
         keys: where the section stands in the document.
@@ -42,7 +42,7 @@ def build_distribution(
 
 
 def build_count(section: CountSection, document: Document, keys: KeyPath) -> Distribution:
-    """The distribution of a count: whole numbers from 0 on.
+    """Return the distribution of a count: whole numbers from 0 on.
 
     Raises:
         GrammarError: the distribution is continuous, or yields a number that is no count.
@@ -59,7 +59,7 @@ def build_count(section: CountSection, document: Document, keys: KeyPath) -> Dis
 
 
 def build_number(section: NumberSection, document: Document, keys: KeyPath, low: float, high: float) -> Distribution:
-    """The distribution of a number that is no attribute.
+    """Return the distribution of a number that is not an attribute.
 
     Raises:
         GrammarError: as `build_distribution`.
@@ -68,7 +68,7 @@ def build_number(section: NumberSection, document: Document, keys: KeyPath, low:
 
 
 def check_sum(probabilities: Mapping[object, float], document: Document, keys: KeyPath) -> tuple[float, ...]:
-    """The probabilities, scaled so that rounding in them does not matter.
+    """Return the probabilities, normalised to remove rounding.
 
     Raises:
         GrammarError: they do not sum to one.
@@ -80,7 +80,7 @@ def check_sum(probabilities: Mapping[object, float], document: Document, keys: K
 
 
 def _existing(document: Document, keys: KeyPath) -> KeyPath:
-    """Without the last key where a shorthand stands in the file."""
+    """Return the keys that exist in the file: without the last one if the file has a shorthand."""
     return keys if document.holds(keys) else keys[:-1]
 
 
@@ -195,7 +195,7 @@ class _Builder:
         return Mixture(tuple(components), weights, self._low if self._circle else None)
 
     def _number(self, value: float, at: KeyPath, what: str = "it") -> float:
-        """The number, wrapped on a circle, else checked against the range."""
+        """Return the number, wrapped on a circle or else checked against the range."""
         if self._circle and abs(value) <= FULL_TURN:
             return wrap(value, self._low)
         low, high = (-FULL_TURN, FULL_TURN) if self._circle else (self._low, self._high)
@@ -217,7 +217,7 @@ class _Builder:
 
 
 def between(low: float, high: float) -> str:
-    """`between 0 and 1`, or `at or above 0`"""
+    """Return `between 0 and 1`, or `at or above 0`."""
     if math.isinf(high):
         return f"at or above {low:g}"
     return f"at or below {high:g}" if math.isinf(low) else f"between {low:g} and {high:g}"

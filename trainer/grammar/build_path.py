@@ -1,4 +1,4 @@
-"""Rows of places along lines, checked."""
+"""Builds rows of places along lines."""
 
 import math
 
@@ -13,7 +13,7 @@ _LEAST_SPACING = 1e-3
 
 
 def build_along(section: AlongSection, document: Document, keys: KeyPath) -> Along:
-    """The row that a section describes.
+    """Return the row that a section describes.
 
     Raises:
         GrammarError: the row has no place, places without a distance, or a share that is no probability.

@@ -1,4 +1,4 @@
-"""Distributions of one number. They sample from a numpy generator that they take as an argument.
+"""Distributions of one number, sampled with a NumPy generator that is passed in.
 
 Continuous ones have a density, discrete ones a mass. Those on the circle are in degrees and live on [low, low + 360).
 Each kind but von Mises' takes the same random numbers for a draw whatever its parameters are, so that worlds that
@@ -20,7 +20,7 @@ _STANDARD = NormalDist()
 
 
 def wrap(degrees: float, low: float = -180.0) -> float:
-    """The same direction in [low, low + 360)."""
+    """Return the same direction in [low, low + 360)."""
     wrapped = low + (degrees - low) % FULL_TURN
     return low if wrapped >= low + FULL_TURN else wrapped  # -1e-17 % 360 is 360
 
@@ -33,11 +33,11 @@ class Distribution(ABC):
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> float:
-        """One draw."""
+        """Return one draw."""
 
     @abstractmethod
     def log_prob(self, values: np.ndarray) -> np.ndarray:
-        """Natural logarithm of the density (per unit; per degree on the circle) or of the mass, elementwise."""
+        """Return the logarithm of the density (per unit; per degree on the circle) or of the mass, elementwise."""
 
     @property
     @abstractmethod
@@ -55,7 +55,7 @@ class Distribution(ABC):
         """Smallest and largest value, inclusive."""
 
     def resultant(self) -> complex:
-        """E[exp(i x)] with x in degrees: the first trigonometric moment."""
+        """Return E[exp(i x)] with x in degrees, the first trigonometric moment."""
         # A density that has no closed form is integrated; the supports in question are a few turns at most.
         low, high = self.support
         grid = np.linspace(low, high, 20001)
@@ -199,7 +199,7 @@ class TruncatedNormal(Distribution):
 
 
 def _normal_quantile(p: float) -> float:
-    """Of the standard normal; that of 0 and of 1 is the farthest that can be drawn."""
+    """Return a quantile of the standard normal; for p = 0 and 1 the most extreme one that can be drawn."""
     least = 2.0**-54
     return _STANDARD.inv_cdf(min(max(p, least), 1 - 2 * least))
 
@@ -367,7 +367,7 @@ class Mixture(Distribution):
 
 
 def draw_index(rng: np.random.Generator, probabilities: Sequence[float]) -> int:
-    """An index, drawn with the given probabilities (which sum to one)."""
+    """Draw an index with the given probabilities, which sum to one."""
     left = rng.random()
     for index, probability in enumerate(probabilities):
         left -= probability

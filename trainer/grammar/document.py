@@ -1,4 +1,4 @@
-"""YAML files whose values know the lines they came from."""
+"""YAML files with the line of each value."""
 
 import difflib
 import re
@@ -19,14 +19,14 @@ _LONGEST_SHOWN = 60
 
 @dataclass(frozen=True)
 class Document:
-    """The content of a file, and where in it each value stands."""
+    """The content of a file and the line of each value."""
 
     path: Path
     data: dict[object, object]
     lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
 
     def error(self, keys: KeyPath, allowed: str, *, show_value: bool = True) -> GrammarError:
-        """An error at `keys`, shown with the value there (or as missing) and with what is allowed."""
+        """Return an error at `keys` that shows the value there and what is allowed."""
         value, found = self._lookup(keys)
         if not keys:
             middle = ""
@@ -37,7 +37,7 @@ class Document:
         return GrammarError(f"{self._where(keys)}: {middle}{allowed}")
 
     def unknown(self, keys: KeyPath, key: object, known: Iterable[str], thing: str = "key") -> GrammarError:
-        """An error for a name at `keys` that does not exist, with the nearest one that does."""
+        """Return an error for an unknown name at `keys`, with the nearest known one."""
         place = f"{dotted(keys)}: " if keys else ""
         where = self._where((*keys, key) if isinstance(key, str | int | float) else keys)
         return GrammarError(f"{where}: {place}unknown {thing} {shown(key)}; {nearest(key, known)}")
@@ -51,7 +51,7 @@ class Document:
         return self._lookup(keys)[1]
 
     def without(self, keys: KeyPath) -> "Document":
-        """The same content, its lines at and below `keys` forgotten (an override replaced what they held)."""
+        """Return the same content without the lines at and below `keys`, which an override has replaced."""
         return replace(self, lines={at: line for at, line in self.lines.items() if at[: len(keys)] != keys})
 
     def _where(self, keys: KeyPath) -> str:
@@ -77,7 +77,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Reads a YAML file whose root is a mapping.
+    """Read a YAML file whose root is a mapping.
 
     Raises:
         GrammarError: the file cannot be read, is no YAML, holds a key twice, or is no mapping.
@@ -117,7 +117,7 @@ def parse_document(text: str, path: Path) -> Document:
 
 
 def dotted(keys: KeyPath) -> str:
-    """`nodes.digit.yaw.normal[1]`"""
+    """Return `nodes.digit.yaw.normal[1]`."""
     text = ""
     for key in keys:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
@@ -125,14 +125,14 @@ def dotted(keys: KeyPath) -> str:
 
 
 def shown(value: object) -> str:
-    """A value, short enough for one line."""
+    """Return a value, short enough for one line."""
     text = " ".join(str(value if isinstance(value, bool | int | float) else repr(value)).split())
     text = {"True": "true", "False": "false", "None": "empty"}.get(text, text)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """`did you mean 'yaw'? Known: ...`"""
+    """Return `did you mean 'yaw'? Known: ...`."""
     names = list(known)
     close = difflib.get_close_matches(str(name), names, n=1)
     guess = f"did you mean {close[0]!r}? " if close else ""
@@ -160,7 +160,7 @@ for _tag, _pattern, _first in (
 
 
 class _Builder:
-    """Turns YAML nodes into values and notes their lines."""
+    """Turns YAML nodes into values and records their lines."""
 
     def __init__(self, loader: _Loader, path: Path, lines: dict[KeyPath, int]) -> None:
         self._loader, self._path, self._lines = loader, path, lines
@@ -187,7 +187,7 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, keys: KeyPath) -> dict[object, object]:
         seen: dict[object, int] = {}
-        # What an alias repeats has been checked, and what it takes over already stands in it, before its own keys.
+        # The content of an alias has been checked, and a merged mapping already holds the keys that it inherits.
         for key_node, _ in () if node in self._merged else node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *other`, which has no value of its own
                 continue

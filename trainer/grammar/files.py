@@ -1,4 +1,4 @@
-"""Grammars by name or path."""
+"""Finds and reads grammar and experiment files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ def load_grammar(
     mnist: Path | None = None,
     settings: Settings | None = None,
 ) -> Grammar:
-    """Reads a grammar. Of an experiment file, the grammar that it starts from.
+    """Read a grammar; of an experiment file, the grammar of its prior.
 
     Args:
         name_or_path: name of a grammar that ships, or path of a YAML file.
@@ -76,7 +76,7 @@ def load_grammar(
 
 
 def grammar_of(document: Document, *, mnist: Path | None = None, settings: Settings | None = None) -> Grammar:
-    """The grammar that a document describes.
+    """Return the grammar that a document describes.
 
     Raises:
         GrammarError: something in it is wrong.
@@ -131,7 +131,7 @@ def _with_world(file: Document, world: Document, content: WorldFile) -> Opened:
 
 
 def _inheriting(file: Document, world: Document) -> Document:
-    """An experiment's file with the task and those settings of training that only its world states."""
+    """Return an experiment's file with the task and the training settings that only its world states."""
     data = {key: world.data[key] for key in ("task", "training") if key in world.data} | file.data
     inherited, own = (document.data.get("training") for document in (world, file))
     if isinstance(inherited, dict) and isinstance(own, dict):
@@ -140,7 +140,7 @@ def _inheriting(file: Document, world: Document) -> Document:
 
 
 def resolve(name_or_path: str | Path) -> Path:
-    """The file of a grammar or an experiment.
+    """Return the file of a grammar or an experiment.
 
     Raises:
         GrammarError: there is none.

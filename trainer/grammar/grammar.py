@@ -1,4 +1,4 @@
-"""A grammar that has been read and checked: what can be sampled."""
+"""A grammar that has been read and checked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,12 +53,12 @@ class Grammar:
     max_nodes: int
     render: RenderOptions
     asset_sets: Mapping[str, AssetSet] = field(repr=False)
-    #: Every kind of node, sorted by name: a kind's place here is its place in a one-hot code.
+    #: Every kind of node, sorted by name; the order is that of one-hot codes.
     kinds: Mapping[str, NodeKind]
     roots: tuple[Children, ...]
     #: Every class that a node can have, in the order of the class mask.
     classes: tuple[str, ...]
-    #: What the user should be told: data that was not found and what stands in for it.
+    #: Notes for the user, such as missing data and its replacement.
     notes: tuple[str, ...] = ()
 
     def sample(self, rng: np.random.Generator) -> SceneGraph:

@@ -1,6 +1,6 @@
 """The JSON Schema of grammar and experiment files, for editors.
 
-`python -m trainer.grammar.json_schema > grammars/schema.json` writes the committed one anew.
+`python -m trainer.grammar.json_schema > grammars/schema.json` rewrites the committed file.
 """
 
 import json
@@ -10,7 +10,7 @@ from trainer.grammar.schema import WorldFile
 
 
 def json_schema() -> dict[str, object]:
-    """The schema, draft 2020-12. YAML files name it by `# yaml-language-server: $schema=...`."""
+    """Return the schema, draft 2020-12. YAML files name it by `# yaml-language-server: $schema=...`."""
     schema = _without_null(WorldFile.model_json_schema(by_alias=True))
     if not isinstance(schema, dict):
         raise TypeError(f"the schema is a {type(schema).__name__}; it must be a mapping")
@@ -18,12 +18,12 @@ def json_schema() -> dict[str, object]:
 
 
 def json_schema_text() -> str:
-    """The schema as it is committed."""
+    """Return the text of the committed file."""
     return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _without_null(value: object) -> object:
-    """Without pydantic's `null` for keys that are left out: an empty value is an error in the language."""
+    """Return a schema without pydantic's `null` for omitted keys: an empty value is an error in the language."""
     if isinstance(value, list):
         return [_without_null(item) for item in value]
     if not isinstance(value, dict):

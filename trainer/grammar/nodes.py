@@ -87,7 +87,7 @@ class ChoiceSpec:
     mutable: bool
 
 
-#: What a kind with mutable numbers has besides.
+#: The mode of a kind with mutable numbers.
 MODE = ChoiceSpec("mode", tuple(str(mode) for mode in range(MODES)), (1.0,) + (0.0,) * (MODES - 1), mutable=True)
 
 
@@ -127,14 +127,14 @@ Content = Sprite | Mesh | Camera | Light | None
 
 @dataclass(frozen=True)
 class Along:
-    """Places in a row along the line of a node: from `start` (of the line's length) to `end`, each `spacing` on."""
+    """A row of places along the line of a node, from `start` to `end`, `spacing` apart."""
 
     start: Distribution
     end: float
     spacing: Distribution
-    #: The share of the places that are taken: drawn once for the row, then each place by itself.
+    #: The probability that a place is taken, drawn once for the row.
     keep: Distribution
-    #: Where a place lies to the left of the line and above it, and how it is turned against it.
+    #: Offset of a place to the left of the line and above it, and its angle relative to the line.
     y: float = 0.0
     z: float = 0.0
     yaw: float = 0.0
@@ -142,12 +142,12 @@ class Along:
 
 @dataclass(frozen=True)
 class Children:
-    """An entry of a list of children: how many nodes, and of which kinds."""
+    """An entry of a list of children: a number of nodes, and their kinds."""
 
     kinds: tuple[str, ...]
     probabilities: tuple[float, ...]
     count: Distribution
-    #: In a row, with as many nodes as there are places taken.
+    #: The row whose taken places hold the nodes; None: they stand where their attributes say.
     along: Along | None = None
 
 
@@ -164,17 +164,17 @@ class NodeKind:
     children: tuple[Children, ...] = ()
     #: Where red, green and blue are drawn together.
     color: ColorDraw | None = None
-    #: Of the line that children stand along, 1 per unit of length; positive: to the left.
+    #: Curvature of the line of `along` children, 1 per unit of length; positive: to the left.
     curvature: Distribution | None = None
 
     @cached_property
     def mutable_specs(self) -> tuple[AttributeSpec, ...]:
-        """The mutable ones among `specs`, in the same order."""
+        """Return the mutable ones among `specs`, in the same order."""
         return tuple(spec for spec in self.specs if spec.mutable)
 
     @cached_property
     def draws(self) -> tuple[ChoiceSpec, ...]:
-        """The categorical attributes, mutable or not, in a fixed order."""
+        """Return the categorical attributes, mutable or not, in a fixed order."""
         draws: list[tuple[str, AssetDraw | ColorDraw | None]] = []
         if isinstance(self.content, Sprite):
             draws.append(("sprite", self.content.asset))
@@ -195,7 +195,7 @@ class NodeKind:
 
     @cached_property
     def choices(self) -> tuple[ChoiceSpec, ...]:
-        """The mutable categorical attributes, in the order of `draws`; the mode last."""
+        """Return the mutable categorical attributes, in the order of `draws`; the mode last."""
         mutable = tuple(draw for draw in self.draws if draw.mutable)
         return (*mutable, MODE) if self.mutable_specs else mutable
 

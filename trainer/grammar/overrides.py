@@ -1,4 +1,4 @@
-"""A document with some of its values replaced: how targets and command lines change a grammar."""
+"""Replaces values of a document, as targets and command lines do."""
 
 import copy
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _PATHS = ("idx", "labels", "images", "meshes", "bop")
 
 
 def apply_overrides(document: Document, overrides: Mapping[str, object], base: Path) -> Document:
-    """The document with `overrides` in it.
+    """Return the document with `overrides` applied.
 
     A key is a path of the file (`assets.digits`, `render.samples`, `scene.1.count`); one that begins with a kind of
     node means that kind (`digit.yaw` is `nodes.digit.yaw`). What follows `target.overrides` is such a path again. A
@@ -62,7 +62,7 @@ def _apply(document: Document, key: str, value: object, base: Path) -> Document:
 def _step(
     document: Document, container: object, keys: KeyPath, part: str, root: str, *, new: bool = False
 ) -> str | int | float:
-    """The key or index that `part` means in the container."""
+    """Return the key or index that `part` means in the container."""
     if isinstance(container, list):
         if part.isdigit() and int(part) < len(container):
             return int(part)

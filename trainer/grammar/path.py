@@ -21,7 +21,7 @@ PLACE = "place"
 
 
 def positions(along: Along, rng: np.random.Generator) -> list[float]:
-    """Where on the line the places are that are taken, in the line's length from its start."""
+    """Draw the positions of the places that are taken, in units of length along the line."""
     taken = []
     share = along.keep.sample(rng)
     at = along.start.sample(rng)
@@ -33,7 +33,7 @@ def positions(along: Along, rng: np.random.Generator) -> list[float]:
 
 
 def pose(along: Along, at: float, curvature: float) -> dict[str, float]:
-    """x, y, z and yaw (in degrees, -180 to 180) of a place on a line."""
+    """Return x, y, z and yaw (in degrees, -180 to 180) of a place on a line."""
     angle = at * curvature
     if curvature == 0:
         x, y = at, along.y
@@ -45,12 +45,12 @@ def pose(along: Along, at: float, curvature: float) -> dict[str, float]:
 
 
 def most_places(along: Along) -> int:
-    """How many places there are at most."""
+    """Return the largest number of places."""
     return max(0, math.floor((along.end - along.start.support[0]) / along.spacing.support[0]) + 1)
 
 
 def place_kind(entries: Sequence[Along], unit: str) -> NodeKind:
-    """The kind of the places on lines, with ranges in which all of them lie; the transformer sees where they stand."""
+    """Return the kind of the places on lines. Its ranges hold all places, so that G_θ sees their positions."""
     reach = max(max(abs(along.end), abs(along.start.support[0])) + abs(along.y) for along in entries)
     high = max(abs(along.z) for along in entries)
 

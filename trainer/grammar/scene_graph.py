@@ -46,7 +46,7 @@ class SceneGraph:
 
     @cached_property
     def choices(self) -> tuple[MutableChoice, ...]:
-        """Every mutable categorical attribute: in the order of the nodes, then of their kind's choices."""
+        """Return every mutable categorical attribute, in the order of the nodes, then of their kind's choices."""
         return tuple(
             MutableChoice(index, spec)
             for index, node in enumerate(self.nodes)
@@ -55,7 +55,7 @@ class SceneGraph:
 
     @cached_property
     def mutable(self) -> tuple[MutableAttribute, ...]:
-        """Every mutable attribute: in the order of the nodes, then of their kind's specs."""
+        """Return every mutable attribute, in the order of the nodes, then of their kind's specs."""
         return tuple(
             MutableAttribute(index, spec.name, spec)
             for index, node in enumerate(self.nodes)
@@ -64,7 +64,7 @@ class SceneGraph:
 
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
-        """For each node, the indices of its children."""
+        """Return the indices of the children of each node."""
         lists: list[list[int]] = [[] for _ in self.nodes]
         for index, node in enumerate(self.nodes):
             if node.parent is not None:
@@ -72,11 +72,11 @@ class SceneGraph:
         return tuple(tuple(indices) for indices in lists)
 
     def values(self) -> np.ndarray:
-        """The values of the mutable attributes, float64 [len(mutable)], in their units."""
+        """Return the values of the mutable attributes, float64 [len(mutable)], in their units."""
         return np.array([self.nodes[item.node].values[item.name] for item in self.mutable], dtype=np.float64)
 
     def with_values(self, values: np.ndarray) -> "SceneGraph":
-        """The same scene with other values of the mutable attributes.
+        """Return the scene with other values of the mutable attributes.
 
         Args:
             values: [len(mutable)], in their units. Angles are wrapped into their range.
@@ -100,7 +100,7 @@ class SceneGraph:
         return scene
 
     def to_wire(self, asset_hash: Callable[[AssetRef], str]) -> pb.Scene:
-        """The scene on the wire; `asset_hash` (usually `grammar.assets.hash_of`) names its assets."""
+        """Return the scene as a message; `asset_hash` (usually `grammar.assets.hash_of`) names its assets."""
         return scene_to_proto(self.nodes, self.kinds, self.classes, self.background, asset_hash)
 
     def _accept(self, item: MutableAttribute, value: float) -> float:

@@ -1,4 +1,4 @@
-"""The grammar language: what a YAML file may hold. `grammars/README.md` explains it to its users.
+"""The grammar language as pydantic models. `grammars/README.md` is its reference.
 
 `grammars/schema.json` is its JSON Schema, for editors. These models check keys, types and single values.
 What needs the whole file is checked where the grammar is built.
@@ -53,7 +53,7 @@ class Section(BaseModel):
     """A mapping in the file. Unknown keys are errors that carry the known ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    #: What a value that is no mapping is short for: the key that it belongs to.
+    #: The key that a value is a shorthand for if it is not a mapping.
     shorthand: ClassVar[str | None] = None
 
     @model_validator(mode="before")
@@ -136,23 +136,23 @@ class Component(DistributionSection):
 
 
 class AttributeSection(DistributionSection):
-    """A number of a node, drawn anew for each node."""
+    """A number of a node, drawn for each node."""
 
     shorthand = "constant"
 
-    mutable: Flag = Field(False, description="whether the learned model may change it")
+    mutable: Flag = Field(False, description="whether training may change it")
     range: Range | None = Field(None, description="[low, high], inclusive; default: see the table of attributes")
     step: Positive | None = Field(None, description="step of the probe to each side; default: about half a pixel")
 
 
 class CountSection(DistributionSection):
-    """How many; a number is short for a constant."""
+    """A number of nodes; a number is short for a constant."""
 
     shorthand = "constant"
 
 
 class AssetSection(Section):
-    """An item of an asset set, drawn anew for each node; a name is short for `set`."""
+    """An item of an asset set, drawn for each node; a name is short for `set`."""
 
     shorthand = "set"
 
@@ -160,7 +160,7 @@ class AssetSection(Section):
     weights: Weights | None = Field(
         None, description="{label or item name: probability}; default: every item of the set is equally likely"
     )
-    mutable: Flag = Field(False, description="whether the learned model may change the probabilities")
+    mutable: Flag = Field(False, description="whether training may change the probabilities")
 
 
 class MeshSection(AssetSection):
@@ -177,11 +177,11 @@ class MaterialSection(Section):
 
 
 class ColorSection(Section):
-    """One of several colours, drawn anew for each node; sets red, green and blue together."""
+    """One of several colours, drawn for each node; sets red, green and blue together."""
 
     choices: dict[Text, Color] = Field(min_length=1, description="{name: [red, green, blue]}")
     weights: Weights | None = Field(None, description="{name: probability}; default: all are equally likely")
-    mutable: Flag = Field(False, description="whether the learned model may change the probabilities")
+    mutable: Flag = Field(False, description="whether training may change the probabilities")
 
 
 class CameraSection(Section):
@@ -216,15 +216,15 @@ class NumberSection(DistributionSection):
 class AlongSection(Section):
     """Places in a row along the node's line, each a frame of its own: x along the line, y to its left."""
 
-    start: NumberSection | None = Field(None, description="of the first place along the line; default: 0")
-    end: Number = Field(description="no place lies farther along the line than this")
-    spacing: NumberSection = Field(description="from each place to the next, drawn anew each time")
+    start: NumberSection | None = Field(None, description="position of the first place along the line; default: 0")
+    end: Number = Field(description="largest position along the line")
+    spacing: NumberSection = Field(description="distance to the next place, drawn for each place")
     keep: NumberSection | None = Field(
-        None, description="share of the places that are taken, drawn once for the row; default: 1"
+        None, description="probability that a place is taken, drawn once for the row; default: 1"
     )
-    y: Number = Field(0.0, description="how far the places lie to the left of the line")
-    z: Number = Field(0.0, description="how far above it")
-    yaw: Number = Field(0.0, description="how they are turned against it, in degrees")
+    y: Number = Field(0.0, description="offset of the places to the left of the line")
+    z: Number = Field(0.0, description="offset above the line")
+    yaw: Number = Field(0.0, description="angle relative to the line, in degrees")
 
 
 class ChildSection(Section):
@@ -232,8 +232,8 @@ class ChildSection(Section):
 
     shorthand = "kind"
 
-    kind: Text | Weights = Field(description="a kind of node, or {kind: probability}, drawn anew for each node")
-    count: CountSection | None = Field(None, description="how many nodes, constant or random; default: 1")
+    kind: Text | Weights = Field(description="a kind of node, or {kind: probability}, drawn for each node")
+    count: CountSection | None = Field(None, description="number of nodes, constant or random; default: 1")
     along: AlongSection | None = Field(None, description="in a row along the node's line, instead of a count")
 
 
@@ -392,17 +392,17 @@ class WorldFile(Section):
         None, description="name or path of the grammar that an experiment takes its world from, instead of its own"
     )
     overrides: dict[Text, Any] = Field({}, description="with `grammar`: what is replaced in it")
-    unit: Text = Field("m", description="what a unit of length is called in messages: m, px ...")
-    background: Color = Field((0.0, 0.0, 0.0), description="[red, green, blue] where nothing is")
+    unit: Text = Field("m", description="name of the unit of length in messages: m, px ...")
+    background: Color = Field((0.0, 0.0, 0.0), description="[red, green, blue] of empty pixels")
     max_nodes: Count = Field(1000, description="sampling a scene with more nodes than this is an error")
     render: RenderSection | None = Field(None, description="how scenes are rendered")
     assets: dict[Text, AssetSetSection] = Field({}, description="{name: set}")
     nodes: dict[Text, NodeSection] = Field({}, description="{name: kind of node}")
     scene: list[ChildSection] = Field([], description="the root nodes; exactly one camera must come of them")
-    target: TargetSection | None = Field(None, description="what an experiment is to learn")
+    target: TargetSection | None = Field(None, description="the images to match")
     engine: Literal["blender", "raster"] = Field("blender", description="render engine of an experiment")
     task: Literal["classification", "segmentation", "detection", "detection-mask-rcnn", "pose"] = Field(
-        "classification", description="what an experiment's data is for"
+        "classification", description="the task network that scores the data"
     )
     training: dict[Text, Any] = Field({}, description="settings of the trainer")
 

@@ -1,4 +1,4 @@
-"""Checks of how kinds of nodes hang together: no cycles, one camera."""
+"""Checks of the structure of kinds: no cycles, exactly one camera."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -39,7 +39,7 @@ def check_flat(document: Document, kinds: Mapping[str, NodeKind], keys: KeyPath)
     """
     for name, kind in kinds.items():
         if isinstance(kind.content, Mesh | Light):
-            raise document.error(keys, f"it is for worlds of sprites alone; {name} is a {_SOLID[type(kind.content)]}")
+            raise document.error(keys, f"it renders sprites only, and {name} is a {_SOLID[type(kind.content)]}")
 
 
 def check_cameras(document: Document, kinds: Mapping[str, NodeKind], roots: tuple[Children, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Attributes that a symmetry of what is shown makes meaningless: images cannot tell their values apart."""
+"""Angles that a symmetry of a model makes ambiguous: images cannot tell their values apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Ambiguity:
 
     @property
     def text(self) -> str:
-        """What is to be said of it, in a sentence without its end."""
+        """Return the ambiguity as a sentence without a full stop."""
         which = "" if len(self.models) == self.of else f" for {_listed(self.models)} ({len(self.models)} of {self.of})"
         if self.turn_deg is None:
             return f"{self.kind}.{self.attribute} cannot be seen{which}: the model looks the same after any such turn"
@@ -40,9 +40,9 @@ class Ambiguity:
 
 
 def ambiguities(grammar: Grammar) -> tuple[Ambiguity, ...]:
-    """The angles that symmetries of the models make meaningless or ambiguous, by kind, attribute and turn.
+    """Return the angles that symmetries of the models make ambiguous, by kind, attribute and turn.
 
-    Attributes that are not stated, or always have one value, are left out: nobody asks for them.
+    Attributes that are not stated, or are constant, are left out.
     """
     found: list[Ambiguity] = []
     for kind in grammar.kinds.values():
@@ -66,7 +66,7 @@ def ambiguities(grammar: Grammar) -> tuple[Ambiguity, ...]:
 
 
 def _turns(symmetries: Sequence[Symmetry], axes: np.ndarray) -> list[float | None]:
-    """The smallest turn about the axes [n, 3], all of one attribute, that leaves a model as it is: none or one."""
+    """Return the smallest turn about the axes [n, 3] that leaves a model's look unchanged: none or one."""
     about = [item.turn_deg for item in symmetries if all(item.is_about(axis) for axis in axes)]
     if not about:
         return []
@@ -75,7 +75,7 @@ def _turns(symmetries: Sequence[Symmetry], axes: np.ndarray) -> list[float | Non
 
 
 def _axes(kind: NodeKind, name: str) -> np.ndarray:
-    """Axes [n, 3] in the model's frame about which the attribute turns it, for the values that its node may have.
+    """Return the axes [n, 3] in the model's frame about which an attribute turns it, for the values of its node.
 
     A node's rotation is Rz(yaw) Ry(pitch) Rx(roll), so what yaw turns about depends on pitch and roll.
     """

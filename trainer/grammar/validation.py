@@ -1,4 +1,4 @@
-"""A document checked against the schema; pydantic's errors told in the language's own terms."""
+"""Checks a document against the schema and reports pydantic's errors in the language's terms."""
 
 import math
 
@@ -35,7 +35,7 @@ _LENGTHS = {"truncated_normal": 4, "background": 3}
 
 
 def validate_document(document: Document) -> WorldFile:
-    """The document as the schema's models.
+    """Return the document as the schema's models.
 
     Raises:
         GrammarError: the first fault in the file.
@@ -48,7 +48,7 @@ def validate_document(document: Document) -> WorldFile:
 
 def _first_fault(document: Document, details: list[ErrorDetails]) -> GrammarError:
     located = [(_path(document, detail), detail) for detail in details]
-    # Of a value that may have several forms, the errors of the form that was read deepest are the ones to tell.
+    # If a value may have several forms, report the errors of the form that matched deepest.
     deepest = [
         (path, detail)
         for path, detail in located
@@ -59,7 +59,7 @@ def _first_fault(document: Document, details: list[ErrorDetails]) -> GrammarErro
 
 
 def _path(document: Document, detail: ErrorDetails) -> KeyPath:
-    """pydantic's location without what is not in the file: tags of unions, keys that a shorthand stands for."""
+    """Return pydantic's location without parts that the file lacks: tags of unions, keys of shorthands."""
     value: object = document.data
     path: list[str | int | float] = []
     for key in detail["loc"]:

@@ -194,7 +194,7 @@ TYPICAL = {
         ", range: [-10, 10]",
         "",
         "train w.yaml",
-        "w.yaml:13: nodes.thing.x: x is mutable and so needs a finite range, e.g. range: [-1, 1]",
+        "w.yaml:13: nodes.thing.x: mutable attributes need a finite range; add e.g. range: [-1, 1]",
     ),
     "nothing to learn": (
         ", mutable: true",

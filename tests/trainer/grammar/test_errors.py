@@ -73,7 +73,7 @@ FAULTS = [
     (
         X,
         "x: {normal: [0, 1], mutable: true}",
-        "13: nodes.thing.x: x is mutable and so needs a finite range, e.g. range: [-1, 1]",
+        "13: nodes.thing.x: mutable attributes need a finite range; add e.g. range: [-1, 1]",
     ),
     (
         X,
@@ -125,7 +125,7 @@ FAULTS = [
         "sprite: {set: shapes, weights: {disc: 0.3}}",
         "9: nodes.thing.sprite.weights is {'disc': 0.3}; the probabilities sum to 0.3; they must sum to 1",
     ),
-    ("    height: 8\n", "", "7: nodes.thing.height is missing; it has no default and must be given"),
+    ("    height: 8\n", "", "7: nodes.thing.height is missing; it has no default; state it"),
     ("    width: 8\n", "    width: -8\n", "10: nodes.thing.width is -8; it must lie at or above 1e-06"),
     (
         "    width: 8\n",
@@ -136,7 +136,7 @@ FAULTS = [
     (
         "sprite: shapes",
         "mesh: cube",
-        "2: render.view_transform is 'raw'; it is for worlds of sprites alone; thing is a mesh",
+        "2: render.view_transform is 'raw'; it renders sprites only, and thing is a mesh",
     ),
     (
         "class: thing",
@@ -185,7 +185,7 @@ FAULTS = [
         "14: scene[1].count.poisson[0] is 0; it must be above 0",
     ),
     ("scene: [camera, thing]", "scene: [camera, 7]", "14: scene[1] is 7; a text is needed or a mapping is needed"),
-    ("scene: [camera, thing]\n", "", "1: scene is missing; a grammar lists its root nodes"),
+    ("scene: [camera, thing]\n", "", "1: scene is missing; add the root nodes, e.g. [camera, car]"),
     (
         "camera: orthographic, fov: 32",
         "camera: fisheye, fov: 32",
@@ -223,7 +223,7 @@ FAULTS = [
     (
         "  thing:\n",
         "  my thing:\n",
-        "7: nodes.my thing: names are up to 100 letters, digits, - and _, and do not begin with a digit",
+        "7: nodes.my thing: a name has up to 100 letters, digits, - and _, and does not begin with a digit",
     ),
     ("    height: 8\n", "    width: 9\n", "11: nodes.thing.width is given twice; the first is on line 10"),
     ("unit: px", "unit: [px", "2: not YAML: expected ',' or ']', but got ':'"),

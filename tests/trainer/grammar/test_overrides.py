@@ -134,7 +134,7 @@ def test_the_raster_engine_draws_no_meshes(tmp_path):
     path = write_sprites(tmp_path, text + "engine: raster\n")
     with pytest.raises(GrammarError) as caught:
         load_experiment(path)
-    assert str(caught.value) == f"{path}:15: engine is 'raster'; it is for worlds of sprites alone; thing is a mesh"
+    assert str(caught.value) == f"{path}:15: engine is 'raster'; it renders sprites only, and thing is a mesh"
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_rows_that_make_no_sense_are_refused(world, along, message):
 
 
 def test_a_kind_cannot_take_the_places_name(load):
-    with pytest.raises(GrammarError, match="place is what places along lines are called; a kind needs another name"):
+    with pytest.raises(GrammarError, match="place is the name of the places of rows; give the kind another name"):
         load(WORLD.replace("CURVATURE", "x: 0").replace("ALONG", "end: 9, spacing: 3").replace("car", "place"))
 
 

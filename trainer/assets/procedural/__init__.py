@@ -1,4 +1,4 @@
-"""Assets that the project makes by itself: families of textures and meshes, each item a pure function of its index.
+"""Procedural assets: families of textures and meshes. Each item is a pure function of its index.
 
 A grammar names a family as `procedural: NAME` in its asset sets. The module of a family is imported when it is opened.
 """

@@ -1,4 +1,4 @@
-"""The items of a family as files, to look at or to build a world of one's own from."""
+"""Writes the items of a procedural family as files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ _SUFFIXES = {None: ".png", pb.MESH_FORMAT_GLB: ".glb", pb.MESH_FORMAT_PLY: ".ply
 
 
 def write_family(name: str, folder: Path, labels: Sequence[str] = ()) -> list[Path]:
-    """Writes a family's items as FOLDER/LABEL/NAME.png or .glb, as the asset sets `images` and `meshes` read them.
+    """Write a family's items as FOLDER/LABEL/NAME.png or .glb, as the asset sets `images` and `meshes` read them.
 
     Args:
         labels: those that are wanted; none: all.
