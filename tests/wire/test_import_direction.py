@@ -33,10 +33,6 @@ LAYERS = {
 }
 
 
-#: Packages whose modules still import each other.
-CIRCULAR = ("pool",)
-
-
 def upward_imports(root: Path, half: str, layers: list[str]) -> list[str]:
     """Return "module imports module" for each import that does not point to a lower layer."""
     found = []
@@ -90,7 +86,6 @@ def import_circle(root: Path, half: str) -> list[str]:
     modules = {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
         for path in sorted((root / half).rglob("*.py"))
-        if path.parent.name not in CIRCULAR
     }
     graph = {name: sorted(_imported_modules(path, modules) - {name}) for name, path in modules.items()}
     try:
