@@ -6,7 +6,7 @@ import numpy as np
 
 
 def polygons_mask(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """bool [height, width]: the pixels whose centres lie in any of the rings [n, 2] px, by the even-odd rule each."""
+    """Return the mask [height, width] of rings [n, 2] px: pixels whose centres lie in any (even-odd rule)."""
     mask = np.zeros((height, width), bool)
     for ring in rings:
         mask |= _ring_mask(np.asarray(ring, np.float64), height, width)
@@ -14,7 +14,7 @@ def polygons_mask(rings: Sequence[np.ndarray], height: int, width: int) -> np.nd
 
 
 def _ring_mask(ring: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A row's pixel is inside if an odd number of edges cross the row's centre line to its left."""
+    """Return a ring's mask: pixels with an odd number of crossings of their row's centre line to the left."""
     flips = np.zeros((height, width + 1), np.int64)
     starts, ends = ring, np.roll(ring, -1, axis=0)
     for (x0, y0), (x1, y1) in zip(starts, ends, strict=True):
@@ -31,7 +31,7 @@ def _ring_mask(ring: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def runs_mask(counts: Sequence[int], height: int, width: int) -> np.ndarray:
-    """bool [height, width] of run lengths, column by column, beginning with one of False.
+    """Return bool [height, width] of run lengths, column by column, beginning with one of False.
 
     Raises:
         ValueError: they do not cover the image.
@@ -44,8 +44,10 @@ def runs_mask(counts: Sequence[int], height: int, width: int) -> np.ndarray:
 
 
 def unpacked_runs(text: str) -> list[int]:
-    """Run lengths from COCO's text: groups of five bits, every length after the third as a difference to the last but
-    one (pycocotools, maskApi.c, rleFrString).
+    """Return run lengths from COCO's text.
+
+    The text holds groups of five bits. Every length after the third is the difference to the last but one
+    (pycocotools, maskApi.c, rleFrString).
     """
     counts: list[int] = []
     value = shift = 0

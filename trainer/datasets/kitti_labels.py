@@ -37,7 +37,7 @@ _LABEL_FIELDS = 15
 
 @dataclass(frozen=True)
 class KittiObject:
-    """A line of a label file, or, with a score, of a file of results."""
+    """A line of a label file; with a score, a line of a file of results."""
 
     #: Car, Van, Truck, Pedestrian, Person_sitting, Cyclist, Tram, Misc or DontCare.
     type: str
@@ -89,7 +89,7 @@ class KittiCalibration:
 
     @classmethod
     def of_camera(cls, focal_px: float, center_px: tuple[float, float]) -> "KittiCalibration":
-        """Of one pinhole camera, which all four cameras are then; the laser and the IMU stand where it does."""
+        """Return the calibration of one pinhole camera. All four cameras, the laser and the IMU stand where it does."""
         (u, v), f = center_px, focal_px
         projection = np.array([[f, 0, u, 0], [0, f, v, 0], [0, 0, 1, 0]], float)
         # The laser's x points forward, its y to the left, its z up.
@@ -116,7 +116,7 @@ def kitti_type(class_name: str) -> str | None:
 
 
 def read_labels(path: Path) -> tuple[KittiObject, ...]:
-    """The objects of a label file, or the detections of a file of results.
+    """Return the objects of a label file, or the detections of a file of results.
 
     Raises:
         InputError: the file cannot be read, or a line is not KITTI's.
@@ -125,12 +125,12 @@ def read_labels(path: Path) -> tuple[KittiObject, ...]:
 
 
 def format_labels(objects: Iterable[KittiObject]) -> str:
-    """The content of a label file: a line for each object."""
+    """Return the content of a label file: a line for each object."""
     return "".join(f"{_line(kitti_object)}\n" for kitti_object in objects)
 
 
 def read_tracks(path: Path) -> tuple[KittiTrack, ...]:
-    """The records of a sequence's tracking labels, plain or gzipped.
+    """Return the records of a sequence's tracking labels, plain or gzipped.
 
     Raises:
         InputError: as `read_labels`.
@@ -144,7 +144,7 @@ def read_tracks(path: Path) -> tuple[KittiTrack, ...]:
 
 
 def read_calibration(path: Path) -> KittiCalibration:
-    """The matrices of a calibration file.
+    """Return the matrices of a calibration file.
 
     Raises:
         InputError: the file cannot be read, a matrix has not its number of elements, or P2 is missing.
@@ -167,7 +167,7 @@ def read_calibration(path: Path) -> KittiCalibration:
 
 
 def format_calibration(calibration: KittiCalibration) -> str:
-    """The content of a calibration file."""
+    """Return the content of a calibration file."""
     lines = [
         f"{name}: {' '.join(f'{value:.12e}' for value in calibration.matrices[name].ravel())}\n"
         for name in _MATRICES
@@ -224,7 +224,7 @@ def _number(text: str, where: str) -> float:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, with their numbers from 1."""
+    """Return the lines that are not blank, with their numbers from 1."""
     try:
         data = path.read_bytes()
         plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data

@@ -1,4 +1,4 @@
-"""Where things stand in front of KITTI's camera: statistics of its tracking labels, numbers alone.
+"""Statistics of where objects stand in front of KITTI's camera, from its tracking labels.
 
 `python -m trainer.datasets.kitti_layout FOLDER > grammars/kitti-layout.json` writes the file that ships. FOLDER holds
 the sequences' label files (label_02), plain or gzipped. Places are given as grammars have them: x forward, y to the
@@ -23,11 +23,11 @@ SOURCE = (
     "Holds summary statistics alone, no labels and no images."
 )
 TYPES = ("Car", "Van", "Truck", "Pedestrian", "Cyclist")
-#: Ten frames a second were labelled; frames a second apart show other places.
+#: Frames that are used: one of ten labelled frames per second.
 EVERY = 10
-#: Things farther away were labelled less completely.
+#: Labels of objects farther away are less complete.
 FARTHEST_M = 60.0
-#: Cars whose heading is within so much of the camera's, or of the opposite, drive or stand along the road.
+#: Largest angle between the camera's heading, or its opposite, and that of cars along the road.
 ALONG_DEG = 30.0
 LATERAL_BINS_M = tuple(range(-20, 21))
 DISTANCE_BINS_M = tuple(range(0, 61, 5))
@@ -35,14 +35,14 @@ YAW_BINS_DEG = tuple(range(-180, 181, 10))
 
 
 def place(item: KittiObject) -> tuple[float, float, float]:
-    """x, y and yaw of a labelled object."""
+    """Return x, y and yaw of a labelled object."""
     x, _, z = item.location
     cos, sin = math.cos(item.rotation_y), math.sin(item.rotation_y)
     return z, -x, math.degrees(math.atan2(-cos, -sin))
 
 
 def layout(sequences: Iterable[Sequence[Sequence[KittiObject]]]) -> dict[str, object]:
-    """The statistics of the frames of sequences, each frame given by its objects."""
+    """Return the statistics of the frames of sequences, each frame given by its objects."""
     counts: dict[str, list[int]] = {name: [] for name in TYPES}
     places: dict[str, list[tuple[float, float, float]]] = {name: [] for name in TYPES}
     frames = 0
@@ -62,7 +62,7 @@ def layout(sequences: Iterable[Sequence[Sequence[KittiObject]]]) -> dict[str, ob
 
 
 def frames_of(path: Path) -> list[list[KittiObject]]:
-    """The objects of each frame of a sequence, frames without any included.
+    """Return the objects of each frame of a sequence, frames without objects included.
 
     Raises:
         InputError: the file cannot be read or is not KITTI's.
@@ -117,7 +117,7 @@ def _histogram(values: np.ndarray, edges: Sequence[int]) -> list[int]:
 
 
 def main(folder: Path) -> str:
-    """The file's content.
+    """Return the file's content.
 
     Raises:
         InputError: the folder holds no label file.

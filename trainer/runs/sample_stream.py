@@ -59,8 +59,8 @@ class SampleStream:
         """
         needs = self.needs if self.keep is None else self.needs | Need.BOXES
         renderer = SampleRenderer(self.pool, self.source.grammar, needs)
-        starts = range(0, len(indices), self.chunk)
-        yield from ahead(lambda start: self._rendered(renderer, indices[start : start + self.chunk]), starts)
+        chunks = (indices[start : start + self.chunk] for start in range(0, len(indices), self.chunk))
+        yield from ahead(lambda chunk: self._rendered(renderer, chunk), chunks)
 
     def _rendered(self, renderer: SampleRenderer, indices: range) -> list[Drawn]:
         found: dict[int, Drawn] = {}
@@ -84,13 +84,13 @@ class SampleStream:
         return [found[index] for index in indices]
 
 
-def ahead(render: Callable[[int], list[Item]], starts: Iterable[int]) -> Iterator[Item]:
+def ahead(render: Callable[[range], list[Item]], chunks: Iterable[range]) -> Iterator[Item]:
     """Return the items of chunks one after the other; the next chunks are rendered by a thread meanwhile."""
     executor = ThreadPoolExecutor(1, "render-ahead")
     waiting: deque[Future[list[Item]]] = deque()
     try:
-        for start in starts:
-            waiting.append(executor.submit(render, start))
+        for chunk in chunks:
+            waiting.append(executor.submit(render, chunk))
             if len(waiting) > _AHEAD:
                 yield from waiting.popleft().result()
         while waiting:

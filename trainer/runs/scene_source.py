@@ -1,4 +1,4 @@
-"""Where scenes of datasets come from: what a run has learned, or a grammar as it stands."""
+"""Sources of scenes: the learned model of a run, or a grammar's prior."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from trainer.runs.loading import open_run
 
 @dataclass(frozen=True)
 class SceneSource:
-    """A grammar, and maybe a model that changes its scenes."""
+    """A grammar, and a model that changes its scenes where a run has learned one."""
 
-    #: What the data is of, in words.
+    #: A description of the source, for cards.
     of: str
     name: str
     grammar: Grammar
@@ -38,11 +38,11 @@ class SceneSource:
         return scenes if self.transformer is None else transformed(self.transformer, scenes)
 
     def noise(self, seed: int, index: int) -> int:
-        """The seed of the sampling noise of scene number `index`."""
+        """Return the seed of the sampling noise of scene number `index`."""
         return integer(seed, Purpose.GENERATION) + index
 
     def fingerprint(self, seed: int) -> str:
-        """Of the first scene and how it is rendered: another grammar, model or asset gives another one."""
+        """Return a hash of the first scene and its render settings; another grammar, model or asset changes it."""
         [scene] = self.scenes(seed, [0])
         wire = scene.to_wire(self.grammar.assets.hash_of)
         parts = (wire, self.grammar.render_settings())
@@ -50,7 +50,7 @@ class SceneSource:
 
 
 def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
-    """Opens a run folder, or a grammar or experiment by name or path.
+    """Open a run folder, or a grammar or experiment by name or path.
 
     Raises:
         InputError: there is none, or something in it is wrong.

@@ -6,7 +6,6 @@ Scene i is the one that `metasim generate` gives the number i for the same sourc
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count as numbers
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from trainer.datasets.writers.rendered import SampleRenderer
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
 from trainer.pool import PoolOptions, open_pool
+from trainer.runs.sample_stream import ahead
 from trainer.runs.scene_source import SceneSource, open_source
 
 
@@ -25,7 +25,7 @@ class RenderedScenes(IterableDataset[Any]):
     """Scenes of a run's learned model, or of a grammar, rendered by a pool while they are used.
 
     Each iteration opens a pool and closes it at its end, and gives the same scenes again; another epoch of new ones has
-    another seed. A block of scenes is rendered ahead while the one before is used.
+    another seed. The next two blocks of scenes are rendered while one is used.
 
     Rendering happens in the pool's processes, so DataLoader's own workers have nothing to do: `num_workers` must be 0.
     Training processes share the scenes by `shard`: of n processes, number r takes the blocks r, r + n, r + 2n ...
@@ -72,11 +72,11 @@ class RenderedScenes(IterableDataset[Any]):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The grammar's classes; labels are their indices."""
+        """Return the grammar's classes; labels are their indices."""
         return self._source.grammar.classes
 
     def image_and_class(self, sample: Sample) -> tuple[torch.Tensor, int]:
-        """A sample as its image, uint8 [3, height, width], and the index of its one object's class.
+        """Return a sample as its image, uint8 [3, height, width], and the index of its one object's class.
 
         Raises:
             InputError: the scene has no object with a class, or several.
@@ -96,29 +96,19 @@ class RenderedScenes(IterableDataset[Any]):
                 f"RenderedScenes was given to a DataLoader with num_workers={worker.num_workers}: the pool's processes "
                 "render already, take num_workers=0; training processes share scenes by shard=(r, n)"
             )
-        return (self._item(sample) for samples in self._blocks() for sample in samples)
+        return (self._item(sample) for sample in self._samples())
 
-    def _blocks(self) -> Iterator[list[Sample]]:
-        """The samples of this shard's blocks, each rendered while the one before is used."""
+    def _samples(self) -> Iterator[Sample]:
+        """Return the samples of this shard's blocks; the next two blocks are rendered while one is used."""
         source = self._source
-        with (
-            open_pool(self._pool, assets=source.grammar.assets) as pool,
-            ThreadPoolExecutor(1) as ahead,
-        ):
+        with open_pool(self._pool, assets=source.grammar.assets) as pool:
             renderer = SampleRenderer(pool, source.grammar, self._needs)
 
             def rendered(indices: range) -> list[Sample]:
                 scenes = source.scenes(self._seed, indices)
                 return list(renderer.samples(scenes, source.noise(self._seed, indices.start)))
 
-            waiting = None
-            for indices in self._ranges():
-                following = ahead.submit(rendered, indices)
-                if waiting is not None:
-                    yield waiting.result()
-                waiting = following
-            if waiting is not None:
-                yield waiting.result()
+            yield from ahead(rendered, self._ranges())
 
     def _ranges(self) -> Iterator[range]:
         first, step = self._shard

@@ -4,7 +4,7 @@
     for example in dataset:
         example.image, example.label, example.objects
 
-They serve as the target of an experiment (images alone) and as V (with labels); `docs/datasets.md` has the layouts.
+They are targets of experiments (images alone) and validation sets V (with labels); `docs/datasets.md` lists layouts.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ def open_dataset(path: Path, kind: str | None = None) -> ImageDataset:
 
     Args:
         path: a folder; of COCO also its JSON file, of idx also its file of images.
-        kind: one of `KINDS`; None: what the layout says, else a folder of images.
+        kind: one of `KINDS`; None: the kind that the layout indicates, else a folder of images.
 
     Raises:
         InputError: there is nothing, it holds no image, or a file is damaged or missing.
@@ -73,7 +73,7 @@ def open_dataset(path: Path, kind: str | None = None) -> ImageDataset:
 
 
 def _kind_of(path: Path) -> str | None:
-    """The kind that the layout says; None: the folder holds parts, which are datasets of their own."""
+    """Return the kind that the layout indicates; None: the folder holds parts, which are datasets of their own."""
     if path.is_file():
         return "coco" if path.suffix == ".json" else "idx" if "idx3" in path.name else "images"
     if any((root / "image_2").is_dir() for root in (path, path / "training")):

@@ -59,7 +59,7 @@ class IdxDataset(ImageDataset):
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The idx files of images in a folder: those of training first."""
+    """Return the idx files of images in a folder, those of training first."""
     found = [path for mark in "-." for end in ("", ".gz") for path in folder.glob(f"*{mark}idx3-ubyte{end}")]
     return sorted(found, key=lambda path: (not path.name.startswith("train"), path.name))
 

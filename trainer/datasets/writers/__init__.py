@@ -3,9 +3,8 @@
     with open_writer("imagefolder", folder, card) as writer:
         writer.add(sample)
 
-A dataset appears under its name only when it is complete: until then its files lie in the folder `NAME.partial` beside
-it, which also stays when the export is interrupted, and can be gone on with. Nothing that exists is ever overwritten or
-deleted.
+A dataset appears under its name only when it is complete. Until then its files lie in the folder `NAME.partial` beside
+it. An interrupted export leaves that folder and can be resumed. Nothing that exists is overwritten or deleted.
 """
 
 from collections.abc import Mapping
@@ -54,12 +53,12 @@ def open_writer(
     meshes: MeshSource | None = None,
     part: range | None = None,
 ) -> DatasetWriter:
-    """Starts an export, or goes on with one.
+    """Start an export, or go on with one.
 
     Args:
         name: one of `FORMATS`.
-        folder: where the dataset shall lie; it must not exist.
-        card: what the dataset's README.md says about it.
+        folder: the dataset's folder; it must not exist.
+        card: the content of the dataset's README.md.
         resume, meshes, part: see `DatasetWriter`.
 
     Raises:
@@ -72,7 +71,7 @@ def open_writer(
 
 
 def writer_of(name: str) -> type[DatasetWriter]:
-    """The writer of a format.
+    """Return the writer of a format.
 
     Raises:
         InputError: the format is unknown.

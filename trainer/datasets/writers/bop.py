@@ -28,7 +28,7 @@ SCENE = 1000
 _DEPTH_STEPS = (0.1, 1.0)
 _MOST = 65535
 _NO_BOX = [-1, -1, -1, -1]
-#: How much two boxes of the same model may differ, mm.
+#: Largest difference between two boxes of one model, mm.
 _SAME_SIZE_MM = 0.1
 
 
@@ -130,7 +130,7 @@ class BopWriter(DatasetWriter):
         self._path("models", "models_info.json").write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
     def _write_model(self, number: str, model: Record, scale: tuple[float, float, float]) -> dict[str, Any]:
-        """Writes the mesh of a model that is seen for the first time; returns what else is known of it."""
+        """Write the mesh of a model that is seen for the first time; return its symmetries."""
         mesh = None if self.meshes is None else self.meshes(model["name"])
         if mesh is None:
             return {}
@@ -141,7 +141,7 @@ class BopWriter(DatasetWriter):
 
 
 def object_numbers(models: tuple[str, ...]) -> Mapping[str, int]:
-    """`obj_id` of each model: the number in its file's name where all are called obj_NUMBER, else its place from 1."""
+    """Return the `obj_id` of each model: NUMBER where all files are called obj_NUMBER, else its place from 1."""
     found = [re.search(r"(?:^|/)obj_(\d+)$", name) for name in models]
     numbers = [int(match[1]) for match in found if match]
     if len(numbers) < len(models) or len(set(numbers)) < len(numbers):
@@ -150,7 +150,7 @@ def object_numbers(models: tuple[str, ...]) -> Mapping[str, int]:
 
 
 def depth_steps(depth: np.ndarray) -> tuple[np.ndarray, float]:
-    """Depth m [height, width] as uint16, and the size of a step in mm; 0: nothing there, or too far."""
+    """Return depth m [height, width] as uint16, and the size of a step in mm; 0: nothing there, or too far."""
     millimetres = np.where(np.isfinite(depth), depth, 0).astype(np.float64) * 1000
     farthest = float(millimetres.max())
     step = next((step for step in _DEPTH_STEPS if farthest / step < _MOST), _DEPTH_STEPS[-1])

@@ -1,4 +1,4 @@
-"""The dataset card: the README.md that lies in every exported dataset."""
+"""The dataset card: the README.md of every exported dataset."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from trainer.datasets.writers.sample import Need
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
-#: What labels mean, whatever the format writes them as.
+#: The definitions of labels, the same in all formats.
 _DEFINITIONS = {
     Need.BOXES: "Boxes and masks are read off the rendered scene: an object's visible pixels are those at whose\n"
     "  centre it is the nearest thing that is at least half opaque. Objects without a visible pixel are left out.",
@@ -21,10 +21,10 @@ _DEFINITIONS = {
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What a dataset says about itself."""
+    """The content of a dataset's card."""
 
     title: str
-    #: What is to be seen in the images, in a sentence or two.
+    #: The content of the images, in a sentence or two.
     description: str
     #: Where the scenes come from: the run or the grammar.
     source: str
@@ -48,10 +48,10 @@ class DatasetCard:
     fingerprint: str = ""
 
     def markdown(self, counts: "Counts", layout: str, needs: Need, *, read_back: bool = True) -> str:
-        """The card as a file.
+        """Return the card as Markdown.
 
         Args:
-            layout: what the files of this format are, as Markdown.
+            layout: the description of the files of this format, as Markdown.
             needs: which labels it has.
             read_back: audited images were read from the files again.
         """
@@ -138,7 +138,7 @@ class DatasetCard:
 
 @dataclass
 class Counts:
-    """What is in a dataset.
+    """Counts of a dataset.
 
     Attributes:
         labels: how many images have which label; None: no label.

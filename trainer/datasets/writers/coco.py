@@ -84,7 +84,7 @@ class CocoRleWriter(CocoWriter):
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
-    """Lengths of the runs of a mask bool [height, width], column by column, beginning with one of False."""
+    """Return the lengths of the runs of a mask bool [height, width], column by column, beginning with one of False."""
     pixels = mask.ravel(order="F")
     changes = np.flatnonzero(np.diff(pixels)) + 1
     ends = np.concatenate(([0] if not pixels[0] else [0, 0], changes, [len(pixels)]))
@@ -92,7 +92,7 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def _write_list(file: TextIO, name: str, items: Callable[[], Iterator[Record]]) -> None:
-    """A key with a list that may be longer than the memory."""
+    """Write a key with a list, item by item: it may be larger than the memory."""
     file.write(f',"{name}":[')
     for place, item in enumerate(items()):
         file.write(("," if place else "") + "\n" + json.dumps(item, separators=(",", ":")))

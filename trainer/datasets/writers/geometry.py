@@ -1,4 +1,4 @@
-"""Where a camera stands and what it sees of boxes in 3D.
+"""Cameras, and the projection of boxes in 3D.
 
 The camera's frame here is that of computer vision: x to the right, y down, z forward, in metres. Pixels: x to the
 right, y down, (0, 0) is the top left corner of the top left pixel, whose centre is (0.5, 0.5).
@@ -14,7 +14,7 @@ from metasim.v1 import render_pb2, scene_pb2
 
 #: From a camera's own frame (x right, y up, looking along -z) to that of computer vision.
 _TO_VISION = np.diag((1.0, -1.0, -1.0))
-#: What counts as in front of something, as a fraction of its depth: single precision is not exact.
+#: Relative differences of depth below this are rounding in single precision.
 _IN_FRONT = 1e-4
 
 
@@ -38,16 +38,16 @@ class Camera:
 
     @property
     def center_px(self) -> tuple[float, float]:
-        """Where the axis meets the image: in its middle."""
+        """Return the principal point: the middle of the image."""
         return self.width_px / 2, self.height_px / 2
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [n, 2] of points [n, 3] of the camera's frame, which must lie in front of a perspective camera."""
+        """Return the pixels [n, 2] of points [n, 3] in the camera's frame, in front of a perspective camera."""
         scale = self.focal_px / points[:, 2:] if self.perspective else self.focal_px
         return points[:, :2] * scale + self.center_px
 
     def rays(self, left: int, top: int, right: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
-        """Origins and directions [h, w, 3] of what the centres of those pixels see; directions have z = 1."""
+        """Return origins and directions [h, w, 3] of the rays through the centres of pixels; directions have z = 1."""
         u, v = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
         aside = np.stack(((u - self.center_px[0]) / self.focal_px, (v - self.center_px[1]) / self.focal_px), axis=2)
         ahead, nothing = np.ones(u.shape), np.zeros(u.shape)
@@ -73,20 +73,23 @@ class Cuboid:
 
     @property
     def size(self) -> np.ndarray:
-        """[3] along the object's x, y and z, m."""
+        """Return the lengths [3] along the object's x, y and z, m."""
         return self.high - self.low
 
     @property
     def center(self) -> np.ndarray:
-        """[3] its middle in the camera's frame, m."""
+        """Return the middle [3] in the camera's frame, m."""
         return self.rotation @ (self.low + self.high) / 2 + self.translation
 
     def corners(self) -> np.ndarray:
-        """[8, 3] in the camera's frame, m; corner i lies at the upper end of the object's axis k if bit k of i is 1."""
+        """Return the corners [8, 3] in the camera's frame, m.
+
+        Corner i lies at the upper end of the object's axis k if bit k of i is 1.
+        """
         return np.where(UPPER_CORNERS, self.high, self.low) @ self.rotation.T + self.translation
 
     def projected(self, camera: Camera) -> tuple[float, float, float, float] | None:
-        """(left, top, right, bottom) in pixels around it, also outside of the image; None if all of it is behind."""
+        """Return (left, top, right, bottom) px around it, not cut off at the image; None: it is behind the camera."""
         corners = self.corners()
         front = corners[:, 2] >= camera.near_m
         first, second = (corners[BOX_EDGES[:, end]] for end in (0, 1))
@@ -101,7 +104,7 @@ class Cuboid:
         return left, top, right, bottom
 
     def truncation(self, camera: Camera) -> float:
-        """How much of it lies outside of the image, 0 to 1: the share of the area of its projection's bounding box."""
+        """Return the share of the area of its projection's bounding box that lies outside of the image, 0 to 1."""
         box = self.projected(camera)
         if box is None:
             return 1.0
@@ -112,10 +115,10 @@ class Cuboid:
         return 1 - max(width, 0) * max(height, 0) / area if area > 0 else 0.0
 
     def occlusion(self, camera: Camera, depth: np.ndarray) -> float:
-        """How much of it other things hide, 0 to 1: the share of its pixels with something in front of the box.
+        """Return the share of its pixels that show something in front of the box, 0 to 1.
 
         A pixel is one of the box's if the ray through the pixel's centre meets the box. What the box encloses does not
-        hide it, nor what stands behind the place where the ray enters.
+        hide it, nor does anything behind the point where the ray enters.
 
         Args:
             depth: [height, width] m, +inf where nothing is.
@@ -135,25 +138,25 @@ class Cuboid:
         return float(np.count_nonzero(hidden) / np.count_nonzero(met))
 
     def _entry(self, camera: Camera, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-        """[h, w] depth at which the rays of those pixels enter the box; +inf where they miss it."""
+        """Return the depth [h, w] at which the rays of pixels enter the box; +inf where they miss it."""
         origins, directions = camera.rays(left, top, right, bottom)
         start = (origins - self.translation) @ self.rotation
         way = directions @ self.rotation
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = np.stack(((self.low - start) / way, (self.high - start) / way))
-        # Along an axis that a ray does not move on, it is inside all the way or not at all.
+        # A ray parallel to an axis is inside along all of it or nowhere.
         parallel = way == 0
         inside = parallel & (start >= self.low) & (start <= self.high)
         lower = np.where(parallel, np.where(inside, -np.inf, np.inf), ends.min(axis=0))
         upper = np.where(parallel, np.where(inside, np.inf, -np.inf), ends.max(axis=0))
         near, far = lower.max(axis=2), upper.min(axis=2)
-        # A flat box is entered and left at once, give or take a rounding.
+        # A ray enters and leaves a flat box at the same depth, up to rounding.
         met = (near <= far + _IN_FRONT * np.abs(far)) & (far > 0)
         return np.where(met, np.maximum(near, 0), np.inf)
 
 
 def camera_of(scene: scene_pb2.Scene, settings: render_pb2.RenderSettings) -> Camera:
-    """The camera of a scene, rendered with those settings."""
+    """Return the camera of a scene that is rendered with the given settings."""
     node = next(node for node in scene.nodes if node.HasField("camera"))
     view = camera_view(node.camera, world_matrices(scene)[node.id], settings.width_px, settings.height_px)
     rotation = _TO_VISION @ view.camera_from_world[:3, :3]
@@ -169,7 +172,7 @@ def camera_of(scene: scene_pb2.Scene, settings: render_pb2.RenderSettings) -> Ca
 
 
 def cuboid_of(extent: render_pb2.Extent, world: np.ndarray, camera: Camera) -> Cuboid:
-    """The box around an object.
+    """Return the box around an object.
 
     Args:
         extent: in its node's frame.

@@ -83,13 +83,13 @@ With `.gz` both are compressed. Names and format are those of MNIST's training p
 
 
 class IdxGzWriter(IdxWriter):
-    """The same, gzipped."""
+    """The files of `IdxWriter`, gzipped."""
 
     compress = True
 
 
 def _compress(path: Path) -> None:
-    """Replaces a file by its .gz, whose bytes depend on the content alone (no name, no time)."""
+    """Replace a file by its .gz, whose bytes depend on the content alone (no name, no time)."""
     if not path.exists():
         return
     with (

@@ -53,7 +53,7 @@ class ImageFolderWriter(DatasetWriter):
 
 
 class ImageFolderMasksWriter(ImageFolderWriter):
-    """The same with masks as `masks/class/0000000.png` and `masks/instance/0000000.png`."""
+    """The files of `ImageFolderWriter` with masks as `masks/class/0000000.png` and `masks/instance/0000000.png`."""
 
     layout = _LAYOUT + _MASKS + _READ
     needs = Need.BOXES | Need.MASKS
@@ -64,7 +64,7 @@ class ImageFolderMasksWriter(ImageFolderWriter):
 
 
 def description(index: int, sample: Sample, taken: frozenset[str] = frozenset()) -> dict[str, object]:
-    """Label, boxes and metadata of a sample as JSON.
+    """Return label, boxes and metadata of a sample as JSON.
 
     Args:
         taken: names that the format uses itself.

@@ -82,11 +82,11 @@ class KittiWriter(DatasetWriter):
         return None
 
     def _finish(self) -> None:
-        """Every file is there already."""
+        """All files are written by `_write`."""
 
 
 def kitti_object(item: Instance, camera: Camera, depth: np.ndarray | None) -> KittiObject:
-    """An object as KITTI describes it.
+    """Return an object as KITTI describes it.
 
     Args:
         depth: [height, width] m; None: its occlusion is unknown.
@@ -130,5 +130,5 @@ def _occluded(cuboid: Cuboid, camera: Camera, depth: np.ndarray) -> int:
 
 
 def _wrapped(angle: float) -> float:
-    """Between -π and π."""
+    """Return the angle between -π and π."""
     return (angle + math.pi) % (2 * math.pi) - math.pi

@@ -21,7 +21,7 @@ _UPRIGHT = np.array(((1.0, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 1)))
 
 @dataclass(frozen=True)
 class MeshFile:
-    """A mesh as it travels to the workers."""
+    """A mesh as the workers receive it."""
 
     data: bytes
     format: "pb.MeshFormat.ValueType"
@@ -39,7 +39,7 @@ class Model:
     symmetries: dict[str, object]
 
 
-#: The file of a model by its name (`Instance.model`); None: it is none of an asset set.
+#: Returns the file of a model by its name (`Instance.model`); None: the model is in no asset set.
 MeshSource = Callable[[str], MeshFile | None]
 
 

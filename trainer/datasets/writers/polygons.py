@@ -16,7 +16,7 @@ from contourpy import FillType, contour_generator
 
 
 def mask_polygons(mask: np.ndarray) -> list[np.ndarray]:
-    """Rings around the parts of a mask, [n, 2] float64 pixels each, not closed; holes are cut open.
+    """Return rings around the parts of a mask, [n, 2] float64 pixels each, not closed; holes are cut open.
 
     Parts that touch at a corner alone may come as one ring or as two.
 
@@ -39,7 +39,7 @@ def mask_polygons(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def joined(rings: list[np.ndarray]) -> np.ndarray:
-    """One ring [n, 2] of several, at least one, joined by cuts between the points that are nearest to each other."""
+    """Return one ring [n, 2] of at least one, joined by cuts between the points that are nearest to each other."""
     ring, *others = rings
     for other in others:
         squared = ((ring[:, None] - other[None]) ** 2).sum(axis=2)
@@ -50,6 +50,6 @@ def joined(rings: list[np.ndarray]) -> np.ndarray:
 
 
 def _corners(ring: np.ndarray) -> np.ndarray:
-    """A ring without the points that lie on the line between their neighbours."""
+    """Return a ring without the points that lie on the line between their neighbours."""
     before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
     return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]

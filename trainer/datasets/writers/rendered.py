@@ -29,7 +29,7 @@ _AUDITED = (*_OUTPUTS[Need.BOXES], *_OUTPUTS[Need.MASKS])
 
 
 class SampleRenderer:
-    """Renders scenes of one grammar with what a format needs."""
+    """Renders scenes of one grammar with the labels that a format needs."""
 
     def __init__(self, pool: RenderPool, grammar: Grammar, needs: Need) -> None:
         self._grammar, self._pool, self._needs = grammar, pool, needs
@@ -132,7 +132,7 @@ class SampleRenderer:
     def _silhouettes(
         self, wires: Sequence[scene_pb2.Scene], frames: Sequence[Frame], seed: int, numbers: Sequence[int]
     ) -> list[dict[str, np.ndarray]]:
-        """For each scene, the masks bool [h, w] of its visible objects, each alone before the camera."""
+        """Return for each scene the masks bool [h, w] of its visible objects, each rendered alone."""
         settings = pb.RenderSettings()
         settings.CopyFrom(self._renderer.settings)
         settings.samples = 1
@@ -220,7 +220,7 @@ def _mesh_scale(node: scene_pb2.Node, world: np.ndarray) -> tuple[float, float, 
 
 
 def _alone(scene: scene_pb2.Scene, shown: str) -> scene_pb2.Scene:
-    """The scene with the content of one node and the camera alone; all others stay as frames."""
+    """Return the scene with the content of one node and the camera alone; other nodes keep their frames only."""
     alone = scene_pb2.Scene()
     alone.CopyFrom(scene)
     for node in alone.nodes:

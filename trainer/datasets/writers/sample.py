@@ -1,4 +1,4 @@
-"""One image of a dataset with all that is known about it."""
+"""An image of a dataset with its labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from trainer.datasets.writers.geometry import Camera, Cuboid
 
 
 class Need(Flag):
-    """What a format needs beside images; nothing else is rendered for it."""
+    """The labels that a format needs beside images. Nothing else is rendered for it."""
 
     #: `Sample.instances` and `Sample.camera`.
     BOXES = auto()
@@ -40,14 +40,14 @@ class Instance:
     class_name: str
     #: Its value in the mask of instances.
     number: int
-    #: Around its visible pixels; None: none is.
+    #: The box around its visible pixels; None: none is visible.
     visible: Rectangle | None = None
-    #: Around all of it, hidden parts included, as far as it lies in the image; None: it does not.
+    #: The box around all of it, hidden parts included, cut off at the image; None: it lies outside.
     amodal: Rectangle | None = None
     #: Visible pixels.
     visible_px: int = 0
     cuboid: Cuboid | None = None
-    #: Which mesh it shows, one of `DatasetCard.models`; its class where it shows something else.
+    #: The mesh that it shows, one of `DatasetCard.models`; its class where it shows something else.
     model: str = ""
     #: bool [height, width]: its pixels, were nothing else in the scene.
     silhouette: np.ndarray | None = None
@@ -70,7 +70,7 @@ class Sample:
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     #: float32 [height, width] m along the camera's axis; +inf: nothing there.
     depth: np.ndarray | None = None
-    #: Anything else that is worth keeping (a scene's attributes): values that JSON knows, under names of one's own.
+    #: Further fields of the sample, such as the scene's attributes: values that JSON can hold.
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,9 +85,9 @@ class Sample:
 
     @property
     def seen(self) -> tuple[tuple[Instance, Rectangle], ...]:
-        """The instances of which pixels are visible, each with the rectangle around these."""
+        """Return the instances with visible pixels, each with the rectangle around these."""
         return tuple((item, item.visible) for item in self.instances if item.visible is not None)
 
     def pixels(self, instance: Instance) -> np.ndarray:
-        """bool [height, width]: the visible pixels of an instance."""
+        """Return the visible pixels of an instance, bool [height, width]."""
         return self.masks["instance"] == instance.number

@@ -59,17 +59,17 @@ class WebDatasetWriter(DatasetWriter):
             _put(target, start, path.read_bytes()[: -len(_END)])
 
     def _class_number(self, label: int | str | None) -> int | None:
-        """What `.cls` holds: readers expect a whole number there."""
+        """Return the content of `.cls`, where readers expect a whole number."""
         if isinstance(label, str):
             return self.card.classes.index(label) if label in self.card.classes else None
         return label
 
     def _finish(self) -> None:
-        """Every shard is whole already."""
+        """Shards are complete after each sample."""
 
 
 class WebDatasetMasksWriter(WebDatasetWriter):
-    """The same with masks."""
+    """The files of `WebDatasetWriter` with masks."""
 
     layout = (
         _LAYOUT.rstrip() + ",\n  `NUMBER.class.png` and `NUMBER.instance.png` (masks of one channel).\n"

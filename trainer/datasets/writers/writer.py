@@ -1,4 +1,4 @@
-"""What all formats share: a dataset is complete under its name, or it is not there, and then it can be gone on with."""
+"""The base of all writers: a dataset appears under its name when it is complete; until then it can be resumed."""
 
 import dataclasses
 import errno
@@ -20,24 +20,24 @@ from trainer.errors import InputError
 
 #: Images of the largest datasets that audits read back: readers of single large files would need too much memory.
 READ_BACK = 20_000
-#: What a format keeps of a sample beside the files that it has written: values that JSON knows.
+#: What a format keeps of a sample beside its files: values that JSON can hold.
 Record = Any
 
-#: Lies in `NAME.partial`: what the export is of, then a line for each sample whose files are written.
+#: A file in `NAME.partial`: the identity of the export, then a line for each sample whose files are written.
 JOURNAL = ".journal.jsonl"
 
 
 class DatasetWriter(ABC):
     """Writes samples into `NAME.partial`, and renames that to `NAME` when it is closed.
 
-    The files of a sample depend on the sample and its number alone, and what is known at the end only is made from the
-    journal, so an export that is gone on with gives the same bytes as one that was never stopped. Formats implement
+    The files of a sample depend on the sample and its number alone. Files of the whole dataset are made from the
+    journal at the end. So a resumed export has the same bytes as one that was never stopped. Formats implement
     `_write` and `_finish`.
     """
 
-    #: What the files are, for the dataset card.
+    #: The description of the files, for the dataset card.
     layout: ClassVar[str]
-    #: What samples must hold.
+    #: The labels that samples must have.
     needs: ClassVar[Need] = Need(0)
     #: The reader that audits read the dataset with; see `trainer.datasets.readers.KINDS`.
     reader: ClassVar[str]
@@ -69,7 +69,7 @@ class DatasetWriter(ABC):
         self.part = part
         self.first = part.start if part else 0
         self.count = 0
-        #: What the last sample left in the journal.
+        #: The last sample's record.
         self._last: Record = None
         self._partial = folder.with_name(folder.name + ".partial")
         self._folders: set[tuple[str, ...]] = set()  # Those that were made.
@@ -81,10 +81,10 @@ class DatasetWriter(ABC):
 
     @classmethod
     def check(cls, card: DatasetCard) -> None:
-        """Looks at what the dataset is to be of, before anything is made.
+        """Check that the format can hold the dataset, before anything is made.
 
         Raises:
-            InputError: the format has no place for it.
+            InputError: it cannot.
         """
         del card
 
@@ -165,7 +165,7 @@ class DatasetWriter(ABC):
                 _link(path, target)
 
     def abort(self) -> None:
-        """Ends without a dataset. What has been written stays in `NAME.partial`, unless that is nothing."""
+        """End without a dataset. Samples that were written stay in `NAME.partial`; without any, it is removed."""
         with suppress(OSError):  # What could not be written has been reported; the sample is made again.
             self._journal.close()
         if not self.count:
@@ -186,18 +186,18 @@ class DatasetWriter(ABC):
 
     @abstractmethod
     def _write(self, index: int, sample: Sample) -> Record:
-        """Writes sample number `index` (from 0) into `self._partial`, over what is left of an earlier try.
+        """Write sample number `index` (from 0) into `self._partial`; overwrite files of an earlier try.
 
         Returns:
-            What the journal keeps of it.
+            The sample's record in the journal.
         """
 
     @abstractmethod
     def _finish(self) -> None:
-        """Writes what can only be written at the end, from `self._records()`. May be called again after a failure."""
+        """Write the files of the whole dataset from `self._records()`. May be called again after a failure."""
 
     def _path(self, *parts: str) -> Path:
-        """A file of the dataset, as it is called while it is written; its folder is made."""
+        """Return the path of a file in `NAME.partial`; make its folder."""
         path = self._partial.joinpath(*parts)
         if parts[:-1] not in self._folders:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ class DatasetWriter(ABC):
         return path
 
     def _records(self) -> Iterator[Record]:
-        """What the samples have left in the journal, in their order."""
+        """Return the records of the samples in their order."""
         return (entry["record"] for entry in self._entries())
 
     def _entries(self) -> Iterator[dict[str, Any]]:
@@ -215,7 +215,7 @@ class DatasetWriter(ABC):
                 yield json.loads(line)
 
     def counts(self) -> Counts:
-        """What has been written so far."""
+        """Return the counts of labels and objects written so far."""
         counts = Counts()
         for entry in self._entries():
             counts.labels[entry["label"]] += 1
@@ -227,13 +227,13 @@ class DatasetWriter(ABC):
         return counts
 
     def _audited(self) -> dict[int, tuple[Any, list[Expected]]]:
-        """The labels and objects of the images that were audited when they were written."""
+        """Return the labels and objects of the images that were audited when they were written."""
         return {
             index: (entry["label"], entry["audit"]) for index, entry in enumerate(self._entries()) if "audit" in entry
         }
 
     def _identity(self) -> dict[str, Any]:
-        """What makes two exports the same, as it comes back from JSON."""
+        """Return the values that make two exports the same, as JSON returns them."""
         values = {"format": type(self).__name__, **dataclasses.asdict(self.card)}
         identity: dict[str, Any] = json.loads(json.dumps(values))
         return identity

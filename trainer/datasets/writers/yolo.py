@@ -38,7 +38,9 @@ class YoloWriter(DatasetWriter):
         return None
 
     def _finish(self) -> None:
-        names = "".join(f"  {place}: {json.dumps(name)}\n" for place, name in enumerate(self.card.classes))
+        names = "".join(
+            f"  {place}: {json.dumps(name, ensure_ascii=False)}\n" for place, name in enumerate(self.card.classes)
+        )
         text = f"# Paths are relative to this file.\ntrain: images/train\nval: images/train\nnames:\n{names}"
         self._path("data.yaml").write_text(text, encoding="utf-8")
 
