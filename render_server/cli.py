@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -55,7 +56,7 @@ def serve(
         typer.Option(
             min=1,
             envvar="METASIM_RENDER_WORKERS",
-            help="Number of engine processes. Default: one per CPU that this process may use.",
+            help="Number of engine processes. Default: one per CPU that this process may use; on a GPU one.",
         ),
     ] = None,
     engine: Annotated[
@@ -65,6 +66,14 @@ def serve(
             help="blender; raster (sprite scenes, no Blender needed); fake (blobs, for tests).",
         ),
     ] = "blender",
+    device: Annotated[
+        str,
+        typer.Option(
+            envvar="METASIM_RENDER_DEVICE",
+            help="cpu, or cuda, optix, hip, oneapi or metal: a kind of GPU. auto: the best kind that renders a first "
+            "image. Images differ slightly between kinds, so all workers of a pool need the same.",
+        ),
+    ] = "cpu",
     queue: Annotated[
         int | None,
         typer.Option(
@@ -202,6 +211,7 @@ def serve(
     # Imported here so that --help does not wait for gRPC.
     from metasim.memory import keep_freed_memory
 
+    from render_server.devices import AUTO, DEVICES, find_device
     from render_server.engines import ENGINES
     from render_server.errors import RenderServerError
     from render_server.limits import Limits
@@ -212,6 +222,7 @@ def serve(
     from render_server.service.security import SecurityUnusable, load_security, refuse_exposure
 
     _require("--engine", engine, ENGINES)
+    _require("--device", device, (AUTO, *DEVICES))
     _require("--log-level", log_level, LOG_LEVELS)
     _require("--log-format", log_format, LOG_FORMATS)
     configure_logging(log_level, log_format)
@@ -221,9 +232,17 @@ def serve(
     except SecurityUnusable as error:
         _fail(str(error), 2)
     keep_freed_memory()
-    count = workers if workers is not None else len(os.sched_getaffinity(0))
+    try:
+        found = find_device(engine, device)
+    except RenderServerError as error:
+        _fail(str(error), 2)
+    if device == AUTO or found.kind != "cpu":
+        logging.getLogger(__name__).info("renders on %s%s", found.label, f" ({found.remark})" if found.remark else "")
+    # A GPU is busy with one process; scenes of few pixels leave room for more.
+    count = workers or (len(os.sched_getaffinity(0)) if found.kind == "cpu" else 1)
     settings = ServerSettings(
         engine=engine,
+        device=found.kind,
         host=host,
         port=port,
         workers=count,
@@ -253,7 +272,7 @@ def serve(
     )
 
     def announce(address: str) -> None:
-        typer.echo(json.dumps({"address": address, "engine": engine, "workers": count}))
+        typer.echo(json.dumps({"address": address, "engine": engine, "device": found.kind, "workers": count}))
 
     try:
         asyncio.run(serve(settings, announce))

@@ -6,6 +6,8 @@ RenderServerError
 │   └── LimitExceeded    the task is valid, but exceeds this worker's limits (in `limits`)
 ├── AssetMissing         the task names content that was not handed over
 ├── RenderFailed         the renderer failed: the task may succeed on another worker
+│   └── DeviceMemoryFull the device has too little memory for the task
+├── DeviceLost           the device renders nothing any more: the process must end
 └── EngineUnavailable    this machine lacks what the engine needs
 """
 
@@ -60,6 +62,14 @@ class AssetMissing(RenderServerError):  # noqa: N818
 
 class RenderFailed(RenderServerError):  # noqa: N818
     """The renderer did not return an image of a valid task."""
+
+
+class DeviceMemoryFull(RenderFailed):
+    """The task needs more memory than the device has."""
+
+
+class DeviceLost(RenderServerError):  # noqa: N818
+    """The device, or the connection to it, has failed. Nothing renders in this process any more."""
 
 
 class EngineUnavailable(RenderServerError):  # noqa: N818

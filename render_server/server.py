@@ -19,7 +19,7 @@ from render_server.counters import Counters
 from render_server.errors import EngineUnavailable, RenderServerError
 from render_server.limits import Limits
 from render_server.processes.engine_process import EngineSettings
-from render_server.processes.gpu_claim import GpuClaim, claim_gpu, lock_folder, visible_gpus
+from render_server.processes.gpu_claim import NVIDIA, GpuClaim, claim_gpu, lock_folder, visible_gpus
 from render_server.processes.process_pool import ProcessPool
 from render_server.processes.recycling import RecyclingPolicy
 from render_server.processes.work_folder import WorkFolder, WorkFolderUnusable
@@ -65,6 +65,8 @@ class ServerSettings:
     queue: int
     #: Limits of what is accepted.
     limits: Limits
+    #: Kind of device that renders.
+    device: str = "cpu"
     #: Shortest time that the engine "fake" takes for a task.
     service_time_s: float = 0.0
     #: End at once when standard input is closed, as happens when the program that started the worker ends.
@@ -99,7 +101,8 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
     stop, kill = _stop_events(settings)
     with contextlib.ExitStack() as held:
         folder = held.enter_context(WorkFolder())
-        claim = claim_gpu(settings.gpu_locks or lock_folder(), visible_gpus() if settings.engine == "blender" else [])
+        gpus = visible_gpus() if settings.device in NVIDIA else []
+        claim = claim_gpu(settings.gpu_locks or lock_folder(), gpus)
         held.callback(claim.release)
         pool = ProcessPool(_engine_settings(settings, folder, claim), settings.workers, recycling=settings.recycling)
         service = RenderService(
@@ -153,6 +156,7 @@ def _engine_settings(settings: ServerSettings, folder: WorkFolder, claim: GpuCla
         folder.assets,
         folder.scratch,
         settings.limits,
+        device=settings.device,
         service_time_s=settings.service_time_s,
         environment=claim.environment,
         log_format=settings.log_format,

@@ -106,6 +106,7 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> dict
                 options.format, export.folder, export.card, resume=resume, meshes=job.meshes, part=export.part
             ) as writer:
                 there += writer.count
+                writer.rendered_by = job.pool.rendered_by
                 if writer.count < len(export.scenes):
                     with closing(job.stream(writer.needs).samples(export.scenes[writer.count :])) as samples:
                         for each in samples:

@@ -80,8 +80,10 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     ):
         progress.watch(pool)
         if run is None:
-            run = Run.create(options.out, _config(options, str(pool_options.engine)))
+            run = Run.create(options.out, _config(options, str(pool_options.engine), pool.kinds))
             keep_inputs(run, options.experiment, options.overrides)
+        elif not options.pool.settings.mixed_devices:
+            _refuse_other_renderer(run, pool.kinds)
         claims.enter_context(run.claimed())
         checkpoint = run.load_checkpoint()
         timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
@@ -166,7 +168,7 @@ def _run_folder(options: TrainOptions) -> tuple[Run | None, TrainOptions]:
     )
 
 
-def _config(options: TrainOptions, engine: str) -> RunConfig:
+def _config(options: TrainOptions, engine: str, kinds: str) -> RunConfig:
     path = Path(options.experiment)
     return RunConfig(
         experiment=str(path.resolve()) if path.is_file() else options.experiment,
@@ -175,8 +177,25 @@ def _config(options: TrainOptions, engine: str) -> RunConfig:
         engine=engine,
         mnist=str(options.mnist.resolve()) if options.mnist else None,
         inception_weights=str(options.inception_weights.resolve()) if options.inception_weights else None,
-        versions={name: version(name) for name in ("metasim", "torch", "torch_geometric", "numpy")},
+        versions={
+            **{name: version(name) for name in ("metasim", "torch", "torch_geometric", "numpy")},
+            "renderer": kinds,
+        },
     )
+
+
+def _refuse_other_renderer(run: Run, kinds: str) -> None:
+    """Refuse to resume a run on workers of another kind.
+
+    Raises:
+        InputError: the run was rendered with another engine, version or kind of device.
+    """
+    recorded = run.config.versions.get("renderer", kinds)
+    if recorded != kinds:
+        raise InputError(
+            f"{run.folder} was rendered with {recorded}, and these workers render with {kinds}, whose images differ "
+            "slightly; use workers of the same kind, or accept the differences with --mixed-devices"
+        )
 
 
 def _pretrained_features(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:

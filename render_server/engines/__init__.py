@@ -13,11 +13,12 @@ __all__ = ["ENGINES", "Engine", "create_engine"]
 ENGINES = ("blender", "raster", "fake")
 
 
-def create_engine(name: str, *, service_time_s: float = 0.0) -> Engine:
+def create_engine(name: str, *, device: str = "cpu", service_time_s: float = 0.0) -> Engine:
     """Return the engine of that name, behind the camera's response. Blender is imported here and nowhere earlier.
 
     Args:
         name: one of `ENGINES`.
+        device: kind of device, one of `DEVICES`; "raster" and "fake" render on the CPU.
         service_time_s: how long "fake" takes for a task at least; the other engines ignore it.
 
     Raises:
@@ -25,10 +26,10 @@ def create_engine(name: str, *, service_time_s: float = 0.0) -> Engine:
     """
     from render_server.engines.responding import RespondingEngine
 
-    return RespondingEngine(_engine(name, service_time_s))
+    return RespondingEngine(_engine(name, device, service_time_s))
 
 
-def _engine(name: str, service_time_s: float) -> Engine:
+def _engine(name: str, device: str, service_time_s: float) -> Engine:
     if name == "fake":
         from render_server.engines.fake import FakeEngine
 
@@ -42,11 +43,11 @@ def _engine(name: str, service_time_s: float) -> Engine:
             with _one_cpu():
                 from render_server.engines.blender import BlenderEngine
 
-                return BlenderEngine()
+                return BlenderEngine(device)
         except ImportError as error:
             raise EngineUnavailable(
-                f"engine 'blender' cannot be imported ({error}); install metasim[render] with Python 3.11, "
-                "or use the engine 'raster' for sprite scenes"
+                f"engine 'blender' cannot be imported ({error}); install metasim[render] with Python 3.11 or "
+                "3.13, or use the engine 'raster' for sprite scenes"
             ) from error
     raise EngineUnavailable(f"engine {name!r} is unknown; allowed: {', '.join(ENGINES)}")
 

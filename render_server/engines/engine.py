@@ -20,7 +20,11 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """What it computes on, e.g. "cpu"."""
+        """Return the kind of device that renders, one of `DEVICES`. Results of two kinds may differ."""
+
+    @property
+    def device_name(self) -> str:
+        """Return the name of that device, e.g. "NVIDIA H200"; empty if unknown."""
 
     def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
         """Renders a task that has passed validation.

@@ -54,7 +54,7 @@ class FakeEngine:
 
     name = "fake"
     version = "1"
-    device = "cpu"
+    device, device_name = "cpu", ""
 
     def __init__(self, *, service_time_s: float = 0.0) -> None:
         self._service_time_s = service_time_s

@@ -36,7 +36,7 @@ class RasterEngine:
 
     name = "raster"
     version = "2"
-    device = "cpu"
+    device, device_name = "cpu", ""
 
     def __init__(self) -> None:
         self._textures = TextureCache()

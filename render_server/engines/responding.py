@@ -56,6 +56,11 @@ class RespondingEngine:
         """See `Engine.device`."""
         return self._engine.device
 
+    @property
+    def device_name(self) -> str:
+        """See `Engine.device_name`."""
+        return self._engine.device_name
+
     def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
         """See `Engine.render`."""
         camera = next((node for node in task.scene.nodes if node.HasField("camera")), None)

@@ -45,6 +45,8 @@ class EngineSettings:
     scratch: Path
     #: Bounds of the worker.
     limits: Limits
+    #: Kind of device that renders.
+    device: str = "cpu"
     #: Shortest time that the engine "fake" takes for a task.
     service_time_s: float = 0.0
     #: How long a process may take to start and render its first image.
@@ -192,7 +194,7 @@ def _scratch_folder(parent: Path) -> Path:
 def _spawn(settings: EngineSettings, connection: socket.socket, scratch: Path) -> subprocess.Popen[bytes]:
     descriptor = connection.fileno()
     command = [sys.executable, "-m", "render_server.processes.process", "--descriptor", str(descriptor)]
-    command += ["--front", str(os.getpid()), "--engine", settings.engine]
+    command += ["--front", str(os.getpid()), "--engine", settings.engine, "--device", settings.device]
     command += ["--service-time-s", str(settings.service_time_s), "--message-bytes", str(settings.limits.message_bytes)]
     command += ["--assets", str(settings.assets), "--scratch", str(scratch), "--log-format", settings.log_format]
     return subprocess.Popen(

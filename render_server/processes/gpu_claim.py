@@ -21,6 +21,9 @@ from pathlib import Path
 #: Workers that may share one GPU.
 _MAX_SHARES = 64
 
+#: Kinds of devices that are NVIDIA's GPUs.
+NVIDIA = ("cuda", "optix")
+
 _QUERY_S = 20.0
 
 _log = logging.getLogger(__name__)

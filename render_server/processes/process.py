@@ -22,8 +22,17 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from render_server.checks.validation import required_assets
+from render_server.devices import DEVICES
 from render_server.engines import Engine, create_engine
-from render_server.errors import AssetMissing, EngineUnavailable, InvalidTask, RenderServerError, Unsupported
+from render_server.errors import (
+    AssetMissing,
+    DeviceLost,
+    DeviceMemoryFull,
+    EngineUnavailable,
+    InvalidTask,
+    RenderServerError,
+    Unsupported,
+)
 from render_server.features import FEATURES
 from render_server.log_format import LOG_FORMATS, configure_logging
 from render_server.processes.messages import Message, MessageKind, MessageSplitter, send
@@ -47,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--descriptor", type=int, required=True, help="inherited socket to the front")
     parser.add_argument("--front", type=int, required=True, help="process id of the front")
     parser.add_argument("--engine", required=True)
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--service-time-s", type=float, default=0.0)
     parser.add_argument("--assets", type=Path, required=True, help="folder of the assets, each named by its hash")
     parser.add_argument("--scratch", type=Path, required=True, help="folder for temporary files")
@@ -62,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     with socket.socket(fileno=options.descriptor) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         try:
-            engine = create_engine(options.engine, service_time_s=options.service_time_s)
+            engine = create_engine(options.engine, device=options.device, service_time_s=options.service_time_s)
             engine.render(_WARM_UP, {})
         except EngineUnavailable as error:
             send(connection, Message(MessageKind.UNUSABLE, str(error).encode()))
@@ -81,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
                 scratch.restore()
                 answer = answer_task(engine, message, options.assets, options.message_bytes, scratch)
                 send(connection, answer)
-        except ScratchUnusable as error:
+        except (ScratchUnusable, DeviceLost) as error:
             raise SystemExit(str(error)) from error  # The front starts another process, with a folder of its own.
 
 
@@ -126,6 +136,7 @@ def answer_task(
         scratch: the folder that `tempfile` uses, if failures may have to do with it.
 
     Raises:
+        DeviceLost: the device failed, and no process renders on it before it is opened again.
         ScratchUnusable: the engine failed, and the scratch folder cannot be written.
     """
     task = pb.RenderTask.FromString(message.body)
@@ -139,6 +150,10 @@ def answer_task(
         if vanished and engine.name != "fake":
             return Message(MessageKind.FAILED, str(AssetMissing(vanished)).encode())
         return Message(MessageKind.INVALID, str(error).encode())
+    except DeviceLost:
+        raise
+    except DeviceMemoryFull as error:
+        return Message(MessageKind.TOO_LARGE, str(error).encode())
     except RenderServerError as error:
         return _failure(task, str(error), scratch)
     except Exception as error:  # Whatever a task does to the engine, the client gets an answer and the process goes on.
@@ -175,7 +190,11 @@ def _failure(task: pb.RenderTask, text: str, scratch: ScratchFolder | None) -> M
 
 def _description(engine: Engine) -> pb.DescribeResponse:
     return pb.DescribeResponse(
-        engine=engine.name, engine_version=engine.version, device=engine.device, features=FEATURES[engine.name]
+        engine=engine.name,
+        engine_version=engine.version,
+        device=engine.device,
+        device_name=engine.device_name,
+        features=FEATURES[engine.name],
     )
 
 

@@ -60,7 +60,15 @@ class Metrics(Collector):
         for number, held in enumerate(pool.resident_bytes.values()):
             memory.add_metric((str(number),), held)
         yield memory
+        yield _device(pool.description)
         yield from _counts(counters)
+
+
+def _device(description: pb.DescribeResponse) -> Metric:
+    labels = ("engine", "engine_version", "device", "device_name")
+    family = GaugeMetricFamily("metasim_device_info", "Engine and device that render; always 1.", labels=labels)
+    family.add_metric(tuple(getattr(description, label) for label in labels), 1)
+    return family
 
 
 def _counts(counters: Counters) -> Iterator[Metric]:

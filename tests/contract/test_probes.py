@@ -1,7 +1,6 @@
 """How columns are probed: every engine's differences are those of renders of moved scenes, whatever the estimator."""
 
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -272,9 +271,7 @@ def test_a_thousand_sprites_with_three_columns_each(name: str, assets: Assets) -
         node.sprite.tint.CopyFrom(scene_pb2.Color(red=0.03, green=0.02, blue=0.03))
     attributes = (scene_pb2.ATTRIBUTE_X, scene_pb2.ATTRIBUTE_Y, scene_pb2.ATTRIBUTE_YAW)
     columns = [column(node.id, attribute, 0.5) for node in nodes for attribute in attributes]
-    started = time.perf_counter()
     result = engine.render(task(sprite_scene(nodes, SIZE), SIZE, SIZE, columns=columns), assets)
-    assert time.perf_counter() - started < 30
     assert 3000 < result.timing.renders <= 6001
     for index in (0, 1501, 2999):
         sides = []

@@ -62,6 +62,23 @@ Workers = Annotated[
         rich_help_panel=_RENDERING,
     ),
 ]
+RenderDevice = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|optix|hip|oneapi|metal",
+        help="Kind of device of local workers. [bold]auto[/bold]: the best kind that renders a first image.",
+        rich_help_panel=_RENDERING,
+    ),
+]
+MixedDevices = Annotated[
+    bool,
+    typer.Option(
+        "--mixed-devices",
+        help="Accept workers with different engines, versions or kinds of devices. Results then depend on which worker "
+        "renders what.",
+        rich_help_panel=_RENDERING,
+    ),
+]
 ConnectTimeout = Annotated[
     float,
     typer.Option(
@@ -114,6 +131,8 @@ def with_pool(
         "renderer": (Renderer, "local"),
         "engine": (Annotated[EngineName | None, engine], None),
         "workers": (Workers, None),
+        "render_device": (RenderDevice, "cpu"),
+        "mixed_devices": (MixedDevices, False),
         "connect_timeout": (ConnectTimeout, CONNECT_TIMEOUT_S),
         "patience": (Patience, PATIENCE_S),
     }
@@ -127,9 +146,13 @@ def with_pool(
         def with_pool_options(**given: Any) -> None:
             from trainer.pool import PoolOptions, PoolSettings
 
-            renderer, engine, workers, connect_timeout, patience = (given.pop(name) for name in annotations)
-            settings = PoolSettings(connect_timeout_s=connect_timeout, patience_s=patience)
-            command(**given, pool=PoolOptions(renderer, engine, workers, settings))
+            chosen = {name: given.pop(name) for name in annotations}
+            settings = PoolSettings(
+                connect_timeout_s=chosen.pop("connect_timeout"),
+                patience_s=chosen.pop("patience"),
+                mixed_devices=chosen.pop("mixed_devices"),
+            )
+            command(**given, pool=PoolOptions(**chosen, settings=settings))
 
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command).parameters.values():

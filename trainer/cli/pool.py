@@ -129,8 +129,8 @@ def _row(worker: "WorkerStatus") -> dict[str, str]:
     return {
         "worker": worker.address.partition(":")[2] or worker.address,
         "host": worker.host,
-        "engine": worker.engine,
-        "device": worker.device,
+        "engine": f"{worker.engine} {worker.engine_version}".strip(),
+        "device": f"{worker.device_name}, {worker.device.upper()}" if worker.device_name else worker.device,
         "slots": str(worker.slots),
         "busy": f"{worker.busy_processes}/{worker.processes}",
         "queued": str(worker.queued_tasks),

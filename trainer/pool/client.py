@@ -147,6 +147,16 @@ class RenderPool:
             processes_up=dispatcher.members.processes_up,
         )
 
+    @property
+    def kinds(self) -> str:
+        """Return what results depend on beside tasks: engines, versions and kinds of devices of the workers so far."""
+        return "; ".join(map(str, self._dispatcher.kinds.names))
+
+    @property
+    def rendered_by(self) -> str:
+        """Return engines, versions and devices of the workers so far, e.g. "blender 4.5.15 on OPTIX (NVIDIA H200)"."""
+        return self._dispatcher.kinds.label
+
     def close(self) -> None:
         """End the pool and abandon its unanswered tasks. May be called again."""
         with self._lock:

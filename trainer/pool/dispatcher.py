@@ -13,6 +13,7 @@ from trainer.pool.failed_tasks import keep_task
 from trainer.pool.hedging import plan_copies, typical_interval_s
 from trainer.pool.membership import Membership
 from trainer.pool.pending_task import PendingTask
+from trainer.pool.renderer_kind import KindCheck
 from trainer.pool.resolver import Endpoint
 from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
@@ -44,6 +45,7 @@ class Dispatcher:
         tasks_done, renders, tasks_resent, tasks_copied: counts since the start.
         settled: set once a worker accepts tasks, or once it is clear that none will.
         ready: whether a worker has ever accepted tasks.
+        kinds: engines, versions and devices of the workers.
         members: the workers.
         ended: set once `run` has ended.
     """
@@ -63,8 +65,10 @@ class Dispatcher:
         self.settled = threading.Event()
         self.ready = False
         self.ended = threading.Event()
+        self.kinds = KindCheck(mixed=settings.mixed_devices)
         self.members = Membership(
-            endpoints, lambda target, name: WorkerStream(target, name, self, assets, settings, security)
+            endpoints,
+            lambda target, name: WorkerStream(target, name, self, assets, settings, security, self.kinds.admit),
         )
         self._assets = assets
         self._settings = settings

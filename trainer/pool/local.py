@@ -34,7 +34,8 @@ class LocalWorkers:
 
     Args:
         engine: "blender", "raster" or "fake".
-        workers: number of engine processes; default: one per CPU that this process may use.
+        workers: number of engine processes; default: one per CPU that this process may use, or one on a GPU.
+        device: kind of device that renders, or "auto".
         extra: further options of `metasim-render serve`.
 
     Attributes:
@@ -45,12 +46,15 @@ class LocalWorkers:
         InputError: the engine cannot run here, or there are too many workers for this machine.
     """
 
-    def __init__(self, *, engine: str, workers: int | None = None, extra: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, engine: str, workers: int | None = None, device: str = "cpu", extra: tuple[str, ...] = ()
+    ) -> None:
         _require(engine)
-        self.workers = workers if workers is not None else len(os.sched_getaffinity(0))
-        _check_count(self.workers, engine)
+        if workers is not None:
+            _check_count(workers, engine)
         command = [sys.executable, "-m", "render_server.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
-        command += ["--engine", engine, "--workers", str(self.workers), "--log-level", "warning", "--stop-with-stdin"]
+        command += ["--engine", engine, "--device", device, "--log-level", "warning", "--stop-with-stdin"]
+        command += [] if workers is None else ["--workers", str(workers)]
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # Lives as long as the server.
         self._server = subprocess.Popen(
             [*command, *extra],
@@ -61,7 +65,7 @@ class LocalWorkers:
             start_new_session=True,  # Ctrl-C goes to the trainer, which then ends the server.
         )
         try:
-            self.address = self._read_address(engine)
+            self.address, self.workers = self._read_announcement(engine)
         except BaseException:
             self.close()
             raise
@@ -93,10 +97,11 @@ class LocalWorkers:
             self._server.stdout.close()
         self._errors.close()
 
-    def _read_address(self, engine: str) -> str:
+    def _read_announcement(self, engine: str) -> tuple[str, int]:
         line = self._server.stdout.readline() if self._server.stdout is not None else b""
         if line:
-            return str(json.loads(line)["address"])
+            announced = json.loads(line)
+            return str(announced["address"]), int(announced["workers"])
         self._server.wait()
         raise InputError(f"the local render workers (engine {engine!r}) did not start: {self._last_words()}")
 

@@ -21,7 +21,7 @@ def open_pool(options: PoolOptions, *, assets: AssetSource) -> RenderPool:
     """
     if not options.local:
         return RenderPool(options.renderer, assets=assets, settings=options.settings)
-    local = LocalWorkers(engine=options.engine or "blender", workers=options.workers)
+    local = LocalWorkers(engine=options.engine or "blender", workers=options.workers, device=options.render_device)
     # Local workers listen on the loopback interface only, so they need neither certificates nor a token.
     settings = replace(options.settings, security=Security())
     try:

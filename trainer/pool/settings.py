@@ -37,6 +37,8 @@ class PoolSettings:
     failed_tasks: Path | None = None
     #: Certificates and token; default: those of the environment.
     security: Security | None = None
+    #: Whether workers may render with different engines, versions or kinds of devices.
+    mixed_devices: bool = False
     #: Largest message in either direction. gRPC's default of 4 MiB is too small for large images.
     message_bytes: int = 256 << 20
 
@@ -51,6 +53,8 @@ class PoolOptions:
     engine: str | None = None
     #: Processes of local workers. None: one per CPU that this process may use.
     workers: int | None = None
+    #: Kind of device of local workers: "cpu", "auto" or a kind of GPU.
+    render_device: str = "cpu"
     #: Timeouts and limits.
     settings: PoolSettings = field(default_factory=PoolSettings)
 

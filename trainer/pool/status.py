@@ -26,7 +26,11 @@ class WorkerStatus:
     problem: str
     host: str = ""
     engine: str = ""
+    engine_version: str = ""
+    #: "cpu" or a kind of GPU.
     device: str = ""
+    #: As its driver calls it; empty if unknown.
+    device_name: str = ""
     #: Tasks that each client may send; 0 while the worker starts or drains.
     slots: int = 0
     processes: int = 0
@@ -110,7 +114,9 @@ def _status(target: str, first: pb.DescribeResponse, second: pb.DescribeResponse
         problem="",
         host=second.host,
         engine=second.engine,
+        engine_version=second.engine_version,
         device=second.device,
+        device_name=second.device_name,
         slots=second.slots,
         processes=second.processes,
         busy_processes=second.busy_processes,

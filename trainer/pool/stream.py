@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import grpc
@@ -17,7 +17,8 @@ from trainer.pool.pending_task import PendingTask
 from trainer.pool.security import Security
 from trainer.pool.settings import PoolSettings
 
-_METHOD = f"/{pb.DESCRIPTOR.services_by_name['Renderer'].full_name}/Render"
+_SERVICE = pb.DESCRIPTOR.services_by_name["Renderer"].full_name
+_METHOD, _DESCRIBE = f"/{_SERVICE}/Render", f"/{_SERVICE}/Describe"
 
 #: First and longest pause between attempts to connect; the pause doubles.
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 2.0
@@ -51,6 +52,7 @@ class WorkerStream:
         assets: returns the bytes of an asset that the worker asks for.
         settings: timeouts and limits.
         security: certificates and token.
+        admit: returns why a worker that describes itself so gets no tasks; empty if it gets some.
 
     Attributes:
         slots: number of tasks that the worker accepts; 0 while there is no connection.
@@ -58,7 +60,7 @@ class WorkerStream:
         outstanding: unanswered tasks by id, in the order of sending.
         connected: whether the worker has sent a message since the stream was opened.
         problem: why the worker accepts no tasks.
-        refused: whether the problem is a certificate or a token, so that waiting does not help.
+        refused: whether the problem is a certificate, a token or the worker's kind, so that waiting does not help.
         pace: estimate of its speed.
         breaker: counts its failures.
         busy_until_s: when it accepts tasks again, in the time of the event loop.
@@ -73,6 +75,7 @@ class WorkerStream:
         assets: AssetSource,
         settings: PoolSettings,
         security: Security,
+        admit: Callable[[pb.DescribeResponse], str] = lambda _: "",
     ) -> None:
         self.address = address
         self.slots = 0
@@ -90,6 +93,8 @@ class WorkerStream:
         self._assets = assets
         self._settings = settings
         self._security = security
+        self._admit = admit
+        self._judged = False
         self._culprit: PendingTask | None = None
         self._call: grpc.aio.StreamStreamCall | None = None
         self._outbox: deque[bytes] = deque()
@@ -152,11 +157,13 @@ class WorkerStream:
                 self.problem, self.refused = "the worker ended the stream", False
             except grpc.aio.AioRpcError as error:
                 await self._diagnose(error)
+            except _NotAdmitted as error:
+                self.problem, self.refused = str(error), True
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
                     raise
-                # The call was cancelled, because a task was overdue.
+                # The call was cancelled, because a task was overdue or the worker has just become ready.
             self._lose()
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(2 * self._pause_s, _LAST_PAUSE_S)
@@ -180,6 +187,7 @@ class WorkerStream:
     async def _converse(self) -> None:
         async with self._channel() as channel:
             self._outbox.clear()
+            await self._judge(channel)
             self._call = _open_stream(channel, self._security)
             sender = asyncio.create_task(self._send(self._call))
             try:
@@ -193,6 +201,25 @@ class WorkerStream:
                 self.connected = False
                 sender.cancel()
                 await asyncio.gather(sender, return_exceptions=True)
+
+    async def _judge(self, channel: grpc.aio.Channel) -> None:
+        """Decide whether the worker may get tasks. A worker that starts does not know its version yet."""
+        method = channel.unary_unary(
+            _DESCRIBE, pb.DescribeRequest.SerializeToString, response_deserializer=pb.DescribeResponse.FromString
+        )
+        try:
+            description = await method(
+                pb.DescribeRequest(), metadata=self._security.metadata, timeout=self._settings.silence_s
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                raise
+            self._judged = True
+            return
+        self._judged = bool(description.engine_version)
+        problem = self._admit(description) if self._judged else ""
+        if problem:
+            raise _NotAdmitted(problem)
 
     def _channel(self) -> grpc.aio.Channel:
         options: list[tuple[str, int | str]] = [
@@ -241,6 +268,9 @@ class WorkerStream:
                 if task is not None:
                     del task.holders[self]
                     self._listener.on_error(self, task, reply.error)
+            elif kind == "slots" and reply.slots.count and not self._judged:
+                if self._call is not None:
+                    self._call.cancel()  # It is ready: it knows its version now.
             elif kind == "slots":
                 self.slots, self.processes = reply.slots.count, reply.slots.processes
                 self.problem, self.refused = "" if self.slots else "the worker takes no tasks yet", False
@@ -280,6 +310,10 @@ class WorkerStream:
         for task in tasks:
             del task.holders[self]
         self._listener.on_lost(self, tasks, culprit)
+
+
+class _NotAdmitted(Exception):  # noqa: N818
+    """The worker's kind is not that of the pool."""
 
 
 def _open_stream(channel: grpc.aio.Channel, security: Security) -> grpc.aio.StreamStreamCall:

@@ -1,4 +1,4 @@
-"""Renders with Blender's Cycles on the CPU, one thread."""
+"""Renders with Blender's Cycles, on one CPU thread or on a GPU."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.blender.atlas import Atlas
 from render_server.engines.blender.content import Sources
+from render_server.engines.blender.device import select_device
 from render_server.engines.blender.flat_task import render_flat
 from render_server.engines.blender.mesh import MeshLibrary
 from render_server.engines.blender.spatial_task import render_spatial
@@ -22,14 +23,22 @@ from render_server.scene.scene_graph import SceneGraph
 
 
 class BlenderEngine:
-    """Owns the process's Blender: what is open in it is lost. One engine per process."""
+    """Owns the process's Blender: what is open in it is lost. One engine per process.
+
+    Args:
+        device: kind of device; see `render_server.devices`.
+
+    Raises:
+        EngineUnavailable: Blender finds no such device.
+    """
 
     name = "blender"
     version = ".".join(str(part) for part in bpy.app.version)
-    device = "cpu"
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
+        self.device = device
+        self.device_name = select_device(device)
         self._textures = TextureCache()
         self._meshes = MeshLibrary()
         self._sprite_materials = SpriteMaterials()

@@ -6,6 +6,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,11 +16,19 @@ import bpy
 import numpy as np
 import OpenEXR
 
-from render_server.errors import RenderFailed
+from render_server.errors import DeviceLost, DeviceMemoryFull, RenderFailed, RenderServerError
 from render_server.jacobian.regions import Window
 
 #: The narrowest filter that Blender takes: samples fall on the pixel's centre.
 _CENTRE_FILTER_PX = 0.01
+
+#: How Cycles reports that a device has too little memory, and that a device or its context has failed.
+_MEMORY_FULL = re.compile(r"out of (\w+ )?memory", re.IGNORECASE)
+_DEVICE_LOST = re.compile(
+    r"(CUDA|OptiX|HIP|oneAPI|Metal)[\w ]* (error|queue)|illegal address|launch (failed|failure|exceeded)"
+    r"|device (was |has been )?(lost|removed|reset)|failed to create \w+ context",
+    re.IGNORECASE,
+)
 
 #: Where in a pixel a border lies, so that single precision cannot move it to another one.
 _INSIDE = 0.25
@@ -57,7 +66,8 @@ class RenderScene:
         render.image_settings.color_mode = "RGBA"
         render.image_settings.color_depth = "32"
         render.image_settings.exr_codec = "NONE"
-        cycles.device = "CPU"
+        on_gpu = bpy.context.preferences.addons["cycles"].preferences.compute_device_type != "NONE"
+        cycles.device = "GPU" if on_gpu else "CPU"
         # The other patterns depend on numbers of samples that were rendered before.
         cycles.sampling_pattern = "TABULATED_SOBOL"
         cycles.use_adaptive_sampling = False
@@ -121,7 +131,7 @@ class RenderScene:
                 try:
                     bpy.ops.render.render(write_still=True, scene=self.scene.name)
                 except RuntimeError as error:
-                    raise RenderFailed(f"Blender failed to render: {operator_reason(error)}") from error
+                    raise render_error(operator_reason(error)) from error
             if not path.exists() or path.stat().st_size == 0:
                 raise RenderFailed("Blender wrote no image; the worker's log says why")
             passes = _read(path)
@@ -153,6 +163,14 @@ def silent_stdout() -> Iterator[None]:
         os.dup2(kept, 1)
         os.close(kept)
         os.close(nowhere)
+
+
+def render_error(reason: str) -> RenderServerError:
+    """Return the error that stands for Blender's reason not to render."""
+    text = f"Blender failed to render: {reason}"
+    if _MEMORY_FULL.search(reason):
+        return DeviceMemoryFull(f"{text}; use fewer or smaller textures and meshes, or a device with more memory")
+    return DeviceLost(text) if _DEVICE_LOST.search(reason) else RenderFailed(text)
 
 
 def operator_reason(error: Exception) -> str:

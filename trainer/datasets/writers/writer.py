@@ -65,6 +65,8 @@ class DatasetWriter(ABC):
         named_folder(folder)
         self.folder = folder
         self.card = card
+        #: Engine, version and device that render, for the card; empty: not known.
+        self.rendered_by = ""
         self.meshes = meshes
         self.part = part
         self.first = part.start if part else 0
@@ -135,7 +137,9 @@ class DatasetWriter(ABC):
                 self._finish()
                 if self.count <= READ_BACK:
                     check_files(self._partial, self.reader, self._audited())
-                card = self.card.markdown(self.counts(), self.layout, self.needs, read_back=self.count <= READ_BACK)
+                rendering = "; ".join(filter(None, (self.card.rendering, self.rendered_by)))
+                shown = dataclasses.replace(self.card, rendering=rendering)
+                card = shown.markdown(self.counts(), self.layout, self.needs, read_back=self.count <= READ_BACK)
                 (self._partial / "README.md").write_text(card, encoding="utf-8")
             named_folder(self.folder)
             self._partial.rename(self.folder)
