@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from trainer.checks.gpu_driver import driver_report
 from trainer.errors import InputError, PoolUnreachable
 from trainer.settings import Settings
 
@@ -28,7 +29,10 @@ PATIENCE_S = 180.0
 #: What a run and its workers need at least.
 DISK_BYTES, MEMORY_BYTES = 1 << 30, 2 << 30
 
-_PYTHON = (3, 11)
+#: Versions of Python with the trainer's packages, and those with Blender's.
+_PYTHONS, _BLENDER_PYTHONS = ((3, 11), (3, 12), (3, 13)), ((3, 11), (3, 13))
+#: How far a product of 256 x 256 matrices may be off: 1e-4 of its largest value.
+_PRODUCT_OFF = 1e-2
 #: Packages of the extra `trainer` by the names they are imported by; PyTorch is asked for by itself.
 _TRAINER = (
     *("contourpy", "docker", "matplotlib", "pydantic", "yaml", "rich", "safetensors", "sklearn", "scipy"),
@@ -40,6 +44,13 @@ _PROGRAMS = {
 import json, torch
 gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "gpus": gpus}), flush=True)
+device = "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu"
+try:
+    a = torch.linspace(-1, 1, 256 * 256, dtype=torch.float64).reshape(256, 256)
+    off = float((a.float().to(device) @ a.float().to(device).T).cpu().double().sub(a @ a.T).abs().max())
+    print(json.dumps({"product": device, "off": off}), flush=True)
+except Exception as error:
+    print(json.dumps({"no_product": f"{device}: {error}"}), flush=True)
 from trainer.errors import InputError
 from trainer.features.inception import find_weights
 try:
@@ -52,7 +63,16 @@ try:
 except Exception as error:
     print(json.dumps({"no_torchvision": str(error)}), flush=True)
 """,
-    "bpy": "import json, bpy; print(); print(json.dumps({'bpy': bpy.app.version_string}), flush=True)",
+    "bpy": """
+import json, runpy, sys, bpy
+print()
+print(json.dumps({"bpy": bpy.app.version_string}), flush=True)
+sys.argv = ["device", "auto"]
+try:
+    runpy.run_module("render_server.engines.blender.device", run_name="__main__")
+except Exception as error:
+    print(json.dumps({"problem": f"{type(error).__name__}: {error}"}), flush=True)
+""",
     "grpc": "import json, grpc; print(json.dumps({'grpc': grpc.__version__}), flush=True)",
 }
 
@@ -98,9 +118,12 @@ def examine(renderer: str | None = None, folder: Path | None = None, settings: S
         _python(),
         _packages(),
         _torch(torch),
+        _driver(),
         _gpu(torch),
+        _product(torch),
         _grpc(grpc),
         _blender(bpy, needed=local),
+        *([_first_image(bpy, needed=local)] if "bpy" in bpy.values else []),
         *([] if renderer is None or local else [_endpoint(renderer, grpc)]),
         _weights(torch),
         _torchvision(torch),
@@ -119,9 +142,11 @@ def can_run(findings: list[Finding]) -> bool:
 
 def _python() -> Finding:
     found = f"{platform.python_version()}, {sys.executable}"
-    if sys.version_info[:2] == _PYTHON:
-        return Finding("Python", True, found)
-    return Finding("Python", False, found, "Blender's package is built for Python 3.11 alone: python3.11 -m venv .venv")
+    if sys.version_info[:2] not in _PYTHONS:
+        return Finding("Python", False, found, "Python 3.11, 3.12 or 3.13 is needed: make setup PYTHON=python3.13")
+    if sys.version_info[:2] not in _BLENDER_PYTHONS:
+        return Finding("Python", True, f"{found}; Blender's package is built for Python 3.11 and 3.13 only")
+    return Finding("Python", True, found)
 
 
 def _packages() -> Finding:
@@ -146,6 +171,32 @@ def _gpu(asked: _Asked) -> Finding:
         return Finding("GPU", True, ", ".join(gpus), needed=False)
     advice = "only task detection-mask-rcnn wants one; the rest trains on the CPU"
     return Finding("GPU", False, "none that PyTorch can use", advice, needed=False)
+
+
+def _driver() -> Finding:
+    report = driver_report()
+    return Finding("GPU driver", report.ok, report.detail, report.advice, needed=False)
+
+
+def _product(asked: _Asked) -> Finding:
+    """Return whether PyTorch multiplies matrices right on the best device."""
+    device, off = asked.values.get("product"), asked.values.get("off")
+    problem = str(asked.values.get("no_product", asked.problem or "not tried"))
+    if isinstance(device, str) and isinstance(off, float):
+        if off <= _PRODUCT_OFF:
+            return Finding("matrix product", True, f"on {device}, off by {off:.1g}")
+        problem = f"on {device}, off by {off}"
+    return Finding("matrix product", False, _line(problem), "update the GPU's driver, or use --device cpu")
+
+
+def _first_image(asked: _Asked, *, needed: bool) -> Finding:
+    """Return on which device Blender renders a first image."""
+    device = asked.values.get("device")
+    if isinstance(device, dict):
+        remark = f"; {device['remark']}" if device.get("remark") else ""
+        return Finding("first image", True, f"on {device['kind']} ({device['name']}){remark}", needed=needed)
+    problem = str(asked.values.get("problem", asked.problem or "none was rendered"))
+    return Finding("first image", False, _line(problem), "workers elsewhere can render: --renderer HOST:PORT", needed)
 
 
 def _grpc(asked: _Asked) -> Finding:

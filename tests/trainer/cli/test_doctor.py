@@ -9,13 +9,16 @@ import pytest
 from support.digits import write_digits
 
 from trainer.checks import machine as doctor
+from trainer.checks.gpu_driver import DriverReport
 from trainer.checks.machine import Finding, can_run, examine
 from trainer.errors import InputError
 from trainer.settings import Settings
 
+GOOD_TORCH = '{"torch": "2.1", "threads": 3, "gpus": ["H1"], "product": "cuda", "off": 1e-5, '
+GOOD_BPY = '{"bpy": "4.5", "device": {"kind": "optix", "name": "H1"}}'
 GOOD = {
-    "torch": 'print(\'{"torch": "2.1", "threads": 3, "gpus": ["H1"], "weights": "w.pth", "torchvision": "0.1"}\')',
-    "bpy": "print('Read prefs'); print('{\"bpy\": \"4.5\"}')",
+    "torch": f"""print('{GOOD_TORCH} "weights": "w.pth", "torchvision": "0.1"}}')""",
+    "bpy": f"print('Read prefs'); print('{GOOD_BPY}')",
     "grpc": 'print(\'{"grpc": "1.8"}\')',
 }
 
@@ -26,6 +29,7 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
 
     def look(renderer: str = "local", settings: Settings | None = None, **programs: str) -> dict[str, Finding]:
         monkeypatch.setattr(doctor, "_PROGRAMS", {**GOOD, **programs})
+        monkeypatch.setattr(doctor, "driver_report", lambda: DriverReport(True, "driver 570; H1"))
         settings = settings or Settings(mnist=write_digits(tmp_path / "digits"), data=None)
         return {finding.name: finding for finding in examine(renderer, tmp_path, settings)}
 
@@ -38,6 +42,9 @@ def test_all_is_well(look: Callable) -> None:
     assert can_run(list(found.values()))
     assert found["PyTorch"].detail == "2.1, 3 threads"
     assert found["GPU"].detail == "H1"
+    assert found["GPU driver"].detail == "driver 570; H1"
+    assert found["matrix product"].detail == "on cuda, off by 1e-05"
+    assert found["first image"].detail == "on optix (H1)"
     assert found["Blender (bpy)"].detail == "4.5"
     assert [finding.advice for finding in found.values() if finding.ok] == [""] * sum(f.ok for f in found.values())
 
@@ -91,7 +98,8 @@ def test_what_is_not_needed_is_missing(look: Callable, tmp_path: Path) -> None:
     (tmp_path / "kitti").mkdir()
     settings = Settings(data=tmp_path, cache=tmp_path / "cache")
     torch = (
-        'print(\'{"torch": "2.1", "threads": 3, "gpus": [], "no_torchvision": "operator nms", '
+        'print(\'{"torch": "2.1", "threads": 3, "gpus": [], "product": "cpu", "off": 0.0, '
+        '"no_torchvision": "operator nms", '
         '"no_weights": "InceptionV3 weights: there is no file w.pth; fetch it"}\')'
     )
     found = look(settings=settings, torch=torch)
@@ -110,6 +118,30 @@ def test_a_folder_without_mnist_that_was_named_is_an_error_in_every_run(look: Ca
     found = look(settings=Settings(mnist=tmp_path))
     assert found["MNIST"].needed
     assert found["MNIST"].detail.startswith(f"{tmp_path} lacks train-images-idx3-ubyte")
+
+
+@pytest.mark.parametrize(
+    ("torch", "detail"),
+    [
+        ('"product": "cuda", "off": 0.5', "on cuda, off by 0.5"),
+        ('"no_product": "cuda: no kernel image"', "cuda: no kernel image"),
+    ],
+)
+def test_a_wrong_matrix_product(look: Callable, torch: str, detail: str) -> None:
+    found = look(torch=f'print(\'{{"torch": "2.1", "threads": 3, {torch}}}\')')
+    assert (found["matrix product"].ok, found["matrix product"].detail) == (False, detail)
+    assert not can_run(list(found.values()))
+
+
+def test_a_first_image_that_fails(look: Callable) -> None:
+    found = look(bpy="""print('{"bpy": "4.5", "problem": "--device auto: none"}')""")
+    assert (found["first image"].ok, found["first image"].detail) == (False, "--device auto: none")
+
+
+def test_a_first_image_on_another_device(look: Callable) -> None:
+    device = '{"kind": "cpu", "name": "Xeon", "remark": "optix (H1) fails"}'
+    found = look(bpy=f"""print('{{"bpy": "4.5", "device": {device}}}')""")
+    assert found["first image"].detail == "on cpu (Xeon); optix (H1) fails"
 
 
 def test_workers_elsewhere_need_no_blender_here(look: Callable) -> None:
