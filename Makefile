@@ -1,10 +1,12 @@
 VENV := .venv
 VISION_VENV := .venv-vision
-PYTHON := $(VENV)/bin/python
+# The interpreter that `make setup` takes: PYTHON=python3.13 for Blender 5.2, else 3.11 for Blender 4.5.
+PYTHON := $(firstword $(shell command -v python3.11 python3.13 python3.12) python3.11)
+CONSTRAINTS = $(if $(findstring 3.11,$(shell $(PYTHON) --version)),constraints.txt,constraints-3.13.txt)
 METASIM := $(VENV)/bin/metasim
 PROTOS := $(wildcard proto/metasim/v1/*.proto)
 
-.PHONY: help setup protos lint test test-vision test-compose test-tutorial demo clean
+.PHONY: help setup protos lint test test-gpu test-vision test-compose test-tutorial demo clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -12,13 +14,13 @@ help: ## What can be made
 
 setup: $(VENV)/.ready ## Create .venv with both halves and the developer's tools
 
-$(VENV)/.ready: pyproject.toml constraints.txt
-	python3.11 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[trainer,natural,render,dev]'
+$(VENV)/.ready: pyproject.toml constraints.txt constraints-3.13.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[trainer,natural,render,dev]'
 	touch $@
 
 protos: setup ## Generate the Python code of the wire contract
-	$(PYTHON) -m grpc_tools.protoc --proto_path=proto --plugin=protoc-gen-mypy=$(VENV)/bin/protoc-gen-mypy \
+	$(VENV)/bin/python -m grpc_tools.protoc --proto_path=proto --plugin=protoc-gen-mypy=$(VENV)/bin/protoc-gen-mypy \
 	    --python_out=proto --grpc_python_out=proto --mypy_out=proto $(PROTOS)
 
 lint: setup ## Check style and types
@@ -32,6 +34,9 @@ test: setup ## Pass all tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest
 
+test-gpu: setup ## Test and measure Blender on the GPU of this machine, beside its CPU
+	VENV=$(CURDIR)/$(VENV) docker/gpu-check.sh
+
 test-vision: $(VISION_VENV)/.ready ## Test what needs torchvision, in an environment of its own (5 GB)
 	$(VISION_VENV)/bin/pytest -m vision tests/vision
 
@@ -43,7 +48,7 @@ test-tutorial: setup ## Do what docs/tutorial.md says, word for word: trains for
 
 # torchvision's wheel needs the build of torch that PyPI has: === takes no other, such as a local 2.13.0+cpu.
 $(VISION_VENV)/.ready: pyproject.toml constraints.txt
-	python3.11 -m venv $(VISION_VENV)
+	$(PYTHON) -m venv $(VISION_VENV)
 	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt 'torch===2.13.0' --editable '.[trainer,vision,dev]'
 	touch $@
 

@@ -25,18 +25,34 @@ def kind(name: str) -> dict[str, Any]:
     return found
 
 
+GPU_PATCH: dict[str, Any] = yaml.safe_load((ROOT / "docker/kubernetes.gpu.yaml").read_text())
+
+
+def patched_container() -> dict[str, Any]:
+    container: dict[str, Any] = GPU_PATCH["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
 def workers_container() -> dict[str, Any]:
     container: dict[str, Any] = kind("Deployment")["spec"]["template"]["spec"]["containers"][0]
     return container
 
 
-@pytest.mark.parametrize("command", [COMPOSE["services"]["render"]["command"], workers_container()["args"]])
+@pytest.mark.parametrize(
+    "command", [COMPOSE["services"]["render"]["command"], workers_container()["args"], patched_container()["args"]]
+)
 def test_workers_are_started_with_options_that_exist(command: list[str]) -> None:
     subcommand, *options = command
     known = get_command(app).commands[subcommand]  # type: ignore[attr-defined]
     names = {name for parameter in known.params for name in parameter.opts}
     assert {option.partition("=")[0] for option in options} <= names
     assert "--insecure" in options
+
+
+def test_workers_on_kubernetes_get_a_gpu_each() -> None:
+    assert patched_container()["name"] == workers_container()["name"]
+    assert patched_container()["resources"]["limits"] == {"nvidia.com/gpu": 1}
+    assert "--device=auto" in patched_container()["args"]
 
 
 def test_workers_can_be_scaled() -> None:

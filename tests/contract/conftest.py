@@ -1,5 +1,6 @@
 """The engines under contract."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ def engine_of(name: str) -> Engine:
     if name == "blender":
         pytest.importorskip("bpy", reason="bpy is not installed")
     if name not in _ENGINES:
-        _ENGINES[name] = create_engine(name)
+        device = os.environ.get("METASIM_TEST_DEVICE", "cpu") if name == "blender" else "cpu"
+        _ENGINES[name] = create_engine(name, device=device)
     return _ENGINES[name]
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from render_server.engines import create_engine
 from support.pure_tasks import assets_in, tasks
 from support.scenes import without_timing
-engine = create_engine(sys.argv[1])
+engine = create_engine(sys.argv[1], device=sys.argv[3])
 assets = assets_in(Path(sys.argv[2]))
 for task in reversed(tasks(sys.argv[1])):
     print(task.id, hashlib.sha256(without_timing(engine.render(task, assets))).hexdigest())
@@ -47,7 +47,7 @@ def test_bytes_do_not_depend_on_the_process(any_engine: Engine, tmp_path: Path) 
     root = Path(__file__).parents[2]  # The code under test, wherever another checkout is installed.
     path = os.pathsep.join(str(root / part) for part in ("tests", "proto", ""))
     run = subprocess.run(
-        [sys.executable, "-c", _ELSEWHERE, any_engine.name, str(tmp_path)],
+        [sys.executable, "-c", _ELSEWHERE, any_engine.name, str(tmp_path), any_engine.device],
         env={"PYTHONPATH": path, "PATH": ""},
         capture_output=True,
         text=True,

@@ -27,8 +27,8 @@ LAYERS = {
         *("train", "evaluate", "generate", "bench", "checks", "cli"),
     ],
     "render_server": [
-        *("errors", "limits", "log_format", "counters", "features", "scene", "jacobian", "checks", "engines"),
-        *("processes", "service", "server", "cli"),
+        *("errors", "devices", "limits", "log_format", "counters", "features", "scene", "jacobian", "checks"),
+        *("engines", "processes", "service", "server", "cli"),
     ],
 }
 
