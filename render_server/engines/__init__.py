@@ -1,4 +1,4 @@
-"""Engines: what turns a task into pixels. Each kind is a module; all pass the same contract tests."""
+"""Engines render tasks. Each kind is a module; all pass the same contract tests."""
 
 import contextlib
 import os
@@ -54,7 +54,7 @@ def _engine(name: str, device: str, service_time_s: float) -> Engine:
 
 @contextlib.contextmanager
 def _one_cpu() -> Iterator[None]:
-    """Keeps this process on one CPU meanwhile.
+    """Keep this process on one CPU meanwhile.
 
     Blender starts as many threads as it sees CPUs. A process renders on one, and the others would do nothing but spin,
     at the cost of the processes beside it.

@@ -1,4 +1,4 @@
-"""What every engine is."""
+"""The interface of engines."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +12,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """One of `ENGINES`."""
+        """Return the name of the engine, one of `ENGINES`."""
 
     @property
     def version(self) -> str:
-        """Of the renderer, e.g. "4.5.15". Results of two versions may differ."""
+        """Return the version of the renderer, e.g. "4.5.15". Results of two versions may differ."""
 
     @property
     def device(self) -> str:
@@ -27,18 +27,19 @@ class Engine(Protocol):
         """Return the name of that device, e.g. "NVIDIA H200"; empty if unknown."""
 
     def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
-        """Renders a task that has passed validation.
+        """Render a task that has passed validation.
 
         Args:
             task: what to draw and what to return.
             assets: local file of each content hash that the task names.
 
         Returns:
-            The result. All of it but `timing` is a pure function of the task, the engine and its version.
+            The result. All but `timing` is a pure function of the task, the engine, its version and its device.
             `timing.queue_s` is left to the caller.
 
         Raises:
             InvalidTask: the task asks for what this engine cannot draw, or an asset does not hold what it should.
             AssetMissing: `assets` lacks something.
-            RenderFailed: the renderer broke down.
+            RenderFailed: the renderer failed.
+            DeviceLost: the device failed; the process must end.
         """

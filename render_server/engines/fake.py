@@ -1,4 +1,4 @@
-"""An engine with closed-form images, for fast tests of what talks to engines.
+"""An engine with closed-form images, for fast tests of its callers.
 
 Each sprite or mesh is a Gaussian blob, whatever its texture or shape:
 

@@ -51,7 +51,7 @@ Change = Mapping[int, FlatSprite | None]
 
 
 def flat_obstacle(graph: SceneGraph) -> Unsupported | None:
-    """Why the scene is not flat; None if it is. Of a perturbed graph, what did not change is taken to be flat."""
+    """Return why the scene is not flat; None if it is. Unchanged nodes of a perturbed graph count as flat."""
     camera = graph.camera
     every = not graph.changed or camera in graph.changed
     if every and graph.nodes[camera].camera.HasField("perspective"):
@@ -91,7 +91,7 @@ def flat_sprites(
     assets: Mapping[str, Path],
     indices: Sequence[int] | None = None,
 ) -> dict[int, FlatSprite]:
-    """The sprites of a flat scene between the near and the far plane, by index of the node.
+    """Return the sprites of a flat scene between the near and the far plane, by index of the node.
 
     Args:
         indices: look at these nodes only.
@@ -192,7 +192,7 @@ def changed_window(
 
 
 def painters_order(sprites: Mapping[int, FlatSprite]) -> list[FlatSprite]:
-    """From the farthest to the nearest; of equally far ones, the later node is nearer."""
+    """Return the sprites from the farthest to the nearest; of equally far ones, the later node is nearer."""
     return sorted(sprites.values(), key=lambda sprite: (-sprite.depth_m, sprite.node))
 
 
@@ -221,7 +221,7 @@ def sample_offsets(samples: int, width: float) -> list[tuple[float, float]]:
 def surface_layers(
     graph: SceneGraph, view: CameraView, sprites: Mapping[int, FlatSprite], node_mask: np.ndarray
 ) -> SurfaceLayers:
-    """Depth, normals and outlines of a flat scene from the mask of its nodes [h, w] uint16 (index + 1)."""
+    """Return depth, normals and outlines of a flat scene, given the mask of its nodes [h, w] uint16 (index + 1)."""
     depths = np.full(len(graph.nodes) + 1, np.inf, np.float32)
     outlines = {}
     for index, sprite in sprites.items():
@@ -234,7 +234,7 @@ def surface_layers(
 
 
 def sprite_outline(graph: SceneGraph, index: int, texture: Texture) -> Outline:
-    """What a sprite's amodal box goes around: the texels whose opacity is at least one half."""
+    """Return the outline that a sprite's amodal box encloses: texels whose opacity is at least one half."""
     hull, wire, world = texture.opaque_hull, graph.nodes[index].sprite, graph.world[index]
     points = np.zeros((len(hull), 3))
     points[:, 0] = (hull[:, 0] / texture.width - 0.5) * wire.width_m

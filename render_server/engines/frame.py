@@ -1,4 +1,4 @@
-"""A rendered frame and its way into a result."""
+"""Rendered frames, and results made of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ LABELS = frozenset(
 
 @dataclass(frozen=True)
 class SurfaceLayers:
-    """What lies at each pixel's centre: the nearest surface whose opacity is at least one half."""
+    """The nearest surface at each pixel's centre whose opacity is at least one half."""
 
     node: np.ndarray  # [h, w] uint16: index of the node + 1, nodes without a class included; 0: nothing
     depth: np.ndarray  # [h, w] float32, metres along the camera's axis; +inf: nothing
@@ -36,12 +36,12 @@ class SurfaceLayers:
 
 
 def wants_image(outputs: Sequence[pb.Output.ValueType]) -> bool:
-    """Whether any of the outputs is an image."""
+    """Return whether any of the outputs is an image."""
     return pb.OUTPUT_IMAGE_F32 in outputs or pb.OUTPUT_IMAGE_U8 in outputs
 
 
 def wants_labels(outputs: Sequence[pb.Output.ValueType]) -> bool:
-    """Whether any of the outputs needs `SurfaceLayers`."""
+    """Return whether any of the outputs needs `SurfaceLayers`."""
     return any(output in LABELS for output in outputs)
 
 
@@ -53,7 +53,7 @@ def pack(
     surface: SurfaceLayers | None,
     columns: Sequence[pb.ColumnResult],
 ) -> pb.RenderResult:
-    """The result without its timing.
+    """Return the result without its timing.
 
     Args:
         image: [h, w, 3] float32, display values, 0 to 1; not None if the task's outputs hold an image.
@@ -88,5 +88,5 @@ def pack(
 
 
 def quantise(image: np.ndarray) -> np.ndarray:
-    """Display values 0 to 1 to uint8, rounded to the nearest; halves go to the even number."""
+    """Return display values 0 to 1 as uint8, rounded to the nearest; halves go to the even number."""
     return np.rint(image * np.float32(255)).astype(np.uint8)

@@ -44,7 +44,7 @@ class _Box(NamedTuple):
 def sampled_layers(
     sprites: Sequence[FlatSprite], width_px: int, height_px: int, offset: tuple[float, float], *, standard: bool
 ) -> list[Layer]:
-    """The layers of those sprites that show in an image.
+    """Return the layers of the sprites that show in an image.
 
     A layer is the same bit for bit whatever is sampled together with it.
 
@@ -81,7 +81,7 @@ def _box(sprite: FlatSprite, width_px: int, height_px: int, offset: tuple[float,
 
 
 def _canvases(boxes: list[_Box]) -> Iterator[list[_Box]]:
-    """Boxes whose samples fit below each other on a canvas of moderate size."""
+    """Yield runs of boxes whose samples fit below each other on a canvas of moderate size."""
     part: list[_Box] = []
     width = height = 0
     for box in boxes:
@@ -111,7 +111,7 @@ def _sampled(texture: Texture, boxes: list[_Box], standard: bool) -> Iterator[La
     if colour is None:
         light = np.concatenate((sampled(0), sampled(1), sampled(2)), axis=2)
         if standard:
-            # Texels are interpolated as display values and decoded then.
+            # Texels are interpolated as display values, then decoded.
             light = srgb_to_linear(light / np.maximum(alpha, np.float32(1e-20))) * alpha
     elif standard:
         colour = tuple(srgb_to_linear(np.array(colour)).tolist())

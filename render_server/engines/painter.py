@@ -16,7 +16,7 @@ _KEPT_SAMPLES = 1 << 24
 
 
 class Painter:
-    """Paints a flat scene, and the same scene with some of its sprites changed.
+    """Renders a flat scene, and the same scene with some of its sprites changed.
 
     A pixel is the same bit for bit whatever window it is painted in, and whatever is painted together with it.
 
@@ -117,5 +117,5 @@ def _overlap(layer: Layer, window: Window) -> bool:
 
 
 def _depth_order(layer: Layer) -> tuple[float, int]:
-    """From the farthest to the nearest; of equally far ones, the later node is nearer."""
+    """Return the sprites from the farthest to the nearest; of equally far ones, the later node is nearer."""
     return -layer.sprite.depth_m, layer.sprite.node

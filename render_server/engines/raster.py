@@ -1,4 +1,4 @@
-"""Draws flat sprite scenes with Pillow and NumPy, without Blender."""
+"""The engine "raster": flat sprite scenes with Pillow and NumPy, without Blender."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,8 +96,8 @@ class _Frame:
         return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)
 
     def add(self, probes: Sequence[Probe], columns: ColumnResults) -> None:
-        """Paints probes and hands their differences to the columns."""
-        # Those that change the same sprites show in nearly the same pixels: they are painted together.
+        """Render probes and add their differences to the columns."""
+        # Probes of the same sprites change nearly the same pixels, so they are rendered together.
         alike: dict[tuple[int, ...], list[Probe]] = {}
         for probe in probes:
             changed = {index for side in probe.sides if side is not None for index in side.changed}
@@ -161,7 +161,7 @@ class _Frame:
 
 
 def _batches(windows: Sequence[Window]) -> Iterator[range]:
-    """Numbers of the windows, in runs of moderate size."""
+    """Yield the numbers of the windows, in runs of moderate size."""
     most = max(window.pixels for window in windows)
     each = max(1, _BATCH_PX // max(1, most))
     for first in range(0, len(windows), each):

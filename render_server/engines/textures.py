@@ -1,4 +1,4 @@
-"""Textures as engines use them: decoded once per content hash, padded, premultiplied."""
+"""Textures of engines: decoded once per content hash, padded, premultiplied."""
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -28,17 +28,17 @@ class Texture:
 
     @property
     def width(self) -> int:
-        """Texels per row, without the padding."""
+        """Return the number of texels per row, without the padding."""
         return self.padded.shape[1] - 2
 
     @property
     def height(self) -> int:
-        """Rows of texels, without the padding."""
+        """Return the number of rows of texels, without the padding."""
         return self.padded.shape[0] - 2
 
     @cached_property
     def single_colour(self) -> tuple[float, float, float] | None:
-        """The colour of all texels that are not fully transparent; None if they have several."""
+        """Return the colour of all texels that are not fully transparent; None if they have several."""
         alpha = self.padded[..., 3]
         seen = alpha > 0
         if not seen.any():
@@ -61,7 +61,7 @@ class Texture:
 
     @cached_property
     def planes(self) -> tuple[Image.Image, ...]:
-        """The four channels of `padded` as Pillow images of mode F."""
+        """Return the four channels of `padded` as Pillow images of mode F."""
         return tuple(Image.fromarray(np.ascontiguousarray(self.padded[..., channel])) for channel in range(4))
 
     @cached_property
@@ -80,7 +80,7 @@ class Texture:
 
 
 def _half_hull(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """One side of the convex hull of sorted points, without its last point (Andrew 1979)."""
+    """Return one side of the convex hull of sorted points, without its last point (Andrew 1979)."""
     hull: list[tuple[int, int]] = []
     for x, y in points:
         while len(hull) > 1:
@@ -93,7 +93,7 @@ def _half_hull(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def decode(path: Path) -> np.ndarray:
-    """A PNG as straight colours and opacity: [height, width, 4] float32, 0 to 1.
+    """Return a PNG as straight colours and opacity: [height, width, 4] float32, 0 to 1.
 
     Raises:
         ValueError: the file is no PNG, or damaged.
@@ -121,7 +121,7 @@ class TextureCache:
         self._textures: OrderedDict[str, Texture] = OrderedDict()
 
     def get(self, content_hash: str, assets: Mapping[str, Path], field: str) -> Texture:
-        """The texture of that hash.
+        """Return the texture of that hash.
 
         Args:
             field: path of the field that names it, for errors.
@@ -154,5 +154,5 @@ class TextureCache:
 
 
 def _cost(texture: Texture) -> int:
-    """Bytes of a texture whose planes have been made."""
+    """Return the size in bytes of a texture with its planes."""
     return 2 * texture.padded.nbytes

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type, assignment, misc, union-attr"
-"""Flat scenes: the scene and all its probes as tiles of one render, copies of the sprites side by side."""
+"""Flat scenes: the scene and all its probes are tiles of one render, each with copies of its sprites."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,13 +47,13 @@ class _Sheet:
 
 
 class Atlas:
-    """Renders flat scenes. Its Blender objects, one per sprite, are reused by the next task."""
+    """Renders flat scenes. The next task reuses its Blender objects, one per sprite."""
 
     def __init__(self, materials: SpriteMaterials) -> None:
         self._materials = materials
         self._target = RenderScene("atlas")
         self._target.scene.render.film_transparent = True
-        # Nothing is carried over to the next render: Cycles would not notice that an image has new pixels.
+        # Without persistent data: Cycles would not notice that an image has new pixels.
         self._target.scene.render.use_persistent_data = False
         self._target.scene.cycles.max_bounces = 0
         self._target.camera.data.type = "ORTHO"
@@ -63,7 +63,7 @@ class Atlas:
     def render(
         self, tiles: Iterable[Tile], offsets: Sequence[tuple[float, float]], *, standard: bool, index: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Renders tiles, many at a time.
+        """Render tiles, many at a time.
 
         Args:
             tiles: none of them empty.
@@ -99,7 +99,7 @@ class Atlas:
 
     def _build(self, sheet: _Sheet, margin: int, standard: bool) -> None:
         tiles = [tile.sprites for tile in sheet.tiles]
-        # Sprites are stacked by rank: equal depths must not flicker, and far ones not lose precision.
+        # Sprites are stacked by rank, so that equal depths do not flicker and large depths do not lose precision.
         ranks = [{sprite.node: rank for rank, sprite in enumerate(painters_order(tile))} for tile in tiles]
         shown = sorted({node for tile in tiles for node in tile})
         textures = {sprite.texture_hash: sprite.texture for tile in tiles for sprite in tile.values()}
@@ -136,7 +136,7 @@ class Atlas:
 
 
 def _sheets(tiles: Iterable[Tile], margin: int) -> Iterator[_Sheet]:
-    """Tiles side by side on shelves, in their order."""
+    """Return sheets that hold the tiles side by side on shelves, in their order."""
     part: list[Tile] = []
     windows: list[Window] = []
     right = top = bottom = width = 0
@@ -157,7 +157,7 @@ def _sheets(tiles: Iterable[Tile], margin: int) -> Iterator[_Sheet]:
 
 
 def _face(sprite: FlatSprite, sheet: _Sheet, number: int, rank: int, margin: int) -> np.ndarray:
-    """[corners, 8] float64: x, y, z, u, v, red, green, blue of the sprite's part inside a tile; may have no corners."""
+    """Return the part of a sprite in a tile: [corners, 8] float64 x, y, z, u, v, red, green, blue; may be empty."""
     window = sheet.tiles[number].window
     polygon = _clipped(
         list(sprite.corners_px),
@@ -188,7 +188,7 @@ def _face(sprite: FlatSprite, sheet: _Sheet, number: int, rank: int, margin: int
 
 
 def _clipped(polygon: _Polygon, left: float, top: float, right: float, bottom: float) -> _Polygon:
-    """The part of a convex polygon inside a rectangle (Sutherland and Hodgman 1974)."""
+    """Return the part of a convex polygon inside a rectangle (Sutherland and Hodgman 1974)."""
     for axis, sign, bound in ((0, 1.0, left), (0, -1.0, right), (1, 1.0, top), (1, -1.0, bottom)):
         inside = [sign * (point[axis] - bound) >= 0 for point in polygon]
         if all(inside):

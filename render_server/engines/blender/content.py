@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type, union-attr"
-"""Builders: what each kind of content becomes in a scene with depth."""
+"""Builders of Blender objects, one for each kind of content in a scene with depth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _UNIT_SQUARE = np.array(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
 
 @dataclass(frozen=True)
 class Sources:
-    """Where builders find what nodes refer to."""
+    """Sources of the assets that nodes refer to."""
 
     assets: Mapping[str, Path]
     meshes: MeshLibrary
@@ -45,16 +45,16 @@ class Builder(Protocol):
     blocks: list[bpy.types.ID]
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:
-        """A new object for the node, in no scene yet."""
+        """Return a new object for the node, in no scene yet."""
 
     def update(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:
-        """Sets the object's matrix and content to what the graph says."""
+        """Set the object's matrix and content to those of the graph."""
 
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> Outline | None:
-        """What the node's amodal box goes around; None if it draws nothing."""
+        """Return the outline that the node's amodal box encloses; None if the node draws nothing."""
 
     def extent(self, graph: SceneGraph, index: int) -> Extent | None:
-        """Where the node's content lies in the world; None if it draws nothing."""
+        """Return the extent of the node's content in the world; None if the node draws nothing."""
 
 
 class SpriteBuilder:
@@ -108,7 +108,7 @@ class MeshBuilder:
         self.blocks: list[bpy.types.ID] = []  # The library keeps its meshes.
         self._sources = sources
         self._shown: dict[int, scene_pb2.Mesh] = {}
-        # Where no surface reflects, what glows need not be sampled as a lamp.
+        # If no surface reflects, emitting meshes need not be sampled as lamps.
         self._lamps = any(node.HasField("mesh") and not node.mesh.material.emission > 0 for node in graph.nodes)
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:
@@ -184,12 +184,12 @@ _WHITE = scene_pb2.Color(red=DEFAULT_TINT, green=DEFAULT_TINT, blue=DEFAULT_TINT
 
 
 def matrix(array: np.ndarray) -> mathutils.Matrix:
-    """A 4x4 array as Blender's matrix."""
+    """Return a 4x4 array as Blender's matrix."""
     return mathutils.Matrix(array.tolist())
 
 
 def _face(wire: scene_pb2.Sprite, texture: Texture) -> np.ndarray:
-    """[4, 3] corners of the face that shows a texture and its padding, in the node's frame."""
+    """Return the corners [4, 3] of the face that shows a texture and its padding, in the node's frame."""
     width = wire.width_m * (1 + 2 / texture.width)
     height = wire.height_m * (1 + 2 / texture.height)
     return np.concatenate(((_UNIT_SQUARE - 0.5) * (width, height), np.zeros((4, 1))), axis=1)

@@ -1,4 +1,4 @@
-"""Tasks whose scenes are flat: the scene and its probes side by side in one render."""
+"""Tasks with flat scenes: the scene and its probes are rendered side by side in one image."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ def render_flat(
     textures: TextureCache,
     assets: Mapping[str, Path],
 ) -> pb.RenderResult:
-    """Renders a task; see `Engine.render`. The graph and all sides of the probes must be flat."""
+    """Render a task; see `Engine.render`. The graph and all sides of the probes must be flat."""
     started = time.perf_counter()
     columns = ColumnResults(task)
     frame = _Frame(task, flat_sprites(graph, view, textures, assets), view, atlas)
@@ -99,7 +99,7 @@ class _Frame:
         self.renders = 0
 
     def plan(self, probe: Probe, sides: Sequence[Change | None]) -> _Plan:
-        """What to render for a probe, given how its sides differ from the unperturbed scene."""
+        """Return what to render for a probe, given how its sides differ from the unperturbed scene."""
         window = self._window
         if not self._full_frame:
             changes = [side for side in sides if side is not None]
@@ -107,7 +107,7 @@ class _Frame:
         return _Plan(probe, sides, window, self._audits[probe.column])
 
     def render(self, plans: Sequence[_Plan], columns: ColumnResults) -> None:
-        """Renders what the task wants; the probes' differences go to the columns."""
+        """Render the outputs of the task; add the probes' differences to the columns."""
         based = self._base_is_image or any(side is None for plan in plans for side in plan.sides)
         tiles = self._tiles(plans, based=based)
         arrays = self._render(tiles, self._offsets, index=based and self._wants_labels and self._offsets == _CENTRE)
@@ -126,7 +126,7 @@ class _Frame:
             _, self.nodes = next(self._render([whole], _CENTRE, index=True))
 
     def _tiles(self, plans: Sequence[_Plan], *, based: bool) -> Iterator[Tile]:
-        """In the order in which `render` takes their images."""
+        """Yield the tiles in the order in which `render` reads their images."""
         if based:
             yield Tile(self.sprites, self._window)
         for plan in plans:

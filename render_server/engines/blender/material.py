@@ -24,7 +24,7 @@ _GREY = scene_pb2.Color(red=DEFAULT_BASE_COLOR, green=DEFAULT_BASE_COLOR, blue=D
 
 
 def surface(texture: str, assets: Mapping[str, Path], field: str, *, glows: bool) -> bpy.types.Material:
-    """A material that takes its colour, and roughness or emission, from the object that shows it; see `show_material`.
+    """Return a material that reads colour, roughness or emission from the object that shows it; see `show_material`.
 
     It is a Principled BSDF, or an emission alone if it glows: a surface that might do either would be a lamp to Cycles.
 
@@ -54,7 +54,7 @@ def surface(texture: str, assets: Mapping[str, Path], field: str, *, glows: bool
 
 
 def show_material(item: bpy.types.Object, wire: scene_pb2.Material) -> None:
-    """Gives an object what its `surface` takes from it."""
+    """Set the properties of an object that its `surface` reads."""
     colour = wire.base_color if wire.HasField("base_color") else _GREY
     item[_COLOUR] = (colour.red, colour.green, colour.blue)
     item[_ROUGHNESS] = wire.roughness if wire.HasField("roughness") else _DEFAULT_ROUGHNESS
@@ -90,7 +90,7 @@ def show_labels(item: bpy.types.Object, wanted: bool) -> None:
 
 
 def own_surface(mesh: bpy.types.Mesh) -> bpy.types.Material:
-    """The surface of a file without materials: its vertex colours, else grey."""
+    """Return the surface of a file without materials: its vertex colours, else grey."""
     material = bpy.data.materials.new("own")
     tree = NodeTree(material)
     colour: tuple[float, ...] | bpy.types.NodeSocket = (_GREY.red, _GREY.green, _GREY.blue, 1.0)

@@ -20,13 +20,13 @@ from render_server.engines.blender.session import operator_reason, silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
 from render_server.scene.extent import Extent, extent_of_points
 
-#: Asset files kept for later tasks: more than the streets that ship have, some tens of kilobytes each.
+#: Number of asset files kept for later tasks. The streets that ship have fewer, of some tens of kilobytes each.
 _MAX_KEPT = 256
 
 
 @dataclass(frozen=True)
 class LibraryMesh:
-    """A mesh data block and where its vertices lie, in its own frame.
+    """A mesh data block and the extent of its vertices, in its own frame.
 
     Attributes:
         glows: whether its material is an emission.
@@ -38,7 +38,7 @@ class LibraryMesh:
 
 
 class MeshLibrary:
-    """Mesh data blocks by what they show. They belong to the library; objects share them.
+    """Mesh data blocks by shape and material. They belong to the library; objects share them.
 
     The material belongs to the mesh and takes colours from the object. Cycles instances such meshes, so that an object
     that moves costs nothing; objects with materials of their own would be copied, and all sorted again by each move.
@@ -48,7 +48,7 @@ class MeshLibrary:
         self._meshes: OrderedDict[tuple[str, str | None, bool], LibraryMesh] = OrderedDict()
 
     def get(self, mesh: scene_pb2.Mesh, assets: Mapping[str, Path], field: str) -> LibraryMesh:
-        """The mesh of a node, without the node's size and colours.
+        """Return the mesh of a node, without the node's size and colours.
 
         Args:
             field: path of the mesh in the task, for errors.
@@ -75,7 +75,7 @@ class MeshLibrary:
         return self._meshes[key]
 
     def trim(self) -> None:
-        """Drops the meshes that were not used for longest. Called between tasks."""
+        """Remove the least recently used meshes. Called between tasks."""
         while len(self._meshes) > _MAX_KEPT:
             _, kept = self._meshes.popitem(last=False)
             materials = [material for material in kept.mesh.materials if material is not None]
@@ -84,7 +84,7 @@ class MeshLibrary:
 
 
 def _cover(mesh: bpy.types.Mesh, material: bpy.types.Material) -> None:
-    """Puts one material on all faces."""
+    """Replace all materials of a mesh by one."""
     replaced = [each for each in mesh.materials if each is not None]
     slots = max(1, len(mesh.materials))
     mesh.materials.clear()
@@ -94,7 +94,7 @@ def _cover(mesh: bpy.types.Mesh, material: bpy.types.Material) -> None:
 
 
 def vertices(mesh: bpy.types.Mesh) -> np.ndarray:
-    """[n, 3] float32, in the mesh's own frame."""
+    """Return the vertices [n, 3] float32, in the mesh's own frame."""
     points = np.empty(len(mesh.vertices) * 3, np.float32)
     mesh.vertices.foreach_get("co", points)
     return points.reshape(-1, 3)
@@ -121,7 +121,7 @@ def _load(asset: scene_pb2.MeshAsset, assets: Mapping[str, Path], field: str) ->
 
 
 def _imported(import_file: Callable[[], object]) -> bpy.types.Mesh:
-    """Runs an importer and makes one mesh of all that it brought, in the frame of the file."""
+    """Run an importer and return all meshes that it created as one, in the frame of the file."""
     before = {name: set(getattr(bpy.data, name)) for name in _BLOCKS}
     kept: set[bpy.types.ID] = set()
     try:
@@ -160,7 +160,7 @@ def _joined(parts: list[bpy.types.Object]) -> bpy.types.Mesh:
 
 
 def _remove_loose(mesh: bpy.types.Mesh) -> None:
-    """Remove vertices and edges that no face has: they show nothing, so no box may go around them."""
+    """Remove vertices and edges without faces: they are not rendered, so boxes must not enclose them."""
     corners = np.empty(len(mesh.loops), np.int32)
     mesh.loops.foreach_get("vertex_index", corners)
     if len(np.unique(corners)) == len(mesh.vertices):
@@ -189,7 +189,7 @@ def _remove_unused(materials: list[bpy.types.Material]) -> None:
 
 
 def _without_materials(data: bytes) -> bytes:
-    """An OBJ file without its references to material files: assets cannot name paths."""
+    """Return an OBJ file without its references to material files: assets cannot name paths."""
     return b"\n".join(line for line in data.splitlines() if not line.lstrip().startswith((b"mtllib", b"usemtl")))
 
 
@@ -225,5 +225,5 @@ _FORMATS: Mapping[int, tuple[str, Callable[[bytes], bytes], Callable[[str], obje
     ),
 }
 
-#: What an importer may create, in the order of removal.
+#: Kinds of blocks that importers create, in the order of removal.
 _BLOCKS = ("objects", "collections", "meshes", "cameras", "lights", "armatures", "actions", "materials", "images")

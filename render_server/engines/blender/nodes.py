@@ -1,5 +1,5 @@
 # mypy: disable-error-code="attr-defined, index, return-value, union-attr"
-"""Shader node trees in few words."""
+"""Short notation for shader node trees."""
 
 import bpy
 
@@ -22,45 +22,45 @@ class NodeTree:
         self._world = isinstance(owner, bpy.types.World)
 
     def add(self, kind: str, **inputs: Value) -> bpy.types.ShaderNode:
-        """A node of that type. Inputs are sockets to link or values; `_` in their names stands for a blank."""
+        """Add a node. Inputs are sockets to link or values; `_` in their names stands for a blank."""
         node = self._tree.nodes.new(kind)
         for name, value in inputs.items():
             self.feed(node.inputs[name.replace("_", " ")], value)
         return node
 
     def link(self, source: bpy.types.NodeSocket, target: bpy.types.NodeSocket) -> None:
-        """Connects an output to an input."""
+        """Link an output to an input."""
         self._tree.links.new(source, target)
 
     def attribute(self, name: str) -> bpy.types.NodeSocket:
-        """An attribute of the mesh as a vector."""
+        """Return an attribute of the mesh as a vector."""
         node = self._tree.nodes.new("ShaderNodeAttribute")
         node.attribute_name = name
         return node.outputs["Vector"]
 
     def object_attribute(self, name: str, output: str) -> bpy.types.NodeSocket:
-        """A property of the object that shows the material; its output as `Color` or `Fac`."""
+        """Return a property of the object that shows the material, by the output `Color` or `Fac`."""
         node = self._tree.nodes.new("ShaderNodeAttribute")
         node.attribute_type, node.attribute_name = "OBJECT", name
         return node.outputs[output]
 
     def math(self, operation: str, *operands: Value) -> bpy.types.NodeSocket:
-        """Arithmetic on numbers."""
+        """Return the result of an operation on numbers."""
         return self._operate("ShaderNodeMath", operation, operands)
 
     def vector(self, operation: str, *operands: Value) -> bpy.types.NodeSocket:
-        """Arithmetic on colours; a number counts for all three channels."""
+        """Return the result of an operation on colours; a number stands for all three channels."""
         return self._operate("ShaderNodeVectorMath", operation, operands)
 
     def sum(self, first: bpy.types.NodeSocket, second: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-        """Two shaders added."""
+        """Return the sum of two shaders."""
         node = self._tree.nodes.new("ShaderNodeAddShader")
         self.feed(node.inputs[0], first)
         self.feed(node.inputs[1], second)
         return node.outputs[0]
 
     def srgb_to_linear(self, colour: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-        """Display values to linear light (IEC 61966-2-1)."""
+        """Return display values as linear light (IEC 61966-2-1)."""
         scaled = self.vector("DIVIDE", self.vector("ADD", colour, (0.055,) * 3), (1.055,) * 3)
         power = self.vector("POWER", scaled, (2.4,) * 3)
         linear = self.vector("DIVIDE", colour, (12.92,) * 3)
@@ -85,7 +85,7 @@ class NodeTree:
         return socket.links[0].from_socket if socket.is_linked else socket.default_value
 
     def output(self, shader: bpy.types.NodeSocket) -> None:
-        """The surface, or the world's light."""
+        """Link the shader to the output of the surface, or of the world."""
         node = self._tree.nodes.new("ShaderNodeOutputWorld" if self._world else "ShaderNodeOutputMaterial")
         self._tree.links.new(shader, node.inputs["Surface"])
 

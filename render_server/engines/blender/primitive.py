@@ -1,5 +1,5 @@
 # mypy: disable-error-code="attr-defined"
-"""Primitive shapes, written out: Blender's own operators order a sphere's corners differently in each process."""
+"""Primitive shapes. Blender's own operators order a sphere's corners differently in each process."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _Point = tuple[float, float, float]
 
 
 def primitive_mesh(primitive: scene_pb2.Primitive.ValueType) -> bpy.types.Mesh:
-    """The primitive of size 1 with UV coordinates, as scene.proto describes it."""
+    """Return the primitive of size 1 with UV coordinates, as scene.proto describes it."""
     shapes = {scene_pb2.PRIMITIVE_CUBE: _cube, scene_pb2.PRIMITIVE_PLANE: _plane, scene_pb2.PRIMITIVE_SPHERE: _sphere}
     points, faces = shapes[primitive]()
     mesh = bpy.data.meshes.new("primitive")

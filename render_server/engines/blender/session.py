@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type, assignment, union-attr"
-"""A Blender scene that Cycles renders, and the way of its pixels back.
+"""A Blender scene that Cycles renders into NumPy arrays.
 
 `Render Result` cannot be read in background mode, so pixels travel through an uncompressed EXR in shared memory.
 """
@@ -30,7 +30,7 @@ _DEVICE_LOST = re.compile(
     re.IGNORECASE,
 )
 
-#: Where in a pixel a border lies, so that single precision cannot move it to another one.
+#: Offset of a border inside its pixel, so that single precision cannot move it to another pixel.
 _INSIDE = 0.25
 
 
@@ -39,7 +39,7 @@ _RENAMED = {"Object Index": "IndexOB"}
 
 
 class RenderScene:
-    """A scene of its own with Cycles set up for results that depend on the scene alone.
+    """A Blender scene whose Cycles settings make results depend on the scene alone.
 
     Args:
         name: of the Blender scene.
@@ -68,7 +68,7 @@ class RenderScene:
         render.image_settings.exr_codec = "NONE"
         on_gpu = bpy.context.preferences.addons["cycles"].preferences.compute_device_type != "NONE"
         cycles.device = "GPU" if on_gpu else "CPU"
-        # The other patterns depend on numbers of samples that were rendered before.
+        # Other patterns depend on the numbers of samples of earlier renders.
         cycles.sampling_pattern = "TABULATED_SOBOL"
         cycles.use_adaptive_sampling = False
         cycles.use_denoising = False
@@ -87,7 +87,7 @@ class RenderScene:
         self.scene.camera = self.camera
 
     def sample(self, *, samples: int, seed: int, box_px: float) -> None:
-        """Sets how pixels are sampled.
+        """Set how pixels are sampled.
 
         Args:
             box_px: 0: every sample at the pixel's centre; 1: spread over the pixel. Blender's box has no other width.
@@ -101,12 +101,12 @@ class RenderScene:
         self.scene.render.resolution_percentage = 100
 
     def transparency(self, surfaces: int) -> None:
-        """How many transparent surfaces a ray passes, without leaving that to chance."""
+        """Set how many transparent surfaces a ray passes, without Russian roulette."""
         self.scene.cycles.transparent_max_bounces = min(1024, surfaces + 1)
         self.scene.cycles.min_transparent_bounces = min(1024, surfaces + 1)
 
     def render(self, width_px: int, height_px: int, window: Window | None = None) -> dict[str, np.ndarray]:
-        """Renders one frame: each pass by its name (Combined, IndexOB, Depth, Normal), [h, w] or [h, w, c] float32.
+        """Render one frame and return its passes by name (Combined, IndexOB, Depth, Normal), [h, w(, c)] float32.
 
         Args:
             width_px, height_px: of the frame.
@@ -119,7 +119,7 @@ class RenderScene:
         render.resolution_x, render.resolution_y = width_px, height_px
         render.use_border = render.use_crop_to_border = window is not None
         if window is not None:
-            # Blender cuts fractions off, and its borders go upwards.
+            # Blender truncates fractions and counts rows from below.
             render.border_min_x = (window.left + _INSIDE) / width_px
             render.border_max_x = (window.right + _INSIDE) / width_px
             render.border_min_y = (height_px - window.bottom + _INSIDE) / height_px
@@ -141,7 +141,7 @@ class RenderScene:
         return passes
 
     def remove(self, others: Iterable[bpy.types.ID] = ()) -> None:
-        """Takes the scene out of Blender, with what Cycles holds for it.
+        """Remove the scene from Blender, with the data that Cycles holds for it.
 
         Args:
             others: blocks that go with it. All at once: each removal looks through everything that Blender holds.
@@ -152,7 +152,7 @@ class RenderScene:
 
 @contextlib.contextmanager
 def silent_stdout() -> Iterator[None]:
-    """Sends the process's stdout to nowhere: Blender reports each render there."""
+    """Discard the process's stdout: Blender reports each render there."""
     sys.stdout.flush()
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -166,7 +166,7 @@ def silent_stdout() -> Iterator[None]:
 
 
 def render_error(reason: str) -> RenderServerError:
-    """Return the error that stands for Blender's reason not to render."""
+    """Return the error for the reason that Blender gives when a render fails."""
     text = f"Blender failed to render: {reason}"
     if _MEMORY_FULL.search(reason):
         return DeviceMemoryFull(f"{text}; use fewer or smaller textures and meshes, or a device with more memory")
@@ -187,7 +187,7 @@ def operator_reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _file() -> Iterator[Path]:
-    # An engine's process has its temporary folder in shared memory, and the worker removes it whatever happens.
+    # The temporary folder of an engine process lies in shared memory; the worker removes it in any case.
     descriptor, name = tempfile.mkstemp(prefix="metasim-", suffix=".exr")
     os.close(descriptor)
     try:
@@ -197,7 +197,7 @@ def _file() -> Iterator[Path]:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Passes by name. Their channels are called LAYER.PASS.CHANNEL."""
+    """Return the passes of a file by name. Their channels are called LAYER.PASS.CHANNEL."""
     passes: dict[str, dict[str, np.ndarray]] = {}
     for name, channel in OpenEXR.File(str(path), separate_channels=True).channels().items():
         parts = name.split(".")

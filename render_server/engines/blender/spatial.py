@@ -1,5 +1,5 @@
 # mypy: disable-error-code="misc, union-attr"
-"""Scenes with depth: perspective, meshes, lights. Built once per task; probes change the objects that are there."""
+"""Scenes with depth: perspective, meshes, lights. A scene is built once per task; probes change its objects."""
 
 import collections
 import contextlib
@@ -25,9 +25,9 @@ from render_server.scene.extent import Extent
 from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import SceneGraph
 
-#: Depths beyond are Cycles' way to say that nothing is there.
+#: Cycles writes larger depths where no surface is.
 _BACKGROUND_DEPTH = 1e9
-#: Meshes with fewer are sorted again faster than they are found.
+#: Meshes with fewer polygons are rebuilt faster than they are instanced.
 _MANY_POLYGONS = 100
 #: Translucent surfaces that a ray may pass: as many as Blender allows.
 _MOST_SURFACES = 1024
@@ -35,7 +35,7 @@ _LABEL_PASSES = ("use_pass_object_index", "use_pass_z", "use_pass_normal")
 
 
 class SpatialScene:
-    """A task's scene in Blender. A context manager: what it makes is removed at the end."""
+    """A task's scene in Blender. A context manager that removes all blocks that it has created."""
 
     def __init__(self, task: pb.RenderTask, graph: SceneGraph, sources: Sources) -> None:
         self._task, self._graph, self._sources = task, graph, sources
@@ -58,7 +58,7 @@ class SpatialScene:
         self._remove()
 
     def apply(self, graph: SceneGraph, indices: Sequence[int]) -> None:
-        """Sets matrices and contents of those nodes to what the graph says."""
+        """Set the matrices and contents of those nodes to those of the graph."""
         for index in indices:
             if index == self._graph.camera:
                 self._aim(graph)
@@ -66,7 +66,7 @@ class SpatialScene:
                 self._builder(index).update(graph, index, self._objects[index])
 
     def image(self, window: Window, samples: int) -> np.ndarray:
-        """[h, w, 3] float32 display values, 0 to 1, of a part of the scene as it stands.
+        """Render a part of the scene in its current state: [h, w, 3] float32 display values, 0 to 1.
 
         Args:
             window: the part; its pixels are those of the whole frame, bit for bit.
@@ -77,7 +77,7 @@ class SpatialScene:
             self._target.sample(samples=samples, seed=self._task.seed, box_px=box)
             light = self._target.render(width, height, window)["Combined"][..., :3]
         else:
-            # Blender's box filter is one pixel wide: other widths are made of shifted frames with one sample each.
+            # Blender's box filter is one pixel wide. Other widths are sums of shifted frames with one sample each.
             light = np.zeros((window.height, window.width, 3), np.float32)
             offsets = sample_offsets(samples, box)
             camera = self._target.camera.data
@@ -96,7 +96,7 @@ class SpatialScene:
         return self._builder(index).extent(graph, index) if index in self._objects else None
 
     def surface_layers(self, view: CameraView) -> SurfaceLayers:
-        """What lies at the pixels' centres, from a frame of one sample each. Of tasks whose outputs want labels."""
+        """Render the surfaces at the pixels' centres, one sample each. Only for tasks whose outputs need labels."""
         self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
         with self._opaque_or_absent():
             passes = self._target.render(view.width_px, view.height_px)
@@ -114,7 +114,7 @@ class SpatialScene:
 
     @contextlib.contextmanager
     def _opaque_or_absent(self) -> Iterator[None]:
-        """Give translucent surfaces no say in labels that is left to chance."""
+        """Make translucent surfaces opaque or absent meanwhile, so that labels do not depend on chance."""
         for item in self._translucent:
             show_labels(item, True)
         try:
@@ -125,7 +125,7 @@ class SpatialScene:
 
     def _build(self) -> None:
         graph = self._graph
-        # From the start: a session of Cycles that exists gets no new passes, and another one would cost as much again.
+        # Set before the first render: an existing Cycles session gets no new passes, and a second one costs as much.
         for name in _LABEL_PASSES:
             setattr(self._target.layer, name, wants_labels(self._task.outputs))
         self._set_world()
@@ -158,7 +158,7 @@ class SpatialScene:
         self._target.remove([*self._blocks, *(block for each in self._builders.values() for block in each.blocks)])
 
     def _share_meshes(self) -> None:
-        """Gives every mesh a second, unseen user.
+        """Give every mesh a second, invisible user.
 
         Cycles merges a mesh that a single object shows into the world's geometry, and then sorts all of that again
         whenever one of these objects moves. A mesh with two users is instanced, and moves for nothing.
@@ -200,7 +200,7 @@ class SpatialScene:
 
 @contextlib.contextmanager
 def _kept(owner: Any, *names: str) -> Iterator[None]:
-    """Puts attributes of a Blender block back at the end."""
+    """Restore attributes of a Blender block at the end."""
     values = {name: getattr(owner, name) for name in names}
     try:
         yield

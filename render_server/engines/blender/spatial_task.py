@@ -1,4 +1,4 @@
-"""Tasks with depth: a scene built once, and regions of it rendered for the probes."""
+"""Tasks with depth: the scene is built once, and regions of it are rendered for the probes."""
 
 import time
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _IMAGES = frozenset({pb.OUTPUT_IMAGE_U8, pb.OUTPUT_IMAGE_F32})
 
 
 def render_spatial(task: pb.RenderTask, graph: SceneGraph, view: CameraView, sources: Sources) -> pb.RenderResult:
-    """Renders a task; see `Engine.render`."""
+    """Render a task; see `Engine.render`."""
     started = time.perf_counter()
     columns = ColumnResults(task)
     with SpatialScene(task, graph, sources) as scene:
@@ -64,14 +64,14 @@ class _Prober:
         self.renders = 0
 
     def image(self) -> np.ndarray:
-        """[height, width, 3] float32: the unperturbed frame."""
+        """Render the unperturbed frame, [height, width, 3] float32."""
         image = self._render(None, self._regions.frame, self._image_samples)
         if self._samples == self._image_samples:
             self._base = image
         return image
 
     def add(self, probes: Sequence[Probe], columns: ColumnResults) -> None:
-        """Renders the probes and hands them to the columns."""
+        """Render the probes and add their differences to the columns."""
         frame = self._regions.frame
         windows = [frame if self._full_frame else self._regions.of(probe) for probe in probes]
         if self._base is None:

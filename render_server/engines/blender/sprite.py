@@ -1,5 +1,5 @@
 # mypy: disable-error-code="attr-defined, union-attr"
-"""Sprites in Blender: textured, emitting faces whose colour blends as the raster engine's does."""
+"""Sprites in Blender: textured, emitting faces that blend as in the raster engine."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ class _Slot:
 
 
 class SpriteMaterials:
-    """Materials that show textures, reused between tasks: only the pixels of an image are exchanged."""
+    """Materials that show textures. Tasks reuse them: only the pixels of their images are replaced."""
 
     def __init__(self) -> None:
         self._slots: list[_Slot] = []  # The most recently used ones last
 
     def of(self, textures: Iterable[tuple[str, Texture]], *, standard: bool) -> dict[str, bpy.types.Material]:
-        """A material for each texture, by content hash. They are valid until the next call.
+        """Return a material for each texture, by content hash. They are valid until the next call.
 
         Args:
             textures: pairs of content hash and texture.
@@ -59,7 +59,7 @@ class SpriteMaterials:
             if slot.shape == shape and slot.standard == standard and not any(slot is other for other in busy):
                 break
         else:
-            # A float image that is not colour reaches Cycles as it is: premultiplied display values.
+            # Cycles gets float images that are no colour data unchanged: premultiplied display values.
             image = bpy.data.images.new("sprite", shape[1], shape[0], alpha=True, float_buffer=True, is_data=True)
             image.alpha_mode = "CHANNEL_PACKED"
             slot = _Slot(shape, standard, image, _material(image, standard))
@@ -79,7 +79,7 @@ def fill_faces(
     sizes: np.ndarray,
     material: bpy.types.Material,
 ) -> None:
-    """Replaces a mesh by polygons that show a sprite's padded texture.
+    """Replace a mesh by polygons that show a sprite's padded texture.
 
     Args:
         points: [n, 3] corners, polygon after polygon.
@@ -105,7 +105,7 @@ def fill_faces(
 
 
 def _material(image: bpy.types.Image, standard: bool) -> bpy.types.Material:
-    """Emission of the premultiplied texture plus transparency of what its opacity leaves."""
+    """Return a material that adds the premultiplied texture to the light that its opacity lets through."""
     material = bpy.data.materials.new("sprite")
     # A sprite lights nothing.
     material.cycles.emission_sampling = "NONE"
