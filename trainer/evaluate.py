@@ -10,6 +10,7 @@ among them.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class EvaluateOptions:
     real: bool | None = None
     #: Of the task networks: auto, cpu, cuda or mps.
     device: str = "auto"
+    #: Settings of the task network that replace those of the experiment.
+    task_settings: Mapping[str, object] = field(default_factory=dict)
     pool: PoolOptions = field(default_factory=PoolOptions)
 
 
@@ -76,7 +79,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     if target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
     torch.set_num_threads(loaded.settings.threads)
-    network = open_task(experiment, device=open_device(options.device))
+    network = open_task(experiment, device=open_device(options.device), settings=options.task_settings)
     models = _models(loaded, stages=options.stages)
     with open_pool(options.pool.with_default_engine(loaded.config.engine), assets=experiment.asset_source) as pool:
         progress.watch(pool)

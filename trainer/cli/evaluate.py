@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.cli import completion, options
+from trainer.cli.assignments import parse_assignments
 from trainer.cli.tables import aligned, echo_json
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ def evaluate(
         Path,
         typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.", autocompletion=completion.runs),
     ],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings of the task network that replace those of the experiment: trunk=natural, epochs=30 ...",
+            show_default=False,
+        ),
+    ] = None,
     train_images: Annotated[
         int | None,
         typer.Option(
@@ -88,7 +97,7 @@ def evaluate(
     metasim evaluate runs/mnist-rot
     metasim evaluate runs/mnist-rot --engine raster --json
     metasim evaluate runs/driving-city --stages --fine-tune 100 --networks 3
-    metasim evaluate runs/coins --test photos/test --validation photos/labelled --fine-tune 20
+    metasim evaluate runs/coins trunk=natural --test photos/test --validation photos/labelled --fine-tune 20
     """
     from trainer.cli.console import console_progress
     from trainer.progress import Step
@@ -112,6 +121,7 @@ def evaluate(
                 validation=validation,
                 real=real,
                 device=device,
+                task_settings=parse_assignments(assignments or ()),
                 pool=pool,
             ),
             progress,

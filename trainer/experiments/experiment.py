@@ -31,6 +31,8 @@ class Experiment:
     task_stated: bool
     #: Settings of the trainer as the file gives them, not yet checked.
     training: Mapping[str, object] = field(default_factory=dict)
+    #: Settings of the task network as the file gives them, not yet checked.
+    task_settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -64,7 +66,8 @@ def load_experiment(
     """Read an experiment file; a grammar file is an experiment without a target.
 
     Args:
-        overrides: as for `load_grammar`; besides, paths that begin with target, engine, task or training.
+        overrides: as for `load_grammar`; besides, paths that begin with target, engine, task, task_settings or
+            training.
         mnist: folder of MNIST's files; default: see `trainer.assets.mnist.find_mnist`.
         copies: are read in place of the files.
 
@@ -90,6 +93,7 @@ def load_experiment(
         task=content.task,
         task_stated="task" in content.model_fields_set,
         training=content.training,
+        task_settings=content.task_settings,
     )
 
 

@@ -16,7 +16,7 @@ from trainer.settings import Settings, expanded, shipped_files
 
 NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.
-EXPERIMENT_KEYS = ("target", "engine", "task", "training")
+EXPERIMENT_KEYS = ("target", "engine", "task", "task_settings", "training")
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -131,11 +131,12 @@ def _with_world(file: Document, world: Document, content: WorldFile) -> Opened:
 
 
 def _inheriting(file: Document, world: Document) -> Document:
-    """Return an experiment's file with the task and the training settings that only its world states."""
-    data = {key: world.data[key] for key in ("task", "training") if key in world.data} | file.data
-    inherited, own = (document.data.get("training") for document in (world, file))
-    if isinstance(inherited, dict) and isinstance(own, dict):
-        data["training"] = {**inherited, **own}
+    """Return an experiment's file with the task and those settings that only its world states."""
+    data = {key: world.data[key] for key in ("task", "task_settings", "training") if key in world.data} | file.data
+    for section in ("task_settings", "training"):
+        inherited, own = (document.data.get(section) for document in (world, file))
+        if isinstance(inherited, dict) and isinstance(own, dict):
+            data[section] = {**inherited, **own}
     return replace(file, data=data)
 
 

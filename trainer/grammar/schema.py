@@ -401,9 +401,10 @@ class WorldFile(Section):
     scene: list[ChildSection] = Field([], description="the root nodes; exactly one camera must come of them")
     target: TargetSection | None = Field(None, description="the images to match")
     engine: Literal["blender", "raster"] = Field("blender", description="render engine of an experiment")
-    task: Literal["classification", "segmentation", "detection", "detection-mask-rcnn", "pose"] = Field(
-        "classification", description="the task network that scores the data"
-    )
+    task: Literal[
+        "classification", "multilabel", "counting", "segmentation", "detection", "detection-mask-rcnn", "pose"
+    ] = Field("classification", description="the task network that scores the data")
+    task_settings: dict[Text, Any] = Field({}, description="settings of the task network, such as {trunk: natural}")
     training: dict[Text, Any] = Field({}, description="settings of the trainer")
 
 

@@ -37,11 +37,20 @@ class TaskLoss:
         for place in active:
             _, spec = problem.encoding.mutable[place]
             self._sigma[place] = problem.settings.task_sigma * (spec.high - spec.low)
+        datasets = 2 * problem.settings.task_pairs
+        problem.progress.note(
+            f"task loss: each step renders {datasets * self._images:,} images, trains the {validation.network.name} "
+            f"{datasets} times on {self._images:,} of them, and scores it on {len(validation.images):,} labelled images"
+        )
+
+    @property
+    def _images(self) -> int:
+        """The number of images of each dataset."""
+        return self._problem.settings.task_images or self._validation.network.train_images
 
     def __call__(self, transformer: DistributionTransformer, step: int) -> Estimate:
         problem, settings = self._problem, self._problem.settings
-        count = settings.task_images or self._validation.network.train_images
-        scenes = problem.scenes(Purpose.REWARD, count, step)
+        scenes = problem.scenes(Purpose.REWARD, self._images, step)
         drawn = draw(transformer, scenes)
         mean = changed(transformer, drawn.batch)
         tried, rewards = [], []
@@ -65,14 +74,14 @@ class TaskLoss:
         return Estimate(settings.task_weight * loss, mean, drawn.batch, figures)
 
     def _score(self, scenes: list[SceneGraph], step: int) -> float:
-        """R: how good the network gets on a dataset of these scenes."""
+        """Return R: the score on V of the network trained on a dataset of these scenes, higher being better."""
         problem, validation = self._problem, self._validation
         images, labels = labelled(
             problem.renderer, validation.network, scenes, integer(problem.seed, Purpose.REWARD, step)
         )
         seed = integer(problem.seed, Purpose.TASK_NETWORK, step)
         model = validation.network.train(images, labels, seed)
-        return validation.network.score(model, validation.images, validation.labels).value
+        return validation.network.score(model, validation.images, validation.labels).reward
 
     def _drawn(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
         """mean + σ noise, within the ranges, which the density does not notice: it is that of the draw."""

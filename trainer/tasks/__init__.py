@@ -9,6 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from trainer.tasks.settings import NO_SETTINGS
 from trainer.tasks.task import Budget, Label, Model, Progress, Results, Scores, TaskNetwork
 
 if TYPE_CHECKING:
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["TASKS", "Budget", "Label", "Model", "Progress", "Results", "Scores", "TaskNetwork", "open_task"]
 
-#: The module of each task, by the task's name in experiment files; it has `open_network(classes, budget, device)`.
+#: The module of each task, by the task's name in experiment files. It has
+#: `open_network(classes, budget, device, settings)`.
 TASKS: Mapping[str, str] = MappingProxyType(
     {
         "classification": "trainer.tasks.classifier",
+        "multilabel": "trainer.tasks.multilabel",
+        "counting": "trainer.tasks.counting",
         "segmentation": "trainer.tasks.segmentation",
         "detection": "trainer.tasks.detection",
         "detection-mask-rcnn": "trainer.tasks.mask_rcnn",
@@ -28,13 +32,22 @@ TASKS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def open_task(experiment: "Experiment", budget: Budget = "full", device: str = "cpu") -> TaskNetwork[Any, Any]:
+def open_task(
+    experiment: "Experiment",
+    budget: Budget = "full",
+    device: str = "cpu",
+    settings: Mapping[str, object] = NO_SETTINGS,
+) -> TaskNetwork[Any, Any]:
     """Return the task network that an experiment names (`task:`), for the classes of its grammar.
 
     Args:
         device: cpu, cuda or mps; see `trainer.device.open_device`.
+        settings: replace those of the experiment (`task_settings:`).
+
+    Raises:
+        InputError: the grammar has no class that the task needs, or a setting is wrong.
     """
-    network: TaskNetwork[Any, Any] = import_module(TASKS[experiment.task]).open_network(
-        experiment.grammar.classes, budget, device
-    )
+    open_network = import_module(TASKS[experiment.task]).open_network
+    given = {**experiment.task_settings, **settings}
+    network: TaskNetwork[Any, Any] = open_network(experiment.grammar.classes, budget, device, given)
     return network

@@ -1,7 +1,7 @@
 """The paper's digit classifier (section 4.1): two convolutions and three fully connected layers."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
+from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, MeanResults, Progress, Scores
 from trainer.tasks.training import TUNING, TrainingPlan, optimise
 
@@ -195,12 +196,14 @@ class DigitClassifier:
         return torch.from_numpy(labels.astype(np.int64))
 
 
-def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> DigitClassifier:
+def open_network(
+    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
+) -> DigitClassifier:
     """Return the classifier for an experiment's classes."""
     if budget == "quick":
         quick = ClassifierSettings(classes=len(classes), epochs=8, batch_size=32, device=device)
-        return DigitClassifier(quick, train_images=300)
-    return DigitClassifier(ClassifierSettings(classes=len(classes), device=device))
+        return DigitClassifier(changed_settings(quick, given), train_images=300)
+    return DigitClassifier(changed_settings(ClassifierSettings(classes=len(classes), device=device), given))
 
 
 def grey(images: np.ndarray) -> Tensor:

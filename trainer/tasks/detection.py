@@ -5,7 +5,7 @@ It stands in for the paper's Mask R-CNN (`trainer.tasks.mask_rcnn`) and trains o
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -21,6 +21,7 @@ from trainer.rendering import Frame
 from trainer.tasks.augmentation import varied, zoomed
 from trainer.tasks.coco_rules import CocoRules
 from trainer.tasks.kitti_rules import KittiRules, check_classes, has_cars
+from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, Progress, Results, Scores
 from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise
 
@@ -74,6 +75,8 @@ class DetectionRules(Protocol):
 class DetectionSettings:
     """How the detector is built and trained. The defaults are for some hundreds of images of 620 x 188 px."""
 
+    #: kitti: cars by KITTI's rules; coco: all classes by COCO's; auto: kitti for grammars with cars.
+    scoring: Literal["auto", "kitti", "coco"] = "auto"
     #: small: trained from scratch; natural: EfficientNet-Lite0, trained on ImageNet.
     trunk: Trunk = "small"
     #: Trains the natural trunk along, at a tenth of the learning rate.
@@ -257,19 +260,23 @@ class ObjectDetection:
         return pixels.contiguous(), factor
 
 
-def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> ObjectDetection:
+def open_network(
+    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
+) -> ObjectDetection:
     """Return the detector for an experiment's classes; "quick" sees images of a quarter of the size.
 
     Raises:
-        InputError: there are no classes.
+        InputError: there are no classes, or none is a car by KITTI's rules, or a setting is wrong.
     """
-    scoring: Literal["kitti", "coco"] = "kitti" if has_cars(classes) else "coco"
     settings = DetectionSettings(device=device)
-    if scoring == "coco":
+    scoring = given.get("scoring", "auto")
+    kitti = scoring == "kitti" or (scoring == "auto" and has_cars(classes))
+    if not kitti:
         settings = replace(settings, colour=0.1, zoom=0.3)
     if budget == "quick":
         settings = replace(settings, epochs=2, width=16, max_side_px=160)
-    if scoring == "kitti":
+    settings = changed_settings(settings, given)
+    if kitti:
         check_classes(classes)
         return ObjectDetection(KittiRules(), settings)
     return ObjectDetection(CocoRules(tuple(classes)), settings)

@@ -5,7 +5,7 @@ trained on ImageNet where torch's cache holds them, or a file names them; nothin
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from trainer.features.published_weights import UNREADABLE, cached, one_line
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks.kitti_rules import CAR, MOST_OCCLUDED, ImageLabels, KittiResults, check_classes, scene_objects
+from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, Progress, Scores
 from trainer.tasks.training import TrainingPlan, optimise
 
@@ -236,14 +237,17 @@ class MaskRcnn:
         return network if masked else _without_masks(network)
 
 
-def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> MaskRcnn:
+def open_network(
+    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
+) -> MaskRcnn:
     """Return Mask R-CNN for cars.
 
     Raises:
         InputError: none of the classes is a car, or torchvision is missing.
     """
     check_classes(classes)
-    return MaskRcnn(MaskRcnnSettings(epochs=8 if budget == "full" else 1, device=device))
+    settings = MaskRcnnSettings(epochs=8 if budget == "full" else 1, device=device)
+    return MaskRcnn(changed_settings(settings, given))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
+from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, MeanResults, Progress, Scores
 from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise, to_float
 
@@ -197,8 +198,11 @@ class PoseEstimation:
         )
 
 
-def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> PoseEstimation:
+def open_network(
+    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
+) -> PoseEstimation:
     """Return the network for an experiment's classes."""
     if budget == "quick":
-        return PoseEstimation(PoseSettings(tuple(classes), epochs=8, device=device), train_images=500)
-    return PoseEstimation(PoseSettings(tuple(classes), device=device))
+        quick = PoseSettings(tuple(classes), epochs=8, device=device)
+        return PoseEstimation(changed_settings(quick, given), train_images=500)
+    return PoseEstimation(changed_settings(PoseSettings(tuple(classes), device=device), given))

@@ -1,7 +1,7 @@
 """Semantic segmentation by a small U-Net (paper section 4.2; Ronneberger et al., 2015), scored by per-class IoU."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
+from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, Progress, Scores
 from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise, to_float
 
@@ -203,14 +204,16 @@ class OverlapResults:
         return Scores(MEAN, values)
 
 
-def open_network(classes: Sequence[str], budget: Budget, device: str = "cpu") -> Segmenter:
+def open_network(
+    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
+) -> Segmenter:
     """Return the U-Net for an experiment's classes."""
     if budget == "quick":
         quick = SegmentationSettings(
             tuple(classes), filters=8, epochs=3, batch_size=8, learning_rate=1e-2, device=device
         )
-        return Segmenter(quick, train_images=400)
-    return Segmenter(SegmentationSettings(tuple(classes), device=device))
+        return Segmenter(changed_settings(quick, given), train_images=400)
+    return Segmenter(changed_settings(SegmentationSettings(tuple(classes), device=device), given))
 
 
 def confusion(found: np.ndarray, true: np.ndarray, classes: int) -> np.ndarray:

@@ -318,3 +318,13 @@ def test_a_frozen_trunk_stays_as_it_is_and_a_tuned_one_learns():
         model = ObjectDetection(SHAPES, settings).train(images, labels, seed=0)
         given = pretrained().state_dict()
         assert all(torch.equal(value, given[name]) for name, value in model.natural.state_dict().items()) != tuned
+
+
+def test_an_experiments_settings_choose_trunk_and_scoring():
+    network = open_network(("car",), "full", given={"scoring": "coco", "trunk": "natural", "epochs": 3})
+    assert network.rules == CocoRules(("car",))
+    assert (network.settings.trunk, network.settings.epochs, network.settings.zoom) == ("natural", 3, 0.3)
+    with pytest.raises(InputError, match=r"^task_settings\.trunk is 'large': input should be 'small' or 'natural'$"):
+        open_network(("car",), "full", given={"trunk": "large"})
+    with pytest.raises(InputError, match=r"^KITTI's rules score the class car; the grammar's classes are: coin$"):
+        open_network(("coin",), "full", given={"scoring": "kitti"})

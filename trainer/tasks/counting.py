@@ -1,0 +1,51 @@
+"""Counting: the number of objects of each class in an image, scored by the mean absolute error."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainer.tasks.cells import CellSettings, CellTask
+from trainer.tasks.settings import NO_SETTINGS, changed_settings
+from trainer.tasks.task import Budget, MeanResults
+
+#: The mean of the classes' errors, the primary score.
+MAE = "MAE"
+
+
+class Counting(CellTask):
+    """The count of an image is the sum of its cells' densities; trained by the Poisson likelihood."""
+
+    name = "counting"
+
+    def pooled(self, values: Tensor) -> Tensor:
+        """Return the counts [N, classes]."""
+        return F.softplus(values).sum(dim=(2, 3))
+
+    def loss(self, pooled: Tensor, labels: Tensor) -> Tensor:
+        """Return minus the log-likelihood of Poisson distributions with these means."""
+        return F.poisson_nll_loss(pooled, labels.float(), log_input=False)
+
+    def first_value(self, mean: np.ndarray, cells: int) -> np.ndarray:
+        """Return the value whose softplus is the mean density."""
+        return np.log(np.expm1(np.maximum(mean, 1e-2) / cells))
+
+    def results(self, predicted: np.ndarray, labels: np.ndarray) -> MeanResults:
+        """Return the absolute errors of each class and their mean, in objects."""
+        wrong = np.abs(predicted - labels)
+        classes = self.settings.classes
+        by_class = {f"{MAE} {name}": wrong[:, index] for index, name in enumerate(classes)} if len(classes) > 1 else {}
+        return MeanResults(MAE, {MAE: wrong.mean(axis=1), **by_class}, errors=True)
+
+
+def open_network(
+    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
+) -> Counting:
+    """Return the network for an experiment's classes.
+
+    Raises:
+        InputError: there are no classes, or a setting is wrong.
+    """
+    settings = CellSettings(tuple(classes), epochs=20 if budget == "full" else 6, device=device)
+    return Counting(changed_settings(settings, given), train_images=1_000 if budget == "full" else 300)
