@@ -30,7 +30,7 @@ VIEWS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """How the classifier is trained. The defaults are for 30,000 to 60,000 images."""
+    """Settings of the training. The defaults are for 30,000 to 60,000 images."""
 
     classes: int = 10
     epochs: int = 12
@@ -41,8 +41,8 @@ class ClassifierSettings:
     weight_decay: float = 1e-2
     #: Part of each label's probability that is spread over all classes.
     label_smoothing: float = 0.1
-    #: The only augmentation: each image is stretched along two random axes at right angles (this is the standard
-    #: deviation of the strain) and moved by up to so many pixels. It is never turned: turns are what is to be learned.
+    #: The only augmentation: each image is stretched along two random perpendicular axes (standard deviation of the
+    #: strain) and shifted (limit). It is not rotated, since experiments learn rotations.
     strain: float = 0.08
     shift_px: float = 2.0
     device: str = "cpu"
@@ -52,8 +52,8 @@ class DigitNet(nn.Module):
     """Two 5x5 convolutions with max pooling, three fully connected layers; the weights come from `generator`.
 
     Args:
-        window: rows and columns of the image that the network looks at; see `varying_window`.
-        classes: how many classes to tell apart.
+        window: rows and columns of the image that the network sees; see `varying_window`.
+        classes: number of classes.
     """
 
     def __init__(self, window: tuple[slice, slice], classes: int, generator: torch.Generator) -> None:
@@ -77,11 +77,11 @@ class DigitNet(nn.Module):
         return F.relu(F.max_pool2d(self.conv2(x), 2)).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, classes] of float images [N, 1, H, W] in [0, 1]."""
+        """Return logits [N, classes] of float images [N, 1, H, W] in [0, 1]."""
         return self.look(images[:, :, *self.window])
 
     def look(self, windows: Tensor) -> Tensor:
-        """Logits [N, classes] of what lies in the window: float [N, 1, height, width]."""
+        """Return logits [N, classes] of windows, float [N, 1, height, width]."""
         x = F.relu(self.fc1(self._features(windows)))
         x = F.relu(self.fc2(x))
         return self.fc3(x)
@@ -97,7 +97,7 @@ class DigitClassifier:
         self.settings, self.train_images = settings, train_images
 
     def label(self, scene: SceneGraph, frame: Frame) -> int:
-        """The class of a scene's one object, as its index in the grammar's classes.
+        """Return the class of a scene's one object, as its index in the grammar's classes.
 
         Raises:
             InputError: the scene has not exactly one node with a class.
@@ -115,13 +115,13 @@ class DigitClassifier:
     def train(
         self, images: np.ndarray, labels: Sequence[int] | np.ndarray, seed: int, progress: Progress | None = None
     ) -> DigitNet:
-        """Trains from scratch. Uses no global generator; one thread count, one result.
+        """Return a network trained from scratch. It repeats to the bit with the same number of threads.
 
         Args:
             images: uint8 [N, H, W, 3] or [N, 1, H, W].
             labels: N whole numbers from 0 to `classes` - 1.
             seed: of the weights, the order of the images and their shifts.
-            progress: called as progress(epochs done, epochs in all).
+            progress: called as progress(finished epochs, all epochs).
 
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
@@ -174,7 +174,7 @@ class DigitClassifier:
         return self.test(model, images, labels).scores()
 
     def predict(self, model: DigitNet, images: np.ndarray) -> np.ndarray:
-        """The most likely class of each image, int64 [N]: log-probabilities are averaged over `VIEWS`."""
+        """Return the most likely class of each image, int64 [N], by log-probabilities averaged over `VIEWS`."""
         found = []
         with torch.inference_mode():
             for chunk in grey(images).split(_CHUNK):
@@ -207,7 +207,7 @@ def open_network(
 
 
 def grey(images: np.ndarray) -> Tensor:
-    """Grey images uint8 [N, H, W] of uint8 [N, H, W, 3] (by luma) or [N, 1, H, W].
+    """Return grey images uint8 [N, H, W] of uint8 [N, H, W, 3] (by luma) or [N, 1, H, W].
 
     Raises:
         InputError: there are none, or they have another form.
@@ -229,9 +229,9 @@ def grey(images: np.ndarray) -> Tensor:
 
 
 def varying_window(images: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of the images uint8 [N, H, W] around all pixels that differ between them, with a margin.
+    """Return the rows and columns around all pixels that differ between images uint8 [N, H, W], with a margin.
 
-    Pixels that are the same in all training images hold nothing to learn from; leaving them out saves time.
+    Pixels that are the same in all training images carry no information; leaving them out saves time.
     """
     varies = images.amax(dim=0) != images.amin(dim=0)
     rows, columns = (_span(varies.any(dim=dim)) for dim in (1, 0))
@@ -246,7 +246,7 @@ def _span(varies: Tensor) -> slice:
 
 
 def strained(images: Tensor, strain: float, shift_px: float, generator: torch.Generator) -> Tensor:
-    """Each image [N, C, H, W] stretched by a random symmetric matrix and moved, by bilinear interpolation.
+    """Return images [N, C, H, W], each stretched by a random symmetric matrix and shifted, with bilinear interpolation.
 
     Args:
         strain: standard deviation of the elements of the matrix, less the identity.
@@ -265,5 +265,5 @@ def strained(images: Tensor, strain: float, shift_px: float, generator: torch.Ge
 
 
 def _to_float(images: Tensor) -> Tensor:
-    """Float [N, 1, H, W] in [0, 1] of uint8 [N, H, W]."""
+    """Return float [N, 1, H, W] in [0, 1] of uint8 [N, H, W]."""
     return images.unsqueeze(1).float().div_(255)

@@ -2,18 +2,18 @@
 
 Geiger, Lenz, Urtasun, CVPR 2012, and the development kit's readme.txt:
 
-* A difficulty asks for objects of a least height, most occlusion and most truncation. Others are ignored: to find them
-  is no error, to miss them neither. So are the neighbours of a class (vans, when cars are sought).
-* Detections that are lower than the difficulty asks for are ignored, and so are those that lie in a DontCare region, by
-  the intersection over the detection's own area.
+* A difficulty requires objects of a minimum height, maximum occlusion and maximum truncation. Others are ignored:
+  finding them is no error, and neither is missing them. So are the neighbours of a class (vans, for cars).
+* Detections below the minimum height are ignored, and so are those in a DontCare region, by the intersection over the
+  detection's own area.
 * Precision is taken at 41 recalls from 0 to 1, each made by a threshold of the score. A detection belongs to the object
   that it overlaps by more than `iou`; each object takes one, each further one is an error.
 * AP is the mean of the precision, made monotonous, at 40 recalls from 1/40 to 1 (Simonelli et al. 2019, KITTI since
   then), or at 11 from 0 to 1 (before).
 
-Where the development kit's code has a rule of its own, this follows it; comments say where. One is worth knowing: each
-detection that finds an object stands for at most one of the 41 recalls, so with n < 41 objects the average precision
-cannot exceed (n - 1) / 40.
+This follows the development kit's code where it differs from its text; comments mark the places. One consequence: each
+detection that finds an object gives at most one of the 41 recalls, so with n < 41 objects the average precision cannot
+exceed (n - 1) / 40.
 """
 
 import math
@@ -24,16 +24,16 @@ import numpy as np
 
 from trainer.datasets.kitti_labels import DONT_CARE, KittiObject
 
-#: Classes that are so like another that finding them is no error.
+#: Classes that resemble another: finding them is no error.
 NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}
 _RECALLS = 41
-#: What a true object or a detection counts as.
+#: How a true object or a detection counts.
 _OTHER, _VALID, _IGNORED = -1, 0, 1
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Which objects are asked for."""
+    """The objects that a score requires."""
 
     name: str
     #: Of the 2D box, at KITTI's size of 1242 x 375 px.
@@ -51,19 +51,19 @@ DIFFICULTIES = (EASY, MODERATE, HARD)
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """Average precision of a class at a difficulty; nan where no object is asked for."""
+    """Average precision of a class at a difficulty; nan where no object is required."""
 
     points_11: float
     points_40: float
     #: Highest precision at each recall or above, float64 [41].
     precision: np.ndarray
-    #: How many objects are asked for.
+    #: Number of required objects.
     objects: int
 
 
 @dataclass(frozen=True)
 class _Image:
-    """What one image holds: G objects, D detections."""
+    """An image with G objects and D detections."""
 
     objects: np.ndarray  # [G]: _OTHER, _VALID or _IGNORED
     detections: np.ndarray  # [D]: the same
@@ -143,11 +143,11 @@ def average_precision(
 
 
 def recall_thresholds(scores: np.ndarray, objects: int) -> list[float]:
-    """Thresholds of the score, at most 41, at which the recall is nearest to 0, 1/40, 2/40 ...
+    """Return thresholds of the score, at most 41, at which the recall is nearest to 0, 1/40, 2/40 ...
 
     Args:
         scores: of the detections that found an object, in any order.
-        objects: how many objects there are to find.
+        objects: number of required objects.
     """
     thresholds: list[float] = []
     ordered = np.sort(scores)[::-1]
@@ -206,7 +206,7 @@ def _rated_detection(item: KittiObject, class_name: str, difficulty: Difficulty,
 
 
 def _found_scores(image: _Image, iou: float) -> np.ndarray:
-    """Scores of the detections that find an object when no threshold is set: each object takes the surest."""
+    """Return the scores of detections that find an object without a threshold; each object takes the surest."""
     free = image.detections != _OTHER
     scores = []
     for place in np.flatnonzero(image.objects != _OTHER):
@@ -221,7 +221,7 @@ def _found_scores(image: _Image, iou: float) -> np.ndarray:
 
 
 def _counts(image: _Image, threshold: float, iou: float) -> tuple[int, int]:
-    """Right and wrong detections at a threshold: each object takes the detection that overlaps it most."""
+    """Return right and wrong detections at a threshold; each object takes the detection that overlaps it most."""
     above = (image.detections != _OTHER) & (image.scores >= threshold)
     free, right = above.copy(), 0
     for place in np.flatnonzero(image.objects != _OTHER):
@@ -238,7 +238,7 @@ def _counts(image: _Image, threshold: float, iou: float) -> tuple[int, int]:
 
 
 def _boxes(items: Iterable[KittiObject]) -> np.ndarray:
-    """Left, top, right, bottom: float [N, 4]."""
+    """Return left, top, right, bottom, float [N, 4]."""
     return np.array([item.box for item in items], dtype=float).reshape(-1, 4)
 
 
@@ -247,7 +247,7 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 
 def _intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Areas [A, B] of the intersections of boxes [A, 4] and [B, 4]."""
+    """Return areas [A, B] of the intersections of boxes [A, 4] and [B, 4]."""
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     return np.prod(np.maximum(high - low, 0), axis=2)
 

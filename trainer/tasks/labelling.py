@@ -1,4 +1,4 @@
-"""Scenes turned into the labelled images that a task network takes."""
+"""Rendering of labelled images for a task network."""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -21,12 +21,12 @@ def labelled(
     *,
     chunk: int = 512,
 ) -> tuple[np.ndarray, list[Label]]:
-    """Images uint8 [N, H, W, 3] of scenes, and their labels.
+    """Return images uint8 [N, H, W, 3] of scenes, and their labels.
 
     Args:
-        scenes: taken `chunk` at a time, so they may be made as they are needed.
+        scenes: drawn `chunk` at a time, so the iterable may be lazy.
         seed: scene i has the sampling noise of seed + i.
-        done: called with the number of scenes that are rendered.
+        done: called with the number of rendered scenes.
 
     Raises:
         InputError: there are no scenes, or one has no label in this task.

@@ -1,7 +1,7 @@
 """The paper's detector (section 4.3): Mask R-CNN with a ResNet-50-FPN, by torchvision. For machines with a GPU.
 
 He et al. 2017 (arXiv 1703.06870); Lin et al. 2017 (arXiv 1612.03144). Needs the extra `vision`. Takes weights that were
-trained on ImageNet where torch's cache holds them, or a file names them; nothing is downloaded.
+trained on ImageNet from torch's cache or a named file; nothing is downloaded.
 """
 
 import copy
@@ -42,19 +42,19 @@ class MaskedLabels:
 
 @dataclass(frozen=True)
 class MaskRcnnSettings:
-    """How Mask R-CNN is trained. The defaults are for some thousands of images."""
+    """Settings of the training. The defaults are for some thousands of images."""
 
     epochs: int = 8
     batch_size: int = 4
     #: Of SGD with momentum 0.9; divided by 10 after three quarters of the epochs.
     learning_rate: float = 5e-3
-    #: The same where a trained network goes on with other images.
+    #: The same for fine-tuning.
     tuning_rate: float = 5e-4
     weight_decay: float = 1e-4
     #: Images are shown at this height, and at most so wide.
     height_px: int = 375
     max_width_px: int = 1333
-    #: Weights of ResNet-50 trained on ImageNet; None: torch's cache, and without any there the network starts anew.
+    #: Weights of ResNet-50 trained on ImageNet; None: torch's cache, or random ones if it has none.
     weights: Path | None = None
     device: str = "cpu"
 
@@ -76,7 +76,7 @@ class MaskRcnn:
         self.settings = settings
 
     def label(self, scene: SceneGraph, frame: Frame) -> MaskedLabels:
-        """The objects that can be seen, with their visible pixels.
+        """Return the visible objects and their visible pixels.
 
         Raises:
             InputError: the camera is not a perspective one.
@@ -100,8 +100,9 @@ class MaskRcnn:
         seed: int,
         progress: Progress | None = None,
     ) -> nn.Module:
-        """Trains from scratch, or from the weights. torchvision draws from torch's global generator, which is set by
-        the seed meanwhile and left as it was.
+        """Return a network trained from scratch, or from the weights.
+
+        torchvision draws from torch's global generator. It is seeded for the training and restored afterwards.
 
         Raises:
             InputError: no images, more or fewer labels, no object of the class in any image, or weights of another
@@ -120,7 +121,7 @@ class MaskRcnn:
         seed: int,
         progress: Progress | None = None,
     ) -> nn.Module:
-        """A copy of a trained network that goes on with other images, without their masks where they have none.
+        """Return a copy of a trained network, trained further on other images, with masks if all have them.
 
         Raises:
             InputError: as `train`.
@@ -135,7 +136,7 @@ class MaskRcnn:
     def _targets(
         self, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]
     ) -> tuple[list[dict[str, Tensor]], bool]:
-        """What torchvision is to find in each image, and whether masks are part of it."""
+        """Return the targets of each image for torchvision, and whether all have masks."""
         if not len(images) or len(images) != len(labels):
             raise InputError(
                 f"{len(labels)} labels for {len(images)} images; each image needs one, and there must be any"
@@ -187,7 +188,7 @@ class MaskRcnn:
         return self.test(model, images, labels).scores()
 
     def detect(self, model: nn.Module, images: np.ndarray) -> list[ImageLabels]:
-        """What is found in each of the images uint8 [N, H, W, 3], with scores."""
+        """Return the detections in each of the images uint8 [N, H, W, 3], with scores."""
         found = []
         with torch.inference_mode():
             for image in images:
@@ -203,7 +204,7 @@ class MaskRcnn:
         return found
 
     def _target(self, label: MaskedLabels | ImageLabels) -> dict[str, Tensor]:
-        """As torchvision wants it: boxes [K, 4], labels [K], masks uint8 [K, H, W] where there are any."""
+        """Return a target for torchvision: boxes [K, 4], labels [K], masks uint8 [K, H, W] where there are any."""
         objects = _objects(label)
         kept = [
             place
@@ -252,14 +253,14 @@ def open_network(
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """torch's global generator, from which torchvision draws, set by a seed meanwhile."""
+    """Seed torch's global generator, from which torchvision draws, and restore it afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 
 
 def _without_masks(network: Any) -> Any:
-    """The network without what learns and finds masks."""
+    """Remove the mask head, and return the network."""
     network.roi_heads.mask_roi_pool = network.roi_heads.mask_head = network.roi_heads.mask_predictor = None
     return network
 
@@ -269,7 +270,7 @@ def _objects(label: MaskedLabels | ImageLabels) -> ImageLabels:
 
 
 def _to_float(image: np.ndarray) -> Tensor:
-    """Float [3, H, W] in [0, 1] of uint8 [H, W, 3]."""
+    """Return float [3, H, W] in [0, 1] of uint8 [H, W, 3]."""
     return torch.from_numpy(image).permute(2, 0, 1).float() / 255
 
 
@@ -285,7 +286,7 @@ def _torchvision() -> Any:
 
 
 def _find_weights(path: Path | None) -> Path | None:
-    """The file of the weights: `path`, or what torch's cache holds; None: there is none.
+    """Return the file of the weights: `path`, or that in torch's cache, or None.
 
     Raises:
         InputError: `path` is no file.

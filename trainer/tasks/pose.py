@@ -1,4 +1,4 @@
-"""What stands on the table, and which way it faces: a small convolutional network for one object per image."""
+"""Class and yaw of the one object in an image, by a small convolutional network."""
 
 import copy
 import math
@@ -19,18 +19,18 @@ from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, MeanResults, Progress, Scores
 from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise, to_float
 
-_CHUNK = 256  # Images looked at a time
+_CHUNK = 256  # Images in a batch of predictions
 _MIN_PX = 32
 _CHANNELS = (3, 16, 32, 64, 64)
-#: A yaw counts as found within so many degrees.
+#: Largest error of a yaw that counts as found.
 TOLERANCE_DEG = 15.0
-#: The score of images whose class and yaw are found, and of those whose class is.
+#: The scores: fractions of images whose class and yaw are right, and whose class is.
 POSE, CLASS = "pose", "class"
 
 
 @dataclass(frozen=True)
 class Pose:
-    """What there is to say of an image."""
+    """The label of an image."""
 
     #: Index in the grammar's classes.
     class_index: int
@@ -39,7 +39,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class PoseSettings:
-    """How the network is built and trained."""
+    """Settings of the network and of its training."""
 
     classes: tuple[str, ...]
     epochs: int = 20
@@ -74,7 +74,7 @@ class PoseNet(nn.Module):
         rectified([*convolutions, *heads], generator)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [N, classes], and cosine and sine of the yaw [N, 2], of float images [N, 3, H, W] in [0, 1]."""
+        """Return logits [N, classes], and cosine and sine of the yaw [N, 2], of float images [N, 3, H, W] in [0, 1]."""
         x = images - 0.5
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.relu(norm(convolution(x)))
@@ -92,7 +92,7 @@ class PoseEstimation:
         self.settings, self.train_images = settings, train_images
 
     def label(self, scene: SceneGraph, frame: Frame) -> Pose:
-        """Class and yaw of the scene's one object.
+        """Return class and yaw of the scene's one object.
 
         Raises:
             InputError: the scene has not exactly one node with a class.
@@ -108,13 +108,13 @@ class PoseEstimation:
         return given
 
     def train(self, images: np.ndarray, labels: Sequence[Pose], seed: int, progress: Progress | None = None) -> PoseNet:
-        """Trains from scratch. Uses no global generator; one thread count, one result.
+        """Return a network trained from scratch. It repeats to the bit with the same number of threads.
 
         Args:
             images: uint8 [N, H, W, 3].
             labels: N poses.
             seed: of the weights and of the order of the images.
-            progress: called as progress(epochs done, epochs in all).
+            progress: called as progress(finished epochs, all epochs).
 
         Raises:
             InputError: no images, another form of images, or a class that is not one of the task's.
@@ -173,7 +173,7 @@ class PoseEstimation:
         return self.test(model, images, labels).scores()
 
     def predict(self, model: PoseNet, images: np.ndarray) -> list[Pose]:
-        """The most likely class and the yaw, from -180 to 180 degrees, of each image uint8 [N, H, W, 3]."""
+        """Return the most likely class and the yaw, from -180 to 180 degrees, of each image uint8 [N, H, W, 3]."""
         found: list[Pose] = []
         with torch.inference_mode():
             for start in range(0, len(images), _CHUNK):
@@ -189,7 +189,7 @@ class PoseEstimation:
         most = len(self.settings.classes) - 1
         for index, pose in enumerate(labels):
             if not 0 <= pose.class_index <= most:
-                raise InputError(f"class {pose.class_index} of image {index} is none; allowed: 0 to {most}")
+                raise InputError(f"class {pose.class_index} of image {index} does not exist; allowed: 0 to {most}")
         turns = np.deg2rad([pose.yaw_deg for pose in labels])
         return (
             torch.from_numpy(images),

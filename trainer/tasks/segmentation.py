@@ -26,7 +26,7 @@ MEAN = "mean IoU"
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """How the U-Net is built and trained."""
+    """Settings of the U-Net and of its training."""
 
     #: Names of the classes; label i + 1 is classes[i], 0 is everything else.
     classes: tuple[str, ...]
@@ -44,8 +44,8 @@ class SegmentationSettings:
 class UNet(nn.Module):
     """Seven 3 x 3 convolutions: three on the way down, one at the bottom, three on the way up.
 
-    Each step down halves the image by max pooling; each step up doubles it and puts what was there on the way down
-    beside it. All but the last are followed by batch normalisation. The weights come from `generator`.
+    Each step down halves the image by max pooling; each step up doubles it and concatenates the features of the same
+    size from the way down. All but the last are followed by batch normalisation. The weights come from `generator`.
     """
 
     def __init__(self, outputs: int, filters: int, generator: torch.Generator) -> None:
@@ -63,7 +63,7 @@ class UNet(nn.Module):
         rectified(convolutions, generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, outputs, H, W] of float images [N, 3, H, W] in [0, 1]."""
+        """Return logits [N, outputs, H, W] of float images [N, 3, H, W] in [0, 1]."""
         x, passed = images - 0.5, []
         for step in range(3):
             x = self._layer(step, x)
@@ -90,7 +90,7 @@ class Segmenter:
         self.settings, self.train_images = settings, train_images
 
     def label(self, scene: SceneGraph, frame: Frame) -> np.ndarray:
-        """The class of each pixel, uint8 [H, W]: index in the grammar's classes + 1; 0: none."""
+        """Return the class of each pixel, uint8 [H, W]: index in the grammar's classes + 1; 0: none."""
         del scene
         return frame.layers[pb.OUTPUT_CLASS_MASK].astype(np.uint8)
 
@@ -105,13 +105,13 @@ class Segmenter:
         seed: int,
         progress: Progress | None = None,
     ) -> UNet:
-        """Trains from scratch. Uses no global generator; one thread count, one result.
+        """Return a network trained from scratch. It repeats to the bit with the same number of threads.
 
         Args:
             images: uint8 [N, H, W, 3].
             labels: N masks [H, W] of whole numbers, from 0 to the number of classes.
             seed: of the weights and of the order of the images.
-            progress: called as progress(epochs done, epochs in all).
+            progress: called as progress(finished epochs, all epochs).
 
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
@@ -165,7 +165,7 @@ class Segmenter:
         return self.test(model, images, labels).scores()
 
     def predict(self, model: UNet, images: np.ndarray) -> np.ndarray:
-        """The most likely class of each pixel, uint8 [N, H, W]."""
+        """Return the most likely class of each pixel, uint8 [N, H, W]."""
         found = []
         with torch.inference_mode():
             for start in range(0, len(images), _CHUNK):

@@ -100,7 +100,7 @@ def test_a_scene_without_one_object_has_no_label(tmp_path: Path) -> None:
         (np.zeros((1, 32, 32, 3)), [Pose(0, 0)], r"images are float64 .*; allowed: uint8 \[N, H, W, 3\]"),
         (np.zeros((1, 16, 32, 3), np.uint8), [Pose(0, 0)], "1 images of 32x16 px; at least 1 of 32x32 is needed"),
         (np.zeros((2, 32, 32, 3), np.uint8), [Pose(0, 0)], "1 labels for 2 images; each image needs one"),
-        (np.zeros((1, 32, 32, 3), np.uint8), [Pose(2, 0)], "class 2 of image 0 is none; allowed: 0 to 1"),
+        (np.zeros((1, 32, 32, 3), np.uint8), [Pose(2, 0)], "class 2 of image 0 does not exist; allowed: 0 to 1"),
     ],
 )
 def test_what_does_not_fit_is_refused(images: np.ndarray, labels: list[Pose], message: str) -> None:
