@@ -1,12 +1,12 @@
-"""What can go wrong on the trainer's side.
+"""Errors of the trainer.
 
     MetasimError
-    ├── InputError           the user can mend it: the command line prints its one line and exits with 2
+    ├── InputError           wrong input: the command line prints its line and exits with 2
     │   ├── GrammarError     a grammar or experiment file is wrong
     │   └── PoolUnreachable  no render worker answers at the endpoint
     └── RenderError          a task could not be rendered; carries `task_id`
-        ├── TaskRefused      the workers say that the task itself is wrong: it fails everywhere
-        └── PoolLost         every worker went away and none came back in time
+        ├── TaskRefused      the task itself is wrong, so every worker refuses it
+        └── PoolLost         no worker was left, and none came back in time
 
 Every text is one line that names the thing, its
 value, what is allowed and, where there is one, the next step.
@@ -14,7 +14,7 @@ value, what is allowed and, where there is one, the next step.
 
 import errno
 
-#: What a user can do something about when a file cannot be written.
+#: Reasons that a user can remove when a file cannot be written.
 _FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
@@ -24,11 +24,11 @@ _FULL = {
 
 
 class MetasimError(Exception):
-    """Root of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class InputError(MetasimError):
-    """A file, an option, an address or an environment that the user gave is wrong."""
+    """A file, an option, an address or an environment variable is wrong."""
 
 
 class GrammarError(InputError):
@@ -56,10 +56,10 @@ class TaskRefused(RenderError):  # noqa: N818
 
 
 class PoolLost(RenderError):  # noqa: N818
-    """No worker was left to render the task, for as long as the pool was told to wait."""
+    """No worker was left to render the task, and none came back in time."""
 
 
 def file_problem(error: OSError) -> str | None:
-    """A file that cannot be read or written, in one line; None: it is another kind of error."""
+    """Return why a file cannot be read or written, in one line; None for other kinds of errors."""
     reason = _FULL.get(error.errno or 0)
     return None if reason is None else f"{error.filename or 'a file'}: {reason}"

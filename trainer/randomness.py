@@ -1,6 +1,6 @@
-"""Random generators by purpose: a run's numbers depend on its seed alone, not on what was drawn before.
+"""Random streams by purpose: the numbers of a run depend on its seed alone, not on earlier draws.
 
-So any step can be computed again, in any order, which is what resuming a run needs.
+Any step can therefore be computed again, in any order, as resuming a run requires.
 """
 
 from enum import IntEnum
@@ -10,7 +10,7 @@ import torch
 
 
 class Purpose(IntEnum):
-    """What random numbers are for. The values are part of what a seed means: never change or reuse one."""
+    """The random streams. Their values determine the numbers of a seed: never change or reuse one."""
 
     WEIGHTS = 1
     PRETRAINING = 2
@@ -36,7 +36,7 @@ class Purpose(IntEnum):
 
 
 class EvaluationStream(IntEnum):
-    """The random streams of `Purpose.EVALUATION`. The values are part of what a seed means."""
+    """The random streams of `Purpose.EVALUATION`. Their values determine the numbers of a seed."""
 
     PRIOR = 1
     LEARNED = 2
@@ -49,15 +49,15 @@ class EvaluationStream(IntEnum):
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:
-    """The generator of one purpose, e.g. of step `indices` of the training. Independent for different arguments."""
+    """Return the generator of a stream, such as that of step `indices`. Different arguments give independent ones."""
     return np.random.default_rng([seed, purpose, *indices])
 
 
 def torch_generator(seed: int, purpose: Purpose, *indices: int) -> torch.Generator:
-    """As `generator`, for PyTorch on the CPU."""
+    """Return a generator as `generator` does, for PyTorch on the CPU."""
     return torch.Generator().manual_seed(integer(seed, purpose, *indices))
 
 
 def integer(seed: int, purpose: Purpose, *indices: int) -> int:
-    """A seed below 2**31 for whatever takes one, such as a render."""
+    """Return a seed below 2**31, for example for a render."""
     return int(generator(seed, purpose, *indices).integers(2**31))

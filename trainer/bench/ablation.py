@@ -1,7 +1,7 @@
-"""The errors of the published code put back, one at a time, beside our global stage and without it.
+"""Trains with the errors of the published code, one at a time, with and without the global stage.
 
-Errors that cannot show here are left out: the digits' scene graphs have no edges that could be undirected, and
-attributes that are not mutable are never probed. A variant replaces a part of the trainer while a run lasts.
+Errors without an effect here are left out: the digits' scene graphs have no edges that could be undirected, and
+attributes that are not mutable are never probed. A variant replaces a part of the trainer for the duration of a run.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ _STEP_DEG = 1.0
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to train."""
+    """A variant of the training."""
 
     name: str
     what: str
@@ -43,7 +43,7 @@ class Variant:
 
 @contextmanager
 def _gradient(change: Callable[[Tensor], Tensor], of: str) -> Iterator[None]:
-    """Renders whose gradient is changed on its way back: that of the images, or of the values."""
+    """Change the gradient of renders in the backward pass: that of the images, or of the values."""
     differentiable = Renderer.differentiable
 
     def changed(self: Renderer, values: Tensor, *args: Any, **options: Any) -> Tensor:
@@ -67,7 +67,7 @@ def _untrained_features() -> AbstractContextManager[Any]:
 
 
 def _data_from_the_mean() -> AbstractContextManager[Any]:
-    """The scored dataset is G_θ's output itself, not the sample whose density is used."""
+    """Score the output of G_θ itself, not the sample whose density is used."""
     drawn = TaskLoss._drawn
 
     def without_noise(self: TaskLoss, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
@@ -77,7 +77,7 @@ def _data_from_the_mean() -> AbstractContextManager[Any]:
 
 
 def _noise_of_their_own() -> AbstractContextManager[Any]:
-    """Every value is drawn by itself, as in the paper."""
+    """Draw every value independently, as in the paper."""
     stack = ExitStack()
     for name in ("shared_noise", "shared_score"):
         function = getattr(score_function, name)
@@ -130,13 +130,13 @@ def bench_ablation(
     keep: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Every variant with every seed.
+    """Train every variant with every seed.
 
     Args:
-        only: one variant, by its name.
+        only: name of a single variant.
 
     Returns:
-        Of each variant what `bench_training` returns, and what it changes.
+        For each variant the result of `bench_training`, and what it changes.
 
     Raises:
         InputError: there is no such variant.
@@ -163,7 +163,7 @@ def bench_ablation(
 
 
 def table(result: dict[str, Any]) -> list[list[str]]:
-    """A row per variant: what every seed has come to."""
+    """Return a row per variant with the results of every seed."""
     rows = [["variant", "reached", "mean", "spread", "MMD² last", "score last"]]
     for name, variant in result.items():
         runs = variant["runs"]

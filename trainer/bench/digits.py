@@ -1,4 +1,4 @@
-"""Small flat scenes for benchmarks: one soft sprite each, as hard to compress as a digit."""
+"""Small flat scenes for benchmarks: one soft sprite each, which compresses about as well as a digit."""
 
 import io
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _SPRITES = 8
 def digit_tasks(
     count: int, size_px: int, steps: Mapping[scene_pb2.Attribute.ValueType, float], assets: AssetStore
 ) -> list[pb.RenderTask]:
-    """Tasks with images of `size_px` squared and a column for each attribute, by its step."""
+    """Return tasks with images of `size_px` squared and a column for each attribute in `steps`."""
     rng = np.random.default_rng(0)
     sprites = [assets.add(_sprite(rng)) for _ in range(_SPRITES)]
     tasks = []

@@ -1,12 +1,12 @@
-"""How much of the workers' time is lost to the wire: the figures of `metasim bench pool`.
+"""The overhead of the pool: the figures of `metasim bench pool` for local workers.
 
-With p processes and a makespan of T seconds, the processes could have worked for p·T seconds and did work for the sum
-of the tasks' service times (build, render, encode, as the workers state them):
+With p processes and a makespan of T seconds, the processes have p·T seconds. They work for the sum of the tasks'
+service times (build, render and encode, as the workers report them):
 
     overhead = 1 - sum(service) / (p · T)
 
-It counts everything else: serialization on both sides, gRPC, queues, dispatch, waiting for the caller to decode, the
-start of the run and its tail. All figures of an entry come from one run.
+The overhead includes serialization on both sides, gRPC, queues, dispatch, decoding by the caller, and the start and
+the tail of the run. All figures of an entry come from one run.
 """
 
 import importlib.util
@@ -38,59 +38,59 @@ _STEPS = {
 
 @dataclass(frozen=True)
 class Load:
-    """What is rendered, and by what."""
+    """The tasks of a run and the engine that renders them."""
 
     #: Engine of the workers.
     engine: str
-    #: Time that a task of the engine "fake" takes at least.
+    #: Least duration of a task of the engine "fake".
     service_ms: float
-    #: Edge of the square images.
+    #: Width and height of the images.
     size_px: int
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One run of one load. Ratios compare with what the same workers could have done in the same time."""
+    """One run of one load."""
 
     engine: str
     workers: int
     tasks: int
     size_px: int
     columns: int
-    #: Mean time that a worker spent on a task.
+    #: Mean service time of a task.
     service_ms: float
     tasks_per_s: float
     #: `workers` divided by the mean service time.
     ideal_tasks_per_s: float
     overhead: float
-    #: Processor time of the trainer's process, in cores.
+    #: Processor time of this process, in cores.
     client_cores: float
-    #: Mean size of a result on the wire.
+    #: Mean size of a result.
     result_bytes: float
 
 
 #: Tasks of 10 and 20 ms of a simulated engine.
 SIMULATED = (Load("fake", 10.0, 64), Load("fake", 20.0, 64))
 
-#: Tasks of the real thing.
+#: Tasks that Blender renders.
 BLENDER = Load("blender", 0.0, 64)
 
 
 def default_loads() -> tuple[Load, ...]:
-    """The simulated loads, and Blender's where it is installed."""
+    """Return the simulated loads, and Blender's if it is installed."""
     return SIMULATED if importlib.util.find_spec("bpy") is None else (*SIMULATED, BLENDER)
 
 
 def bench_pool(
     *, loads: Sequence[Load] | None = None, workers: int = 2, tasks: int = 400, repeats: int = 3
 ) -> dict[str, object]:
-    """Measures each load on local workers.
+    """Measure each load on local workers.
 
     Args:
-        loads: what to render; default: `default_loads()`.
-        workers: processes.
-        tasks: tasks per run.
-        repeats: runs per load.
+        loads: loads to measure; default: `default_loads()`.
+        workers: number of processes.
+        tasks: number of tasks per run.
+        repeats: number of runs per load.
 
     Returns:
         `overhead` per load (the median of its runs, by a name such as "fake-10ms-64px"), their maximum, and all runs.
@@ -115,7 +115,7 @@ def _measure(load: Load, workers: int, tasks: int, repeats: int) -> list[Measure
     extra = ("--fake-service-ms", str(load.service_ms)) if load.service_ms else ()
     local = LocalWorkers(engine=load.engine, workers=workers, extra=extra)
     with RenderPool(local.address, assets=store, on_close=local.close) as pool:
-        pool.render(batch[: 8 * workers])  # Assets are on the workers from here on.
+        pool.render(batch[: 8 * workers])  # Loads the assets.
         return [_run(pool, load, workers, batch) for _ in range(repeats)]
 
 

@@ -1,4 +1,4 @@
-"""Trains experiments with several seeds and says how near each run has come to its target, component by component."""
+"""Trains experiments with several seeds and compares each learned component with the target's."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +17,16 @@ from trainer.progress import Progress, Silent
 from trainer.runs.folder import Run
 from trainer.train import TrainOptions, train
 
-#: How near is near enough: means as a fraction of the range (3 of 360 degrees) if not told otherwise, spreads as a
-#: fraction of the target's, weights and frequencies absolutely.
+#: Tolerances: of means as a fraction of the range (3 of 360 degrees), of spreads as a fraction of the target's, of
+#: weights and frequencies absolutely.
 MEAN, SPREAD, WEIGHT, FREQUENCY = 3 / 360, 0.3, 0.1, 0.05
-#: Most by which the mean of an angle that goes all round may be off.
+#: Largest tolerance of the mean of an angle with a full range.
 MEAN_DEG = 5.0
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that was to be learned."""
+    """A number to be learned."""
 
     name: str
     wanted: float
@@ -35,7 +35,7 @@ class Figure:
 
     @property
     def reached(self) -> bool:
-        """Whether it lies within the tolerance."""
+        """Return whether it lies within the tolerance."""
         return abs(self.found - self.wanted) <= self.tolerance
 
 
@@ -50,15 +50,15 @@ def bench_training(
     progress: Progress | None = None,
     train_run: Callable[[TrainOptions, Progress], Run] = train,
 ) -> dict[str, Any]:
-    """One run per seed.
+    """Train once per seed and compare each run with the target.
 
     Args:
         near: tolerance of means, as a fraction of the range; default: `MEAN`.
-        keep: folder for the run folders; default: they are deleted.
-        train_run: trains; the ablation passes another.
+        keep: folder that keeps the run folders; default: they are deleted.
+        train_run: the training function; the ablation passes another.
 
     Returns:
-        `runs`: of each seed the figures, whether all were reached, the MMD and the seconds; `reached`: how many runs.
+        `runs`: for each seed the figures, whether all were reached, the MMD and the seconds. `reached`: number of runs.
     """
     progress = progress or Silent()
     loaded = load_experiment(experiment, overrides)
@@ -85,7 +85,7 @@ def bench_training(
 
 
 def figures(experiment: Experiment, run: Run, near: float = MEAN) -> list[Figure]:
-    """What the run was to learn of a synthetic target, and what it has learned."""
+    """Return what the run has learned beside the values of a synthetic target."""
     if experiment.target is None or experiment.target.grammar is None:
         return []
     learned = [record for record in run.records("attributes.jsonl") if record["of"] == "learned"][-1]
@@ -123,12 +123,12 @@ def _of_number(
 
 
 def _or_far(number: float) -> float:
-    """A part that no value belongs to is infinitely far off."""
+    """Return infinity for a component without values."""
     return float(number) if np.isfinite(number) else float("inf")
 
 
 def table(result: dict[str, Any]) -> list[list[str]]:
-    """A row per run: every figure, those out of tolerance in brackets."""
+    """Return a row per run with every figure; those out of tolerance are in brackets."""
     names = [figure["name"] for figure in result["runs"][0]["figures"]]
     rows = [["seed", *names, "MMD² prior, learned", "s", "reached"]]
     for run in result["runs"]:

@@ -1,7 +1,7 @@
 """The command line: `metasim`.
 
-One module per command. None of them imports torch, gRPC or the grammar language before it is called, so that help
-texts and shell completion come at once.
+One module per command. None imports torch, gRPC or the grammar language before it is called, so that help texts and
+shell completion appear at once.
 """
 
 import os
@@ -22,9 +22,8 @@ _INTERRUPTED = 130
 
 app = Commands(
     name="metasim",
-    help="Learns to generate labelled synthetic datasets that look like your images.",
-    epilog="Start here: [bold]metasim train mnist-rot[/bold]. "
-    "Each command explains itself: [bold]metasim train --help[/bold].",
+    help="Learn to generate labelled synthetic datasets that look like your images.",
+    epilog="Start here: [bold]metasim train mnist-rot[/bold]. Help of a command: [bold]metasim train --help[/bold].",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0, 1 (it failed), 2 (the input is wrong) or 130 (Ctrl-C).
 
     Args:
-        arguments: as on the command line, without the program's name; default: those of this process.
+        arguments: command line without the program name; default: that of this process.
     """
     keep_freed_memory()
     status = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -61,7 +60,7 @@ def _run(given: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _failed("interrupted", _INTERRUPTED)
     except typer.TyperException as error:
-        if not error.format_message():  # A group without a command has printed its help.
+        if not error.format_message():  # A group without a command prints its help.
             return 0
         return _failed(_usage(error), 2)
     except InputError as error:
@@ -84,7 +83,7 @@ def _failed(message: str, status: int) -> int:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the arguments, and where their help is, in one line."""
+    """Return what is wrong with the arguments, and where to find help, in one line."""
     message = " ".join(error.format_message().split()).replace(": Value error, ", ": ").rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see `{context.command_path if context else 'metasim'} --help`"
@@ -102,7 +101,7 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Learns to generate labelled synthetic datasets that look like your images."""
+    """Learn to generate labelled synthetic datasets that look like your images."""
 
 
 @app.command()

@@ -6,10 +6,10 @@ from trainer.errors import InputError
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, object]:
-    """Overrides as `load_experiment` takes them; values are YAML: `digit.yaw={normal: [90, 10]}`.
+    """Return overrides as `load_experiment` takes them. Values are YAML: `digit.yaw={normal: [90, 10]}`.
 
     Raises:
-        InputError: a text is no KEY=VALUE, its value is no YAML, or a key comes twice.
+        InputError: a text is not KEY=VALUE, its value is not YAML, or a key occurs twice.
     """
     from pathlib import Path
 
@@ -20,7 +20,7 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, object]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key or not value.strip():
-            raise InputError(f"{text!r} is no KEY=VALUE; settings are written like training.epochs=4")
+            raise InputError(f"{text!r} is not KEY=VALUE; write settings like training.epochs=4")
         if key in values:
             raise InputError(f"{key} is set twice; set it once")
         try:
@@ -28,7 +28,7 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, object]:
         except GrammarError as error:
             reason = str(error).split("not YAML: ")[-1]
             raise InputError(
-                f"{text}: the value is no YAML ({reason}); write for example 'digit.yaw={{normal: [90, 10]}}'"
+                f"{text}: the value is not YAML ({reason}); write for example 'digit.yaw={{normal: [90, 10]}}'"
             ) from None
     return values
 

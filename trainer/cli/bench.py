@@ -13,12 +13,12 @@ from trainer.cli.tables import aligned, echo_json
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
 
-app = Commands(help="Measure this machine.")
+app = Commands(help="Measure speed and results on this machine.")
 
 
 @app.callback()
 def _group() -> None:
-    """Measure this machine."""
+    """Measure speed and results on this machine."""
 
 
 @app.command("pool")
@@ -28,13 +28,14 @@ def measure_pool(
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Runs per load; the median counts.")] = 3,
     only: Annotated[
         Literal["real", "simulated"] | None,
-        typer.Option(
-            help="real: the workers of this machine; simulated: 200 that only take their time.", show_default="both"
-        ),
+        typer.Option(help="real: workers of this machine; simulated: 200 workers that only wait.", show_default="both"),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure the share of the workers' time that is lost to the wire, and how busy a crowd of workers is kept.
+    """Measure the overhead of the pool with real workers, and its efficiency with 200 simulated ones.
+
+    Overhead is the share of the workers' time that is not spent on rendering. Efficiency is the ideal makespan divided
+    by the measured one. "/ bare echo" is the client's processor time per task divided by that of a bare gRPC stream.
 
     \b
     [bold]Example[/bold]
@@ -147,11 +148,13 @@ def jobs(
 @app.command()
 def jacobian(
     scenes: Annotated[int, typer.Option(min=1, metavar="N", help="Streets in the batch.")] = 16,
-    audited: Annotated[int, typer.Option(min=1, metavar="N", help="Columns rendered as full frames too.")] = 24,
+    audited: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Columns that are also rendered as full frames.")
+    ] = 24,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 2,
     json: options.Json = False,
 ) -> None:
-    """Measure what the Jacobian through the renderer costs: streets of 60 cars, and digits. Takes some minutes.
+    """Measure the cost of the Jacobian through the renderer: streets of 60 cars, and digits. Takes a few minutes.
 
     \b
     [bold]Example[/bold]
@@ -177,21 +180,23 @@ def jacobian(
 def train(
     experiment: options.Experiment,
     assignments: options.Assignments = None,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="The first one's seed.")] = 0,
-    near: Annotated[float, typer.Option(min=0, metavar="PART", help="Tolerance of means: this part of the range.")] = 3
-    / 360,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Number of runs.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the first run.")] = 0,
+    near: Annotated[
+        float, typer.Option(min=0, metavar="PART", help="Tolerance of means, as a fraction of the range.")
+    ] = 3 / 360,
     *,
     pool: "PoolOptions",
     keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the run folders there.", show_default="they are deleted")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that keeps the run folders.", show_default="they are deleted"),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Train an experiment with several seeds, and compare what each run has learned with the target.
+    """Train an experiment with several seeds and compare what each run learns with the target.
 
-    A figure in brackets is out of tolerance: means by --near, and by at most 5 degrees where an angle goes all round,
-    spreads within 30 %, weights of a mixture within 10 points, frequencies of categories within 5.
+    Figures out of tolerance are in brackets. Tolerances: --near for means, at most 5 degrees for angles with a full
+    range; 30 % for spreads; 10 points for the weights of a mixture; 5 points for the frequencies of categories.
 
     \b
     [bold]Example[/bold]
@@ -221,16 +226,17 @@ def train(
 def ablation(
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each variant.")] = 3,
     only: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A single variant, e.g. 'wrong scale'.", show_default="all")
+        str | None, typer.Option(metavar="NAME", help="Only this variant, e.g. 'wrong scale'.", show_default="all")
     ] = None,
     *,
     pool: "PoolOptions",
     keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the run folders there.", show_default="they are deleted")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that keeps the run folders.", show_default="they are deleted"),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Train mnist-rot with the errors of the published code put back, one at a time. Takes half an hour.
+    """Train mnist-rot with the errors of the published code, one at a time. Takes half an hour.
 
     \b
     [bold]Example[/bold]

@@ -29,23 +29,26 @@ def gradient(
     samples: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Per pixel, of the reference.", show_default="16 times those of the experiment"
+            min=1,
+            metavar="N",
+            help="Samples per pixel of the reference.",
+            show_default="16 times those of the experiment",
         ),
     ] = None,
     columns: Annotated[
-        float, typer.Option(min=1e-9, max=1.0, metavar="FRACTION", help="Of the columns, drawn at random.")
+        float, typer.Option(min=1e-9, max=1.0, metavar="FRACTION", help="Fraction of the columns, drawn at random.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of scenes and noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of scenes and noise.")] = 0,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
-    """Compare the gradient through the renderer, as training uses it, with slow and trusted ones.
+    """Compare the gradient that training uses with slower, more accurate ones.
 
-    The reference: central differences of whole frames at many samples, with the same seeds; for the engine fake also
-    the exact derivative. Per attribute, as cosine and ratio of norms: [bold]region[/bold], what the regions of probes
-    miss; [bold]image[/bold], the differences themselves, noise included; [bold]loss[/bold], the gradient of smooth
+    The reference is central differences of whole frames at many samples, with the same seeds; with the engine fake also
+    the exact derivative. Each attribute gets cosines and ratios of norms. [bold]region[/bold]: what the regions of
+    probes miss. [bold]image[/bold]: the difference images, noise included. [bold]loss[/bold]: the gradient of smooth
     random losses. Exits with 1 if region or loss is out of bounds.
 
     \b
@@ -129,5 +132,5 @@ def _table(found: dict[str, Any]) -> str:
     verdict = f"The gradient is {'good' if found['good'] else 'NOT good'} ({bounds}; reference: "
     lines = [aligned(rows), "", f"{verdict}{found['samples']} samples per pixel)."]
     if not found["good"]:
-        lines.append("What is wrong with which figure, and what helps, stands in docs/jacobian.md.")
+        lines.append("docs/jacobian.md explains the figures and what to do about them.")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Groups of commands, whose help is their functions' docstrings."""
+"""Groups of commands. The help of a command is the docstring of its function."""
 
 import inspect
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import typer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Begins a paragraph whose lines stay as they are (as in click).
+#: Begins a paragraph that is not wrapped, as in click.
 _AS_IT_IS = "\b\n"
 
 
 class Commands(typer.Typer):
-    """A group of commands. Called without one it prints its help, in which paragraphs fill the terminal's lines."""
+    """A group of commands that prints its help if it is called without one. Paragraphs are wrapped to the terminal."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(no_args_is_help=True, rich_markup_mode="rich", **options)
@@ -28,7 +28,7 @@ class Commands(typer.Typer):
 
 
 def _flowing(text: str) -> str:
-    """A docstring with each paragraph on one line: typer keeps the ends of lines in all but the first."""
+    """Return a docstring with each paragraph on one line, since typer keeps line ends in all but the first."""
     return "\n\n".join(
         paragraph.removeprefix(_AS_IT_IS) if paragraph.startswith(_AS_IT_IS) else " ".join(paragraph.split())
         for paragraph in inspect.cleandoc(text).split("\n\n")

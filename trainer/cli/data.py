@@ -7,12 +7,12 @@ import typer
 
 from trainer.cli.commands import Commands
 
-app = Commands(help="Fetch or locate datasets; write the assets that ship.")
+app = Commands(help="Download datasets and write the procedural assets.")
 
 
 @app.callback()
 def _group() -> None:
-    """Fetch or locate datasets; write the assets that ship."""
+    """Download datasets and write the procedural assets."""
 
 
 @app.command()
@@ -21,12 +21,12 @@ def mnist(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the files are or shall be.",
+            help="Folder of the files.",
             show_default="METASIM_MNIST, where they are found, or ~/.cache/metasim/mnist",
         ),
     ] = None,
 ) -> None:
-    """Locate MNIST, or fetch it from its mirrors (11 MB); verify its checksums, and print where it is.
+    """Find MNIST, or download it (11 MB). Verifies its checksums and prints its folder.
 
     \b
     [bold]Examples[/bold]
@@ -41,11 +41,11 @@ def mnist(
     chosen = out or settings.mnist
     try:
         found = find_mnist(chosen, settings)
-    except InputError:  # It lacks a file.
+    except InputError:  # A file is missing.
         found = None
     if found is None:
         found = fetch_mnist(
-            chosen or settings.cache / "mnist", on_file=lambda name: typer.echo(f"fetching {name}", err=True)
+            chosen or settings.cache / "mnist", on_file=lambda name: typer.echo(f"downloading {name}", err=True)
         )
     verify_mnist(found)
     typer.echo(found)
@@ -56,15 +56,15 @@ def assets(
     family: Annotated[
         str,
         typer.Argument(
-            metavar="FAMILY", help="What `procedural:` takes in grammars, such as household or street-cars."
+            metavar="FAMILY", help="Family of assets, as in `procedural:` of grammars: household, street-cars ..."
         ),
     ],
     labels: Annotated[
-        list[str] | None, typer.Argument(metavar="LABEL", help="Items of these labels alone.", show_default="all")
+        list[str] | None, typer.Argument(metavar="LABEL", help="Only items with these labels.", show_default="all")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder to make.", show_default="FAMILY")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder to create.", show_default="FAMILY")] = None,
 ) -> None:
-    """Write meshes or images that the project makes by itself as files, a folder for each label.
+    """Write procedural meshes or images to files, one folder per label.
 
     \b
     [bold]Examples[/bold]

@@ -13,15 +13,15 @@ def doctor(
         str,
         typer.Option(
             metavar="local|ENDPOINT",
-            help="Who shall render: [bold]local[/bold] looks for Blender here, an endpoint (HOST:PORT, or several "
-            "separated by commas) for workers there.",
+            help="Workers to check: [bold]local[/bold] looks for Blender on this machine, an endpoint (HOST:PORT, or "
+            "several separated by commas) for its workers.",
         ),
     ] = "local",
     json: options.Json = False,
 ) -> None:
-    """Say what is there for a training on this machine, and what to do about what is not.
+    """Check whether this machine can train, and show how to install what is missing.
 
-    Exits with 0 if [bold]metasim train mnist-rot[/bold] can run, with 1 if something that it needs is missing.
+    Exits with 0 if [bold]metasim train mnist-rot[/bold] can run, else with 1.
 
     \b
     [bold]Examples[/bold]
@@ -48,8 +48,6 @@ def doctor(
         typer.echo(aligned(rows, numbers_from=3))
         lacking = [finding.name for finding in findings if finding.needed and not finding.ok]
         typer.echo()
-        typer.echo(
-            f"Cannot train yet, for want of: {', '.join(lacking)}." if lacking else "Ready: metasim train mnist-rot"
-        )
+        typer.echo(f"Cannot train yet. Missing: {', '.join(lacking)}." if lacking else "Ready: metasim train mnist-rot")
     if not good:
         raise typer.Exit(1)

@@ -67,7 +67,7 @@ def evaluate(
         ),
     ] = 1,
     stages: Annotated[
-        bool, typer.Option("--stages", help="Also score what each stage of the training has ended with (table 3).")
+        bool, typer.Option("--stages", help="Also score the model at the end of each training stage (table 3).")
     ] = False,
     fine_tune: Annotated[
         int | None,
@@ -166,7 +166,7 @@ def _extra_columns(found: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Columns:
-    """What is known of one model's scores."""
+    """The scores of one model."""
 
     scores: dict[str, float]
     deviations: dict[str, float] | None = None
@@ -243,7 +243,7 @@ def _gap(closed: dict[str, Any] | None) -> str:
 
 
 def _distances(found: dict[str, Any]) -> list[str]:
-    """How far attributes and layout are from the target's, where these are known."""
+    """Return tables of the distances of attributes and layout from the target's, where they are known."""
     tables = []
     for what, key in (("distance from the target's", "distances"), ("distance of the layout", "layout")):
         rows = [[f"  {what}", "prior", "learned", "smaller by"]]
@@ -256,14 +256,14 @@ def _distances(found: dict[str, Any]) -> list[str]:
 
 
 def _smaller(prior: float, learned: float) -> str:
-    """By how much; nothing where it stays what it was, and no multiples of what was next to nothing."""
+    """Return the reduction of a distance in percent, "-" if it is unchanged, "larger" if it has grown."""
     if f"{prior:.2f}" == f"{learned:.2f}":
         return "-"
     return f"{1 - learned / prior:.0%}" if learned < prior else "larger"
 
 
 def _images(found: dict[str, Any]) -> str:
-    """How far the images are from the target's."""
+    """Return a table of the distances of images from the target's."""
     distances = found["image_distances"]
     models = _models(found, distances, "image_distances")
     rows = [["  distance from the target's", *(words.removesuffix(" model") for words, _ in models)]]

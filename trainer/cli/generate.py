@@ -18,12 +18,12 @@ def generate(
         str,
         typer.Argument(
             metavar="RUN|GRAMMAR",
-            help="A run folder: its learned model. A grammar or experiment, by name or file: its prior.",
+            help="A run folder (its learned model), or a grammar or experiment by name or file (its prior).",
             autocompletion=completion.sources,
         ),
     ],
-    count: Annotated[int, typer.Option(min=1, metavar="N", help="Images.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset to make; it must not exist.")],
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Number of images.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder to create. It must not exist.")],
     format: Annotated[  # noqa: A002
         str,
         typer.Option(
@@ -37,11 +37,14 @@ def generate(
         ),
     ] = "imagefolder",
     seed: Annotated[
-        int, typer.Option(min=0, metavar="N", help="The same seed gives the same dataset; others are independent.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="The same seed gives the same dataset; other seeds give independent ones."
+        ),
     ] = 0,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with an export that was stopped; give the same arguments as it had."),
+        typer.Option("--resume", help="Continue an interrupted export. All other arguments must be the same."),
     ] = False,
     split: Annotated[
         str | None,
@@ -86,7 +89,7 @@ def generate(
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
-    """Write a labelled dataset, from a run's learned model or from a grammar as it stands.
+    """Write a labelled dataset from the learned model of a run or from the prior of a grammar.
 
     \b
     [bold]Examples[/bold]
@@ -122,7 +125,7 @@ def generate(
             summary = run_plan(arguments, progress) if plan else run_generation(arguments, progress)
     except KeyboardInterrupt:
         folder = f"{out}.parts" if shard else f"{out}.partial"
-        typer.echo(f"metasim: interrupted; what was written so far is in {folder}, and --resume goes on", err=True)
+        typer.echo(f"metasim: interrupted; {folder} holds what was written, and --resume continues", err=True)
         raise typer.Exit(130) from None
     if json:
         echo_json(summary)

@@ -71,7 +71,7 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="PNG", help="The picture to write; an older one is replaced.", show_default="NAME-samples.png"
+            metavar="PNG", help="Picture to write. An existing file is replaced.", show_default="NAME-samples.png"
         ),
     ] = None,
     target: Annotated[
@@ -79,7 +79,7 @@ def sample(
         typer.Option(metavar="DIR", help="Real images to compare with, as for `metasim train`.", show_default=False),
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Images in a row.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Other seeds show other scenes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the scenes.")] = 0,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,
@@ -128,7 +128,7 @@ def sample(
 
 
 def _fastest(grammar: "Grammar") -> str:
-    """The fastest engine that can draw every kind of node."""
+    """Return the fastest engine that can draw every kind of node."""
     from trainer.grammar.nodes import Light, Mesh
 
     return "blender" if any(isinstance(kind.content, Mesh | Light) for kind in grammar.kinds.values()) else "raster"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainer.pool import PoolOptions
     from trainer.pool.status import WorkerStatus
 
-app = Commands(help="Look after render workers.")
+app = Commands(help="Show and scale render workers.")
 
 Project = Annotated[
     str | None,
@@ -24,7 +24,7 @@ Project = Annotated[
 
 @app.callback()
 def _group() -> None:
-    """Look after render workers."""
+    """Show and scale render workers."""
 
 
 @app.command()
@@ -37,13 +37,11 @@ def status(
             show_default="the workers that Docker runs here, else 127.0.0.1:50051",
         ),
     ] = None,
-    watch: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to count renders, for the renders per second.")
-    ] = 1.0,
+    watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time over which renders are counted.")] = 1.0,
     project: Project = None,
     json: options.Json = False,
 ) -> None:
-    """Show the workers behind an endpoint, and how they are.
+    """Show the status of the workers behind an endpoint.
 
     \b
     [bold]Examples[/bold]
@@ -67,19 +65,19 @@ def status(
             if worker.problem:
                 typer.echo(f"{worker.address} does not answer: {worker.problem}", err=True)
     if not answering:
-        reason = workers[0].problem if workers else "it stands for no address"
+        reason = workers[0].problem if workers else "the name has no address"
         raise PoolUnreachable(f"no worker answers at {chosen}: {reason}")
 
 
 @app.command()
 def scale(
-    count: Annotated[int, typer.Argument(min=1, metavar="N", help="How many there shall be.")],
+    count: Annotated[int, typer.Argument(min=1, metavar="N", help="Number of workers.")],
     project: Project = None,
     json: options.Json = False,
 ) -> None:
-    """Start or stop render workers of Docker Compose or Swarm, also while a training runs.
+    """Start or stop render workers of Docker Compose or Swarm, also during training.
 
-    A worker that is stopped finishes what it has begun. Numbers do not depend on how many there are.
+    A worker that stops finishes its tasks first. Results do not depend on the number of workers.
 
     \b
     [bold]Example[/bold]
@@ -99,12 +97,12 @@ def scale(
 @app.command()
 @options.with_pool(default_engine="blender")
 def render(
-    task: Annotated[Path, typer.Argument(metavar="FILE", help="A task that a pool has given up and kept.")],
+    task: Annotated[Path, typer.Argument(metavar="FILE", help="A task that a pool could not render and kept.")],
     *,
     pool: "PoolOptions",
     json: options.Json = False,
 ) -> None:
-    """Render a task again that could not be rendered, to see why.
+    """Render a failed task again, to find out why it failed.
 
     \b
     [bold]Example[/bold]

@@ -14,7 +14,7 @@ def report(
         typer.Argument(metavar="RUN", help="A run folder, e.g. runs/mnist-rot.", autocompletion=completion.runs),
     ],
 ) -> None:
-    """Write RUN/report.html anew: pictures, learning curves, distributions, scores and how to reproduce them.
+    """Rewrite RUN/report.html: pictures, learning curves, distributions, scores, and the commands that reproduce them.
 
     \b
     [bold]Example[/bold]

@@ -1,4 +1,4 @@
-"""Figures as text for people."""
+"""Results as text."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import typer
 
 
 def aligned(rows: Sequence[Sequence[str]], *, numbers_from: int = 1) -> str:
-    """Rows as lines of columns; those from `numbers_from` on are aligned at the right."""
+    """Return rows as aligned columns. Columns from `numbers_from` on are aligned to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -18,7 +18,7 @@ def aligned(rows: Sequence[Sequence[str]], *, numbers_from: int = 1) -> str:
 
 
 def echo_json(values: object) -> None:
-    """One JSON object on standard output."""
+    """Print one JSON object to standard output."""
     import json
 
     typer.echo(json.dumps(values, indent=2))

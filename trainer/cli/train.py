@@ -24,8 +24,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="EXPERIMENT",
-            help="An experiment that ships ([bold]mnist-rot[/bold], [bold]mnist-rot-trans[/bold]) or a YAML file of "
-            "your own. A run that is resumed knows its own.",
+            help="An experiment that ships ([bold]mnist-rot[/bold], [bold]mnist-rot-trans[/bold]) or a YAML file. "
+            "Not needed with --resume.",
             show_default=False,
             autocompletion=completion.experiments,
         ),
@@ -51,8 +51,8 @@ def train(
     fit: Annotated[
         Literal["crop", "pad", "resize"] | None,
         typer.Option(
-            help="How images of --target that have another shape come to the experiment's: cut off at the borders, "
-            "padded with their mean colour, or stretched.",
+            help="How images of --target of another shape are fitted: cropped, padded with their mean colour, or "
+            "resized by axis.",
             show_default="crop",
         ),
     ] = None,
@@ -67,15 +67,15 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The run folder to make.", show_default="runs/EXPERIMENT"),
+        typer.Option(metavar="DIR", help="Run folder to create.", show_default="runs/EXPERIMENT"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out after its last finished epoch.")
+        bool, typer.Option("--resume", help="Continue the run in --out after its last finished epoch.")
     ] = False,
     seed: Annotated[
         int | None,
         typer.Option(
-            min=0, metavar="N", help="Of everything random: the same seed gives the same run.", show_default="0"
+            min=0, metavar="N", help="Seed of all random numbers: the same seed gives the same run.", show_default="0"
         ),
     ] = None,
     *,
@@ -95,7 +95,7 @@ def train(
 ) -> None:
     """Learn to generate scenes that look like the target, and write a run folder.
 
-    Ctrl-C is safe: what has been learned up to the last finished epoch is kept, and --resume goes on from there.
+    Ctrl-C is safe: the run keeps everything up to the last finished epoch, and --resume continues from there.
 
     \b
     [bold]Examples[/bold]
@@ -116,7 +116,7 @@ def train(
             section["classes"] = parse_mapping(classes, "--classes")
         overrides = {"target": section, **overrides}
     elif fit is not None or classes is not None:
-        raise InputError("--fit and --classes are of the images of --target, which is missing")
+        raise InputError("--fit and --classes need --target")
     if resume:
         _refuse_changes(folder, experiment, overrides, seed, pool.engine)
     elif experiment is None:
@@ -176,7 +176,7 @@ def _default_folder(experiment: str | None, resume: bool) -> Path:
 def _refuse_changes(
     folder: Path, experiment: str | None, overrides: dict[str, object], seed: int | None, engine: str | None
 ) -> None:
-    """What determines a run's numbers stays as it was; repeating it is fine.
+    """Refuse arguments that would change the numbers of a run; repeating them is fine.
 
     Raises:
         InputError: there is no such run, or an argument differs from what it was started with.
@@ -194,12 +194,12 @@ def _refuse_changes(
         if given is not None and given != fixed:
             raise InputError(
                 f"{folder} was started with {name} {fixed}, which {given} cannot replace; "
-                "leave it out, or start another run with another --out"
+                "omit it, or start another run with another --out"
             )
 
 
 def _saved(folder: Path, context: typer.Context) -> str:
-    """What is saved, and the exact command that goes on with it."""
+    """Return what is saved, and the command that continues the run."""
     from trainer.runs.folder import Run
 
     if not (folder / "config.json").is_file():
@@ -215,4 +215,4 @@ def _saved(folder: Path, context: typer.Context) -> str:
         value = context.params[name]
         if value not in (None, usual.get(name)):
             command += [f"--{name.replace('_', '-')}", str(value)]
-    return f"; {saved} in {folder}. Go on with: {shlex.join(command)}"
+    return f"; {saved} in {folder}. Continue with: {shlex.join(command)}"

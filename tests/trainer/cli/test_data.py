@@ -34,7 +34,7 @@ def test_it_is_found_and_verified(metasim: Callable, monkeypatch: pytest.MonkeyP
 def test_it_is_fetched_where_it_was_asked_for(metasim: Callable, fetched: list[Path]) -> None:
     done = metasim("data mnist --out here")
     assert (done.status, done.out) == (0, "here\n")
-    assert done.err == "fetching train-images-idx3-ubyte.gz\n"
+    assert done.err == "downloading train-images-idx3-ubyte.gz\n"
     assert fetched == [Path("here")]
 
 

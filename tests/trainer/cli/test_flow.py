@@ -132,9 +132,9 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, metasim: Callable, endpoi
     assert (process.returncode, out) == (130, "")
     last = err.splitlines()[-1]
     assert last.startswith("metasim: interrupted; ")
-    assert "saved in runs/mnist-rot. Go on with: " in last
+    assert "saved in runs/mnist-rot. Continue with: " in last
     assert "Traceback" not in err
-    resume = last.partition("Go on with: ")[2]
+    resume = last.partition("Continue with: ")[2]
     assert resume == f"metasim train --resume --out runs/mnist-rot --renderer {endpoint} --patience 60.0"
 
     finished = metasim(resume.removeprefix("metasim "))

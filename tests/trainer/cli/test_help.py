@@ -104,8 +104,8 @@ def test_version(metasim: Callable) -> None:
     [
         ((), "Learn to generate scenes that look like the target"),
         (("grammar",), "Draw scenes of a grammar"),
-        (("data",), "Locate MNIST"),
-        (("bench",), "the share of the workers' time"),
+        (("data",), "Find MNIST"),
+        (("bench",), "the overhead of the pool"),
     ],
 )
 def test_no_command_is_a_call_for_help(metasim: Callable, arguments: tuple[str, ...], part: str) -> None:

@@ -45,12 +45,12 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
         ),
         ("train mine.yaml", "mine.yaml: there is no such file"),
         ("train world.yaml", "world.yaml has no target, so there is nothing to learn from it"),
-        ("train mnist-rot fast", "'fast' is no KEY=VALUE; settings are written like training.epochs=4"),
-        ("train mnist-rot a=", "'a=' is no KEY=VALUE; settings are written like training.epochs=4"),
+        ("train mnist-rot fast", "'fast' is not KEY=VALUE; write settings like training.epochs=4"),
+        ("train mnist-rot a=", "'a=' is not KEY=VALUE; write settings like training.epochs=4"),
         ("train mnist-rot training.epochs=1 training.epochs=2", "training.epochs is set twice; set it once"),
         (
             "train mnist-rot digit.yaw={normal",
-            "digit.yaw={normal: the value is no YAML (expected ',' or '}', but got '<stream end>'); "
+            "digit.yaw={normal: the value is not YAML (expected ',' or '}', but got '<stream end>'); "
             "write for example 'digit.yaw={normal: [90, 10]}'",
         ),
         ("train mnist-rot training.epochs=0", "training.epochs is 0: input should be greater than or equal to 1"),
@@ -279,7 +279,7 @@ def test_a_full_disk(metasim: Callable, tmp_path: Path, monkeypatch: pytest.Monk
     assert done.status == 2
     assert done.err.splitlines()[-1] == (
         "metasim: run/metrics.jsonl: the disk is full; all up to epoch 1 is saved in run. "
-        "Go on with: metasim train --resume --out run"
+        "Continue with: metasim train --resume --out run"
     )
 
 

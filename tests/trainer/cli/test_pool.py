@@ -73,5 +73,5 @@ def test_a_training_that_loses_its_workers_says_how_to_go_on(
     assert done.status == 1
     assert done.err.splitlines()[-1] == (
         "metasim: task '3/1': no render worker was left for 300 s; nothing is learned yet in lost. "
-        "Go on with: metasim train --resume --out lost --renderer render:50051"
+        "Continue with: metasim train --resume --out lost --renderer render:50051"
     )
