@@ -90,7 +90,7 @@ def test_evaluate(trained: Trained, metasim: Callable, endpoint: str) -> None:
     assert json.loads((trained.folder / "summary.json").read_text())["evaluation"]["learned"] == scores["learned"]
     plain = metasim(command)
     assert plain.out.splitlines()[0] == f"{scores['task']}, tested on 20 unseen target images"
-    assert plain.out.splitlines()[2].split() == ["prior", f"{100 * scores['prior']:.1f}%"]
+    assert plain.out.splitlines()[2].split()[:2] == ["prior", f"{100 * scores['prior']:.1f}%"]
     assert plain.out.splitlines()[3].split() == ["learned", "model", f"{100 * scores['learned']:.1f}%"]
 
 
@@ -122,10 +122,8 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, metasim: Callable, endpoi
     arguments += ["--patience", "60"]
     command = [sys.executable, "-c", "import sys; from trainer.cli import main; sys.exit(main())", *arguments]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        give_up_s = time.monotonic() + PATIENCE_S
         while not (tmp_path / "runs/mnist-rot/metrics.jsonl").is_file():
             assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < give_up_s
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_S)
