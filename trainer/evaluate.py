@@ -27,6 +27,7 @@ from trainer.progress import Progress, Silent
 from trainer.rendering import Renderer
 from trainer.runs.evaluation_data import DataSets, EvaluationImages
 from trainer.runs.loading import LoadedRun, feature_space, open_run, open_stages
+from trainer.runs.steps import evaluation_steps
 from trainer.runs.task_scores import DataModel, Measurement, stage_scores, summarised, without_stages
 from trainer.tasks import open_task
 
@@ -84,6 +85,16 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     with open_pool(options.pool.with_default_engine(loaded.config.engine), assets=experiment.asset_source) as pool:
         progress.watch(pool)
         data = DataSets(experiment.grammar, Renderer(pool, experiment.grammar), network, seed, progress)
+        progress.plan(
+            evaluation_steps(
+                [model.title for model in models.values()],
+                network.name,
+                options.networks,
+                images=options.train_images or network.train_images,
+                test_images=options.test_images,
+                fine_tune=options.fine_tune is not None,
+            )
+        )
         images = EvaluationImages.of(experiment, options.test, options.validation, data)
         test = images.test(options.test_images, spared=options.fine_tune or 0)
         count = min(options.test_images, MOST_IMAGES)

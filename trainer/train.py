@@ -28,6 +28,7 @@ from trainer.runs.folder import Run, RunConfig
 from trainer.runs.inputs import changed_inputs, keep_inputs, kept_copies
 from trainer.runs.log import RunLog, Timer
 from trainer.runs.requirements import check_run
+from trainer.runs.steps import pretraining_steps, stage_steps
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 
@@ -88,7 +89,10 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         checkpoint = run.load_checkpoint()
         timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
         # X_R, the target's images. No label of them is used.
-        progress.step("render the target" if experiment.target.evaluation else "read the photographs")
+        first = "render the target" if experiment.target.evaluation else "read the photographs"
+        infers, frames = settings.start in ("auto", "infer"), experiment.grammar.render_settings()
+        progress.plan([*pretraining_steps(settings, first), *stage_steps(settings, frames, infers=infers)])
+        progress.step(first)
         target, target_scenes = _target(experiment.target, settings, options.seed, pool)
         held_out = _held_out(len(target))
         problem = Problem(
@@ -118,6 +122,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             learner.restore(*checkpoint)
             log = RunLog(run, learner, target_scenes, timer, checkpoint[0]["facts"], checkpoint[0]["renders"])
             progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
+        progress.plan(stage_steps(settings, frames, infers=problem.infers, first=learner.stage))
         while not learner.finished:
             while not learner.prepared:
                 # The population that explains the target, which G_θ learns to generate, and the features φ.

@@ -190,7 +190,7 @@ class Learner:
         losses = self._losses()
         epochs = settings.epochs_of(self.stage)
         total = epochs * settings.steps
-        advance = problem.progress.step(stage.name or _DOING[tuple(sorted(stage.losses))])
+        advance = problem.progress.step(stage.name or DOING[tuple(sorted(stage.losses))])
         target = features_of(self._space(), problem.target) if "mmd" in stage.losses else None
         before = {} if target is None else self._monitor.prior(self.statistics()[1], self._space(), target)
         number = self.stage
@@ -399,7 +399,7 @@ class Learner:
 
 
 #: What the progress bar says of a stage without a name.
-_DOING = {
+DOING = {
     ("mmd",): "match the distributions",
     ("task",): "raise the score",
     ("mmd", "task"): "match the distributions and raise the score",

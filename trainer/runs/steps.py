@@ -1,0 +1,88 @@
+"""The steps of a training run and of an evaluation, planned for the estimate of the time left.
+
+Durations are rough: the estimate scales them by how long the steps of a kind really take. A step that turns out not to
+be needed is skipped.
+"""
+
+from collections.abc import Iterable
+
+from metasim.v1.render_pb2 import RenderSettings
+
+from trainer.inference.settings import Stage, TrainingSettings
+from trainer.progress import Step
+from trainer.refinement.learner import DOING
+
+#: Seconds of an image for the trainer, and of a sample of a pixel for a worker.
+_IMAGE_S, _SAMPLE_S = 1e-3, 1e-6
+#: Seconds of an optimiser's step of a small network.
+_UPDATE_S = 0.02
+#: Renders per scene of a step of descent, about: the scene and its probes.
+_PROBES = 5
+
+
+def pretraining_steps(settings: TrainingSettings, target: str) -> list[Step]:
+    """Return the steps before the first stage; `target` names the one that provides the target's images."""
+    return [Step(target, 5.0, "render"), Step("learn the identity", _UPDATE_S * settings.pretraining_steps, "learn")]
+
+
+def stage_steps(settings: TrainingSettings, render: RenderSettings, *, infers: bool, first: int = 0) -> list[Step]:
+    """Return the steps of the stages of a training run.
+
+    Args:
+        settings: settings of the training.
+        render: size and samples of the frames.
+        infers: whether stages with the MMD infer the population.
+        first: index of the first stage.
+    """
+    image_s = _IMAGE_S + _SAMPLE_S * render.width_px * render.height_px * render.samples
+    steps: list[Step] = []
+    for number, stage in enumerate(settings.stages[first:], first):
+        if "mmd" in stage.losses and infers:
+            steps += _inference(settings, image_s)
+        work = settings.epochs_of(number) * settings.steps * settings.batch
+        steps.append(Step(title(stage), work * _PROBES * image_s, "descend"))
+    return steps
+
+
+def title(stage: Stage) -> str:
+    """Return the name of a stage's descent."""
+    return stage.name or DOING[tuple(sorted(stage.losses))]
+
+
+def _inference(settings: TrainingSettings, image_s: float) -> Iterable[Step]:
+    options = settings.inference
+    for number in range(options.rounds):
+        of = f"(round {number + 1} of {options.rounds})"
+        passes = options.epochs[min(number, len(options.epochs) - 1)] * (number + 1)
+        yield Step(f"simulate {of}", options.simulations * image_s, "render")
+        yield Step(f"train the estimator {of}", passes * options.simulations * _IMAGE_S, "learn")
+        yield Step(f"find the population {of}", 5.0, "infer")
+    yield Step("carry the prior to the population", 20.0, "carry")
+
+
+def evaluation_steps(
+    models: Iterable[str], network: str, networks: int, *, images: int, test_images: int, fine_tune: bool
+) -> list[Step]:
+    """Return the steps of an evaluation.
+
+    Args:
+        models: names of the models whose data is compared.
+        network: name of the task network.
+        networks: number of networks that are trained on the same images.
+        images: number of images that each is trained on.
+        test_images: number of test images.
+        fine_tune: whether each network continues on labelled images of the target.
+    """
+    steps = [
+        Step("read the test images", 1.0, "render"),
+        Step("render the test images", test_images * _IMAGE_S, "render"),
+    ]
+    for model in models:
+        steps.append(Step(f"render {model} data", images * _IMAGE_S, "render"))
+        for index in range(networks):
+            which = f", network {index + 1}" if index else ""
+            steps.append(Step(f"train the {network} on {model} data{which}", images * 5 * _IMAGE_S, "learn"))
+            if fine_tune:
+                tuned = f"train the {network} on labelled images of the target, after {model} data{which}"
+                steps.append(Step(tuned, 5.0, "tune"))
+    return [*steps, Step("compare with the target", 10.0, "compare")]
