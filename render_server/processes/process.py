@@ -157,8 +157,10 @@ def answer_task(
     except RenderServerError as error:
         return _failure(task, str(error), scratch)
     except Exception as error:  # Whatever a task does to the engine, the client gets an answer and the process goes on.
-        _log.exception("task %r: the engine failed", task.id, extra={"fields": {"task": task.id}})
-        return _failure(task, f"{type(error).__name__}: {' '.join(str(error).split())}", scratch)
+        answer = _failure(task, f"{type(error).__name__}: {' '.join(str(error).split())}", scratch)
+        if answer.kind == MessageKind.FAILED:
+            _log.exception("task %r: the engine failed", task.id, extra={"fields": {"task": task.id}})
+        return answer
     result.id = task.id
     timing = result.timing
     timing.queue_s = message.queue_s
