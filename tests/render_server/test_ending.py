@@ -37,12 +37,16 @@ def begin(talk: Conversation, *ids: str) -> None:
         talk.send(asset=pb.Asset(hash=name, data=data))
     for name in ids:
         talk.send(task=sprite_task(name))
-    time.sleep(0.15)
+    until(lambda: describe(talk.address).busy_processes == 1)
+
+
+def describe(address: str) -> pb.DescribeResponse:
+    with grpc.insecure_channel(address) as channel:
+        return render_pb2_grpc.RendererStub(channel).Describe(pb.DescribeRequest())
 
 
 def restarts(running: Server) -> int:
-    with grpc.insecure_channel(running.address) as channel:
-        return render_pb2_grpc.RendererStub(channel).Describe(pb.DescribeRequest()).process_restarts
+    return describe(running.address).process_restarts
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -121,6 +121,7 @@ class Conversation:
     """One stream to a server; requests go out as they are, replies are read one by one."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
         self._requests: queue.Queue[bytes | None] = queue.Queue()
         method = self._channel.stream_stream(METHOD, response_deserializer=pb.RenderReplies.FromString)
