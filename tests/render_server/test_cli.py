@@ -38,7 +38,7 @@ def test_the_line_is_json() -> None:
     ) as process:
         line = json.loads(process.stdout.readline())  # type: ignore[union-attr]
         process.terminate()
-    assert line == {"address": line["address"], "engine": "fake", "workers": 2}
+    assert line == {"address": line["address"], "engine": "fake", "device": "cpu", "workers": 2}
 
 
 def test_unknown_engine() -> None:
