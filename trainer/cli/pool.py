@@ -127,7 +127,7 @@ def _row(worker: "WorkerStatus") -> dict[str, str]:
     return {
         "worker": worker.address.partition(":")[2] or worker.address,
         "host": worker.host,
-        "engine": f"{worker.engine} {worker.engine_version}".strip(),
+        "engine": worker.engine,
         "device": f"{worker.device_name}, {worker.device.upper()}" if worker.device_name else worker.device,
         "slots": str(worker.slots),
         "busy": f"{worker.busy_processes}/{worker.processes}",
