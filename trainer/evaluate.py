@@ -103,7 +103,8 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
             count = options.train_images or network.train_images
             real = images.real(count, wanted=options.real)
             tuning = images.validation(options.fine_tune) if options.fine_tune else None
-        found = Measurement(data, test, count, options.networks, real, tuning).run(models)
+        unlabelled = images.unlabelled() if options.test is not None else None
+        found = Measurement(data, test, count, options.networks, real, tuning, unlabelled).run(models)
     progress.step("compare with the target")
     evaluation: dict[str, Any] = {
         "task": network.name,
@@ -129,6 +130,11 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
         }
         if real is not None:
             evaluation["real_images"] = len(real.images)
+        if "learned" in found.counts:
+            evaluation["counts"] = {
+                name: {of: found.counts[of][name] for of in ("prior", "learned", "photographs") if found.counts.get(of)}
+                for name in found.counts["learned"]
+            }
     else:
         evaluation["not_scored"] = test.unlabelled
     if found.tuned:

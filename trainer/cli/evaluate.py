@@ -135,7 +135,7 @@ def evaluate(
 
 
 def _table(found: dict[str, Any]) -> str:
-    return "\n\n".join([_scores(found), *_distances(found), _images(found)])
+    return "\n\n".join([_scores(found), *_counts(found), *_distances(found), _images(found)])
 
 
 def _scores(found: dict[str, Any]) -> str:
@@ -240,6 +240,18 @@ def _gap(closed: dict[str, Any] | None) -> str:
         return "-"
     ends = closed["interval"]
     return f"{closed['share']:.0%}" + (f" ({ends[0]:.0%} to {ends[1]:.0%})" if ends else "")
+
+
+def _counts(found: dict[str, Any]) -> list[str]:
+    """Return a table of the mean number of objects in an image, where the task network counts objects."""
+    from trainer.runs.report.evaluation_tables import count_cells
+
+    counts = found.get("counts")
+    if not counts:
+        return []
+    head = ["  objects in an image", "prior", "learned", "photographs (95 % interval)"]
+    rows = [[f"    {name}", *count_cells(of)] for name, of in counts.items()]
+    return [aligned([head[: len(rows[0])], *rows])]
 
 
 def _distances(found: dict[str, Any]) -> list[str]:

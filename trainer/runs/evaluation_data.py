@@ -172,6 +172,17 @@ class EvaluationImages:
             self.data.progress.note(f"there is no row for real images: {error}")
             return None
 
+    def unlabelled(self) -> np.ndarray | None:
+        """Return the target's photographs without their labels, uint8 [N, H, W, 3]; None for a synthetic target.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        if self.target.grammar is not None:
+            return None
+        rng = generator(self.data.seed, Purpose.EVALUATION, EvaluationStream.TEST)
+        return self.target.images(rng, self._rendered)[0]
+
     def _labelling(self, count: int, of: str, purpose: int) -> Labelling:
         def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
             return self.data.of(grammar).labelled(of, scenes, count, purpose)

@@ -5,18 +5,19 @@ images alone (the ceiling). After fine-tuning on n of these: the same models, an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from trainer.features.image_distances import MOST_IMAGES
 from trainer.metrics.layout import Layout, layout_of_labels
+from trainer.metrics.prediction_powered import FEWEST, prediction_powered_mean
 from trainer.metrics.scene_distances import scenes_of
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import EvaluationStream, Purpose, generator, integer
 from trainer.runs.evaluation_data import DataSets, LabelledImages, TargetImages
-from trainer.tasks import Results, Scores
+from trainer.tasks import CountsObjects, Results, Scores
 from trainer.tasks.bootstrap import bootstrap, gap_closed, gaps_closed, interval
 
 
@@ -32,13 +33,15 @@ class DataModel:
 class Measured:
     """Of each model: images uint8 [N, H, W, 3], positions of its objects, and results before and after fine-tuning.
 
-    There is a result for each network.
+    There is a result for each network. Counts are known where the task network counts objects.
     """
 
     images: dict[str, np.ndarray] = field(default_factory=dict)
     places: dict[str, Layout] = field(default_factory=dict)
     results: dict[str, list[Results]] = field(default_factory=dict)
     tuned: dict[str, list[Results]] = field(default_factory=dict)
+    #: Mean number of objects in an image by class: of each model's data by its labels, and of the photographs.
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Measurement:
         networks: number of networks that are trained on the same images.
         real: labelled images of the target that the ceiling is trained on.
         tuning: labelled images of the target that trained networks continue on.
+        unlabelled: photographs of the target, uint8 [N, H, W, 3], none of which is a test image; their mean counts are
+            estimated.
     """
 
     data: DataSets
@@ -58,6 +63,7 @@ class Measurement:
     networks: int
     real: LabelledImages | None = None
     tuning: LabelledImages | None = None
+    unlabelled: np.ndarray | None = None
 
     def run(self, models: Mapping[str, DataModel]) -> Measured:
         """Render data of each model; train and score networks on it if the test images have labels."""
@@ -74,8 +80,13 @@ class Measurement:
             for index in range(self.networks):
                 trained = self._trained(images, labels, purpose, index, of)
                 found.results.setdefault(name, []).append(self._tested(trained))
+                if name == "learned" and index == 0 and self.unlabelled is not None:
+                    found.counts["photographs"] = self._counted(trained, self.unlabelled)
                 if self.tuning is not None:
                     found.tuned.setdefault(name, []).append(self._tuned(trained, index, f"after {of}"))
+            if isinstance(data.network, CountsObjects):
+                means = data.network.label_counts(labels).mean(0).tolist()
+                found.counts[name] = dict(zip(data.network.count_classes, means, strict=True))
             found.images[name], found.places[name] = images[:MOST_IMAGES], layout_of_labels(labels)
         for index in range(self.networks):
             if self.tuning is not None:
@@ -96,6 +107,19 @@ class Measurement:
         network = self.data.network
         advance = self.data.progress.step(f"train the {network.name} on {of}{_which(index)}")
         return network.train(images, labels, _network_seed(self.data.seed, purpose, index), advance)
+
+    def _counted(self, model: Any, unlabelled: np.ndarray) -> dict[str, Any]:
+        """Return the mean count of each class in the photographs, corrected by the labelled test images."""
+        network, labels = self.data.network, self.test.labels
+        if not isinstance(network, CountsObjects) or labels is None or len(labels) < FEWEST or len(unlabelled) < 2:
+            return {}
+        true, predicted = network.label_counts(labels), network.counts(model, self.test.images)
+        others = network.counts(model, unlabelled)
+        return {
+            name: asdict(prediction_powered_mean(true[:, k], predicted[:, k], others[:, k]))
+            | {"labelled": len(labels), "unlabelled": len(unlabelled)}
+            for k, name in enumerate(network.count_classes)
+        }
 
     def _tested(self, model: Any) -> Results:
         results = self.data.network.test(model, self.test.images, self.test.labels or [])

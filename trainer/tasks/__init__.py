@@ -10,12 +10,23 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trainer.tasks.settings import NO_SETTINGS
-from trainer.tasks.task import Budget, Label, Model, Progress, Results, Scores, TaskNetwork
+from trainer.tasks.task import Budget, CountsObjects, Label, Model, Progress, Results, Scores, TaskNetwork
 
 if TYPE_CHECKING:
     from trainer.experiments import Experiment
 
-__all__ = ["TASKS", "Budget", "Label", "Model", "Progress", "Results", "Scores", "TaskNetwork", "open_task"]
+__all__ = [
+    "TASKS",
+    "Budget",
+    "CountsObjects",
+    "Label",
+    "Model",
+    "Progress",
+    "Results",
+    "Scores",
+    "TaskNetwork",
+    "open_task",
+]
 
 #: The module of each task, by the task's name in experiment files. It has
 #: `open_network(classes, budget, device, settings)`.

@@ -24,6 +24,8 @@ class ObjectBox:
     score: float | None = None
 
 
+#: Least confidence of a detection that counts as an object.
+COUNTED = 0.3
 #: The objects of an image.
 ImageBoxes = tuple[ObjectBox, ...]
 

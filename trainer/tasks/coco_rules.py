@@ -10,7 +10,7 @@ from trainer.datasets.kitti_labels import KittiObject
 from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks.boxes import ImageBoxes, ObjectBox, boxes_of_frame, boxes_of_photo
+from trainer.tasks.boxes import COUNTED, ImageBoxes, ObjectBox, boxes_of_frame, boxes_of_photo
 from trainer.tasks.coco_ap import CocoResults
 
 #: Smaller objects are ignored in training: in px of the image that the network sees.
@@ -74,6 +74,12 @@ class CocoRules:
             ObjectBox(index, (box[0], box[1], box[2], box[3]), score=score)
             for box, score, index in zip(boxes, scores, classes, strict=True)
         )
+
+    def counted(self, objects: ImageBoxes) -> list[int]:
+        """Return the class of each object but crowds, and of each detection from `COUNTED` confidence on."""
+        return [
+            item.class_index for item in objects if not item.crowd and (item.score is None or item.score >= COUNTED)
+        ]
 
     def results(self, labels: Sequence[ImageBoxes], found: Sequence[ImageBoxes], size: tuple[int, int]) -> CocoResults:
         """Return what scores are computed from."""

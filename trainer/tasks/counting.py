@@ -6,7 +6,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.tasks.cells import CellSettings, CellTask
+from trainer.tasks.cells import CellNet, CellSettings, CellTask
 from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, MeanResults
 
@@ -18,6 +18,19 @@ class Counting(CellTask):
     """The count of an image is the sum of its cells' densities; trained by the Poisson likelihood."""
 
     name = "counting"
+
+    @property
+    def count_classes(self) -> Sequence[str]:
+        """See `CountsObjects.count_classes`."""
+        return self.settings.classes
+
+    def counts(self, model: CellNet, images: np.ndarray) -> np.ndarray:
+        """See `CountsObjects.counts`."""
+        return self.predict(model, images)
+
+    def label_counts(self, labels: Sequence[np.ndarray]) -> np.ndarray:
+        """See `CountsObjects.label_counts`."""
+        return np.stack(labels).astype(np.float64)
 
     def pooled(self, values: Tensor) -> Tensor:
         """Return the counts [N, classes]."""

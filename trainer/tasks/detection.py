@@ -67,6 +67,9 @@ class DetectionRules(Protocol):
     def detections(self, boxes: Sequence[Box], scores: Sequence[float], classes: Sequence[int]) -> Any:
         """Return detections in the form of labels."""
 
+    def counted(self, objects: Any) -> list[int]:
+        """Return the class of each object that counts, and of each detection from `COUNTED` confidence on."""
+
     def results(self, labels: Sequence[Any], found: Sequence[Any], size: tuple[int, int]) -> Results:
         """Return what scores are computed from, for images of a height and width."""
 
@@ -244,6 +247,21 @@ class ObjectDetection:
                     inside = (boxes * factor).clamp(min=0).minimum(edge)
                     found.append(self.rules.detections(inside.tolist(), scores.tolist(), classes.tolist()))
         return found
+
+    @property
+    def count_classes(self) -> Sequence[str]:
+        """See `CountsObjects.count_classes`."""
+        return self.rules.classes
+
+    def counts(self, model: Detector, images: np.ndarray) -> np.ndarray:
+        """See `CountsObjects.counts`."""
+        return self.label_counts(self.detect(model, images))
+
+    def label_counts(self, labels: Sequence[Any]) -> np.ndarray:
+        """See `CountsObjects.label_counts`."""
+        most = len(self.rules.classes)
+        counted = (np.array(self.rules.counted(objects), dtype=int) for objects in labels)
+        return np.stack([np.bincount(classes, minlength=most) for classes in counted]).astype(np.float64)
 
     def _shrunk(self, images: np.ndarray, labels: int | None) -> tuple[Tensor, int]:
         """Return the images as uint8 [N, 3, H / factor, W / factor], and that factor.

@@ -16,6 +16,7 @@ from trainer.datasets.writers.sample import Instance, Rectangle
 from trainer.errors import InputError
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
+from trainer.tasks.boxes import COUNTED
 from trainer.tasks.kitti_ap import DIFFICULTIES, MODERATE, NEIGHBOURS, Difficulty, KittiMatches
 from trainer.tasks.task import Scores
 
@@ -89,6 +90,10 @@ class KittiRules:
             KittiObject(CAR, -1, -1, -10, (box[0], box[1], box[2], box[3]), score=score)
             for box, score in zip(boxes, scores, strict=True)
         )
+
+    def counted(self, objects: ImageLabels) -> list[int]:
+        """Return 0 for each car, and for each detection of one from `COUNTED` confidence on."""
+        return [0 for item in objects if item.type == CAR and (item.score is None or item.score >= COUNTED)]
 
     def results(
         self, labels: Sequence[ImageLabels], found: Sequence[ImageLabels], size: tuple[int, int]

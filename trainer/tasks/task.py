@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -143,4 +143,22 @@ class TaskNetwork(Protocol[Label, Model]):
         Raises:
             InputError: there are no images, or a label is not one of the task's.
         """
+        ...
+
+
+@runtime_checkable
+class CountsObjects(Protocol):
+    """A task network that tells how many objects of each class an image shows."""
+
+    @property
+    def count_classes(self) -> Sequence[str]:
+        """Names of the classes."""
+        ...
+
+    def counts(self, model: Any, images: np.ndarray) -> np.ndarray:
+        """Return the counts that a trained network predicts, float [N, classes], for images uint8 [N, H, W, 3]."""
+        ...
+
+    def label_counts(self, labels: Sequence[Any]) -> np.ndarray:
+        """Return the counts of labels, float [N, classes]."""
         ...

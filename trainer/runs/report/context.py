@@ -19,7 +19,7 @@ from trainer.runs.notes import notes
 from trainer.runs.outcome import headline, image_distance, verdict
 from trainer.runs.report import tables
 from trainer.runs.report.charts import LINE_COLOURS, Line, attribute_chart, line_chart
-from trainer.runs.report.evaluation_tables import distance_tables, score_tables
+from trainer.runs.report.evaluation_tables import count_tables, distance_tables, score_tables
 
 #: Pictures of epochs in a page at most, and their total size. The last epoch's picture is always included.
 MOST_SHEETS, MOST_SHEET_BYTES = 12, 4 << 20
@@ -55,7 +55,7 @@ def report_context(run: Run) -> dict[str, Any]:
         "pictures": _pictures(run.folder / "samples"),
         "evaluation": evaluation,
         "scores": score_tables(evaluation) if "prior" in evaluation else [],
-        "distances": distance_tables(evaluation),
+        "distances": [*count_tables(evaluation), *distance_tables(evaluation)],
         "attributes": tables.attribute_table(histories, summary.get("counts") or {}) if histories else None,
         "charts": [(history.label, history.unit.strip(), attribute_chart(history)) for history in histories],
         "has_target": any(history.target for history in histories),

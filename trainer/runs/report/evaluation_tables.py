@@ -61,6 +61,32 @@ def score_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
+def count_tables(evaluation: Mapping[str, Any]) -> list[Table]:
+    """Return the table of the mean number of objects in an image, if the task network counts objects."""
+    counts = evaluation.get("counts")
+    if not counts:
+        return []
+    rows = [[name, *count_cells(of)] for name, of in counts.items()]
+    head, note = ["Objects in an image", "Prior", "Learned"], ""
+    photographs = next(iter(counts.values())).get("photographs")
+    if photographs:
+        head.append("Photographs (95 % interval)")
+        note = (
+            f"The photographs' means follow from {photographs['labelled']:,} labelled test images and predictions for "
+            f"{photographs['unlabelled']:,} others (prediction-powered inference)."
+        )
+    return [Table("Number of objects", head, rows, note)]
+
+
+def count_cells(of: Mapping[str, Any]) -> list[str]:
+    """Return the mean counts of a class of the prior, the learned model and, with the interval, the photographs."""
+    cells = [f"{of[name]:.2f}" for name in ("prior", "learned")]
+    if "photographs" in of:
+        found = of["photographs"]
+        cells.append(f"{found['mean']:.2f} ({found['low']:.2f} to {found['high']:.2f})")
+    return cells
+
+
 def _gap(closed: Mapping[str, Any] | None) -> str:
     """Return the share of the gap that learned data closes, with its interval."""
     if not closed or closed["share"] is None:
