@@ -94,6 +94,10 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         progress.plan([*pretraining_steps(settings, first), *stage_steps(settings, frames, infers=infers)])
         progress.step(first)
         target, target_scenes = _target(experiment.target, settings, options.seed, pool)
+        if len(target) < 2 or (target == target[:1]).all():
+            raise InputError(
+                "target: its images are all alike, or there is only one; learning needs images that differ"
+            )
         held_out = _held_out(len(target))
         problem = Problem(
             grammar=experiment.grammar,

@@ -165,7 +165,7 @@ def test_the_card_says_where_it_comes_from(tmp_path: Path, endpoint: str) -> Non
     generate(GenerateOptions(str(world), 2, out, seed=9, pool=PoolOptions(endpoint)))
     card = (out / "README.md").read_text()
     assert "* Source: the prior of world, grammar world.yaml\n* Seed: 9\n" in card
-    assert f"* Rendering: the workers at {endpoint}, 32 x 32 pixels, samples per pixel: 1\n" in card
+    assert f"* Rendering: the workers at {endpoint}, 32 x 32 pixels, samples per pixel: 1; raster 2 on CPU\n" in card
     command = f"metasim generate {world} --count 2 --format imagefolder --seed 9 --out '{out}' --renderer {endpoint}"
     assert f"    {command}\n" in card
     assert "| thing | 2 |" in card

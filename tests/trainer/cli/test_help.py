@@ -38,6 +38,7 @@ def test_commands() -> None:
         "bench pool",
         "bench render",
         "bench train",
+        "check endpoint",
         "check gradient",
         "data assets",
         "data mnist",

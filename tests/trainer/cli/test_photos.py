@@ -41,7 +41,7 @@ def test_photos_are_learned_from_and_are_not_needed_afterwards(
     done = metasim(f"evaluate run --test-images 10 --renderer {endpoint}")
     assert done.status == 0, done.err
     assert done.out.startswith(f"classification is not scored: {tmp_path / 'photos'}: 0.jpg has no label, which ")
-    assert "of images, in the feature space simulator" in done.out
+    assert "of images, in the feature space estimator" in done.out
     shutil.rmtree(tmp_path / "photos")
     done = metasim(f"generate run --count 2 --format coco --out data --renderer {endpoint}")
     assert done.status == 0, done.err
@@ -96,8 +96,7 @@ def test_photos_that_are_all_alike_are_one_line(metasim: Callable, tmp_path: Pat
         shutil.copyfile(tmp_path / "photos" / "0.jpg", tmp_path / "photos" / f"{number}.jpg")
     done = metasim(f"train world.yaml --target photos --out run --renderer {endpoint} {SHORT}")
     assert done.err.splitlines()[-1] == (
-        "metasim: target: its images are all alike in the feature space, or there is only one; MMD needs images that "
-        "differ"
+        "metasim: target: its images are all alike, or there is only one; learning needs images that differ"
     )
     assert done.status == 2
 
@@ -105,7 +104,7 @@ def test_photos_that_are_all_alike_are_one_line(metasim: Callable, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ("--fit pad", "--fit and --classes are of the images of --target, which is missing"),
+        ("--fit pad", "--fit and --classes need --target"),
         (
             "--target photos --classes thing",
             "--classes thing: 'thing' is not NAME=VALUE, once each; write for example a=b,c=d",

@@ -25,6 +25,8 @@ Record = Any
 
 #: A file in `NAME.partial`: the identity of the export, then a line for each sample whose files are written.
 JOURNAL = ".journal.jsonl"
+#: A file in a finished part: engine, version and device that rendered it.
+RENDERED_BY = ".rendered-by"
 
 
 class DatasetWriter(ABC):
@@ -141,6 +143,8 @@ class DatasetWriter(ABC):
                 shown = dataclasses.replace(self.card, rendering=rendering)
                 card = shown.markdown(self.counts(), self.layout, self.needs, read_back=self.count <= READ_BACK)
                 (self._partial / "README.md").write_text(card, encoding="utf-8")
+            else:
+                (self._partial / RENDERED_BY).write_text(self.rendered_by, encoding="utf-8")
             named_folder(self.folder)
             self._partial.rename(self.folder)
             if self.part is None:
@@ -154,6 +158,8 @@ class DatasetWriter(ABC):
         """
         with self._writing():
             _, lines = read_journal(folder)
+            renderers = dict.fromkeys([*self.rendered_by.split("; "), (folder / RENDERED_BY).read_text("utf-8")])
+            self.rendered_by = "; ".join(filter(None, renderers))
             self._take_files(folder, [json.loads(line)["record"] for line in lines])
             self._journal.writelines(lines)
             self._journal.flush()
@@ -164,7 +170,7 @@ class DatasetWriter(ABC):
         del records
         for path in sorted(folder.rglob("*")):
             target = self._partial / path.relative_to(folder)
-            if path.is_file() and path.name != JOURNAL and not target.exists():
+            if path.is_file() and path.name not in (JOURNAL, RENDERED_BY) and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _link(path, target)
 
