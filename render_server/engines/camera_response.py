@@ -48,12 +48,12 @@ class CameraResponse:
 
     @property
     def neutral(self) -> bool:
-        """Whether the response changes nothing."""
+        """Return whether the response changes nothing."""
         return self == CameraResponse()
 
     @property
     def reach_px(self) -> int:
-        """How far a pixel spreads."""
+        """Return the distance in pixels over which a pixel spreads."""
         return math.ceil(_REACH * self.blur_px + 0.5) if self.blur_px > 0 else 0
 
 
@@ -72,7 +72,7 @@ class Sensor:
 
     @property
     def frame(self) -> Window:
-        """The whole frame."""
+        """Return the window of the whole frame."""
         return Window(0, 0, self._width, self._height)
 
     def image(self, rendered: np.ndarray, response: CameraResponse) -> np.ndarray:
