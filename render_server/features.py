@@ -1,4 +1,4 @@
-"""What each engine can draw."""
+"""Features of scenes, and the engines that can draw them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -79,7 +79,7 @@ class Shortage:
 
     @property
     def permanent(self) -> bool:
-        """Whether the files would not fit into the empty file system either."""
+        """Return whether the files would not fit into the file system even if it were empty."""
         return self._needed > self._total
 
     def __str__(self) -> str:

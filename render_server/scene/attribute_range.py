@@ -1,4 +1,4 @@
-"""How far an attribute may step from its value to either side."""
+"""The range in which a probe may move an attribute to either side of its value."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the camera of a scene graph sees of an object: boxes around its projection."""
+"""Projections of objects into the image of a scene graph's camera, and the boxes around them."""
 
 from dataclasses import dataclass
 

@@ -46,7 +46,7 @@ class Security:
 
     @property
     def authenticated(self) -> bool:
-        """Whether clients must authenticate."""
+        """Return whether clients must authenticate."""
         return bool(self.client_ca or self.token)
 
     def credentials(self) -> grpc.ServerCredentials | None:

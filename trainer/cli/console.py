@@ -1,6 +1,7 @@
 """Progress on the terminal: a bar for the running step, or plain lines where there is no terminal."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -51,7 +52,7 @@ class _PoolRate:
         return self._shown
 
 
-class _Steps:
+class _Steps(ABC):
     """The running step and its figures. A step that an error ends is not reported as done."""
 
     def __init__(self, clock: Callable[[], float], then: Iterable[Step] = ()) -> None:
@@ -129,15 +130,19 @@ class _Steps:
             self._schedule.advance(done, of)
             self._advance(done, of)
 
+    @abstractmethod
     def _begin(self, title: str) -> None:
-        raise NotImplementedError
+        """Show that a step begins."""
 
+    @abstractmethod
     def _advance(self, done: int, of: int) -> None:
-        raise NotImplementedError
+        """Show how far the running step is."""
 
+    @abstractmethod
     def _end(self, title: str, duration: str) -> None:
-        raise NotImplementedError
+        """Show that the running step has ended."""
 
+    @abstractmethod
     def _abandon(self) -> None:
         """Leave the running step without an end."""
 
@@ -240,6 +245,9 @@ class LineProgress(_Steps):
 
     def _end(self, title: str, duration: str) -> None:
         self._write(f"{title}: done in {duration}{_after_comma(self._figures_text)}")
+
+    def _abandon(self) -> None:
+        """Leave the last line as it is."""
 
 
 def console_progress(then: Iterable[Step] = ()) -> BarProgress | LineProgress:
