@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from trainer.assets.asset_sets import AssetSet
 from trainer.experiments.experiment import Experiment
 from trainer.grammar.attribute_table import TINY
@@ -32,6 +34,7 @@ from trainer.grammar.nodes import (
     Sprite,
 )
 from trainer.grammar.path import most_places
+from trainer.grammar.productions import matching
 from trainer.grammar.symmetry import ambiguities
 
 _MOST_SHOWN = 6
@@ -43,10 +46,12 @@ def check_text(experiment: Experiment) -> str:
     """Return a summary of a correct file in one line, then ambiguous angles and notes, a line each."""
     grammar = experiment.grammar
     mutable = sum(spec.mutable for _, spec in grammar.specs)
+    productions = len(grammar.productions)
     items = ", ".join(f"{len(asset_set)} {name}" for name, asset_set in grammar.asset_sets.items())
     parts = [
         _counted(len(grammar.kinds), "kind of node", "kinds of nodes"),
         _counted(mutable, "mutable attribute"),
+        *([_counted(productions, "mutable production")] if productions else []),
         _counted(len(grammar.classes), "class", "classes"),
         *([f"assets: {items}"] if items else []),
         "with a target" if experiment.target else "without a target",
@@ -107,12 +112,14 @@ class _Tree:
         for entry in entries:
             last = entry is entries[-1]
             count = distribution_text(entry.count) if entry.along is None else _row_text(entry.along)
+            count += ", mutable" if entry.mutable_count else ""
             if len(entry.kinds) > 1 and self._described.issuperset(entry.kinds):
                 lines.append(f"{indent}{_branch(last)} {_choices(entry.kinds, entry.probabilities)} x {count}")
                 continue
             for name, probability in zip(entry.kinds, entry.probabilities, strict=True):
                 end = last and name == entry.kinds[-1]
                 share = "" if len(entry.kinds) == 1 else f" with probability {probability:g}"
+                share += ", mutable" if entry.mutable_kind else ""
                 lines.append(f"{indent}{_branch(end)} {name} x {count}{share}{self._what(name)}")
                 lines += self._below(self._grammar.kinds[name], indent + ("   " if end else "│  "))
         return lines
@@ -222,7 +229,26 @@ def _rows(experiment: Experiment) -> list[list[str]]:
         rows.append(row)
     kinds = list(experiment.grammar.kinds)
     # What is drawn from names stands before a kind's numbers.
-    return [rows[0], *sorted(rows[1:], key=lambda row: kinds.index(row[0].partition(".")[0]))]
+    attributes = sorted(rows[1:], key=lambda row: kinds.index(row[0].partition(".")[0]))
+    return [rows[0], *_production_rows(experiment.grammar, target), *attributes]
+
+
+def _production_rows(grammar: Grammar, target: Grammar | None) -> list[list[str]]:
+    """Return a row of the table for each mutable production."""
+    aims = matching(grammar.productions, target.roots, target.kinds).probabilities if target else {}
+    rows = []
+    for each in grammar.productions:
+        mean, std = ("", "")
+        if each.numbers:
+            distribution = Categorical(each.numbers, each.probabilities)
+            mean, std = f"{distribution.mean:.4g}", f"{distribution.std:.4g}"
+        row = [each.name, _choices(each.categories, each.probabilities), mean, std, "", "", "yes"]
+        if target:
+            aim = aims.get(each.name)
+            changed = aim is not None and not np.allclose(aim, each.probabilities)
+            row.append(_choices(each.categories, aim) if aim is not None and changed else "")
+        rows.append(row)
+    return rows
 
 
 def _draws(grammar: Grammar) -> dict[tuple[str, str], AssetDraw | ColorDraw]:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from trainer.errors import InputError
 from trainer.experiments.target import PhotographTarget, SyntheticTarget, Target
-from trainer.grammar.document import Document
+from trainer.grammar.document import Document, shown
 from trainer.grammar.files import EXPERIMENT_KEYS, NO_OVERRIDES, Copies, grammar_of, open_file
 from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
+from trainer.grammar.productions import matching
 from trainer.grammar.schema import WorldFile
 from trainer.grammar.structure import check_flat
 from trainer.grammar.validation import validate_document
 from trainer.settings import Settings, expanded
+
+#: Part of a target's draws that a grammar need not be able to draw.
+_OUT_OF_REACH = 1e-4
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,26 @@ def _target(
             classes=section.classes,
         )
     moved = apply_overrides(world, section.overrides, file.path.parent)
-    evaluation = target = grammar_of(moved, mnist=mnist, settings=settings)
+    evaluation = target = grammar_of(moved, mnist=mnist, settings=settings, learned=False)
     if section.evaluation:
         changed = apply_overrides(moved, section.evaluation, file.path.parent)
-        evaluation = grammar_of(changed, mnist=mnist, settings=settings)
+        evaluation = grammar_of(changed, mnist=mnist, settings=settings, learned=False)
+    _check_within_reach(file, grammar, target)
     return SyntheticTarget(target, evaluation, section.count)
+
+
+def _check_within_reach(file: Document, grammar: Grammar, target: Grammar) -> None:
+    """
+    Raises:
+        GrammarError: a mutable production of the target draws what the grammar's never draws.
+    """
+    rows = matching(grammar.productions, target.roots, target.kinds).probabilities
+    for each in grammar.productions:
+        missing = 1 - sum(rows.get(each.name, (1.0,)))
+        if missing > _OUT_OF_REACH:
+            raise file.error(
+                ("target", "overrides"),
+                f"{missing:.2g} of the target's draws of {each.name} are none of the grammar's options "
+                f"({shown(', '.join(each.categories))}), so they cannot be learned; add them to the grammar",
+                show_value=False,
+            )

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from trainer.assets.asset_sets import AssetSet
@@ -10,7 +11,7 @@ from trainer.grammar.attribute_table import ATTRIBUTES, FULL_TURN, AttributeKind
 from trainer.grammar.build_assets import CARD, build_card, build_color, build_draw, build_mesh, open_sets, texture_notes
 from trainer.grammar.build_distribution import between, build_count, build_distribution, build_number, check_sum
 from trainer.grammar.build_path import build_along
-from trainer.grammar.distributions import Categorical, Constant, Wrapped
+from trainer.grammar.distributions import Categorical, Constant, Distribution, Wrapped
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
 from trainer.grammar.nodes import (
@@ -26,7 +27,8 @@ from trainer.grammar.nodes import (
     Sprite,
 )
 from trainer.grammar.path import PLACE, most_places, place_kind
-from trainer.grammar.schema import ChildSection, NodeSection, WorldFile
+from trainer.grammar.productions import check_options
+from trainer.grammar.schema import ChildSection, CountSection, NodeSection, WorldFile
 from trainer.grammar.structure import check_cameras, check_cycles, check_flat
 from trainer.settings import Settings
 
@@ -36,8 +38,13 @@ _LIGHT_SIZES = {"sun": 0.5, "point": 0.1, "area": 1.0}
 _TABLES = {"sun": "sun", "point": "point light", "area": "area light"}
 
 
-def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, settings: Settings) -> Grammar:
+def build_grammar(
+    document: Document, world: WorldFile, *, mnist: Path | None, settings: Settings, learned: bool = True
+) -> Grammar:
     """Return the grammar that a document describes.
+
+    Args:
+        learned: False: it is a target's, in which no production is mutable, whatever the file says.
 
     Raises:
         GrammarError: the first fault in the file.
@@ -60,7 +67,7 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
     if not world.scene:
         raise document.error(("scene",), "add the root nodes, e.g. [camera, car]")
     sets, notes = open_sets(document, world, mnist, settings)
-    builder = _KindBuilder(document, world, sets)
+    builder = _KindBuilder(document, world, sets, learned)
     kinds = {name: builder.kind(name, world.nodes[name]) for name in sorted(world.nodes)}
     roots = builder.children(world.scene, ("scene",))
     if builder.rows:
@@ -97,8 +104,8 @@ def build_grammar(document: Document, world: WorldFile, *, mnist: Path | None, s
 
 
 class _KindBuilder:
-    def __init__(self, document: Document, world: WorldFile, sets: dict[str, AssetSet]) -> None:
-        self._document, self._world, self._sets = document, world, sets
+    def __init__(self, document: Document, world: WorldFile, sets: dict[str, AssetSet], learned: bool) -> None:
+        self._document, self._world, self._sets, self._learned = document, world, sets, learned
         self.rows: list[Along] = []
         self.notes: list[str] = []
 
@@ -143,16 +150,40 @@ class _KindBuilder:
                 raise self._document.unknown(at, name, self._world.nodes, "kind of node")
         ordered = {str(name): names[name] for name in sorted(names, key=str)}
         probabilities = check_sum(ordered, self._document, at)  # type: ignore[arg-type]
+        mutable_kind = section.mutable and self._learned
+        if mutable_kind:
+            check_options(tuple(ordered), probabilities, self._document, at, "kind")
         if section.along is None:
-            count = build_count(section.count, self._document, (*keys, "count")) if section.count else Constant(1)
-            return Children(tuple(ordered), probabilities, count)
+            count, mutable_count = self._count(section.count, (*keys, "count"))
+            return Children(tuple(ordered), probabilities, count, None, mutable_count, mutable_kind)
         if section.count is not None:
             raise self._document.error(keys, "count and along are given; a row has as many nodes as taken places")
         along = build_along(section.along, self._document, (*keys, "along"))
         self.rows.append(along)
         most = most_places(along)
         counts = tuple(float(number) for number in range(most + 1))
-        return Children(tuple(ordered), probabilities, Categorical(counts, (1 / len(counts),) * len(counts)), along)
+        count = Categorical(counts, (1 / len(counts),) * len(counts))
+        if not self._learned:
+            along = replace(along, spacing_edges=(), keep_edges=())
+        return Children(tuple(ordered), probabilities, count, along, mutable_kind=mutable_kind)
+
+    def _count(self, section: CountSection | None, keys: KeyPath) -> tuple[Distribution, bool]:
+        """Return the distribution of a number of nodes, and whether it is mutable."""
+        if section is None:
+            return Constant(1), False
+        count = build_count(section, self._document, keys)
+        mutable = section.mutable and self._learned
+        if mutable:
+            most = int(count.support[1])
+            if most >= self._world.max_nodes:
+                raise self._document.error(
+                    keys, f"it can reach {most} nodes, and max_nodes is {self._world.max_nodes}", show_value=False
+                )
+            values, probabilities = (
+                (count.values, count.probabilities) if isinstance(count, Categorical) else ((count.mean,), (1.0,))
+            )
+            check_options([f"{value:g}" for value in values], probabilities, self._document, keys, "count")
+        return count, mutable
 
     def _content(self, section: NodeSection, keys: KeyPath) -> tuple[str, Content]:
         given = [name for name in _CONTENTS if getattr(section, name) is not None]

@@ -75,14 +75,19 @@ def load_grammar(
     return grammar_of(apply_overrides(opened.world, overrides, Path.cwd()), mnist=mnist, settings=settings)
 
 
-def grammar_of(document: Document, *, mnist: Path | None = None, settings: Settings | None = None) -> Grammar:
+def grammar_of(
+    document: Document, *, mnist: Path | None = None, settings: Settings | None = None, learned: bool = True
+) -> Grammar:
     """Return the grammar that a document describes.
+
+    Args:
+        learned: False: it is a target's, in which no production is mutable.
 
     Raises:
         GrammarError: something in it is wrong.
     """
     settings = settings or Settings.from_environment()
-    return build_grammar(document, validate_document(document), mnist=mnist, settings=settings)
+    return build_grammar(document, validate_document(document), mnist=mnist, settings=settings, learned=learned)
 
 
 def open_file(name_or_path: str | Path, copies: Copies | None = None) -> Opened:

@@ -1,7 +1,7 @@
 """A grammar that has been read and checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from metasim.v1 import render_pb2
 from trainer.assets.asset_sets import AssetLibrary, AssetSet
 from trainer.errors import GrammarError
 from trainer.grammar.nodes import AttributeSpec, Children, NodeKind
+from trainer.grammar.productions import Production, Structure, productions_of, replaced
 from trainer.grammar.sampling import sample_nodes, with_choices
 from trainer.grammar.scene_graph import SceneGraph
 
@@ -67,14 +68,15 @@ class Grammar:
         Raises:
             GrammarError: the scene would have more than `max_nodes` nodes.
         """
-        nodes = sample_nodes(self.roots, self.kinds, self.asset_sets, rng, self.max_nodes)
-        if nodes is None:
+        sampled = sample_nodes(self.roots, self.kinds, self.asset_sets, rng, self.max_nodes)
+        if sampled is None:
             raise GrammarError(
                 f"{self.path}: a scene has more than {self.max_nodes} nodes; "
                 "lower the counts of children or raise max_nodes"
             )
+        nodes, drawn = sampled
         noise = int(rng.integers(2**63))
-        return SceneGraph(tuple(nodes), self.kinds, self.classes, self.background, noise)
+        return SceneGraph(tuple(nodes), self.kinds, self.classes, self.background, noise, tuple(drawn))
 
     def with_choices(self, scene: SceneGraph, categories: Sequence[int]) -> SceneGraph:
         """Return the scene with other categories of its mutable categorical attributes.
@@ -83,6 +85,26 @@ class Grammar:
             categories: [len(scene.choices)].
         """
         return with_choices(scene, categories, self.asset_sets)
+
+    @cached_property
+    def productions(self) -> tuple[Production, ...]:
+        """The mutable productions: those of the scene first, then by kind of node, each in the order of the file."""
+        return productions_of(self.roots, self.kinds)
+
+    @property
+    def structure(self) -> Structure:
+        """The probabilities of the mutable productions."""
+        return Structure({each.name: each.probabilities for each in self.productions})
+
+    def with_structure(self, structure: Structure) -> "Grammar":
+        """Return the grammar with other probabilities of its mutable productions.
+
+        Raises:
+            InputError: the structure belongs to other productions.
+        """
+        structure.check(self.productions)
+        roots, kinds = replaced(self.roots, self.kinds, structure)
+        return replace(self, roots=roots, kinds=kinds)
 
     @cached_property
     def specs(self) -> tuple[tuple[str, AttributeSpec], ...]:

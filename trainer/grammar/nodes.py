@@ -138,6 +138,9 @@ class Along:
     y: float = 0.0
     z: float = 0.0
     yaw: float = 0.0
+    #: Edges of the histograms that `spacing` and `keep` are learned as; empty where they are not mutable.
+    spacing_edges: tuple[float, ...] = ()
+    keep_edges: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,9 @@ class Children:
     count: Distribution
     #: The row whose taken places hold the nodes; None: they stand where their attributes say.
     along: Along | None = None
+    #: Whether the probabilities of the count and of the kinds are learned.
+    mutable_count: bool = False
+    mutable_kind: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ scene's structure and stays.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from metasim.v1 import scene_pb2 as pb
@@ -20,16 +21,32 @@ from trainer.grammar.nodes import Along, AttributeSpec, NodeKind
 PLACE = "place"
 
 
-def positions(along: Along, rng: np.random.Generator) -> list[float]:
-    """Draw the positions of the places that are taken, in units of length along the line."""
-    taken = []
-    share = along.keep.sample(rng)
+@dataclass(frozen=True)
+class Row:
+    """A row that has been drawn.
+
+    Attributes:
+        taken: positions of the places that are taken, in units of length along the line.
+        keep: the probability that a place is taken.
+        spacings: the distances from place to place.
+    """
+
+    taken: tuple[float, ...]
+    keep: float
+    spacings: tuple[float, ...]
+
+
+def draw_row(along: Along, rng: np.random.Generator) -> Row:
+    """Draw the places of a row."""
+    taken, spacings = [], []
+    keep = along.keep.sample(rng)
     at = along.start.sample(rng)
     while at <= along.end:
-        if rng.random() < share:
+        if rng.random() < keep:
             taken.append(at)
-        at += along.spacing.sample(rng)
-    return taken
+        spacings.append(along.spacing.sample(rng))
+        at += spacings[-1]
+    return Row(tuple(taken), keep, tuple(spacings))
 
 
 def pose(along: Along, at: float, curvature: float) -> dict[str, float]:
@@ -46,7 +63,8 @@ def pose(along: Along, at: float, curvature: float) -> dict[str, float]:
 
 def most_places(along: Along) -> int:
     """Return the largest number of places."""
-    return max(0, math.floor((along.end - along.start.support[0]) / along.spacing.support[0]) + 1)
+    least = along.spacing_edges[0] if along.spacing_edges else along.spacing.support[0]
+    return max(0, math.floor((along.end - along.start.support[0]) / least) + 1)
 
 
 def place_kind(entries: Sequence[Along], unit: str) -> NodeKind:

@@ -10,7 +10,8 @@ from trainer.assets.asset_sets import AssetRef, AssetSet
 from trainer.assets.card_set import CardSet
 from trainer.grammar.distributions import Categorical, draw_index
 from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Mesh, Node, NodeKind, Sprite
-from trainer.grammar.path import PLACE, pose, positions
+from trainer.grammar.path import PLACE, draw_row, pose
+from trainer.grammar.productions import COUNT, KEEP, KIND, SCENE, SPACING, bin_of, production_name
 from trainer.grammar.scene_graph import SceneGraph
 
 
@@ -20,18 +21,19 @@ def sample_nodes(
     asset_sets: Mapping[str, AssetSet],
     rng: np.random.Generator,
     most: int,
-) -> list[Node] | None:
+) -> tuple[list[Node], list[tuple[str, int]]] | None:
     """Draw the nodes of a scene, depth first: counts, then kinds, then a node's asset and its attributes.
 
     Returns:
-        Parents before their children; None if there would be more than `most` nodes.
+        The nodes, parents before their children, and the categories of the mutable productions in the order in which
+        they were drawn; None if there would be more than `most` nodes.
     """
     sampler = _Sampler(kinds, asset_sets, rng, most)
     try:
-        sampler.add_children(roots, None)
+        sampler.add_children(roots, None, SCENE)
     except _TooManyNodesError:
         return None
-    return sampler.nodes
+    return sampler.nodes, sampler.drawn
 
 
 def with_choices(scene: SceneGraph, categories: Sequence[int], asset_sets: Mapping[str, AssetSet]) -> SceneGraph:
@@ -133,23 +135,38 @@ class _Sampler:
         most: int,
     ) -> None:
         self.nodes: list[Node] = []
+        self.drawn: list[tuple[str, int]] = []
         self._kinds, self._rng, self._most = kinds, rng, most
         self._drawer = _Drawer(asset_sets, rng)
         self._numbers: dict[str, int] = {}
 
-    def add_children(self, entries: Sequence[Children], parent: int | None, curvature: float = 0.0) -> None:
-        for entry in entries:
+    def add_children(self, entries: Sequence[Children], parent: int | None, owner: str, curvature: float = 0.0) -> None:
+        for number, entry in enumerate(entries):
             if entry.along is None:
-                for _ in range(int(entry.count.sample(self._rng))):
-                    self._add(self._kind(entry), parent)
+                count = entry.count.sample(self._rng)
+                if entry.mutable_count and isinstance(entry.count, Categorical):
+                    self._record(owner, number, COUNT, entry.count.values.index(count))
+                for _ in range(int(count)):
+                    self._add(self._kind(entry, owner, number), parent)
                 continue
-            for at in positions(entry.along, self._rng):
-                number = self._number(PLACE)
-                self.nodes.append(Node(f"{PLACE}-{number}", PLACE, "", parent, pose(entry.along, at, curvature)))
-                self._add(self._kind(entry), len(self.nodes) - 1)
+            row = draw_row(entry.along, self._rng)
+            if entry.along.keep_edges:
+                self._record(owner, number, KEEP, bin_of(row.keep, entry.along.keep_edges))
+            if entry.along.spacing_edges:
+                for spacing in row.spacings:
+                    self._record(owner, number, SPACING, bin_of(spacing, entry.along.spacing_edges))
+            for at in row.taken:
+                place = self._number(PLACE)
+                self.nodes.append(Node(f"{PLACE}-{place}", PLACE, "", parent, pose(entry.along, at, curvature)))
+                self._add(self._kind(entry, owner, number), len(self.nodes) - 1)
 
-    def _kind(self, entry: Children) -> NodeKind:
+    def _record(self, owner: str, number: int, part: str, category: int) -> None:
+        self.drawn.append((production_name(owner, number, part), category))
+
+    def _kind(self, entry: Children, owner: str, number: int) -> NodeKind:
         choice = 0 if len(entry.kinds) == 1 else draw_index(self._rng, entry.probabilities)
+        if entry.mutable_kind:
+            self._record(owner, number, KIND, choice)
         return self._kinds[entry.kinds[choice]]
 
     def _number(self, kind: str) -> int:
@@ -196,4 +213,4 @@ class _Sampler:
         )
         if kind.children:
             curvature = 0.0 if kind.curvature is None else kind.curvature.sample(self._rng)
-            self.add_children(kind.children, len(self.nodes) - 1, curvature)
+            self.add_children(kind.children, len(self.nodes) - 1, kind.name, curvature)

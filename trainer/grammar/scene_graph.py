@@ -43,6 +43,8 @@ class SceneGraph:
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
     #: Seed of whatever is random in a change of the scene: the same scene is always changed alike.
     noise: int = 0
+    #: (name, category) of each draw of a mutable production, in order.
+    drawn: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def choices(self) -> tuple[MutableChoice, ...]:

@@ -150,6 +150,8 @@ class CountSection(DistributionSection):
 
     shorthand = "constant"
 
+    mutable: Flag = Field(False, description="whether training may change the probabilities of the numbers")
+
 
 class AssetSection(Section):
     """An item of an asset set, drawn for each node; a name is short for `set`."""
@@ -213,13 +215,22 @@ class NumberSection(DistributionSection):
     shorthand = "constant"
 
 
+class RowSection(NumberSection):
+    """A number of a row."""
+
+    mutable: Flag = Field(False, description="whether training may change its distribution, as a histogram")
+    range: Range | None = Field(
+        None, description="[low, high] of the histogram; default: 0 to 1 of `keep`, the distribution's own of `spacing`"
+    )
+
+
 class AlongSection(Section):
     """Places in a row along the node's line, each a frame of its own: x along the line, y to its left."""
 
     start: NumberSection | None = Field(None, description="position of the first place along the line; default: 0")
     end: Number = Field(description="largest position along the line")
-    spacing: NumberSection = Field(description="distance to the next place, drawn for each place")
-    keep: NumberSection | None = Field(
+    spacing: RowSection = Field(description="distance to the next place, drawn for each place")
+    keep: RowSection | None = Field(
         None, description="probability that a place is taken, drawn once for the row; default: 1"
     )
     y: Number = Field(0.0, description="offset of the places to the left of the line")
@@ -233,6 +244,7 @@ class ChildSection(Section):
     shorthand = "kind"
 
     kind: Text | Weights = Field(description="a kind of node, or {kind: probability}, drawn for each node")
+    mutable: Flag = Field(False, description="whether training may change the probabilities of `kind`")
     count: CountSection | None = Field(None, description="number of nodes, constant or random; default: 1")
     along: AlongSection | None = Field(None, description="in a row along the node's line, instead of a count")
 

@@ -184,6 +184,59 @@ FAULTS = [
         "scene: [camera, {kind: thing, count: {poisson: [0, 4]}}]",
         "14: scene[1].count.poisson[0] is 0; it must be above 0",
     ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, count: {constant: 3, mutable: true}}]",
+        "14: scene[1].count: a mutable count needs two options or more; add others, or leave mutable out",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, count: {poisson: [3, 1000], mutable: true}}]",
+        "14: scene[1].count: it can reach 1000 nodes, and max_nodes is 1000",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, count: {integers: [0, 300], mutable: true}}]",
+        "14: scene[1].count: a mutable count has at most 200 options",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, count: {categorical: {0: 0.0, 1: 0.5, 2: 0.5}, mutable: true}}]",
+        "14: scene[1].count: 0 has probability 0, so a mutable count never draws it; give it a small probability or "
+        "leave it out",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, mutable: true}]",
+        "14: scene[1].kind: a mutable kind needs two options or more; add others, or leave mutable out",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: {thing: 1, other: 0}, mutable: true}]\nmax_nodes: 9",
+        "14: scene[1].kind: unknown kind of node 'other'; Known: camera, thing",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, along: {end: 9, spacing: {constant: 3, mutable: true}}}]",
+        "14: scene[1].along.spacing: a mutable spacing needs a finite range; add e.g. range: [5, 20]",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, along: {end: 9, spacing: {constant: 3, range: [1, 4]}}}]",
+        "14: scene[1].along.spacing.range is [1, 4]; only a mutable number of a row has a range; add mutable: true",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, along: {end: 9, spacing: {constant: 3, mutable: true, range: [0, 4]}}}]",
+        "14: scene[1].along.spacing is {'constant': 3, 'mutable': True, 'range': [0, 4]}; "
+        "the smallest distance must be at least 0.001",
+    ),
+    (
+        "scene: [camera, thing]",
+        "scene: [camera, {kind: thing, along: {end: 9, spacing: 3, "
+        "keep: {constant: 1, mutable: true, range: [0, 2]}}}]",
+        "14: scene[1].along.keep.range is [0, 2]; it must lie between 0 and 1",
+    ),
     ("scene: [camera, thing]", "scene: [camera, 7]", "14: scene[1] is 7; a text is needed or a mapping is needed"),
     ("scene: [camera, thing]\n", "", "1: scene is missing; add the root nodes, e.g. [camera, car]"),
     (
