@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from metasim.colour import srgb_to_linear
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 from support.bop import bop_folder, plate, two_colours
@@ -28,6 +29,7 @@ from support.scenes import (
 from render_server.engines import Engine
 from render_server.errors import InvalidTask
 from trainer.assets.bop_models import BopModels
+from trainer.assets.folder_set import MeshFolder
 
 pytestmark = pytest.mark.blender
 
@@ -338,6 +340,23 @@ def test_an_obj_shows_its_vertex_colours_and_no_other_files(blender: Engine, ass
     picture = image(blender.render(lit(scene_of(node, sun(3), ortho=4, z_m=5), 16, 16), assets))
     assert picture[8, 8, 1] > 0.8
     assert picture[8, 8, 0] < 0.5
+
+
+@pytest.mark.parametrize("opacity", [0.25, 0.75])
+def test_light_passes_an_obj_by_the_opacity_of_its_material(
+    blender: Engine, assets: Assets, tmp_path: Path, opacity: float
+) -> None:
+    """Seen from above in front of a uniform background, without light of its own."""
+    (tmp_path / "pane.obj").write_text("mtllib p.mtl\nv -1 -1 0\nv 1 -1 0\nv 1 1 0\nv -1 1 0\nusemtl x\nf 1 2 3 4\n")
+    (tmp_path / "p.mtl").write_text(f"newmtl x\nKd 0 0 0\nPr 1\nd {opacity}\n")
+    node = model(MeshFolder("things", tmp_path).data(0), scene_pb2.MESH_FORMAT_GLB, assets)
+    scene = scene_of(node, ortho=4, z_m=5)
+    scene.background.CopyFrom(scene_pb2.Color(red=0.5, green=0.5, blue=0.5))
+    found = layers(blender.render(lit(scene, 16, 16, samples=64, outputs=ALL_OUTPUTS), assets))
+    light = srgb_to_linear(found[pb.OUTPUT_IMAGE_F32].astype(np.float64))
+    # A black surface of roughness 1 reflects some 4 % of the background's light.
+    assert light[6:10, 6:10, 0].mean() / light[1, 1, 0] == pytest.approx(1 - opacity, abs=0.07)
+    assert (found[pb.OUTPUT_INSTANCE_MASK][8, 8] > 0) == (opacity >= 0.5)
 
 
 @pytest.mark.parametrize("look", ["colours", "texture"])

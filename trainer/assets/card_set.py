@@ -98,7 +98,7 @@ class CardSet(AssetSet):
         image = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
         clear = image.mode == "RGBA" and bool((np.asarray(image)[..., 3] < 255).any())
         texture = png_bytes(image if clear else image.convert("RGB"))
-        return Surface(texture=texture, roughness=self._roughness, cut_out=clear), clear
+        return Surface(texture=texture, roughness=self._roughness, alpha_mode="MASK" if clear else "OPAQUE"), clear
 
 
 def _edges(corners: list[tuple[float, float]], high: float) -> Shape:

@@ -60,8 +60,7 @@ def missing_files(path: Path, root: Path) -> list[str]:
     """Return the names of libraries and textures that the file refers to and that are not below `root`."""
     found, missing = _libraries(read_text(path), path, root)
     for library in found:
-        materials = read_materials(library, root).values()
-        missing += [item.texture_name for item in materials if item.texture_name and item.texture is None]
+        missing += [name for material in read_materials(library, root).values() for name in material.missing]
     return missing
 
 

@@ -70,7 +70,7 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path), f"{path} is not a JSON file")
 
 
-def parse_json(text: str, problem: str) -> Any:
+def parse_json(text: str | bytes, problem: str) -> Any:
     """Return the content of a JSON text.
 
     Args:

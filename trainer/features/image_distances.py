@@ -11,7 +11,7 @@ from trainer.errors import InputError
 from trainer.features import FeatureSpace, features_of
 from trainer.metrics.kid import BLOCK, kid
 from trainer.metrics.mmd import MMD
-from trainer.randomness import Purpose, generator
+from trainer.randomness import EvaluationStream, Purpose, generator
 
 #: Images of each set that are compared at most.
 MOST_IMAGES = 1_000
@@ -50,6 +50,6 @@ def image_distances(
 
 
 def _features(space: FeatureSpace, images: np.ndarray, seed: int) -> Tensor:
-    order = generator(seed, Purpose.EVALUATION, 4).permutation(len(images))[:MOST_IMAGES]
+    order = generator(seed, Purpose.EVALUATION, EvaluationStream.ORDER).permutation(len(images))[:MOST_IMAGES]
     with torch.no_grad():
         return features_of(space, images[order])

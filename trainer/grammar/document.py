@@ -107,6 +107,10 @@ def parse_document(text: str, path: Path) -> Document:
         raise GrammarError(f"{path}{line}: not YAML: {problem}") from error
     except yaml.YAMLError as error:
         raise GrammarError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise GrammarError(
+            f"{path}: lists and mappings are nested too deep; they may hold a few hundred levels"
+        ) from None
     finally:
         loader.dispose()
     if not isinstance(data, dict):

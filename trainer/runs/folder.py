@@ -230,6 +230,8 @@ def _parsed(text: str, path: Path, line: int = 0) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is damaged: {error.msg} at line {line or error.lineno}") from None
+    except RecursionError:
+        raise InputError(f"{path} is damaged: its lists are nested too deep") from None
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -103,6 +103,48 @@ def test_a_missing_library_or_texture_is_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("statements", "opacity"),
+    [("d 0.25", 0.25), ("d -halo 0.25", 0.25), ("Tr 0.75", 0.25), ("d 0.5\nTr 0.9", 0.5), ("Tr 1\nd 1", 1), ("", 1)],
+)
+def test_opacity_follows_d_else_tr(tmp_path: Path, statements: str, opacity: float) -> None:
+    wood(tmp_path / "m" / "wood.png")
+    things = write(tmp_path / "m", texture=f"map_Kd wood.png\n{statements}")
+    red, picture = parts(things.data(0)).values()
+    material = picture.visual.material
+    assert material.alphaMode == ("BLEND" if opacity < 1 else None)
+    assert (material.baseColorFactor[3] if opacity < 1 else 255) == pytest.approx(255 * opacity, abs=1)
+    assert red.visual.material.alphaMode is None, "opacity belongs to one material"
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha"])
+@pytest.mark.parametrize("coloured", [True, False])
+def test_a_texture_of_opacity_travels_with_the_colours(tmp_path: Path, kind: str, coloured: bool) -> None:
+    wood(tmp_path / "m" / "wood.png")
+    levels = np.array([[0, 85], [170, 255]], np.uint8)
+    image = Image.fromarray(levels)
+    if kind == "alpha":
+        image = Image.merge("RGBA", [Image.new("L", (2, 2), 7)] * 3 + [image])
+    image.save(tmp_path / "m" / "leaf.png")
+    texture = "map_d leaf.png" + ("\nmap_Kd wood.png" if coloured else "")
+    material = list(parts(write(tmp_path / "m", texture=texture).data(0)).values())[1].visual.material
+    found = np.asarray(material.baseColorTexture)
+    assert material.alphaMode == "BLEND"
+    if coloured:
+        assert found.shape == (4, 4, 4), "the larger of both sizes"
+        assert (found[..., :3] == (10, 200, 30)).all()
+        assert found[::3, ::3, 3] == pytest.approx(levels)
+    else:
+        assert (found[..., :3] == 255).all()
+        assert (found[..., 3] == levels).all()
+        assert material.baseColorFactor[0] == pytest.approx(0.1 * 255, abs=1)
+
+
+def test_a_missing_texture_of_opacity_is_told(tmp_path: Path) -> None:
+    things = write(tmp_path / "m", texture="map_d leaf.png")
+    assert "refers to leaf.png, which is not there: it is shown without it" in things.remarks()[0]
+
+
 def test_nothing_outside_of_the_folder_is_read(tmp_path: Path) -> None:
     wood(tmp_path / "secret.png")
     things = write(tmp_path / "m", texture="map_Kd ../secret.png")

@@ -31,8 +31,10 @@ class Surface:
     texture: Image.Image | bytes | None = field(default=None, repr=False)
     roughness: float = 0.5
     metallic: float = 0.0
-    #: Whether texels with an opacity below one half are holes.
-    cut_out: bool = False
+    #: Multiplies the texture's opacity.
+    opacity: float = 1.0
+    #: What opacity below 1 means (section 3.9.4): OPAQUE, nothing; MASK, a hole below one half; BLEND, light passes.
+    alpha_mode: str = "OPAQUE"
 
 
 def linear(color: str) -> tuple[float, float, float]:
@@ -137,7 +139,7 @@ class _Buffer:
 
 def _material(surface: Surface, images: list[dict], buffer: _Buffer) -> dict:
     look: dict = {
-        "baseColorFactor": [*surface.color, 1.0],
+        "baseColorFactor": [*surface.color, surface.opacity],
         "roughnessFactor": surface.roughness,
         "metallicFactor": surface.metallic,
     }
@@ -146,7 +148,11 @@ def _material(surface: Surface, images: list[dict], buffer: _Buffer) -> dict:
         look["baseColorTexture"] = {"index": len(images)}
         images.append({"bufferView": buffer.add(texture), "mimeType": mime_type(texture)})
     material: dict = {"pbrMetallicRoughness": look}
-    return material | {"alphaMode": "MASK", "alphaCutoff": 0.5} if surface.cut_out else material
+    if surface.alpha_mode != "OPAQUE":
+        material["alphaMode"] = surface.alpha_mode
+    if surface.alpha_mode == "MASK":
+        material["alphaCutoff"] = 0.5
+    return material
 
 
 def _y_up(vectors: np.ndarray) -> np.ndarray:

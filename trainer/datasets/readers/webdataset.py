@@ -1,7 +1,6 @@
 """WebDataset's tar files."""
 
 import io
-import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.datasets.dataset import ImageDataset, read_json
+from trainer.datasets.dataset import ImageDataset, parse_json, read_json
 from trainer.datasets.example import Example, ExampleObject
 from trainer.datasets.pixels import IMAGE_SUFFIXES, read_mask_file, read_photo_file
 from trainer.errors import InputError
@@ -50,10 +49,8 @@ class WebDataset(ImageDataset):
         photo = read_photo_file(io.BytesIO(self._bytes(index, _image(members))), f"{self.folder / name}")
         description: Any = {}
         if "json" in members:
-            try:
-                description = json.loads(self._bytes(index, "json"))
-            except ValueError as error:
-                raise InputError(f"{self.folder / name}.json is not a JSON file: {error}") from error
+            problem = f"{self.folder / name}.json is not a JSON file"
+            description = parse_json(self._bytes(index, "json"), problem)
         label = description.get("label") if isinstance(description, dict) else None
         if label is None and "cls" in members:
             label = self._bytes(index, "cls").decode("ascii", "replace").strip()
