@@ -56,7 +56,8 @@ def serve(
         typer.Option(
             min=1,
             envvar="METASIM_RENDER_WORKERS",
-            help="Number of engine processes. Default: one per CPU that this process may use; on a GPU one.",
+            help="Number of engine processes, bounded by CPUs and memory. Default: one per CPU that this process "
+            "may use; on a GPU one.",
         ),
     ] = None,
     engine: Annotated[
@@ -216,7 +217,7 @@ def serve(
     from render_server.errors import RenderServerError
     from render_server.limits import Limits
     from render_server.log_format import LOG_FORMATS, LOG_LEVELS, configure_logging
-    from render_server.processes.memory import memory_share
+    from render_server.processes.memory import machine_bytes, memory_share, most_processes
     from render_server.processes.recycling import RecyclingPolicy
     from render_server.server import UNUSABLE, ServerSettings, serve
     from render_server.service.security import SecurityUnusable, load_security, refuse_exposure
@@ -239,7 +240,11 @@ def serve(
     if device == AUTO or found.kind != "cpu":
         logging.getLogger(__name__).info("renders on %s%s", found.label, f" ({found.remark})" if found.remark else "")
     # A GPU is busy with one process; scenes of few pixels leave room for more.
-    count = workers or (len(os.sched_getaffinity(0)) if found.kind == "cpu" else 1)
+    most = most_processes(engine)
+    count = workers or (min(len(os.sched_getaffinity(0)), most) if found.kind == "cpu" else 1)
+    if count > most:
+        machine = f"{len(os.sched_getaffinity(0))} CPUs and {machine_bytes() / 2**30:.1f} GiB of memory"
+        _fail(f"--workers {count} is too many for {machine}; it must be at most {most}", 2)
     settings = ServerSettings(
         engine=engine,
         device=found.kind,

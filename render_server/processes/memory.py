@@ -1,6 +1,7 @@
 """Memory of processes and of this machine."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import psutil
@@ -9,6 +10,10 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 #: Fraction of the machine's memory that all processes together may take by default.
 _SHARE_OF_MACHINE = 0.8
+#: Largest number of processes per CPU: more of them only wait for each other.
+_PROCESSES_PER_CPU = 8
+#: Memory of a process that has just started, by engine.
+_PROCESS_BYTES, _LEAST_PROCESS_BYTES = {"blender": 512 << 20}, 128 << 20
 
 
 def resident_bytes(pid: int) -> int:
@@ -20,10 +25,16 @@ def resident_bytes(pid: int) -> int:
 
 def memory_share(processes: int) -> int:
     """Return the bytes that each of several processes may hold so that they fit into this machine or container."""
-    return int(_SHARE_OF_MACHINE * _machine_bytes() / processes)
+    return int(_SHARE_OF_MACHINE * machine_bytes() / processes)
 
 
-def _machine_bytes() -> int:
+def most_processes(engine: str) -> int:
+    """Return how many engine processes this machine or container can hold, by its CPUs and its memory."""
+    per_process = _PROCESS_BYTES.get(engine, _LEAST_PROCESS_BYTES)
+    return max(1, min(_PROCESSES_PER_CPU * len(os.sched_getaffinity(0)), machine_bytes() // per_process))
+
+
+def machine_bytes() -> int:
     """Return the memory of this machine, or the container's limit where that is lower."""
     found = [int(psutil.virtual_memory().total)]
     for name in _CGROUP_LIMITS:

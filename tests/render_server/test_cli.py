@@ -1,6 +1,7 @@
 """`metasim-render`: what it prints and how it fails."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -72,6 +73,13 @@ def test_numbers_out_of_range(arguments: tuple[str, str]) -> None:
     done = run("serve", *arguments)
     assert done.returncode == 2
     assert f"Invalid value for '{arguments[0]}'" in done.stderr
+
+
+def test_more_processes_than_the_machine_holds_are_refused() -> None:
+    done = run("serve", "--engine", "fake", "--workers", "100000")
+    assert done.returncode == 2
+    line = r"error: --workers 100000 is too many for \d+ CPUs and [\d.]+ GiB of memory; it must be at most \d+\n"
+    assert re.fullmatch(line, done.stderr)
 
 
 def test_help_is_complete() -> None:

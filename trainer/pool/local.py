@@ -13,17 +13,10 @@ import sys
 import tempfile
 from typing import IO
 
-import psutil
-
 from trainer.errors import InputError
 
 #: Packages that engines need beyond the server itself.
 _NEEDS = {"blender": "bpy"}
-
-#: Largest number of processes per CPU.
-_PER_CPU = 8
-#: Memory of a process in bytes, by engine.
-_MEMORY, _LEAST_MEMORY = {"blender": 512 << 20}, 128 << 20
 
 #: How long the server may take to end before it is killed.
 _END_S = 5.0
@@ -50,8 +43,6 @@ class LocalWorkers:
         self, *, engine: str, workers: int | None = None, device: str = "cpu", extra: tuple[str, ...] = ()
     ) -> None:
         _require(engine)
-        if workers is not None:
-            _check_count(workers, engine)
         command = [sys.executable, "-m", "render_server.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
         command += ["--engine", engine, "--device", device, "--log-level", "warning", "--stop-with-stdin"]
         command += [] if workers is None else ["--workers", str(workers)]
@@ -109,15 +100,6 @@ class LocalWorkers:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["no message"]
         return lines[-1].removeprefix("error: ")
-
-
-def _check_count(workers: int, engine: str) -> None:
-    """Raise an InputError if the machine cannot hold so many processes."""
-    cpus, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().total
-    most = max(1, min(_PER_CPU * cpus, memory // _MEMORY.get(engine, _LEAST_MEMORY)))
-    if workers > most:
-        machine = f"{cpus} CPU{'s' if cpus > 1 else ''} and {memory / 2**30:.0f} GiB of memory"
-        raise InputError(f"{workers} local workers are too many for {machine}: set --workers to at most {most}")
 
 
 def _require(engine: str) -> None:

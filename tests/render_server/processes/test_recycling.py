@@ -7,7 +7,8 @@ import pytest
 from metasim.v1 import render_pb2 as pb
 from support.pools import Answers, Workshop, run_pool, settled
 
-from render_server.processes.memory import memory_share, resident_bytes
+from render_server.processes import memory
+from render_server.processes.memory import memory_share, most_processes, resident_bytes
 from render_server.processes.process_pool import MEMORY_EVERY_S
 from render_server.processes.recycling import RecyclingPolicy
 
@@ -112,3 +113,12 @@ def test_memory_of_processes_and_of_this_machine() -> None:
     assert resident_bytes(2**22 + 1) == 0
     assert memory_share(2) == pytest.approx(memory_share(1) / 2, abs=1)
     assert memory_share(1) > 64 << 20
+
+
+@pytest.mark.parametrize(("cpus", "memory_gib", "most"), [(2, 64, 16), (64, 8, 16), (1, 0.1, 1)])
+def test_the_number_of_processes_is_bounded_by_cpus_and_memory(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, memory_gib: float, most: int
+) -> None:
+    monkeypatch.setattr(memory.os, "sched_getaffinity", lambda _: set(range(cpus)))
+    monkeypatch.setattr(memory, "machine_bytes", lambda: int(memory_gib * 2**30))
+    assert most_processes("blender") == most
