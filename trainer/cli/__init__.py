@@ -13,7 +13,7 @@ import typer
 from metasim.memory import keep_freed_memory
 from typer.main import get_command
 
-from trainer.cli import bench, check, data, dataset, doctor, evaluate, generate, grammar, pool, report, train
+from trainer.cli import bench, check, data, dataset, doctor, evaluate, generate, grammar, init, pool, report, train
 from trainer.cli.commands import Commands
 from trainer.errors import InputError, MetasimError, file_problem
 
@@ -26,6 +26,7 @@ app = Commands(
     epilog="Start here: [bold]metasim train mnist-rot[/bold]. Help of a command: [bold]metasim train --help[/bold].",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init.init)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("generate")(generate.generate)

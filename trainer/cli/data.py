@@ -1,5 +1,6 @@
 """`metasim data`"""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,12 +8,12 @@ import typer
 
 from trainer.cli.commands import Commands
 
-app = Commands(help="Download datasets and write the procedural assets.")
+app = Commands(help="Find, download and verify datasets; write the procedural assets.")
 
 
 @app.callback()
 def _group() -> None:
-    """Download datasets and write the procedural assets."""
+    """Find, download and verify datasets; write the procedural assets."""
 
 
 @app.command()
@@ -49,6 +50,56 @@ def mnist(
         )
     verify_mnist(found)
     typer.echo(found)
+
+
+def _photographs(name: str, content: str) -> Callable[..., None]:
+    """Return the command of a collection of photographs."""
+
+    def command(
+        folder: Annotated[
+            Path | None,
+            typer.Argument(
+                metavar="FOLDER",
+                help="Where the photographs are.",
+                show_default="METASIM_DATA, ../shared/data, or ~/.cache/metasim",
+            ),
+        ] = None,
+        out: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="DIR",
+                help="Copy them: two of three to DIR/target, the third to DIR/test, with their labels.",
+                show_default=False,
+            ),
+        ] = None,
+    ) -> None:
+        from trainer.datasets.photographs import find_photographs, verify_photographs, write_parts
+        from trainer.settings import expanded
+
+        found = find_photographs(name, None if folder is None else expanded(folder))
+        photographs = verify_photographs(name, found)
+        typer.echo(found)
+        if out is not None:
+            counts = write_parts(photographs, expanded(out))
+            typer.echo(f"{out}: {counts['target']} photographs in target, {counts['test']} in test", err=True)
+
+    command.__doc__ = f"""Find and verify {content}. Says how to get them where they are missing.
+
+    Prints their folder. Learning uses no labels of DIR/target; tests use those of DIR/test.
+
+    \b
+    [bold]Examples[/bold]
+    metasim data {name}
+    metasim data {name} --out photos/{name}
+    metasim train {name} --target photos/{name}/target
+    """
+    return command
+
+
+app.command("screws")(_photographs("screws", "60 photographs of screws in a block of wood"))
+app.command("coins")(_photographs("coins", "64 photographs of euro coins"))
+app.command("blood")(_photographs("blood", "292 photographs of blood cells (BCCD)"))
+app.command("kitti")(_photographs("kitti", "the first 60 frames of KITTI's object benchmark"))
 
 
 @app.command()

@@ -1,20 +1,23 @@
 """`metasim dataset`"""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainer.cli import options
 from trainer.cli.commands import Commands
-from trainer.cli.tables import echo_json
+from trainer.cli.tables import aligned, echo_json
 
-app = Commands(help="Put datasets together.")
+if TYPE_CHECKING:
+    from trainer.pool import PoolOptions
+
+app = Commands(help="Put datasets together; compare their labels with a run's.")
 
 
 @app.callback()
 def _group() -> None:
-    """Put datasets together."""
+    """Put datasets together; compare their labels with a run's."""
 
 
 @app.command()
@@ -39,3 +42,57 @@ def merge(
         echo_json(summary)
     else:
         typer.echo(f"{out}: {summary['count']:,} images ({summary['format']}) of {summary['parts']} parts")
+
+
+@app.command()
+@options.with_pool()
+def compare(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    photos: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Labelled photographs, in any layout of docs/datasets.md.")
+    ],
+    scenes: Annotated[int, typer.Option(min=10, metavar="N", help="Scenes of each model that are rendered.")] = 500,
+    *,
+    pool: "PoolOptions",
+    mnist: options.Mnist = None,
+    json: options.Json = False,
+) -> None:
+    """Compare counts, class shares and sizes of a run's objects with those of labelled photographs.
+
+    Sizes are square roots of the areas of boxes that the frame does not cut. Intervals of 95 % are bootstrapped over
+    the photographs.
+
+    \b
+    [bold]Example[/bold]
+    metasim dataset compare runs/blood photos/blood/test
+    """
+    from trainer.cli.console import console_progress
+    from trainer.runs.label_statistics import compare_labels
+
+    with console_progress() as progress:
+        found = compare_labels(run, photos, scenes=scenes, pool=pool, mnist=mnist, progress=progress)
+    if json:
+        echo_json({"run": str(run), **found})
+    else:
+        typer.echo(_statistics(found))
+
+
+def _statistics(found: dict[str, Any]) -> str:
+    """Return the table of a comparison."""
+    head = ["", "prior", "learned", f"{found['photographs']:,} photographs (95 % interval)"]
+    rows, before = [head], None
+    for row in found["statistics"]:
+        if row["statistic"] != before:
+            before = row["statistic"]
+            rows.append([f"{before} ({row['unit']})" if row["unit"] else before, "", "", ""])
+
+        def text(value: float | None, unit: str = row["unit"]) -> str:
+            if value is None:
+                return "-"
+            return f"{100 * value:.1f}" if unit == "%" else f"{value:.1f}" if unit else f"{value:.2f}"
+
+        ends = f" ({text(row['interval'][0])} to {text(row['interval'][1])})" if row["interval"] else ""
+        rows.append(
+            [f"  {row['class']}", text(row["prior"]), text(row["learned"]), f"{text(row['photographs'])}{ends}"]
+        )
+    return aligned(rows)

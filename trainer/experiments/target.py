@@ -196,6 +196,14 @@ class PhotographTarget:
         images, given = self._labels(labelling.task, labelling.classes, count, spared)
         return images, [labelling.label_photo(each) for each in given]
 
+    def given(self, task: str, classes: tuple[str, ...]) -> list[Any]:
+        """Return the labels of all photographs, as `trainer.datasets.fitting.fitted_labels` gives them for a task.
+
+        Raises:
+            InputError: an image is missing or damaged, or has no label for the task.
+        """
+        return self._labels(task, classes, None, 0)[1]
+
     def notes(self, classes: tuple[str, ...]) -> tuple[str, ...]:
         note = ClassNames.of(self.dataset, classes, self.classes).note()
         return tuple(each for each in (self._shape_note(), note) if each)

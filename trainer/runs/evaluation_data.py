@@ -105,7 +105,7 @@ class EvaluationImages:
         """
         if experiment.target is None:
             raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
-        photos = [None if folder is None else _photographs(experiment, folder) for folder in (test, validation)]
+        photos = [None if folder is None else photographs_of(experiment, folder) for folder in (test, validation)]
         return cls(experiment.target, data, *photos)
 
     def test(self, count: int, spared: int) -> TargetImages:
@@ -194,7 +194,7 @@ class EvaluationImages:
         return self.data.of(grammar).images("the test images", scenes, len(scenes), EvaluationStream.TEST)
 
 
-def _photographs(experiment: Experiment, folder: Path) -> PhotographTarget:
+def photographs_of(experiment: Experiment, folder: Path) -> PhotographTarget:
     """Return the photographs of a folder, brought to the grammar's size as those of the target are."""
     if isinstance(experiment.target, PhotographTarget):
         return replace(experiment.target, folder=folder, layout=None)

@@ -1,7 +1,8 @@
 """Networks that label an image of any size by its cells: which classes it shows, or how many objects of each.
 
 A small convolutional network gives a value of each class in every cell of 8 x 8 px. The label of the image is the sum
-of the cells' values (counting) or a smooth maximum of them (presence). No position is needed.
+of the cells' values (counting) or a smooth maximum of them (presence). No position is needed, but the network may be
+told where a cell is, for classes that differ by their place (CoordConv; Liu et al., NeurIPS 2018).
 """
 
 import copy
@@ -48,19 +49,27 @@ class CellSettings:
     weight_decay: float = 1e-2
     #: Mirrors images at random.
     mirror: bool = True
+    #: Tells the network where in the image a cell is. Classes then may differ by their place.
+    coordinates: bool = False
     device: str = "cpu"
 
 
 class CellNet(nn.Module):
     """Four 3 x 3 convolutions with group normalisation, and a value of each class in every cell."""
 
-    def __init__(self, classes: int, generator: torch.Generator) -> None:
+    def __init__(self, classes: int, generator: torch.Generator, *, coordinates: bool = False) -> None:
+        """
+        Args:
+            coordinates: the input has two more channels: each pixel's place, from -1 to 1.
+        """
         super().__init__()
+        self.coordinates = coordinates
+        channels = (_CHANNELS[0] + 2 * coordinates, *_CHANNELS[1:])
         # Without storage, so that nothing is drawn from the global generator.
         with torch.device("meta"):
             convolutions = [
                 nn.Conv2d(inputs, outputs, 3, stride, padding=1)
-                for (inputs, outputs), stride in zip(pairwise(_CHANNELS), _STRIDES, strict=True)
+                for (inputs, outputs), stride in zip(pairwise(channels), _STRIDES, strict=True)
             ]
             head = nn.Conv2d(_CHANNELS[-1], classes, 1)
         norms = [nn.GroupNorm(4, outputs) for outputs in _CHANNELS[1:]]
@@ -75,6 +84,9 @@ class CellNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return values [N, classes, h, w] of float images [N, 3, H, W] in [0, 1]."""
         x = images - 0.5
+        if self.coordinates:
+            down, right = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
+            x = torch.cat([x, torch.stack(torch.meshgrid(down, right, indexing="ij")).expand(len(x), -1, -1, -1)], 1)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.relu(norm(convolution(x)))
         values: Tensor = self.head(x)
@@ -145,7 +157,7 @@ class CellTask(ABC):
         """
         y = self._checked(images, labels)
         generator = torch.Generator().manual_seed(seed)
-        model = CellNet(len(self.settings.classes), generator)
+        model = CellNet(len(self.settings.classes), generator, coordinates=self.settings.coordinates)
         cells = math.prod(-(-side // CELL_PX) for side in images.shape[1:3])
         first = self.first_value(y.double().mean(dim=0).numpy(), cells)
         with torch.no_grad():

@@ -61,6 +61,32 @@ def test_counting_learns_numbers() -> None:
     assert task.score(model, double, both).value < 2 * constant / 2
 
 
+def test_coordinates_tell_classes_apart_that_differ_by_their_place() -> None:
+    def sided(count: int, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        rng = np.random.default_rng(seed)
+        images = rng.integers(90, 150, (count, 32, 64, 3), dtype=np.uint8)
+        labels = [rng.integers(0, 2, 2) for _ in range(count)]
+        for image, (left, right) in zip(images, labels, strict=True):
+            row, column = rng.integers(0, 22, 2)
+            image[row : row + 10, column : column + 10] = 250 if left else 100
+            image[row : row + 10, 32 + column : 42 + column] = 250 if right else 100
+        return images, labels
+
+    def score(*, coordinates: bool) -> float:
+        task = MultiLabel(
+            CellSettings(("left", "right"), epochs=10, batch_size=8, mirror=False, coordinates=coordinates)
+        )
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return task.score(task.train(*sided(96, 0), seed=0), *sided(60, 1)).value
+        finally:
+            torch.set_num_threads(threads)
+
+    assert score(coordinates=True) > 0.95
+    assert score(coordinates=False) < 0.9
+
+
 def test_multi_label_classification_learns_presence() -> None:
     task = MultiLabel(SETTINGS)
     scores = task.score(trained(task, 160), *scenes(60, 1))
