@@ -36,7 +36,7 @@ def init(
     from trainer.datasets.readers import open_dataset
     from trainer.experiments import load_experiment
     from trainer.experiments.describe import check_text
-    from trainer.grammar.starter import Look, starter_text
+    from trainer.experiments.starter import Look, starter_text
     from trainer.inference.settings import TrainingSettings
     from trainer.runs.requirements import check_run
 
