@@ -13,9 +13,11 @@ from typing import Any
 from trainer.datasets.fitting import chosen
 from trainer.datasets.parts import Shard, parse_splits, parts_folder
 from trainer.datasets.writers import DatasetCard, open_writer, writer_of
+from trainer.datasets.writers.journal import JOURNAL
+from trainer.datasets.writers.picture import PNG, Encoding
 from trainer.datasets.writers.rendered import mesh_source, model_names
 from trainer.datasets.writers.split import SplitFolder
-from trainer.datasets.writers.writer import JOURNAL, named_folder
+from trainer.datasets.writers.writer import named_folder
 from trainer.errors import InputError
 from trainer.pool import PoolOptions, RenderPool, open_pool
 from trainer.progress import Progress, Silent, Step
@@ -28,6 +30,8 @@ from trainer.runs.scene_source import SceneSource, open_source
 CHUNK, CHUNK_PX = 256, 1 << 23
 #: Images that are audited unless the options state another number.
 AUDITED = 20
+#: Images of a file, in formats whose files hold many, unless the options state another number.
+PER_FILE = 1000
 #: How long the measurement of a plan lasts at least, and the images that it takes at most.
 PLAN_S, PLAN_IMAGES = 10.0, 2000
 
@@ -54,6 +58,10 @@ class GenerateOptions:
     keep: str | None = None
     #: Images whose labels are audited, evenly spread; 0: none.
     audit: int = AUDITED
+    #: The encoding of images, such as "png" or "jpeg:90"; see `trainer.datasets.writers.picture.Encoding`.
+    images: str = "png"
+    #: Images of a file, in formats whose files hold many.
+    per_file: int = PER_FILE
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> dict
                 there += writer.count
                 writer.rendered_by = job.pool.rendered_by
                 if writer.count < len(export.scenes):
-                    with closing(job.stream(writer.needs).samples(export.scenes[writer.count :])) as samples:
+                    with closing(job.stream().samples(export.scenes[writer.count :])) as samples:
                         for each in samples:
                             writer.add(each.sample, drawn=each.drawn, audited=each.audited)
                             job.advance(done + writer.count, total)
@@ -153,7 +161,7 @@ def plan(options: GenerateOptions, progress: Progress | None = None) -> dict[str
         with job.folders():
             [export] = job.exports
             writer = open_writer(options.format, export.folder, export.card, meshes=job.meshes)
-            samples = job.stream(writer.needs).samples(range(max(options.count, PLAN_IMAGES)))
+            samples = job.stream().samples(range(max(options.count, PLAN_IMAGES)))
             measured, began_s, busy_s = 0, time.monotonic(), time.process_time()
             with closing(samples):
                 first = next(samples)  # Workers have started, assets are with them.
@@ -190,10 +198,15 @@ class _Job:
 
     def __init__(self, options: GenerateOptions, progress: Progress) -> None:
         self._options, self._progress = options, progress
+        self._writer, self._encoding = writer_of(options.format), Encoding.parse(options.images)
         self.source = open_source(options.source, mnist=options.mnist)
         for note in self.source.notes:
             progress.note(note)
         self._pool_options = options.pool.with_default_engine(self.source.engine)
+        if self._writer.encodes_image:
+            formats = {self._encoding.format} | ({PNG.format} if self._writer.encodes_masks else set())
+            settings = replace(self._pool_options.settings, image_formats=frozenset(formats))
+            self._pool_options = replace(self._pool_options, settings=settings)
         pool = self._pool_options
         self.rendered_by = str(pool.engine) if pool.local else f"the workers at {pool.renderer}"
         self.meshes = mesh_source(self.source.grammar)
@@ -202,7 +215,7 @@ class _Job:
         self._audited = frozenset(chosen(options.count, options.audit)) if options.audit else frozenset()
         self.card = _card(options, self.source, self.rendered_by)
         self.exports = self._exports()
-        writer_of(options.format).check(self.card)
+        self._writer.check(self.card)
         self._pool: RenderPool | None = None
 
     @contextmanager
@@ -240,10 +253,20 @@ class _Job:
             raise ValueError("the pool is not open")
         return self._pool
 
-    def stream(self, needs: Any) -> SampleStream:
+    def stream(self) -> SampleStream:
+        """Return the samples of the job's scenes; workers encode what the format stores as files."""
         render = self.source.grammar.render
-        chunk = max(1, min(CHUNK, CHUNK_PX // (render.width_px * render.height_px)))
-        return SampleStream(self.pool, self.source, needs, self._options.seed, self._keep, self._audited, chunk)
+        return SampleStream(
+            self.pool,
+            self.source,
+            self._writer.needs,
+            self._options.seed,
+            encoding=self._encoding if self._writer.encodes_image else None,
+            encodes_masks=self._writer.encodes_masks,
+            keep=self._keep,
+            audited=self._audited,
+            chunk=max(1, min(CHUNK, CHUNK_PX // (render.width_px * render.height_px))),
+        )
 
     def _exports(self) -> list[_Export]:
         options = self._options
@@ -253,7 +276,7 @@ class _Job:
         shard = Shard.parse(options.shard) if options.shard else None
         exports = []
         for number, (name, scenes) in enumerate(splits):
-            card = replace(self.card, split_number=number)
+            card = replace(self.card, split_number=number, count=len(scenes))
             if shard is None:
                 folder = options.out
                 if name:
@@ -281,8 +304,9 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
     for name in ("split", "keep"):
         if getattr(options, name) is not None:
             command += [f"--{name}", getattr(options, name)]
-    if options.audit != AUDITED:
-        command += ["--audit", str(options.audit)]
+    for name, usual in (("audit", AUDITED), ("images", "png"), ("per_file", PER_FILE)):
+        if getattr(options, name) != usual:
+            command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     command += ["--engine", rendered_by] if options.pool.local else ["--renderer", options.pool.renderer]
     return DatasetCard(
         title=source.name,
@@ -298,5 +322,8 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
         classes=grammar.classes,
         models=model_names(grammar),
         kept=options.keep or "",
+        images=options.images,
+        count=options.count,
+        per_file=options.per_file,
         fingerprint=source.fingerprint(options.seed),
     )

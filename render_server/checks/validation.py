@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from metasim.image_files import MOST_QUALITY, MOST_SIDE_PX
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
@@ -11,6 +12,9 @@ from render_server.errors import InvalidTask
 from render_server.jacobian.probes import check_columns
 from render_server.limits import LimitExceeded, Limits
 from render_server.scene.scene_graph import SceneGraph
+
+#: Outputs that can be returned as image files.
+_MASKS = (pb.OUTPUT_INSTANCE_MASK, pb.OUTPUT_CLASS_MASK)
 
 #: Largest width of the filter, in pixels.
 MAX_FILTER_WIDTH_PX = 4
@@ -26,6 +30,7 @@ def validate(task: pb.RenderTask, limits: Limits) -> None:
     check.identifier("id", task.id)
     _validate_settings(task.settings, limits)
     _validate_outputs(task)
+    _validate_encodings(task)
     if not 0 <= task.timeout_s <= check.MAX_MAGNITUDE:
         raise InvalidTask(
             "timeout_s", task.timeout_s, "it must be finite and >= 0; 0 stands for the worker's own limit"
@@ -84,6 +89,32 @@ def _validate_outputs(task: pb.RenderTask) -> None:
         if output in seen:
             raise InvalidTask(f"outputs[{i}]", pb.Output.Name(output), "it is there already; no value may occur twice")
         seen.add(output)
+
+
+def _validate_encodings(task: pb.RenderTask) -> None:
+    seen: set[int] = set()
+    for i, encoding in enumerate(task.encodings):
+        path = f"encodings[{i}]"
+        check.known(f"{path}.output", encoding.output, pb.Output.DESCRIPTOR)
+        name = pb.Output.Name(encoding.output)
+        if encoding.output not in (pb.OUTPUT_IMAGE_U8, *_MASKS):
+            raise InvalidTask(f"{path}.output", name, "only OUTPUT_IMAGE_U8 and masks are returned as image files")
+        if encoding.output not in task.outputs:
+            raise InvalidTask(f"{path}.output", name, "it must be one of the task's outputs")
+        if encoding.output in seen:
+            raise InvalidTask(f"{path}.output", name, "it is there already; no output may occur twice")
+        seen.add(encoding.output)
+        check.known(f"{path}.format", encoding.format, pb.ImageFormat.DESCRIPTOR)
+        if encoding.output in _MASKS and encoding.format != pb.IMAGE_FORMAT_PNG:
+            shown = pb.ImageFormat.Name(encoding.format)
+            raise InvalidTask(f"{path}.format", shown, "masks are returned as IMAGE_FORMAT_PNG")
+        most = 0 if encoding.format == pb.IMAGE_FORMAT_PNG else MOST_QUALITY
+        if encoding.quality > most:
+            raise InvalidTask(f"{path}.quality", encoding.quality, f"it must be at most {most} for this format")
+        side, longest = MOST_SIDE_PX.get(encoding.format), max(task.settings.width_px, task.settings.height_px)
+        if side is not None and longest > side:
+            shown = pb.ImageFormat.Name(encoding.format)
+            raise InvalidTask(f"{path}.format", shown, f"its sides are at most {side} pixels; one has {longest}")
 
 
 def _validate_columns(task: pb.RenderTask, index: Mapping[str, int], limits: Limits) -> None:

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from metasim.image_files import FORMATS, encoder_name
 from metasim.memory import keep_freed_memory
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
@@ -35,6 +36,7 @@ from render_server.errors import (
 )
 from render_server.features import FEATURES
 from render_server.log_format import LOG_FORMATS, configure_logging
+from render_server.processes.image_encoding import encode_layers
 from render_server.processes.messages import Message, MessageKind, MessageSplitter, send
 from render_server.processes.scratch import ScratchFolder, ScratchUnusable
 
@@ -143,6 +145,7 @@ def answer_task(
     paths = {name: assets / name for name in required_assets(task)}
     try:
         result = engine.render(task, paths)
+        encode_layers(task, result)
     except Unsupported as error:
         return Message(MessageKind.UNSUPPORTED, str(error).encode(), number=1 << error.feature)
     except InvalidTask as error:
@@ -197,6 +200,8 @@ def _description(engine: Engine) -> pb.DescribeResponse:
         device=engine.device,
         device_name=engine.device_name,
         features=FEATURES[engine.name],
+        image_formats=FORMATS,
+        image_encoder=encoder_name(),
     )
 
 

@@ -48,6 +48,19 @@ def _light(**fields: object) -> Callable[[pb.RenderTask], object]:
     return change
 
 
+def _encode(**fields: int) -> Callable[[pb.RenderTask], object]:
+    def change(task: pb.RenderTask) -> None:
+        task.outputs[:] = [pb.OUTPUT_IMAGE_U8]
+        task.encodings.add(**{"output": pb.OUTPUT_IMAGE_U8, "format": pb.IMAGE_FORMAT_PNG, **fields})
+
+    return change
+
+
+def _encode_mask(task: pb.RenderTask) -> None:
+    task.outputs[:] = [pb.OUTPUT_CLASS_MASK]
+    task.encodings.add(output=pb.OUTPUT_CLASS_MASK, format=pb.IMAGE_FORMAT_WEBP)
+
+
 def _node(index: int, **fields: object) -> Callable[[pb.RenderTask], object]:
     return lambda task: [setattr(task.scene.nodes[index], name, value) for name, value in fields.items()]
 
@@ -162,6 +175,15 @@ MALFORMED: list[Malformed] = [
         "VIEW_TRANSFORM_RAW",
     ),
     Malformed("column-node", _set("columns[0].node", "nobody"), "columns[0].node is 'nobody'", "the id of a node"),
+    Malformed("encoding-output", _encode(output=pb.OUTPUT_DEPTH), "encodings[0].output is", "returned as image files"),
+    Malformed("encoding-unasked", _encode(output=pb.OUTPUT_CLASS_MASK), "encodings[0].output is", "the task's outputs"),
+    Malformed("encoding-format", _encode(format=9), "encodings[0].format is 9", "1 (IMAGE_FORMAT_PNG)"),
+    Malformed("encoding-quality", _encode(quality=1), "encodings[0].quality is 1", "at most 0"),
+    Malformed(
+        "encoding-percent", _encode(format=pb.IMAGE_FORMAT_JPEG, quality=101), "encodings[0].quality", "at most 100"
+    ),
+    Malformed("encoding-mask", _encode_mask, "encodings[0].format is IMAGE_FORMAT_WEBP", "IMAGE_FORMAT_PNG"),
+    Malformed("encoding-twice", lambda task: (_encode()(task), _encode()(task)), "encodings[1].output is", "twice"),
     Malformed("column-attribute", _set("columns[0].attribute", 77), "columns[0].attribute is 77", "1 (ATTRIBUTE_X)"),
     Malformed("column-foreign", _set("columns[0].attribute", 15), "columns[0].attribute is ATTRIBUTE_FOV", "'digit'"),
     Malformed("column-twice", _set("columns[1].attribute", 1), "columns[1].attribute is ATTRIBUTE_X", "columns[0]"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from metasim.image_files import encoder_name
 from metasim.v1 import render_pb2
 from PIL import Image
 from support.grammars import SPRITES, write_sprites
@@ -24,7 +25,7 @@ from trainer.assets.idx import read_idx
 from trainer.datasets.merging import merge_parts
 from trainer.datasets.readers import open_dataset
 from trainer.datasets.writers.coco import CocoWriter
-from trainer.datasets.writers.writer import JOURNAL
+from trainer.datasets.writers.journal import JOURNAL
 from trainer.errors import InputError, RenderError
 from trainer.generate import GenerateOptions, generate, plan
 from trainer.grammar import load_grammar
@@ -165,7 +166,8 @@ def test_the_card_says_where_it_comes_from(tmp_path: Path, endpoint: str) -> Non
     generate(GenerateOptions(str(world), 2, out, seed=9, pool=PoolOptions(endpoint)))
     card = (out / "README.md").read_text()
     assert "* Source: the prior of world, grammar world.yaml\n* Seed: 9\n" in card
-    assert f"* Rendering: the workers at {endpoint}, 32 x 32 pixels, samples per pixel: 1; raster 2 on CPU\n" in card
+    rendering = f"* Rendering: the workers at {endpoint}, 32 x 32 pixels, samples per pixel: 1; raster 2 on CPU"
+    assert f"{rendering}, {encoder_name()}\n" in card
     command = f"metasim generate {world} --count 2 --format imagefolder --seed 9 --out '{out}' --renderer {endpoint}"
     assert f"    {command}\n" in card
     assert "| thing | 2 |" in card
@@ -187,14 +189,14 @@ def test_what_was_written_stays_when_rendering_fails(
 ) -> None:
     world = str(solid_sprites(tmp_path))
     monkeypatch.setattr(trainer.generate, "CHUNK", 1)
-    render = trainer.datasets.writers.rendered.Renderer.render
+    render = trainer.datasets.writers.rendered.Renderer.render_wires
 
-    def failing(renderer: Any, scenes: Any, seed: int, outputs: Any, numbers: Any) -> Any:
+    def failing(renderer: Any, wires: Any, seed: int, *arguments: Any) -> Any:
         if seed == integer(0, Purpose.GENERATION) + 2:
             raise RenderError("third", "no worker is left")
-        return render(renderer, scenes, seed, outputs, numbers)
+        return render(renderer, wires, seed, *arguments)
 
-    monkeypatch.setattr(trainer.datasets.writers.rendered.Renderer, "render", failing)
+    monkeypatch.setattr(trainer.datasets.writers.rendered.Renderer, "render_wires", failing)
     with pytest.raises(RenderError, match="no worker is left"):
         generate(GenerateOptions(world, 4, tmp_path / "data", pool=PoolOptions(endpoint)))
     assert not (tmp_path / "data").exists()

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from metasim.image_files import decode_image
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
@@ -18,6 +19,8 @@ from trainer.checks.endpoint_tasks import (
 )
 
 _LABELS = (pb.OUTPUT_INSTANCE_MASK, pb.OUTPUT_CLASS_MASK, pb.OUTPUT_DEPTH, pb.OUTPUT_NORMAL)
+#: Mean error of a JPEG of quality 95, of 255.
+_LOSSY_ERROR = 4
 #: dtype and trailing dimensions of each layer.
 _LAYERS: dict[int, tuple[type, tuple[int, ...]]] = {
     pb.OUTPUT_IMAGE_U8: (np.uint8, (3,)),
@@ -95,10 +98,30 @@ def unclassed(worker: Worker) -> None:
     demand(not result.boxes, "a node without a class has a box")
 
 
+def encodings(worker: Worker) -> None:
+    """A worker that lists no formats is not asked for files."""
+    for image_format in worker.description.image_formats:
+        task = good(worker)
+        task.outputs[:] = [pb.OUTPUT_IMAGE_U8, pb.OUTPUT_INSTANCE_MASK]
+        pixels = layers_of(worker.render(task))
+        task.encodings.add(output=pb.OUTPUT_IMAGE_U8, format=image_format)
+        task.encodings.add(output=pb.OUTPUT_INSTANCE_MASK, format=pb.IMAGE_FORMAT_PNG)
+        name = pb.ImageFormat.Name(image_format)
+        for layer in worker.render(task).layers:
+            demand(bool(layer.file) and not layer.HasField("tensor"), f"a layer is not a file, asked for {name}")
+            found = decode_image(layer.file).astype(int)
+            expected = pixels[layer.output].astype(int)
+            demand(found.shape == expected.shape, f"the file of {name} has the shape {list(found.shape)}")
+            lossy = image_format == pb.IMAGE_FORMAT_JPEG and layer.output == pb.OUTPUT_IMAGE_U8
+            most = _LOSSY_ERROR if lossy else 0
+            demand(np.abs(found - expected).mean() <= most, f"the file of {name} does not show the image")
+
+
 #: The checks, in the order in which they run.
 RULES: tuple[Rule, ...] = (
     Rule("outputs", "layers have the order, shape and type of their outputs", outputs),
     Rule("labels", "masks, depth, normals and boxes describe the object where it is", labels),
     Rule("transforms", "a node's transform is relative to its parent's frame", frames_and_parents),
+    Rule("encodings", "layers that are asked for as image files show what the tensors hold", encodings),
     Rule("unclassed", "a node without a class is in no mask and has no box", unclassed),
 )

@@ -46,6 +46,17 @@ def generate(
         bool,
         typer.Option("--resume", help="Continue an interrupted export. All other arguments must be the same."),
     ] = False,
+    images: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT[:QUALITY]",
+            help="Format of the images, which the workers encode: png (lossless), jpeg (quality 95), webp (lossless), "
+            "jpeg:90, webp:80. kitti, bop and idx hold png only.",
+        ),
+    ] = "png",
+    per_file: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images of a file, in formats whose files hold many.")
+    ] = 1000,
     split: Annotated[
         str | None,
         typer.Option(
@@ -121,6 +132,8 @@ def generate(
                 shard=shard,
                 keep=keep,
                 audit=audit,
+                images=images,
+                per_file=per_file,
             )
             summary = run_plan(arguments, progress) if plan else run_generation(arguments, progress)
     except KeyboardInterrupt:

@@ -7,8 +7,8 @@ from typing import Any
 
 from trainer.datasets.parts import parts_folder
 from trainer.datasets.writers import FORMATS, DatasetCard, DatasetWriter
+from trainer.datasets.writers.journal import JOURNAL, read_journal
 from trainer.datasets.writers.split import SplitFolder
-from trainer.datasets.writers.writer import JOURNAL, read_journal
 from trainer.errors import InputError
 
 

@@ -65,7 +65,7 @@ class Dispatcher:
         self.settled = threading.Event()
         self.ready = False
         self.ended = threading.Event()
-        self.kinds = KindCheck(mixed=settings.mixed_devices)
+        self.kinds = KindCheck(mixed=settings.mixed_devices, image_formats=settings.image_formats)
         self.members = Membership(
             endpoints,
             lambda target, name: WorkerStream(target, name, self, assets, settings, security, self.kinds.admit),

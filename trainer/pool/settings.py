@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from metasim.v1 import render_pb2 as pb
+
 from trainer.pool.security import Security
 
 #: The renderer that starts its own workers.
@@ -39,6 +41,8 @@ class PoolSettings:
     security: Security | None = None
     #: Whether workers may render with different engines, versions or kinds of devices.
     mixed_devices: bool = False
+    #: Formats in which workers must be able to encode images; workers that are too old for it get no tasks.
+    image_formats: frozenset["pb.ImageFormat.ValueType"] = frozenset()
     #: Largest message in either direction. gRPC's default of 4 MiB is too small for large images.
     message_bytes: int = 256 << 20
 

@@ -10,6 +10,7 @@ from metasim.v1 import render_pb2 as pb
 from trainer.errors import PoolUnreachable
 from trainer.pool.diagnosis import tls_problem
 from trainer.pool.loop import shared_loop
+from trainer.pool.renderer_kind import image_format_name
 from trainer.pool.resolver import Endpoint, parse_endpoints
 from trainer.pool.security import Security
 from trainer.settings import Settings
@@ -45,6 +46,8 @@ class WorkerStatus:
     age_s: float = 0.0
     memory_bytes: int = 0
     version: str = ""
+    #: Formats in which it encodes images, such as "png"; none: it is too old for it.
+    image_formats: tuple[str, ...] = ()
 
 
 def pool_status(
@@ -129,4 +132,5 @@ def _status(target: str, first: pb.DescribeResponse, second: pb.DescribeResponse
         age_s=second.uptime_s,
         memory_bytes=second.memory_bytes,
         version=second.version,
+        image_formats=tuple(image_format_name(value) for value in second.image_formats),
     )

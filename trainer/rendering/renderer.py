@@ -5,7 +5,7 @@ workers for their products with the gradient of the loss; see `Probing`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,10 +27,11 @@ _DEFAULT = Probing()
 
 @dataclass(frozen=True)
 class Frame:
-    """A rendered scene: layers by `Output`, and the boxes of its objects."""
+    """A rendered scene: layers by `Output`, the boxes of its objects, and layers that are image files."""
 
     layers: Mapping[int, np.ndarray]
     boxes: tuple[pb.Box, ...] = ()
+    files: Mapping[int, bytes] = field(default_factory=dict)
 
     @property
     def image(self) -> np.ndarray:
@@ -74,18 +75,48 @@ class Renderer:
         numbers: Sequence[int] | None = None,
     ) -> list[Frame]:
         """Return one frame per scene. The noise of scene i follows from seed + i, or from seed + numbers[i]."""
-        frames = []
+        frames: list[Frame] = []
         for first in range(0, len(scenes), self._chunk):
             part = range(first, min(first + self._chunk, len(scenes)))
-            tasks = [
-                self._task(scenes[i], f"{seed}/{i}", seed + (i if numbers is None else numbers[i]), outputs)
-                for i in part
-            ]
-            try:
-                results = self.pool.render(tasks)
-            except TaskRefused as error:
-                raise self._by_file(error) from error
-            frames += [_frame(result) for result in results]
+            wires = [scenes[i].to_wire(self._asset_hash) for i in part]
+            taken = part if numbers is None else numbers[part.start : part.stop]
+            frames += self.render_wires(wires, seed, taken, outputs)
+        return frames
+
+    def render_wires(
+        self,
+        wires: Sequence[scene_pb2.Scene],
+        seed: int,
+        numbers: Sequence[int],
+        outputs: Sequence[int],
+        encodings: Sequence[pb.LayerEncoding] = (),
+    ) -> list[Frame]:
+        """Return one frame per scene. The noise of scene i follows from seed + numbers[i].
+
+        Args:
+            encodings: layers that come as image files.
+
+        Raises:
+            InputError: a worker does not encode images.
+        """
+        tasks = [
+            pb.RenderTask(
+                id=f"{seed}/{number}",
+                scene=wire,
+                settings=self.settings,
+                seed=(seed + number) % 2**32,
+                outputs=outputs,  # type: ignore[arg-type]
+                encodings=encodings,
+            )
+            for wire, number in zip(wires, numbers, strict=True)
+        ]
+        try:
+            results = self.pool.render(tasks)
+        except TaskRefused as error:
+            raise self._by_file(error) from error
+        frames = [_frame(result) for result in results]
+        if any(encoding.output not in frame.files for frame in frames for encoding in encodings):
+            raise InputError("a worker returns no image files, because it is too old for it; start a newer worker")
         return frames
 
     def _by_file(self, error: TaskRefused) -> MetasimError:
@@ -301,7 +332,14 @@ def _to_torch(images: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _frame(result: pb.RenderResult) -> Frame:
-    return Frame({layer.output: tensor_from_proto(layer.tensor) for layer in result.layers}, tuple(result.boxes))
+    layers: dict[int, np.ndarray] = {}
+    files: dict[int, bytes] = {}
+    for layer in result.layers:
+        if layer.file:
+            files[layer.output] = layer.file
+        else:
+            layers[layer.output] = tensor_from_proto(layer.tensor)
+    return Frame(layers, tuple(result.boxes), files)
 
 
 def _has_depth(scene: scene_pb2.Scene) -> bool:

@@ -1,11 +1,13 @@
 """Samples of numbered scenes, rendered ahead of whoever writes them."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from trainer.datasets.writers.picture import Encoding
 from trainer.datasets.writers.rendered import SampleRenderer
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
@@ -17,8 +19,10 @@ Item = TypeVar("Item")
 
 #: Scenes that are drawn for one image before a condition counts as never met.
 MOST_DRAWN = 1000
-#: Chunks that are rendered or wait to be rendered while one is used.
-_AHEAD = 2
+#: Fewest and most chunks that are rendered while one is used.
+_LEAST_AHEAD, _MOST_AHEAD = 2, 64
+#: Tasks that are under way for each process of the workers: one is rendered, others wait at the worker.
+_TASKS_PER_PROCESS = 4
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class SampleStream:
     """Renders scenes of one source.
 
     Attributes:
+        encoding, encodes_masks: see `SampleRenderer`.
         keep: the condition that scenes meet. Another scene of the same number is drawn until one does.
         audited: numbers of the scenes that are rendered with boxes and masks as well.
         chunk: scenes that are rendered at a time.
@@ -46,21 +51,29 @@ class SampleStream:
     source: SceneSource
     needs: Need
     seed: int
+    encoding: Encoding | None = None
+    encodes_masks: bool = False
     keep: SceneFilter | None = None
     audited: Collection[int] = ()
     chunk: int = 256
 
     def samples(self, indices: range) -> Generator[Drawn, None, None]:
-        """Return the samples of those numbers; while one chunk is used, the next two are rendered.
+        """Return the samples of those numbers; while one chunk is used, the next ones are rendered.
 
         Raises:
             InputError: the condition is met by none of many scenes.
             RenderError: a scene could not be rendered.
         """
         needs = self.needs if self.keep is None else self.needs | Need.BOXES
-        renderer = SampleRenderer(self.pool, self.source.grammar, needs)
+        renderer = SampleRenderer(
+            self.pool, self.source.grammar, needs, encoding=self.encoding, encodes_masks=self.encodes_masks
+        )
         chunks = (indices[start : start + self.chunk] for start in range(0, len(indices), self.chunk))
-        yield from ahead(lambda chunk: self._rendered(renderer, chunk), chunks)
+        yield from ahead(lambda chunk: self._rendered(renderer, chunk), chunks, lambda: self._depth())
+
+    def _depth(self) -> int:
+        """Return how many chunks are under way: all slots of the workers have tasks, also at the end of a chunk."""
+        return blocks_ahead(self.pool, self.chunk)
 
     def _rendered(self, renderer: SampleRenderer, indices: range) -> list[Drawn]:
         found: dict[int, Drawn] = {}
@@ -84,14 +97,24 @@ class SampleStream:
         return [found[index] for index in indices]
 
 
-def ahead(render: Callable[[range], list[Item]], chunks: Iterable[range]) -> Iterator[Item]:
-    """Return the items of chunks one after the other; the next chunks are rendered by a thread meanwhile."""
-    executor = ThreadPoolExecutor(1, "render-ahead")
+def blocks_ahead(pool: RenderPool, size: int) -> int:
+    """Return how many blocks of scenes are rendered while one is used, so that every slot of the workers has a task."""
+    return min(max(_LEAST_AHEAD, math.ceil(_TASKS_PER_PROCESS * pool.stats.processes_up / size)), _MOST_AHEAD)
+
+
+def ahead(
+    render: Callable[[range], list[Item]], chunks: Iterable[range], depth: Callable[[], int] = lambda: _LEAST_AHEAD
+) -> Iterator[Item]:
+    """Return the items of chunks one after the other; threads render the next chunks meanwhile.
+
+    Whoever uses the items sets the pace: no more than `depth()` chunks are rendered ahead.
+    """
+    executor = ThreadPoolExecutor(_MOST_AHEAD, "render-ahead")
     waiting: deque[Future[list[Item]]] = deque()
     try:
         for chunk in chunks:
             waiting.append(executor.submit(render, chunk))
-            if len(waiting) > _AHEAD:
+            while len(waiting) > depth():
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()

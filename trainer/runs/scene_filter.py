@@ -141,5 +141,5 @@ def _value(tree: ast.expr, sample: Sample) -> Any:
         case ast.Call(func=ast.Name(id=name), args=args):
             of = _class_of(args)
             items = [item for item in sample.instances if of is None or item.class_name == of]
-            return _FUNCTIONS[name](items, sample.image.shape[0] * sample.image.shape[1])
+            return _FUNCTIONS[name](items, sample.size[0] * sample.size[1])
     raise ValueError(ast.unparse(tree))

@@ -30,6 +30,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ImageFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ImageFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IMAGE_FORMAT_UNSPECIFIED: _ImageFormat.ValueType  # 0
+    """Invalid."""
+    IMAGE_FORMAT_PNG: _ImageFormat.ValueType  # 1
+    """Lossless; of masks, one channel of 16 bits"""
+    IMAGE_FORMAT_JPEG: _ImageFormat.ValueType  # 2
+    """Lossy, without subsampling of colours"""
+    IMAGE_FORMAT_WEBP: _ImageFormat.ValueType  # 3
+    """Lossless or lossy"""
+
+class ImageFormat(_ImageFormat, metaclass=_ImageFormatEnumTypeWrapper):
+    """Formats of image files."""
+
+IMAGE_FORMAT_UNSPECIFIED: ImageFormat.ValueType  # 0
+"""Invalid."""
+IMAGE_FORMAT_PNG: ImageFormat.ValueType  # 1
+"""Lossless; of masks, one channel of 16 bits"""
+IMAGE_FORMAT_JPEG: ImageFormat.ValueType  # 2
+"""Lossy, without subsampling of colours"""
+IMAGE_FORMAT_WEBP: ImageFormat.ValueType  # 3
+"""Lossless or lossy"""
+Global___ImageFormat: _TypeAlias = ImageFormat  # noqa: Y015
+
 class _ViewTransform:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -442,6 +470,7 @@ class RenderTask(_message.Message):
     TIMEOUT_S_FIELD_NUMBER: _builtins.int
     PROBES_FIELD_NUMBER: _builtins.int
     IMAGE_GRADIENT_FIELD_NUMBER: _builtins.int
+    ENCODINGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """1 to 256 characters, unique among the unanswered tasks of the stream. The answer carries it."""
     seed: _builtins.int
@@ -474,6 +503,12 @@ class RenderTask(_message.Message):
         of the loss, one number each, instead of the difference of images (vector-Jacobian product). Needs columns.
         """
 
+    @_builtins.property
+    def encodings(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerEncoding]:
+        """Layers that are returned as image files in place of tensors, each output at most once. A worker that does not list a
+        format in DescribeResponse.image_formats must not be sent it: older workers ignore this field.
+        """
+
     def __init__(
         self,
         *,
@@ -486,14 +521,43 @@ class RenderTask(_message.Message):
         timeout_s: _builtins.float = ...,
         probes: Global___ProbeSettings | None = ...,
         image_gradient: _tensor_pb2.Tensor | None = ...,
+        encodings: _abc.Iterable[Global___LayerEncoding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image_gradient", b"image_gradient", "probes", b"probes", "scene", b"scene", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "id", b"id", "image_gradient", b"image_gradient", "outputs", b"outputs", "probes", b"probes", "scene", b"scene", "seed", b"seed", "settings", b"settings", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "encodings", b"encodings", "id", b"id", "image_gradient", b"image_gradient", "outputs", b"outputs", "probes", b"probes", "scene", b"scene", "seed", b"seed", "settings", b"settings", "timeout_s", b"timeout_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RenderTask: _TypeAlias = RenderTask  # noqa: Y015
+
+@_typing.final
+class LayerEncoding(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    output: Global___Output.ValueType
+    """One of RenderTask.outputs: OUTPUT_IMAGE_U8, OUTPUT_INSTANCE_MASK or OUTPUT_CLASS_MASK."""
+    format: Global___ImageFormat.ValueType
+    """Masks: IMAGE_FORMAT_PNG."""
+    quality: _builtins.int
+    """1 (worst) to 100. Default (0): JPEG 95, WebP lossless. Of PNG it must be 0."""
+    def __init__(
+        self,
+        *,
+        output: Global___Output.ValueType = ...,
+        format: Global___ImageFormat.ValueType = ...,
+        quality: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "output", b"output", "quality", b"quality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LayerEncoding: _TypeAlias = LayerEncoding  # noqa: Y015
 
 @_typing.final
 class RenderSettings(_message.Message):
@@ -665,18 +729,24 @@ class Layer(_message.Message):
 
     OUTPUT_FIELD_NUMBER: _builtins.int
     TENSOR_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
     output: Global___Output.ValueType
+    file: _builtins.bytes
+    """The image file that RenderTask.encodings asks for. Empty without an encoding of this output."""
     @_builtins.property
-    def tensor(self) -> _tensor_pb2.Tensor: ...
+    def tensor(self) -> _tensor_pb2.Tensor:
+        """Absent if the task asks for a file."""
+
     def __init__(
         self,
         *,
         output: Global___Output.ValueType = ...,
         tensor: _tensor_pb2.Tensor | None = ...,
+        file: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["tensor", b"tensor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["output", b"output", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "output", b"output", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -904,7 +974,7 @@ class Timing(_message.Message):
     render_s: _builtins.float
     """Rendering"""
     encode_s: _builtins.float
-    """Encoding the answer"""
+    """Encoding the answer, image files included"""
     renders: _builtins.int
     """Images rendered for this task, probes included"""
     def __init__(
@@ -1002,6 +1072,8 @@ class DescribeResponse(_message.Message):
     DEVICE_NAME_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    IMAGE_FORMATS_FIELD_NUMBER: _builtins.int
+    IMAGE_ENCODER_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Of the worker's software, e.g. "0.1.0" """
     engine: _builtins.str
@@ -1042,12 +1114,20 @@ class DescribeResponse(_message.Message):
     """Whether it requires a token or a client's certificate"""
     device_name: _builtins.str
     """Name of the device, e.g. "NVIDIA H200"; empty: unknown"""
+    image_encoder: _builtins.str
+    """Libraries that encode, with their versions, e.g. "zlib 1.2.13, libjpeg-turbo 3.2.0, libwebp 1.6.0". Workers that
+    share these and what RenderTask names return the same files.
+    """
     @_builtins.property
     def features(self) -> _containers.RepeatedScalarFieldContainer[Global___Feature.ValueType]:
         """What its engine can draw, each at most once"""
 
     @_builtins.property
     def limits(self) -> Global___WorkerLimits: ...
+    @_builtins.property
+    def image_formats(self) -> _containers.RepeatedScalarFieldContainer[Global___ImageFormat.ValueType]:
+        """Formats that RenderTask.encodings may ask for, each at most once. Empty: this worker returns tensors only."""
+
     def __init__(
         self,
         *,
@@ -1073,10 +1153,12 @@ class DescribeResponse(_message.Message):
         device_name: _builtins.str = ...,
         features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
         limits: Global___WorkerLimits | None = ...,
+        image_formats: _abc.Iterable[Global___ImageFormat.ValueType] | None = ...,
+        image_encoder: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "busy_processes", b"busy_processes", "device", b"device", "device_name", b"device_name", "encrypted", b"encrypted", "engine", b"engine", "engine_version", b"engine_version", "features", b"features", "host", b"host", "limits", b"limits", "memory_bytes", b"memory_bytes", "process_recycles", b"process_recycles", "process_restarts", b"process_restarts", "processes", b"processes", "queued_tasks", b"queued_tasks", "renders", b"renders", "slots", b"slots", "streams", b"streams", "tasks_done", b"tasks_done", "tasks_failed", b"tasks_failed", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated", b"authenticated", "busy_processes", b"busy_processes", "device", b"device", "device_name", b"device_name", "encrypted", b"encrypted", "engine", b"engine", "engine_version", b"engine_version", "features", b"features", "host", b"host", "image_encoder", b"image_encoder", "image_formats", b"image_formats", "limits", b"limits", "memory_bytes", b"memory_bytes", "process_recycles", b"process_recycles", "process_restarts", b"process_restarts", "processes", b"processes", "queued_tasks", b"queued_tasks", "renders", b"renders", "slots", b"slots", "streams", b"streams", "tasks_done", b"tasks_done", "tasks_failed", b"tasks_failed", "uptime_s", b"uptime_s", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ def sample() -> Sample:
         instances == 5,
     )
     rng = np.random.default_rng(3)
-    return Sample(
+    return Sample.of(
         rng.integers(0, 256, (8, 12, 3), dtype=np.uint8),
         label=4,
         instances=(car,),

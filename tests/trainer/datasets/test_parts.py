@@ -13,7 +13,7 @@ from trainer.datasets.writers import FORMATS, DatasetCard, Instance, Rectangle, 
 from trainer.datasets.writers.geometry import Camera, Cuboid
 from trainer.errors import InputError
 
-CARD = DatasetCard("t", "d", "s", 0, classes=("Bus", "Car"), models=("Bus", "Car"))
+CARD = DatasetCard("t", "d", "s", 0, classes=("Bus", "Car"), models=("Bus", "Car"), count=10, per_file=4)
 CAMERA = Camera(12, 8, 10.0, True, np.eye(3), np.zeros(3))
 
 
@@ -26,7 +26,7 @@ def sample(index: int) -> Sample:
     cuboid = Cuboid(np.eye(3), np.array((0.0, 0, 10)), np.full(3, -9.0), np.full(3, 9.0))
     box = Rectangle(x, y, 4, 3)
     car = Instance("car-1", "Car", 5, box, box, 12, cuboid, "Car", instances == 5)
-    return Sample(
+    return Sample.of(
         rng.integers(0, 256, (8, 12, 3), dtype=np.uint8),
         label=index % 3,
         instances=(car,),
@@ -93,7 +93,6 @@ def test_splits_that_are_none(text: str, message: str) -> None:
 @pytest.mark.parametrize("name", sorted(FORMATS))
 @pytest.mark.parametrize("shards", [1, 3])
 def test_parts_make_the_whole(name: str, shards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.datasets.writers.webdataset.SHARD", 4)  # A part ends within a shard.
     monkeypatch.setattr("trainer.datasets.writers.bop.SCENE", 4)
     with open_writer(name, tmp_path / "whole", CARD) as writer:
         for index in range(10):

@@ -12,6 +12,30 @@ def worker(version: str = "4.5.15", device: str = "cpu", name: str = "") -> pb.D
     return pb.DescribeResponse(engine="blender", engine_version=version, device=device, device_name=name)
 
 
+def test_workers_that_do_not_encode_images_are_not_admitted() -> None:
+    check = KindCheck(image_formats={pb.IMAGE_FORMAT_PNG, pb.IMAGE_FORMAT_WEBP})
+    old, partly = worker(), worker()
+    partly.image_formats[:] = [pb.IMAGE_FORMAT_PNG]
+    partly.version = "0.2.0"
+    assert check.admit(old) == (
+        "it does not encode images as PNG (version unknown of the worker); start a newer worker"
+    )
+    assert check.admit(partly).startswith("it does not encode images as WEBP (version 0.2.0 of the worker)")
+    assert not KindCheck().admit(old)
+
+
+def test_workers_with_other_encoders_are_another_kind() -> None:
+    first, second = worker(), worker()
+    for each, encoder in ((first, "zlib 1.2.13"), (second, "zlib 1.3.1")):
+        each.image_formats[:], each.image_encoder = [pb.IMAGE_FORMAT_PNG], encoder
+    check = KindCheck(image_formats={pb.IMAGE_FORMAT_PNG})
+    assert not check.admit(first)
+    assert check.admit(second).startswith("it renders with blender 4.5.15 on CPU, zlib 1.3.1, and other workers with")
+    assert check.label == "blender 4.5.15 on CPU, zlib 1.2.13"
+    without = KindCheck()
+    assert [without.admit(first), without.admit(second)] == ["", ""]
+
+
 def test_workers_of_one_kind_are_admitted() -> None:
     check = KindCheck()
     assert [check.admit(worker(device="optix", name=name)) for name in ("NVIDIA H200", "NVIDIA A10", "")] == [""] * 3

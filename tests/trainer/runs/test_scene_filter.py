@@ -9,7 +9,7 @@ from trainer.runs.scene_filter import SceneFilter
 
 BOX = Rectangle(0, 0, 2, 2)
 #: Two visible cars of 10 and 20 px, a hidden one, and a visible 7, in an image of 10 x 20 px.
-SAMPLE = Sample(
+SAMPLE = Sample.of(
     np.zeros((10, 20, 3), np.uint8),
     instances=(
         Instance("a", "car", 1, BOX, visible_px=10),

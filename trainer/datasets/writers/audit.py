@@ -84,7 +84,7 @@ def check_files(folder: Path, kind: str, audited: Mapping[int, tuple[Any, Sequen
 
 
 def _check_instance(sample: Sample, item: Instance, box: Rectangle, classes: Sequence[str], where: str) -> None:
-    height, width = sample.image.shape[:2]
+    height, width = sample.size
     mask = sample.pixels(item)
     if np.count_nonzero(mask) != item.visible_px:
         raise AuditError(

@@ -47,7 +47,8 @@ class BopWriter(DatasetWriter):
   diagonal, the largest that two points of the model can be apart.
 * `camera.json`: the camera of the first image.
 """
-    needs = Need.BOXES | Need.MASKS | Need.DEPTH | Need.SILHOUETTES
+    needs = Need.BOXES | Need.MASKS | Need.DEPTH | Need.SILHOUETTES | Need.CAMERA
+    image_formats = ("png",)
     reader = "bop"
 
     def __init__(
@@ -84,7 +85,7 @@ class BopWriter(DatasetWriter):
         if camera is None or not camera.perspective or sample.depth is None:
             raise InputError("bop needs a perspective camera; choose coco")
         folder, place = f"{index // SCENE:06d}", index % SCENE
-        save_png(sample.image, self._path("train_pbr", folder, "rgb", f"{place:06d}.png"))
+        self._save_image(sample, "train_pbr", folder, "rgb", f"{place:06d}")
         steps, depth_scale = depth_steps(sample.depth)
         save_png(steps, self._path("train_pbr", folder, "depth", f"{place:06d}.png"))
         numbers = object_numbers(self.card.models)

@@ -44,6 +44,12 @@ class DatasetCard:
     kept: str = ""
     #: The number of the split among those of the dataset.
     split_number: int = 0
+    #: The encoding of images, as `Encoding.parse` takes it.
+    images: str = "png"
+    #: Images of the dataset; 0: not known.
+    count: int = 0
+    #: Images of a file, in formats whose files hold many.
+    per_file: int = 1000
     #: Of the first scene: another grammar, model or asset gives another one.
     fingerprint: str = ""
 

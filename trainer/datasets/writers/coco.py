@@ -9,13 +9,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.polygons import mask_polygons
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 
 _LAYOUT = """
-* `images/`: the PNGs (RGB).
+* `images/`: the images (RGB).
 * `annotations/instances.json`: `images`, `categories` (`id` is the class's number), and `annotations`, one for each
   object with visible pixels: `bbox` (x, y, width, height in pixels) around these, `area` their number,
   {segmentation}
@@ -36,9 +35,8 @@ class CocoWriter(DatasetWriter):
         return [ring.ravel().tolist() for ring in mask_polygons(mask)]
 
     def _write(self, index: int, sample: Sample) -> Record:
-        name = f"{index:07d}.png"
-        save_png(sample.image, self._path("images", name))
-        height, width = sample.image.shape[:2]
+        name = self._save_image(sample, "images", f"{index:07d}")
+        height, width = sample.size
         number = {class_name: place for place, class_name in enumerate(self.card.classes, 1)}
         annotations = [
             {

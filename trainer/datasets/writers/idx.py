@@ -34,11 +34,13 @@ class IdxWriter(DatasetWriter):
 With `.gz` both are compressed. Names and format are those of MNIST's training part.
 """
     reader = "idx"
+    image_formats = ("png",)
+    encodes_image = False
     #: Whether the files end up gzipped, as MNIST is distributed.
     compress = False
 
     def _write(self, index: int, sample: Sample) -> Record:
-        height, width = sample.image.shape[:2]
+        height, width = sample.size
         first_height, first_width = self._last["size"] if self._last else (height, width)
         if (first_height, first_width) != (height, width):
             raise InputError(
@@ -61,7 +63,6 @@ With `.gz` both are compressed. Names and format are those of MNIST's training p
         for record in records:
             if record["size"] != (self._last or records[0])["size"]:
                 raise InputError(f"{folder} holds images of another size; idx holds images of one size")
-        self._last = records[-1]
         path = self._path(IMAGES)
         with (folder / IMAGES).open("rb") as source, path.open("r+b" if self.count else "wb") as target:
             source.seek(_IMAGES_HEADER.size)

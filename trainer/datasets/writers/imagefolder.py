@@ -4,8 +4,8 @@ Format: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 """
 
 import json
+from collections.abc import Mapping
 
-from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -14,10 +14,10 @@ from trainer.errors import InputError
 CLASSES = "classes.json"
 
 _LAYOUT = """
-* `metadata.jsonl`: a JSON object per image. `file_name` is its PNG (RGB), `label` its class where it has one,
+* `metadata.jsonl`: a JSON object per image. `file_name` is its file (RGB), `label` its class where it has one,
   `objects` its boxes around visible pixels (`bbox`: x, y, width, height in pixels from the left, top corner;
   `categories`: class names); all other fields describe its scene.
-* `images/`: the PNGs.
+* `images/`: the images.
 """
 _READ = """
 `datasets.load_dataset("imagefolder", data_dir=...)` reads it.
@@ -37,13 +37,14 @@ class ImageFolderWriter(DatasetWriter):
 
     def _write(self, index: int, sample: Sample) -> Record:
         name = f"{index:07d}.png"
-        fields: dict[str, object] = {"file_name": f"images/{name}"}
-        masks = sample.masks if Need.MASKS in self.needs else {}
+        fields: dict[str, object] = {"file_name": f"images/{index:07d}.{self.encoding.suffix}"}
+        masks = sample.mask_pictures if Need.MASKS in self.needs else {}
         fields |= {f"{mask}_mask_file_name": f"masks/{mask}/{name}" for mask in masks}
         record = {**fields, **description(index, sample, taken=frozenset(fields))}
-        for mask, pixels in masks.items():
-            save_png(pixels, self._path("masks", mask, name))
-        save_png(sample.image, self._path("images", name))
+        to_json(index, record)
+        for mask, picture in masks.items():
+            self._path("masks", mask, name).write_bytes(picture.file())
+        self._save_image(sample, "images", f"{index:07d}")
         return record
 
     def _finish(self) -> None:
@@ -57,6 +58,7 @@ class ImageFolderMasksWriter(ImageFolderWriter):
 
     layout = _LAYOUT + _MASKS + _READ
     needs = Need.BOXES | Need.MASKS
+    encodes_masks = True
 
     def _finish(self) -> None:
         super()._finish()
@@ -64,13 +66,13 @@ class ImageFolderMasksWriter(ImageFolderWriter):
 
 
 def description(index: int, sample: Sample, taken: frozenset[str] = frozenset()) -> dict[str, object]:
-    """Return label, boxes and metadata of a sample as JSON.
+    """Return label, boxes and metadata of a sample as values that `to_json` takes.
 
     Args:
         taken: names that the format uses itself.
 
     Raises:
-        InputError: the metadata does not fit into JSON, or has a field of one of these names.
+        InputError: the metadata has a field of one of these names.
     """
     fields: dict[str, object] = {}
     if sample.label is not None:
@@ -83,8 +85,16 @@ def description(index: int, sample: Sample, taken: frozenset[str] = frozenset())
     double = (taken | {"label", "objects"}) & sample.metadata.keys()
     if double:
         raise InputError(f"sample {index}: metadata field {min(double)!r} is a field of the format; rename it")
+    return {**fields, **sample.metadata}
+
+
+def to_json(index: int, fields: Mapping[str, object]) -> str:
+    """Return the JSON of a sample's description.
+
+    Raises:
+        InputError: a value of its metadata does not fit into JSON.
+    """
     try:
-        json.dumps(dict(sample.metadata), allow_nan=False)
+        return json.dumps(fields, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"sample {index}: metadata cannot be written as JSON: {error}") from error
-    return {**fields, **sample.metadata}

@@ -20,7 +20,6 @@ from trainer.datasets.kitti_labels import (
 from trainer.datasets.writers.audit import Expected
 from trainer.datasets.writers.card import DatasetCard
 from trainer.datasets.writers.geometry import Camera, Cuboid
-from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -45,12 +44,14 @@ class KittiWriter(DatasetWriter):
   object is tilted, they share their middle with the object and not their tilt.
 * `training/calib/`: P2 projects the camera's frame into the image. There is one camera; the laser stands where it does.
 """
-    needs = Need.BOXES | Need.DEPTH
+    needs = Need.BOXES | Need.DEPTH | Need.CAMERA
+    image_formats = ("png",)
     reader = "kitti"
 
     @classmethod
     def check(cls, card: DatasetCard) -> None:
         """See `DatasetWriter.check`."""
+        super().check(card)
         if not any(kitti_type(name) for name in card.classes):
             found = ", ".join(card.classes) or "none"
             known = ", ".join(TYPES)
@@ -76,7 +77,7 @@ class KittiWriter(DatasetWriter):
         ]
         u, v = camera.center_px
         calibration = KittiCalibration.of_camera(camera.focal_px, (u - 0.5, v - 0.5))
-        save_png(sample.image, self._path("training", "image_2", f"{name}.png"))
+        self._save_image(sample, "training", "image_2", name)
         self._path("training", "label_2", f"{name}.txt").write_text(format_labels(objects), encoding="ascii")
         self._path("training", "calib", f"{name}.txt").write_text(format_calibration(calibration), encoding="ascii")
         return None

@@ -12,6 +12,7 @@ from metasim.v1 import scene_pb2
 from trainer.assets.asset_sets import AssetSet
 from trainer.datasets.writers.geometry import Camera, camera_of, cuboid_of
 from trainer.datasets.writers.meshes import MeshFile, MeshSource
+from trainer.datasets.writers.picture import PNG, Encoding, Picture
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import Mesh
@@ -23,19 +24,39 @@ _OUTPUTS: dict[Need, tuple["pb.Output.ValueType", ...]] = {
     Need.MASKS: (pb.OUTPUT_CLASS_MASK, pb.OUTPUT_INSTANCE_MASK),
     Need.DEPTH: (pb.OUTPUT_DEPTH,),
     Need.SILHOUETTES: (),
+    Need.CAMERA: (),
 }
+_MASKS = {pb.OUTPUT_CLASS_MASK: "class", pb.OUTPUT_INSTANCE_MASK: "instance"}
 #: What audits compare.
 _AUDITED = (*_OUTPUTS[Need.BOXES], *_OUTPUTS[Need.MASKS])
 
 
 class SampleRenderer:
-    """Renders scenes of one grammar with the labels that a format needs."""
+    """Renders scenes of one grammar with the labels that a format needs.
 
-    def __init__(self, pool: RenderPool, grammar: Grammar, needs: Need) -> None:
+    Args:
+        encoding: workers encode images so; None: they return pixels.
+        encodes_masks: workers encode masks as PNGs.
+    """
+
+    def __init__(
+        self,
+        pool: RenderPool,
+        grammar: Grammar,
+        needs: Need,
+        *,
+        encoding: Encoding | None = None,
+        encodes_masks: bool = False,
+    ) -> None:
         self._grammar, self._pool, self._needs = grammar, pool, needs
         self._renderer = Renderer(pool, grammar)
         self._item_names: dict[str, list[str]] = {}
         self._outputs = (pb.OUTPUT_IMAGE_U8, *(output for need in needs for output in _OUTPUTS[need]))
+        self._encodings: dict[int, Encoding] = {}
+        if encoding is not None:
+            self._encodings[pb.OUTPUT_IMAGE_U8] = encoding
+        if encodes_masks:
+            self._encodings |= dict.fromkeys(_MASKS, PNG)
 
     def samples(
         self,
@@ -50,75 +71,102 @@ class SampleRenderer:
             audited: places of the scenes that are rendered with boxes and masks, whatever the format needs.
         """
         numbers = range(len(scenes)) if numbers is None else numbers
+        wires = [scene.to_wire(self._grammar.assets.hash_of) for scene in scenes]
         frames: list[Frame | None] = [None] * len(scenes)
         full = (*self._outputs, *(output for output in _AUDITED if output not in self._outputs))
         for outputs, places in (
             (self._outputs, [place for place in range(len(scenes)) if place not in audited]),
             (full, sorted(audited)),
         ):
-            found = self._renderer.render(
-                [scenes[place] for place in places], seed, outputs, [numbers[place] for place in places]
+            encodings = [
+                pb.LayerEncoding(output=output, format=each.format, quality=each.quality)  # type: ignore[arg-type]
+                for output, each in self._encodings.items()
+                if output in outputs
+            ]
+            found = self._renderer.render_wires(
+                [wires[place] for place in places], seed, [numbers[place] for place in places], outputs, encodings
             )
             for place, frame in zip(places, found, strict=True):
                 frames[place] = frame
         done = [frame for frame in frames if frame is not None]
-        wires = [scene.to_wire(self._grammar.assets.hash_of) for scene in scenes]
         alone: list[dict[str, np.ndarray]] = [{} for _ in wires]
         if Need.SILHOUETTES in self._needs:
             alone = self._silhouettes(wires, done, seed, numbers)
-        for scene, wire, frame, silhouettes in zip(scenes, wires, done, alone, strict=True):
-            yield self._sample(scene, wire, frame, silhouettes)
+        for place, (scene, wire, frame, silhouettes) in enumerate(zip(scenes, wires, done, alone, strict=True)):
+            yield self._sample(scene, wire, frame, silhouettes, Need.CAMERA in self._needs or place in audited)
 
     def _sample(
-        self, scene: SceneGraph, wire: scene_pb2.Scene, frame: Frame, silhouettes: dict[str, np.ndarray]
+        self,
+        scene: SceneGraph,
+        wire: scene_pb2.Scene,
+        frame: Frame,
+        silhouettes: dict[str, np.ndarray],
+        placed: bool,
     ) -> Sample:
-        classes = [node.class_name for node in scene.nodes if node.class_name]
+        """Return a sample; `placed`: with the camera, and where objects stand before it."""
+        nodes = scene.nodes
+        classes = [node.class_name for node in nodes if node.class_name]
         label = image_label(classes[0], self._grammar.classes) if len(classes) == 1 else None
-        camera = camera_of(wire, self._renderer.settings)
         attributes = [
-            {"node": scene.nodes[item.node].id, "attribute": item.name, "value": round(float(value), 4)}
-            for item, value in zip(scene.mutable, scene.values(), strict=True)
+            {"node": nodes[item.node].id, "attribute": item.name, "value": round(float(values[item.name]), 4)}
+            for item in scene.mutable
+            if (values := nodes[item.node].values)
         ]
-        masks = {
-            name: frame.layers[output]
-            for name, output in (("class", pb.OUTPUT_CLASS_MASK), ("instance", pb.OUTPUT_INSTANCE_MASK))
-            if output in frame.layers
-        }
+        camera = camera_of(wire, self._renderer.settings) if placed else None
         return Sample(
-            image=frame.image,
+            picture=self._picture(frame, pb.OUTPUT_IMAGE_U8),
             label=label,
             instances=self._instances(scene, wire, frame, camera, silhouettes),
             camera=camera,
-            masks=masks,
+            mask_pictures={
+                name: self._picture(frame, output)
+                for output, name in _MASKS.items()
+                if output in frame.layers or output in frame.files
+            },
             depth=frame.layers.get(pb.OUTPUT_DEPTH),
             metadata={"attributes": attributes},
         )
+
+    def _picture(self, frame: Frame, output: int) -> Picture:
+        if output not in frame.files:
+            return Picture.of(frame.layers[output])
+        settings = self._renderer.settings
+        return Picture(settings.height_px, settings.width_px, frame.files[output], self._encodings[output])
 
     def _instances(
         self,
         scene: SceneGraph,
         wire: scene_pb2.Scene,
         frame: Frame,
-        camera: Camera,
+        camera: Camera | None,
         silhouettes: dict[str, np.ndarray],
     ) -> tuple[Instance, ...]:
-        places = {node.id: place for place, node in enumerate(wire.nodes)}
-        world = world_matrices(wire) if frame.boxes else {}
-        return tuple(
-            Instance(
-                node=box.node,
-                class_name=box.class_name,
-                number=places[box.node] + 1,
-                visible=_rectangle(box.visible) if box.HasField("visible") else None,
-                amodal=_rectangle(box.amodal) if box.HasField("amodal") else None,
-                visible_px=box.visible_px,
-                cuboid=cuboid_of(box.extent, world[box.node], camera) if box.HasField("extent") else None,
-                model=self._model(scene, places[box.node]),
-                mesh_scale=_mesh_scale(wire.nodes[places[box.node]], world[box.node]),
-                silhouette=silhouettes.get(box.node),
+        """Return the objects of a scene; without a camera their cuboids are left out."""
+        places = {node.id: place for place, node in enumerate(scene.nodes)}
+        world = world_matrices(wire) if frame.boxes and camera is not None else {}
+        found = []
+        for box in frame.boxes:
+            name = box.node
+            place = places[name]
+            cuboid, scale = None, (1.0, 1.0, 1.0)
+            if camera is not None:
+                cuboid = cuboid_of(box.extent, world[name], camera) if box.HasField("extent") else None
+                scale = _mesh_scale(wire.nodes[place], world[name])
+            found.append(
+                Instance(
+                    node=name,
+                    class_name=box.class_name,
+                    number=place + 1,
+                    visible=_rectangle(box.visible) if box.HasField("visible") else None,
+                    amodal=_rectangle(box.amodal) if box.HasField("amodal") else None,
+                    visible_px=box.visible_px,
+                    cuboid=cuboid,
+                    model=self._model(scene, place),
+                    mesh_scale=scale,
+                    silhouette=silhouettes.get(name),
+                )
             )
-            for box in frame.boxes
-        )
+        return tuple(found)
 
     def _model(self, scene: SceneGraph, place: int) -> str:
         node = scene.nodes[place]

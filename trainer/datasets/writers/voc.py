@@ -22,7 +22,7 @@ class VocWriter(DatasetWriter):
     """`Annotations/`, `JPEGImages/`, `ImageSets/Main/`, `SegmentationClass/` and `SegmentationObject/`."""
 
     layout = """
-* `JPEGImages/`: the images, as PNGs (RGB) in spite of the folder's name, so that no pixel is lost.
+* `JPEGImages/`: the images (RGB), as PNGs unless `--images` states another format, so that no pixel is lost.
 * `Annotations/`: an XML file for each image with an `object` for each object that has visible pixels: its class and
   `bndbox`, the first and the last of these pixels, counted from 1.
 * `SegmentationClass/`, `SegmentationObject/`: PNGs with VOC's palette: the number of the class, and of the object in
@@ -36,6 +36,7 @@ class VocWriter(DatasetWriter):
     @classmethod
     def check(cls, card: DatasetCard) -> None:
         """See `DatasetWriter.check`."""
+        super().check(card)
         if len(card.classes) > _MOST:
             raise InputError(f"voc holds {_MOST} classes at most; the scenes have {len(card.classes)}; choose coco")
 
@@ -43,14 +44,14 @@ class VocWriter(DatasetWriter):
         name = f"{index:07d}"
         if len(sample.seen) > _MOST:
             raise InputError(f"image {index} shows {len(sample.seen)} objects; voc holds {_MOST} at most; choose coco")
-        objects = np.zeros(sample.image.shape[:2], np.uint8)
+        objects = np.zeros(sample.size, np.uint8)
         for number, (item, _) in enumerate(sample.seen, 1):
             objects[sample.pixels(item)] = number
         classes = sample.masks["class"].astype(np.uint8)
         for folder, mask in (("SegmentationClass", classes), ("SegmentationObject", objects)):
             save_png(mask, self._path(folder, f"{name}.png"), palette().tobytes())
-        save_png(sample.image, self._path("JPEGImages", f"{name}.png"))
-        self._path("Annotations", f"{name}.xml").write_text(annotation(f"{name}.png", sample), encoding="utf-8")
+        file_name = self._save_image(sample, "JPEGImages", name)
+        self._path("Annotations", f"{name}.xml").write_text(annotation(file_name, sample), encoding="utf-8")
         return None
 
     def _finish(self) -> None:
@@ -67,7 +68,7 @@ class VocWriter(DatasetWriter):
 
 def annotation(file_name: str, sample: Sample) -> str:
     """Return the XML file of an image."""
-    height, width = sample.image.shape[:2]
+    height, width = sample.size
     root = ElementTree.Element("annotation")
     _add(root, {"folder": "JPEGImages", "filename": file_name})
     _add(ElementTree.SubElement(root, "source"), {"database": "metasim"})

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from trainer.datasets.writers.audit import Expected, check_files, check_sample
 from trainer.datasets.writers.card import Counts, DatasetCard
+from trainer.datasets.writers.journal import JOURNAL, Journal, read_identity, read_journal
 from trainer.datasets.writers.meshes import MeshSource
+from trainer.datasets.writers.picture import Encoding
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
 
@@ -23,8 +25,6 @@ READ_BACK = 20_000
 #: What a format keeps of a sample beside its files: values that JSON can hold.
 Record = Any
 
-#: A file in `NAME.partial`: the identity of the export, then a line for each sample whose files are written.
-JOURNAL = ".journal.jsonl"
 #: A file in a finished part: engine, version and device that rendered it.
 RENDERED_BY = ".rendered-by"
 
@@ -43,6 +43,11 @@ class DatasetWriter(ABC):
     needs: ClassVar[Need] = Need(0)
     #: The reader that audits read the dataset with; see `trainer.datasets.readers.KINDS`.
     reader: ClassVar[str]
+    #: Formats of images that it holds; see `Encoding.name`.
+    image_formats: ClassVar[tuple[str, ...]] = ("png", "jpeg", "webp")
+    #: Whether images are written as files, and whether masks are written as they are rendered: workers encode these.
+    encodes_image: ClassVar[bool] = True
+    encodes_masks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -67,19 +72,17 @@ class DatasetWriter(ABC):
         named_folder(folder)
         self.folder = folder
         self.card = card
+        self.encoding = Encoding.parse(card.images)
         #: Engine, version and device that render, for the card; empty: not known.
         self.rendered_by = ""
         self.meshes = meshes
         self.part = part
         self.first = part.start if part else 0
-        self.count = 0
-        #: The last sample's record.
-        self._last: Record = None
         self._partial = folder.with_name(folder.name + ".partial")
         self._folders: set[tuple[str, ...]] = set()  # Those that were made.
         with self._writing():
             if resume:
-                self._journal: BinaryIO = self._reopened()
+                self._journal = self._reopened()
             else:
                 self._journal = self._started()
 
@@ -90,7 +93,9 @@ class DatasetWriter(ABC):
         Raises:
             InputError: it cannot.
         """
-        del card
+        name = Encoding.parse(card.images).name
+        if name not in cls.image_formats:
+            raise InputError(f"this format does not hold images as {name}; allowed: {', '.join(cls.image_formats)}")
 
     def expected(self, sample: Sample) -> list[Expected]:
         """Return the objects of a sample as the files state them, for audits."""
@@ -118,10 +123,9 @@ class DatasetWriter(ABC):
                 entry["drawn"] = drawn
             if audited:
                 entry["audit"] = self.expected(sample)
-            self._journal.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-            self._journal.flush()
-        self._last = record
-        self.count += 1
+            self._journal.append(entry)
+            if self._journal.full:
+                self._flush()
 
     def close(self) -> None:
         """Complete the dataset and give it its name. A part keeps its journal.
@@ -134,11 +138,12 @@ class DatasetWriter(ABC):
             self.abort()
             raise InputError(f"{self.folder}: the dataset has no samples; at least 1 is needed")
         with self._writing():
+            self._flush()
             self._journal.close()
             if self.part is None:
                 self._finish()
                 if self.count <= READ_BACK:
-                    check_files(self._partial, self.reader, self._audited())
+                    check_files(self._partial, self.reader, self._journal.audited)
                 rendering = "; ".join(filter(None, (self.card.rendering, self.rendered_by)))
                 shown = dataclasses.replace(self.card, rendering=rendering)
                 card = shown.markdown(self.counts(), self.layout, self.needs, read_back=self.count <= READ_BACK)
@@ -157,13 +162,13 @@ class DatasetWriter(ABC):
             InputError: the part does not fit, or the disk refuses.
         """
         with self._writing():
+            self._flush()
             _, lines = read_journal(folder)
             renderers = dict.fromkeys([*self.rendered_by.split("; "), (folder / RENDERED_BY).read_text("utf-8")])
             self.rendered_by = "; ".join(filter(None, renderers))
             self._take_files(folder, [json.loads(line)["record"] for line in lines])
-            self._journal.writelines(lines)
-            self._journal.flush()
-        self.count += len(lines)
+            self._journal.extend(lines)
+            self._flush()
 
     def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
         """Link or copy the files of a part. Formats with files that parts share override it."""
@@ -176,7 +181,9 @@ class DatasetWriter(ABC):
 
     def abort(self) -> None:
         """End without a dataset. Samples that were written stay in `NAME.partial`; without any, it is removed."""
-        with suppress(OSError):  # What could not be written has been reported; the sample is made again.
+        with suppress(OSError):  # What could not be written has been reported; it is made again.
+            self._flush()
+        with suppress(OSError):
             self._journal.close()
         if not self.count:
             for path in sorted(self._partial.rglob("*"), reverse=True):
@@ -206,9 +213,23 @@ class DatasetWriter(ABC):
     def _finish(self) -> None:
         """Write the files of the whole dataset from `self._records()`. May be called again after a failure."""
 
+    def _flush_files(self) -> None:  # noqa: B027
+        """Hand everything that `_write` has written to the file system. Formats that keep files open override it."""
+
+    def _flush(self) -> None:
+        """Write the lines of the journal, after the files that they are about."""
+        self._flush_files()
+        self._journal.flush()
+
+    def _save_image(self, sample: Sample, *parts: str) -> str:
+        """Write the image of a sample to a path without its ending; return the file's name."""
+        path = self._path(*parts[:-1], f"{parts[-1]}.{self.encoding.suffix}")
+        path.write_bytes(sample.picture.file(self.encoding))
+        return path.name
+
     def _path(self, *parts: str) -> Path:
         """Return the path of a file in `NAME.partial`; make its folder."""
-        path = self._partial.joinpath(*parts)
+        path = Path(self._partial, *parts)
         if parts[:-1] not in self._folders:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._folders.add(parts[:-1])
@@ -216,39 +237,31 @@ class DatasetWriter(ABC):
 
     def _records(self) -> Iterator[Record]:
         """Return the records of the samples in their order."""
-        return (entry["record"] for entry in self._entries())
+        return (entry["record"] for entry in self._journal.entries())
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
-        with (self._partial / JOURNAL).open("rb") as lines:
-            next(lines)
-            for line in lines:
-                yield json.loads(line)
+    @property
+    def count(self) -> int:
+        """Return the number of samples."""
+        return self._journal.count
+
+    @property
+    def _last(self) -> Record:
+        """Return the last sample's record."""
+        return self._journal.last
 
     def counts(self) -> Counts:
-        """Return the counts of labels and objects written so far."""
-        counts = Counts()
-        for entry in self._entries():
-            counts.labels[entry["label"]] += 1
-            counts.objects.update(entry["objects"])
-            counts.drawn += entry.get("drawn", 1)
-            if "audit" in entry:
-                counts.audited += 1
-                counts.audited_objects += len(entry["audit"])
-        return counts
-
-    def _audited(self) -> dict[int, tuple[Any, list[Expected]]]:
-        """Return the labels and objects of the images that were audited when they were written."""
-        return {
-            index: (entry["label"], entry["audit"]) for index, entry in enumerate(self._entries()) if "audit" in entry
-        }
+        """Return the counts of labels and objects so far."""
+        return self._journal.counts
 
     def _identity(self) -> dict[str, Any]:
         """Return the values that make two exports the same, as JSON returns them."""
         values = {"format": type(self).__name__, **dataclasses.asdict(self.card)}
+        if self.part is not None:
+            values["part"] = [self.part.start, self.part.stop]
         identity: dict[str, Any] = json.loads(json.dumps(values))
         return identity
 
-    def _started(self) -> BinaryIO:
+    def _started(self) -> Journal:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -262,22 +275,13 @@ class DatasetWriter(ABC):
                 f"{self._partial} is left from an export that did not finish; "
                 "add --resume to go on with it, remove it, or choose another folder"
             ) from None
-        journal = (self._partial / JOURNAL).open("wb")
-        numbers = {} if self.part is None else {"part": [self.part.start, self.part.stop]}
-        journal.write(json.dumps({**self._identity(), **numbers}).encode() + b"\n")
-        journal.flush()
-        return journal
+        return Journal.start(self._partial / JOURNAL, self._identity(), self.first)
 
-    def _reopened(self) -> BinaryIO:
+    def _reopened(self) -> Journal:
         path = self._partial / JOURNAL
         if not path.is_file():
             raise InputError(f"there is no {self._partial} to go on with; leave --resume out to begin")
-        with path.open("rb") as lines:
-            whole = [line for line in lines if line.endswith(b"\n")]
-        kept = _loaded(whole[0]) if whole else {}
-        given = self._identity()
-        if self.part is not None:
-            given["part"] = [self.part.start, self.part.stop]
+        kept, given = read_identity(path), self._identity()
         differing = [name for name in given if kept.get(name) != given[name]]
         if differing:
             name = differing[0]
@@ -285,12 +289,11 @@ class DatasetWriter(ABC):
                 f"{self._partial} is of another export: its {name} is {_short(kept.get(name))}, not "
                 f"{_short(given[name])}; go on with the same command as it was begun with, or remove it"
             )
-        self.count = len(whole) - 1
-        self._last = json.loads(whole[-1])["record"] if self.count else None
-        journal = path.open("r+b")
-        journal.truncate(sum(len(line) for line in whole))
-        journal.seek(0, 2)
-        return journal
+        return Journal.resume(path, self.first, self._resumed)
+
+    def _resumed(self, count: int) -> int:
+        """Return how many of the samples in the journal are there. Formats that finish files of many override it."""
+        return count
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -299,25 +302,9 @@ class DatasetWriter(ABC):
         except OSError as error:
             reason = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
             text = reason.get(error.errno or 0, error.strerror or str(error))
-            kept = f"; {self.count} samples are in {self._partial}, and --resume goes on" if self.count else ""
-            raise InputError(f"{self.folder}: cannot write ({text}){kept}") from error
-
-
-def read_journal(folder: Path) -> tuple[dict[str, Any], list[bytes]]:
-    """Return what a part is of, and the lines of its samples.
-
-    Raises:
-        InputError: the folder is no part of a dataset, or not a complete one.
-    """
-    try:
-        with (folder / JOURNAL).open("rb") as file:
-            first, *lines = file.readlines() or [b""]
-    except OSError as error:
-        raise InputError(f"{folder} is no part of a dataset: {error.strerror or error}") from error
-    identity = _loaded(first)
-    if "part" not in identity or len(lines) != identity["part"][1] - identity["part"][0]:
-        raise InputError(f"{folder} is no complete part of a dataset")
-    return identity, lines
+            kept = self._journal.written if hasattr(self, "_journal") else 0
+            more = f"; {kept} samples are in {self._partial}, and --resume goes on" if kept else ""
+            raise InputError(f"{self.folder}: cannot write ({text}){more}") from error
 
 
 def _link(source: Path, target: Path) -> None:
@@ -346,14 +333,6 @@ def named_folder(folder: Path) -> None:
         raise InputError(f"{_cut(str(folder))}: {error.strerror or error}; choose another folder") from error
     if exists:
         raise InputError(f"{folder} exists, and datasets are never overwritten; choose another folder")
-
-
-def _loaded(line: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _short(value: object) -> str:

@@ -5,14 +5,13 @@ Format: https://docs.ultralytics.com/datasets/detect and https://docs.ultralytic
 
 import json
 
-from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.polygons import joined, mask_polygons
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 
 _LAYOUT = """
 * `data.yaml`: folders and class names. Its `val` is the training part again: take a dataset of another seed, or photos.
-* `images/train/`: the PNGs (RGB).
+* `images/train/`: the images (RGB).
 * `labels/train/`: a text file for each image with a line for each object that has visible pixels: the class's number
   from 0, then {line}.
 """
@@ -29,7 +28,7 @@ class YoloWriter(DatasetWriter):
 
     def _write(self, index: int, sample: Sample) -> Record:
         name = f"{index:07d}"
-        save_png(sample.image, self._path("images", "train", f"{name}.png"))
+        self._save_image(sample, "images", "train", name)
         lines = []
         for item, box in sample.seen:
             numbers = " ".join(f"{value:.6f}" for value in self._numbers(sample, item, box))
@@ -46,7 +45,7 @@ class YoloWriter(DatasetWriter):
 
     def _numbers(self, sample: Sample, item: Instance, box: Rectangle) -> list[float]:
         del item
-        height, width = sample.image.shape[:2]
+        height, width = sample.size
         x, y = box.x + box.width / 2, box.y + box.height / 2
         return [x / width, y / height, box.width / width, box.height / height]
 
@@ -62,6 +61,6 @@ class YoloSegWriter(YoloWriter):
 
     def _numbers(self, sample: Sample, item: Instance, box: Rectangle) -> list[float]:
         del box
-        height, width = sample.image.shape[:2]
+        height, width = sample.size
         ring = joined(mask_polygons(sample.pixels(item))) / (width, height)
         return ring.ravel().tolist()

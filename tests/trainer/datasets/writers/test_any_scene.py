@@ -68,7 +68,7 @@ def scenes(draw: st.DrawFn) -> tuple[tuple[str, ...], Sample]:
     image = np.random.default_rng(count).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     label = draw(st.integers(0, 255))
     masks = {"class": class_mask, "instance": instances}
-    return tuple(classes), Sample(image, label, tuple(listed), CAMERA, masks, depth)
+    return tuple(classes), Sample.of(image, label, tuple(listed), CAMERA, masks, depth)
 
 
 def box_of(mask: np.ndarray) -> Rectangle | None:

@@ -11,6 +11,7 @@ import pytest
 from trainer.datasets.writers import FORMATS, DatasetCard, Instance, Rectangle, Sample, open_writer
 from trainer.datasets.writers.audit import AuditError, check_files, check_sample
 from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.picture import Picture
 
 CARD = DatasetCard("t", "d", "s", 0, classes=("Bus", "Car"), models=("Bus", "Car"))
 CAMERA = Camera(40, 30, 20.0, True, np.eye(3), np.zeros(3))
@@ -38,7 +39,7 @@ def sample() -> Sample:
     )
     masks = {"class": np.where(instances, 2, 0).astype(np.uint16), "instance": instances}
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-    return Sample(image, label=1, instances=(car,), camera=CAMERA, masks=masks, depth=depth)
+    return Sample.of(image, label=1, instances=(car,), camera=CAMERA, masks=masks, depth=depth)
 
 
 def changed(**values: Any) -> Sample:
@@ -57,7 +58,7 @@ def masked(name: str, value: int) -> Sample:
     whole = sample()
     mask = whole.masks[name].copy()
     mask[15, 20] = value
-    return replace(whole, masks={**whole.masks, name: mask})
+    return replace(whole, mask_pictures={**whole.mask_pictures, name: Picture.of(mask)})
 
 
 def test_right_labels_pass() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainer.datasets.writers import FORMATS, DatasetCard, Instance, Rectangle, Sample, open_writer
 from trainer.datasets.writers.geometry import Camera, Cuboid
-from trainer.datasets.writers.writer import JOURNAL
+from trainer.datasets.writers.journal import JOURNAL
 from trainer.errors import InputError
 
 CARD = DatasetCard(
@@ -50,7 +50,7 @@ def samples(count: int = 3, size: tuple[int, int] = (4, 6)) -> list[Sample]:
         silhouette=instances == 7,
     )
     return [
-        Sample(
+        Sample.of(
             image=rng.integers(0, 256, (*size, 3), dtype=np.uint8),
             label=index % 2 + 3,
             instances=(car,),
@@ -119,7 +119,7 @@ def test_idx_holds_grey_images_and_labels(name: str, tmp_path: Path) -> None:
 
 def test_idx_leaves_grey_pixels_as_they_are(tmp_path: Path) -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    folder = export("idx", tmp_path / "set", [Sample(np.repeat(ramp[:, :, None], 3, axis=2), label=0)])
+    folder = export("idx", tmp_path / "set", [Sample.of(np.repeat(ramp[:, :, None], 3, axis=2), label=0)])
     assert np.array_equal(read_idx((folder / "train-images-idx3-ubyte").read_bytes())[0], ramp)
 
 
@@ -261,7 +261,7 @@ def test_folder_below_a_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", [None, "seven", -1, 256, True])
 def test_idx_refuses_labels_that_are_no_bytes(label: object, tmp_path: Path) -> None:
-    sample = Sample(np.zeros((4, 6, 3), np.uint8), label=label)  # type: ignore[arg-type]
+    sample = Sample.of(np.zeros((4, 6, 3), np.uint8), label=label)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"sample 0: label .* does not fit idx; allowed: whole numbers from 0 to 255"):
         export("idx", tmp_path / "set", [sample])
 
@@ -283,20 +283,20 @@ def test_imagefolder_refuses_metadata_that_json_cannot_hold(
     metadata: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
-        export("imagefolder", tmp_path / "set", [Sample(np.zeros((4, 6, 3), np.uint8), 1, metadata=metadata)])
+        export("imagefolder", tmp_path / "set", [Sample.of(np.zeros((4, 6, 3), np.uint8), 1, metadata=metadata)])
 
 
 @pytest.mark.parametrize("image", [np.zeros((4, 6, 3)), np.zeros((4, 6), np.uint8), np.zeros((0, 6, 3), np.uint8)])
 def test_sample_refuses_other_images(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"Sample\.image is .*; it must be uint8 \(h, w, 3\)"):
-        Sample(image)
+        Sample.of(image)
 
 
 def test_sample_refuses_masks_of_another_size() -> None:
     with pytest.raises(
         ValueError, match=r"Sample\.masks\['class'\] is uint8 \(6, 4\); it must be uint8 or uint16 \(4, 6\)"
     ):
-        Sample(np.zeros((4, 6, 3), np.uint8), masks={"class": np.zeros((6, 4), np.uint8)})
+        Sample.of(np.zeros((4, 6, 3), np.uint8), masks={"class": np.zeros((6, 4), np.uint8)})
 
 
 @pytest.mark.parametrize(
@@ -323,10 +323,10 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path: Path) -> None:
     script = (
         "import resource, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
         "from trainer.datasets.writers import DatasetCard, Sample, open_writer; import numpy as np\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "sample = Sample(np.zeros((4, 6, 3), np.uint8), label=0, metadata={'text': 'x' * 1500})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))\n"
+        "sample = Sample.of(np.zeros((4, 6, 3), np.uint8), label=0, metadata={'text': 'x' * 1500})\n"
         "with open_writer('imagefolder', Path(sys.argv[1]), DatasetCard('t', 'd', 's', 0)) as writer:\n"
-        "    for _ in range(9): writer.add(sample)\n"
+        "    for _ in range(200): writer.add(sample)\n"
     )
     root = str(Path(__file__).resolve().parents[4])
     run = subprocess.run(
@@ -334,5 +334,5 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path: Path) -> None:
     )
     last = run.stderr.splitlines()[-1]
     assert "InputError" in last
-    assert "set: cannot write (File too large); 2 samples are in" in last
+    assert "set: cannot write (File too large); 64 samples are in" in last
     assert "OSError" not in run.stderr.split("The above exception was the direct cause")[-1]
