@@ -1,10 +1,11 @@
 """The camera of a scene as a projection: points to pixels and depths."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from metasim.lens import Distortion
 from metasim.v1 import scene_pb2
 
 #: Nearest and farthest distance that a camera sees by default; see `metasim/v1/scene.proto`.
@@ -16,6 +17,12 @@ UPPER_CORNERS = np.array([[bool(corner >> axis & 1) for axis in range(3)] for co
 
 #: [12, 2]: the pairs of corners of a box that an edge joins.
 BOX_EDGES = np.array([(low, low | 1 << axis) for axis in range(3) for low in range(8) if not low >> axis & 1])
+
+
+#: Parts of an edge whose ends are looked at where a lens bends it.
+_PARTS = 8
+#: Difference, in units of x / z, that tells that a lens shows two points at one place.
+_FOLDED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,29 @@ class CameraView:
     height_px: int
     near_m: float
     far_m: float
+    #: The principal point as a fraction of width and height, and the focal length along x over that along y.
+    center: tuple[float, float] = (0.5, 0.5)
+    aspect: float = 1.0
+    distortion: Distortion = field(default=Distortion())
+
+    @property
+    def center_px(self) -> tuple[float, float]:
+        """The principal point in pixel coordinates."""
+        return self.width_px * self.center[0], self.height_px * self.center[1]
+
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether straight lines are straight in the image and pixels are square."""
+        return self.distortion.is_none and self.aspect == 1
 
     @property
     def intrinsics(self) -> np.ndarray:
-        """[3, 3] float64 K: maps (x, -y, depth) of the camera's frame, or (x, -y, 1) if orthographic, to pixels."""
-        f = self.focal_px
-        return np.array(((f, 0.0, self.width_px / 2), (0.0, f, self.height_px / 2), (0.0, 0.0, 1.0)))
+        """[3, 3] float64 K: maps (x, -y, depth) of the camera's frame, or (x, -y, 1) if orthographic, to pixels.
+
+        It leaves the distortion out.
+        """
+        f, (u, v) = self.focal_px, self.center_px
+        return np.array(((f * self.aspect, 0.0, u), (0.0, f, v), (0.0, 0.0, 1.0)))
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """Return world points [n, 3] in the camera's frame [n, 3]."""
@@ -50,10 +74,21 @@ class CameraView:
 
     def project(self, camera_points: np.ndarray) -> np.ndarray:
         """Return the pixels [n, 2] of points of the camera's frame [n, 3]. In perspective their depth must be > 0."""
+        u, v = self.center_px
+        if not self.is_pinhole:
+            seen = self.distortion.apply(camera_points[:, :2] / -camera_points[:, 2:] * (1.0, -1.0))
+            return seen * (self.focal_px * self.aspect, self.focal_px) + (u, v)
         scale = self.focal_px / -camera_points[:, 2] if self.perspective else self.focal_px
-        x = self.width_px / 2 + scale * camera_points[:, 0]
-        y = self.height_px / 2 - scale * camera_points[:, 1]
+        x = u + scale * camera_points[:, 0]
+        y = v - scale * camera_points[:, 1]
         return np.stack((x, y), axis=1)
+
+    def undistorted(self, pixels: np.ndarray) -> np.ndarray:
+        """Return (x, y) / depth [..., 2], x to the right and y down, of what a perspective camera sees at pixels.
+
+        It is NaN where the lens shows nothing.
+        """
+        return self.distortion.undo((pixels - self.center_px) / (self.focal_px * self.aspect, self.focal_px))
 
     def box_around(
         self, camera_points: np.ndarray, edges: np.ndarray | None = None
@@ -75,12 +110,29 @@ class CameraView:
             a, b = camera_points[first[cut]], camera_points[second[cut]]
             t = (-self.near_m - a[:, 2:]) / (b[:, 2:] - a[:, 2:])
             kept.append(a + t * (b - a))
+        if edges is not None and not self.distortion.is_none:  # Edges are bent: their ends do not bound them.
+            both = front[edges[:, 0]] & front[edges[:, 1]]
+            a, b = camera_points[edges[both, 0]], camera_points[edges[both, 1]]
+            kept += [a + part * (b - a) for part in np.linspace(0, 1, _PARTS + 1)[1:-1]]
         visible = np.concatenate(kept)
         if len(visible) == 0:
             return None
-        pixels = self.project(visible)
+        pixels = self._in_view(visible)
+        if len(pixels) == 0:
+            return None
         (left, top), (right, bottom) = pixels.min(axis=0).tolist(), pixels.max(axis=0).tolist()
         return left, top, right, bottom
+
+    def _in_view(self, visible: np.ndarray) -> np.ndarray:
+        """Return the pixels of points; beyond a distortion's fold, those of the pinhole camera, outwards."""
+        pixels = self.project(visible)
+        if self.distortion.is_none:
+            return pixels
+        plain = visible[:, :2] / -visible[:, 2:] * (1.0, -1.0)
+        folded = np.isnan(self.distortion.undo(self.distortion.apply(plain))).any(axis=1)
+        folded |= np.abs(self.distortion.undo(self.distortion.apply(plain)) - plain).max(axis=1) > _FOLDED
+        pixels[folded] = plain[folded] * (self.focal_px * self.aspect, self.focal_px) + self.center_px
+        return pixels
 
 
 def camera_view(camera: scene_pb2.Camera, world: np.ndarray, width_px: int, height_px: int) -> CameraView:
@@ -98,6 +150,7 @@ def camera_view(camera: scene_pb2.Camera, world: np.ndarray, width_px: int, heig
         focal = height_px / 2 / math.tan(math.radians(camera.perspective.vertical_fov_deg) / 2)
     else:
         focal = height_px / camera.orthographic.height_m
+    lens = camera.perspective.lens
     return CameraView(
         camera_from_world=inverse,
         perspective=perspective,
@@ -106,4 +159,10 @@ def camera_view(camera: scene_pb2.Camera, world: np.ndarray, width_px: int, heig
         height_px=height_px,
         near_m=camera.near_m if camera.HasField("near_m") else DEFAULT_NEAR_M,
         far_m=camera.far_m if camera.HasField("far_m") else DEFAULT_FAR_M,
+        center=(
+            lens.center_x if lens.HasField("center_x") else 0.5,
+            lens.center_y if lens.HasField("center_y") else 0.5,
+        ),
+        aspect=lens.aspect if lens.HasField("aspect") else 1.0,
+        distortion=Distortion.from_proto(lens),
     )

@@ -17,6 +17,9 @@ from render_server.limits import Limits
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_SIZE = struct.Struct(">II")
+_EXR = b"\x76\x2f\x31\x01"
+_EXR_WINDOW = b"dataWindow\0box2i\0\x10\0\0\0"
+_HDR_SIZE = re.compile(rb"[-+]Y (\d{1,9}) [-+]X (\d{1,9})")
 _GLB_HEADER = struct.Struct("<4sIIII")
 _GLB_JSON, _GLB_BINARY = 0x4E4F534A, 0x004E4942
 #: The JSON of a GLB file takes twenty times its size once it is parsed.
@@ -33,7 +36,7 @@ class AssetTooLarge(AssetRefused):
 
 
 def check_decoded_size(name: str, data: bytes, limits: Limits) -> None:
-    """Check the size that a PNG, GLB or PLY file claims. Other files are accepted as they are.
+    """Check the size that a PNG, OpenEXR, HDR, GLB or PLY file claims. Other files are accepted as they are.
 
     Args:
         name: content hash, for error messages.
@@ -43,6 +46,14 @@ def check_decoded_size(name: str, data: bytes, limits: Limits) -> None:
     """
     if data.startswith(_PNG):
         _check_pixels(name, data, limits)
+    elif data.startswith(_EXR):
+        at = data.find(_EXR_WINDOW, 0, _HEAD)
+        if at >= 0 and len(data) >= at + len(_EXR_WINDOW) + 16:
+            left, top, right, bottom = struct.unpack_from("<4i", data, at + len(_EXR_WINDOW))
+            _check_size(name, "OpenEXR image", right - left + 1, bottom - top + 1, limits)
+    elif data.startswith(b"#?"):
+        if match := _HDR_SIZE.search(data[:65536]):
+            _check_size(name, "HDR image", int(match[2]), int(match[1]), limits)
     elif data.startswith(b"glTF"):
         _check_glb(name, data, limits)
     elif data.startswith(b"ply"):
@@ -55,9 +66,13 @@ def _check_pixels(name: str, image: bytes, limits: Limits) -> None:
     if len(image) < 24:
         return
     width, height = _PNG_SIZE.unpack_from(image, 16)
+    _check_size(name, "PNG", width, height, limits)
+
+
+def _check_size(name: str, what: str, width: int, height: int, limits: Limits) -> None:
     if width * height > limits.texture_pixels:
         raise AssetTooLarge(
-            f"asset {name} holds a PNG of {width} x {height} pixels; "
+            f"asset {name} holds a{'n' if what[0] in 'OH' else ''} {what} of {width} x {height} pixels; "
             f"this worker takes at most {limits.texture_pixels} pixels"
         )
 

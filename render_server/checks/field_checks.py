@@ -14,6 +14,9 @@ MAX_ID = 256
 #: Largest magnitude of a number. Beyond it, products of transforms overflow the renderer's single precision.
 MAX_MAGNITUDE = 1e12
 
+#: Members of an enum that an error names one by one.
+_MOST_NAMED = 12
+
 _FINITE = f"it must be finite and its magnitude at most {MAX_MAGNITUDE:g}"
 
 
@@ -61,7 +64,8 @@ def not_negative(message: Message, path: str, *fields: str) -> None:
 def known(path: str, value: int, enum: EnumDescriptor) -> None:
     """Require that `value` is a member of the enum other than its zero."""
     if value == 0 or value not in enum.values_by_number:
-        allowed = ", ".join(f"{member.number} ({member.name})" for member in enum.values if member.number)
+        names = [f"{member.number} ({member.name})" for member in enum.values if member.number]
+        allowed = ", ".join(names) if len(names) <= _MOST_NAMED else f"{names[0]} to {names[-1]}"
         raise InvalidTask(path, value, f"allowed: {allowed}")
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
+from google.protobuf.message import Message
 from metasim.v1 import scene_pb2 as pb
 
 from render_server.checks import field_checks as check
 from render_server.errors import InvalidTask
 from render_server.limits import LimitExceeded, Limits
-from render_server.scene.scene_graph import RESPONSE_FIELDS
+from render_server.scene.scene_graph import LENS_FIELDS, RESPONSE_FIELDS, SKY_FIELDS
 
 #: Masks have 16 bits, and 0 stands for the background.
 MAX_CLASSES = 65_534
@@ -31,7 +32,7 @@ def validate_scene(scene: pb.Scene, limits: Limits) -> dict[str, int]:
     if scene.HasField("background"):
         check.not_negative(scene.background, "scene.background", *_COLOR)
     index = _index(scene)
-    camera = None
+    camera = surroundings = None
     for i, node in enumerate(scene.nodes):
         path = f"scene.nodes[{i}]"
         if node.parent and node.parent not in index:
@@ -51,6 +52,11 @@ def validate_scene(scene: pb.Scene, limits: Limits) -> dict[str, int]:
             if camera is not None:
                 raise InvalidTask(f"{path}.camera", "a second camera", f"scene.nodes[{camera}] has one already")
             camera = i
+        if content == "light" and node.light.WhichOneof("kind") in ("environment", "sky"):
+            if surroundings is not None:
+                what = f"scene.nodes[{surroundings}] has one already"
+                raise InvalidTask(f"{path}.light", "a second environment map or sky", what)
+            surroundings = i
     _refuse_cycles(scene, index)
     if camera is None:
         raise InvalidTask("scene.nodes", "without a camera", "exactly one node must carry one")
@@ -142,9 +148,12 @@ def _mesh(mesh: pb.Mesh, path: str) -> None:
 def _material(material: pb.Material, path: str) -> None:
     if material.HasField("base_color"):
         check.not_negative(material.base_color, f"{path}.base_color", *_COLOR)
-    if material.texture:
-        check.asset_hash(f"{path}.texture", material.texture)
-    check.within(material, path, "roughness", 0, 1)
+    for field in ("texture", "normal_texture", "roughness_texture", "metallic_texture"):
+        if getattr(material, field):
+            check.asset_hash(f"{path}.{field}", getattr(material, field))
+    for field in ("roughness", "metallic", "specular", "opacity"):
+        check.within(material, path, field, 0, 1)
+    check.positive_if_present(material, path, "uv_scale")
     check.not_negative(material, path, "emission")
 
 
@@ -159,25 +168,38 @@ def _camera(camera: pb.Camera, path: str) -> None:
         if camera.perspective.vertical_fov_deg >= 180:
             field = f"{path}.perspective.vertical_fov_deg"
             raise InvalidTask(field, camera.perspective.vertical_fov_deg, "it must be < 180")
+        _bounded(camera.perspective.lens, f"{path}.perspective.lens", LENS_FIELDS)
     check.positive_if_present(camera, path, "near_m", "far_m")
     near_m = camera.near_m if camera.HasField("near_m") else 0.1
     far_m = camera.far_m if camera.HasField("far_m") else 1000.0
     if near_m >= far_m:
         raise InvalidTask(f"{path}.near_m", near_m, f"it must be < far_m, which is {far_m}")
-    for field, _, low, high in RESPONSE_FIELDS.values():
-        if field in (set_field.name for set_field, _ in camera.response.ListFields()):
-            check.within(camera.response, f"{path}.response", field, low, high)
+    _bounded(camera.response, f"{path}.response", RESPONSE_FIELDS)
+
+
+def _bounded(message: Message, path: str, fields: Mapping[int, tuple[str, float, float, float]]) -> None:
+    """Require that each field that is present lies in its range."""
+    present = {field.name for field, _ in message.ListFields()}
+    for field, _, low, high in fields.values():
+        if field in present:
+            check.within(message, path, field, low, high)
 
 
 def _light(light: pb.Light, path: str) -> None:
     kind = light.WhichOneof("kind")
     if kind is None:
-        raise InvalidTask(f"{path}.kind", "absent", "allowed: sun, point, area")
+        raise InvalidTask(f"{path}.kind", "absent", "allowed: sun, point, area, environment, sky")
     if kind == "sun":
         check.not_negative(light.sun, f"{path}.sun", "irradiance_w_m2")
         check.within(light.sun, f"{path}.sun", "angle_deg", 0, 180)
     elif kind == "point":
         check.not_negative(light.point, f"{path}.point", "power_w", "radius_m")
+    elif kind == "environment":
+        check.asset_hash(f"{path}.environment.asset", light.environment.asset)
+        check.not_negative(light.environment, f"{path}.environment", "strength")
+    elif kind == "sky":
+        check.not_negative(light.sky, f"{path}.sky", "irradiance_w_m2")
+        _bounded(light.sky, f"{path}.sky", SKY_FIELDS)
     else:
         check.not_negative(light.area, f"{path}.area", "power_w")
         check.positive(light.area, f"{path}.area", "edge_m")

@@ -58,8 +58,11 @@ def required_assets(task: pb.RenderTask) -> list[str]:
         elif content == "mesh":
             if node.mesh.HasField("asset"):
                 hashes[node.mesh.asset.hash] = None
-            if node.mesh.material.texture:
-                hashes[node.mesh.material.texture] = None
+            material = node.mesh.material
+            maps = (material.texture, material.normal_texture, material.roughness_texture, material.metallic_texture)
+            hashes |= dict.fromkeys(each for each in maps if each)
+        elif content == "light" and node.light.HasField("environment"):
+            hashes[node.light.environment.asset] = None
     return list(hashes)
 
 

@@ -66,7 +66,9 @@ def flat_obstacle(graph: SceneGraph) -> Unsupported | None:
                 return _tilted(graph, index)
         elif node.HasField("mesh") or node.HasField("light"):
             kind = "mesh" if node.HasField("mesh") else "light"
-            feature = pb.FEATURE_MESHES if kind == "mesh" else pb.FEATURE_LIGHTS
+            surrounds = node.light.WhichOneof("kind") in ("environment", "sky")
+            lit = pb.FEATURE_ENVIRONMENT if surrounds else pb.FEATURE_LIGHTS
+            feature = pb.FEATURE_MESHES if kind == "mesh" else lit
             return _unsupported(graph, index, kind, f"a {kind}", feature)
     return None
 

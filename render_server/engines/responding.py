@@ -11,6 +11,7 @@ from metasim.v1 import scene_pb2
 from render_server.engines.camera_response import CameraResponse, Sensor
 from render_server.engines.engine import Engine
 from render_server.engines.frame import quantise, wants_image
+from render_server.features import refuse_missing
 from render_server.jacobian.column_results import ColumnResults
 from render_server.jacobian.probes import Probe, plan_probes
 from render_server.jacobian.regions import Window
@@ -63,6 +64,7 @@ class RespondingEngine:
 
     def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
         """See `Engine.render`."""
+        refuse_missing(task, self.name)
         camera = next((node for node in task.scene.nodes if node.HasField("camera")), None)
         if camera is None:
             return self._engine.render(task, assets)

@@ -95,7 +95,8 @@ class ChangedRegions:
         self.frame = Window(0, 0, view.width_px, view.height_px)
         meshes = [(node, extent_of(graph, index)) for index, node in enumerate(graph.nodes) if node.HasField("mesh")]
         lit = [extent for node, extent in meshes if extent is not None and not _glows(node)]
-        self._lamps = [light_source(graph, index) for index, node in enumerate(graph.nodes) if node.HasField("light")]
+        sources = [light_source(graph, index) for index, node in enumerate(graph.nodes) if node.HasField("light")]
+        self._lamps = [source for source in sources if source is not None]
         self._lamps += [LightSource(positions=extent.corners) for node, extent in meshes if extent and _glows(node)]
         self._receivers: tuple[np.ndarray, np.ndarray] | None = None
         if lit:
@@ -130,8 +131,8 @@ class ChangedRegions:
         if self._receivers is not None and any(lamp.touches(extent.corners) for lamp in self._lamps):
             return self.frame
         outline = Outline(self._with_shadows(extent.points, extent))
-        if (self._view.depths(outline.points) < self._view.near_m).any():
-            # Only edges show where the near plane cuts the object.
+        if (self._view.depths(outline.points) < self._view.near_m).any() or not self._view.is_pinhole:
+            # Only edges show where the near plane cuts the object, and how a lens bends it.
             outline = _prisms(self._with_shadows(extent.corners, extent))
         box = projected_box(self._view, outline)
         if box is None:

@@ -37,6 +37,24 @@ RESPONSE_FIELDS: Mapping[int, tuple[str, float, float, float]] = {
     pb.ATTRIBUTE_READ_NOISE: ("read_noise", 0.0, 0.0, 1.0),
     pb.ATTRIBUTE_JPEG_QUALITY: ("jpeg_quality", 0.0, 0.0, 100.0),
 }
+#: Attributes of a clear sky, as `RESPONSE_FIELDS`.
+SKY_FIELDS: Mapping[int, tuple[str, float, float, float]] = {
+    pb.ATTRIBUTE_ELEVATION: ("sun_elevation_deg", 0.0, 0.0, 90.0),
+    pb.ATTRIBUTE_TURBIDITY: ("turbidity", 3.0, 2.0, 10.0),
+}
+#: Attributes of a perspective camera's lens, as `RESPONSE_FIELDS`.
+LENS_FIELDS: Mapping[int, tuple[str, float, float, float]] = {
+    pb.ATTRIBUTE_CENTER_X: ("center_x", 0.5, -1.0, 2.0),
+    pb.ATTRIBUTE_CENTER_Y: ("center_y", 0.5, -1.0, 2.0),
+    pb.ATTRIBUTE_ASPECT: ("aspect", 1.0, 0.5, 2.0),
+    pb.ATTRIBUTE_K1: ("k1", 0.0, -10.0, 10.0),
+    pb.ATTRIBUTE_K2: ("k2", 0.0, -10.0, 10.0),
+    pb.ATTRIBUTE_P1: ("p1", 0.0, -10.0, 10.0),
+    pb.ATTRIBUTE_P2: ("p2", 0.0, -10.0, 10.0),
+    pb.ATTRIBUTE_K3: ("k3", 0.0, -10.0, 10.0),
+}
+_BOUNDED: Mapping[int, tuple[str, float, float, float]] = {**RESPONSE_FIELDS, **SKY_FIELDS, **LENS_FIELDS}
+_STRENGTHS = {"sun": "irradiance_w_m2", "sky": "irradiance_w_m2", "environment": "strength"}
 _CHANNELS = {pb.ATTRIBUTE_RED: "red", pb.ATTRIBUTE_GREEN: "green", pb.ATTRIBUTE_BLUE: "blue"}
 
 #: Default of each channel of a tint or light, and of a base colour.
@@ -137,8 +155,8 @@ def natural_range(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[flo
         return 0.0, math.inf, False
     if attribute in _MESH_SIZES or attribute == pb.ATTRIBUTE_SCALE:
         return 0.0, math.inf, True
-    if attribute in RESPONSE_FIELDS:
-        _, _, low, high = RESPONSE_FIELDS[attribute]
+    if attribute in _BOUNDED:
+        _, _, low, high = _BOUNDED[attribute]
         return low, high, False
     if attribute == pb.ATTRIBUTE_FOV:
         return 0.0, 180.0 if node.camera.HasField("perspective") else math.inf, True
@@ -195,11 +213,17 @@ def _locate(node: pb.Node, attribute: pb.Attribute.ValueType) -> tuple[tuple[str
             return ("light", "color"), _CHANNELS[attribute], DEFAULT_TINT
         kind = node.light.WhichOneof("kind")
         if attribute == pb.ATTRIBUTE_INTENSITY and kind is not None:
-            return ("light", kind), "irradiance_w_m2" if kind == "sun" else "power_w", 0.0
+            return ("light", kind), _STRENGTHS.get(kind, "power_w"), 0.0
+        if attribute in SKY_FIELDS and kind == "sky":
+            name, default, _, _ = SKY_FIELDS[attribute]
+            return ("light", "sky"), name, default
     elif content == "camera":
         if attribute in RESPONSE_FIELDS:
             name, default, _, _ = RESPONSE_FIELDS[attribute]
             return ("camera", "response"), name, default
+        if attribute in LENS_FIELDS and node.camera.HasField("perspective"):
+            name, default, _, _ = LENS_FIELDS[attribute]
+            return ("camera", "perspective", "lens"), name, default
         if attribute == pb.ATTRIBUTE_FOV and node.camera.HasField("perspective"):
             return ("camera", "perspective"), "vertical_fov_deg", 0.0
         if attribute == pb.ATTRIBUTE_FOV and node.camera.HasField("orthographic"):

@@ -76,6 +76,16 @@ class AssetSet(ABC):
         del index
         return None
 
+    @property
+    def sort(self) -> str:
+        """Return what the items are: "images", "meshes", "environment maps" or "materials"."""
+        return "images" if self.mesh_format(0) is None else "meshes"
+
+    def maps(self, index: int) -> "Mapping[str, AssetRef]":
+        """Return the other maps of a material by name: normal, roughness, metallic."""
+        del index
+        return {}
+
     def source(self, index: int) -> str:
         """Return the origin of the item, for messages."""
         return f"item {index} of asset set {self.name!r}"
@@ -101,8 +111,8 @@ class AssetSet(ABC):
         Raises:
             InputError: the item is a mesh.
         """
-        if self.mesh_format(index) is not None:
-            raise InputError(f"asset set {self.name!r} holds meshes; an image is needed")
+        if self.sort not in ("images", "materials"):
+            raise InputError(f"asset set {self.name!r} holds {self.sort}; an image is needed")
         return self.data(index)
 
     def content_hash(self, index: int) -> str:
@@ -194,6 +204,13 @@ class Fold(AssetSet):
 
     def item_name(self, index: int) -> str | None:
         return self._whole.item_name(self._indices[index])
+
+    @property
+    def sort(self) -> str:
+        return self._whole.sort
+
+    def maps(self, index: int) -> Mapping[str, AssetRef]:
+        return self._whole.maps(self._indices[index])
 
     def source(self, index: int) -> str:
         return self._whole.source(self._indices[index])

@@ -19,6 +19,9 @@ from trainer.errors import InputError
 _MESHES = (".ply", ".obj", ".glb", ".blend")
 #: Files that look like items of a set, and are not read.
 _OTHER_MESHES = (".gltf", ".fbx", ".dae", ".stl", ".3ds", ".usd", ".usda", ".usdc", ".usdz", ".off", ".x3d", ".abc")
+_HDRIS = (".exr", ".hdr")
+#: How files of high dynamic range begin: OpenEXR, and Radiance HDR.
+_HDR_SIGNATURES = {".exr": b"\x76\x2f\x31\x01", ".hdr": b"#?"}
 _OTHER_IMAGES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".exr", ".hdr")
 #: Converted files that are kept; others are converted again when they are asked for.
 _KEPT = 64
@@ -95,6 +98,32 @@ class ImageFolder(FolderSet):
     def data(self, index: int) -> bytes:
         path = self._files[index]
         data = checked_png(_read(path), str(path), self._max_size)
+        check_asset_bytes(data, path)
+        return data
+
+
+class EnvironmentFolder(FolderSet):
+    """The environment maps of a folder: equirectangular images of high dynamic range."""
+
+    @property
+    def sort(self) -> str:
+        return "environment maps"
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """
+        Raises:
+            InputError: the folder does not exist or holds no environment map.
+        """
+        super().__init__(name, folder, _HDRIS, (".png", *(other for other in _OTHER_IMAGES if other not in _HDRIS)))
+
+    def data(self, index: int) -> bytes:
+        path = self._files[index]
+        data = _read(path)
+        if not data.startswith(_HDR_SIGNATURES[path.suffix.lower()]):
+            raise InputError(
+                f"{path} is no image of high dynamic range, although its name says so; an environment map is an "
+                "equirectangular OpenEXR or Radiance HDR image"
+            )
         check_asset_bytes(data, path)
         return data
 

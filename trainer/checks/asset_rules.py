@@ -95,6 +95,21 @@ def _with_feature(worker: Worker, feature: "pb.Feature.ValueType") -> pb.RenderT
         task.scene.nodes[0].camera.perspective.vertical_fov_deg = 60
     elif feature == pb.FEATURE_TILTED_SPRITES:
         task.scene.nodes[1].transform.roll_deg = 30
+    elif feature == pb.FEATURE_ENVIRONMENT:
+        task.scene.nodes.add(id="sky").light.sky.irradiance_w_m2 = 1
+    elif feature == pb.FEATURE_LENS:
+        task.scene.nodes[0].camera.perspective.vertical_fov_deg = 60
+        task.scene.nodes[0].camera.perspective.lens.k1 = -0.1
+    elif feature == pb.FEATURE_SETTLING:
+        cube = scene_pb2.Mesh(primitive=scene_pb2.PRIMITIVE_CUBE)
+        node = task.scene.nodes.add(id="mesh", class_name="thing", settles=True)
+        node.mesh.CopyFrom(cube)
+        node.transform.z_m = -1
+    elif feature == pb.FEATURE_SURFACES:
+        metal = scene_pb2.Mesh(primitive=scene_pb2.PRIMITIVE_CUBE, material=scene_pb2.Material(metallic=1))
+        task.scene.nodes.add(id="mesh", class_name="thing").mesh.CopyFrom(metal)
+    elif feature == pb.FEATURE_DENOISING:
+        task.settings.denoise = True
     return task
 
 

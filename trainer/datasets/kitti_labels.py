@@ -8,7 +8,7 @@ Real files pass through reader and writer unchanged, byte for byte.
 
 import codecs
 import gzip
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,10 +88,13 @@ class KittiCalibration:
     matrices: Mapping[str, np.ndarray]
 
     @classmethod
-    def of_camera(cls, focal_px: float, center_px: tuple[float, float]) -> "KittiCalibration":
-        """Return the calibration of one pinhole camera. All four cameras, the laser and the IMU stand where it does."""
-        (u, v), f = center_px, focal_px
-        projection = np.array([[f, 0, u, 0], [0, f, v, 0], [0, 0, 1, 0]], float)
+    def of_camera(cls, matrix: Sequence[float]) -> "KittiCalibration":
+        """Return the calibration of one pinhole camera. All four cameras, the laser and the IMU stand where it does.
+
+        Args:
+            matrix: K, [9] row by row.
+        """
+        projection = np.column_stack((np.reshape(matrix, (3, 3)), np.zeros(3)))
         # The laser's x points forward, its y to the left, its z up.
         from_laser = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]], float)
         return cls(

@@ -161,7 +161,7 @@ def _row_text(along: Along) -> str:
 
 
 def _set_row(name: str, items: AssetSet) -> list[str]:
-    sort = "images" if items.mesh_format(0) is None else "meshes"
+    sort = items.sort
     labels = [str(label) for label in items.labels]
     more = f" and {len(labels) - _MOST_LABELS} more" if len(labels) > _MOST_LABELS else ""
     return [
@@ -178,13 +178,14 @@ def _content_text(content: Content) -> str:
             return f"sprite {_draw_text(asset)}"
         case Mesh(front=AssetDraw() as front, back=back):
             return f"card {_draw_text(front)}, back {_draw_text(back) if back else 'white'}"
-        case Mesh(primitive, asset, texture):
+        case Mesh(primitive, asset, texture, maps=maps):
             shape = _draw_text(asset) if asset else _PRIMITIVES.get(primitive or 0, "?")
-            return f"mesh {shape}" + (f" textured {_draw_text(texture)}" if texture else "")
+            covered = "with a material" if maps else "textured"
+            return f"mesh {shape}" + (f" {covered} {_draw_text(texture)}" if texture else "")
         case Camera(projection):
             return f"{projection} camera"
         case Light(kind):
-            return f"{kind} light" if kind != "sun" else kind
+            return f"{kind} light" if kind in ("point", "area") else kind
     return "frame"
 
 

@@ -81,6 +81,19 @@ RESPONSE = (
 )
 
 
+#: The lens; `Lens` in scene.proto says what each does.
+LENS = (
+    AttributeKind("center_x", pb.ATTRIBUTE_CENTER_X, "1", 0.0, 1.0, 0.5, -1.0, 2.0),
+    AttributeKind("center_y", pb.ATTRIBUTE_CENTER_Y, "1", 0.0, 1.0, 0.5, -1.0, 2.0),
+    AttributeKind("aspect", pb.ATTRIBUTE_ASPECT, "1", 0.5, 2.0, 1.0, 0.5, 2.0),
+    AttributeKind("k1", pb.ATTRIBUTE_K1, "1", -1.0, 1.0, 0.0, -10.0, 10.0),
+    AttributeKind("k2", pb.ATTRIBUTE_K2, "1", -1.0, 1.0, 0.0, -10.0, 10.0),
+    AttributeKind("p1", pb.ATTRIBUTE_P1, "1", -0.1, 0.1, 0.0, -10.0, 10.0),
+    AttributeKind("p2", pb.ATTRIBUTE_P2, "1", -0.1, 0.1, 0.0, -10.0, 10.0),
+    AttributeKind("k3", pb.ATTRIBUTE_K3, "1", -1.0, 1.0, 0.0, -10.0, 10.0),
+)
+
+
 def _intensity(unit: str, default: float | None) -> AttributeKind:
     return AttributeKind("intensity", pb.ATTRIBUTE_INTENSITY, unit, 0.0, INFINITY, default, 0.0)
 
@@ -112,9 +125,18 @@ ATTRIBUTES: Mapping[str, Mapping[str, AttributeKind]] = {
         *_TRANSFORM,
         AttributeKind("fov", pb.ATTRIBUTE_FOV, "deg", 1.0, 179.0, None, TINY, 180.0 - TINY),
         *RESPONSE,
+        *LENS,
     ),
     "orthographic camera": _table(*_TRANSFORM, _size("fov", pb.ATTRIBUTE_FOV, None), *RESPONSE),
     "sun": _table(*_TRANSFORM, *_colors(1.0), _intensity("W/m2", None)),
     "point light": _table(*_TRANSFORM, *_colors(1.0), _intensity("W", None)),
     "area light": _table(*_TRANSFORM, *_colors(1.0), _intensity("W", None)),
+    "environment": _table(*_TRANSFORM, *_colors(1.0), _intensity("1", None)),
+    "sky": _table(
+        *_TRANSFORM,
+        *_colors(1.0),
+        _intensity("W/m2", None),
+        AttributeKind("elevation", pb.ATTRIBUTE_ELEVATION, "deg", 0.0, 90.0, None, 0.0, 90.0),
+        AttributeKind("turbidity", pb.ATTRIBUTE_TURBIDITY, "1", 2.0, 10.0, 3.0, 2.0, 10.0),
+    ),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from trainer.assets.asset_sets import AssetSet
 from trainer.grammar.attribute_table import ATTRIBUTES, FULL_TURN, AttributeKind
 from trainer.grammar.build_assets import CARD, build_card, build_color, build_draw, build_mesh, open_sets, texture_notes
+from trainer.grammar.build_camera import calibrated
 from trainer.grammar.build_distribution import between, build_count, build_distribution, build_number, check_sum
 from trainer.grammar.build_path import build_along
 from trainer.grammar.distributions import Categorical, Constant, Distribution, Wrapped
@@ -16,6 +17,7 @@ from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
 from trainer.grammar.nodes import (
     Along,
+    AssetDraw,
     AttributeSpec,
     Camera,
     Children,
@@ -28,14 +30,20 @@ from trainer.grammar.nodes import (
 )
 from trainer.grammar.path import PLACE, most_places, place_kind
 from trainer.grammar.productions import check_options
-from trainer.grammar.schema import ChildSection, CountSection, NodeSection, WorldFile
+from trainer.grammar.schema import ChildSection, CountSection, LightSection, NodeSection, WorldFile
 from trainer.grammar.structure import check_cameras, check_cycles, check_flat
 from trainer.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _CONTENTS = ("sprite", "mesh", "camera", "light")
 _LIGHT_SIZES = {"sun": 0.5, "point": 0.1, "area": 1.0}
-_TABLES = {"sun": "sun", "point": "point light", "area": "area light"}
+_TABLES = {
+    "sun": "sun",
+    "point": "point light",
+    "area": "area light",
+    "environment": "environment",
+    "sky": "sky",
+}
 
 
 def build_grammar(
@@ -111,6 +119,8 @@ class _KindBuilder:
 
     def kind(self, name: str, section: NodeSection) -> NodeKind:
         keys: KeyPath = ("nodes", name)
+        if section.camera is not None and section.camera.calibration is not None:
+            section = calibrated(section, section.camera.calibration, self._world, self._document, keys)
         table, content = self._content(section, keys)
         class_name = section.class_ or ""
         self._check_class(class_name, content, keys)
@@ -209,13 +219,26 @@ class _KindBuilder:
             return f"{camera.projection} camera", Camera(camera.projection, camera.near, camera.far)
         if section.light is not None:
             light = section.light
-            size = _LIGHT_SIZES[light.kind] if light.size is None else light.size
+            if light.size is not None and light.kind not in _LIGHT_SIZES:
+                raise self._document.error((*keys, "light", "size"), f"the light {light.kind} has no size")
+            if light.map is not None and light.kind != "environment":
+                raise self._document.error((*keys, "light", "map"), "a map belongs to the light environment")
+            if light.kind == "environment":
+                return "environment", Light("environment", map=self._map(light, keys))
+            size = _LIGHT_SIZES.get(light.kind, 0.0) if light.size is None else light.size
             if light.kind == "area" and size == 0:
                 raise self._document.error((*keys, "light", "size"), "the edge of an area light must be above 0")
             if light.kind == "sun" and size > 180:
                 raise self._document.error((*keys, "light", "size"), "the diameter of a sun is at most 180 degrees")
             return _TABLES[light.kind], Light(light.kind, size)
         return "nothing", None
+
+    def _map(self, light: LightSection, keys: KeyPath) -> AssetDraw:
+        if light.map is None:
+            where = (*keys, "light") if self._document.holds((*keys, "light")) else keys
+            wanted = "an environment needs a set of maps: light: {kind: environment, map: NAME}"
+            raise self._document.error(where, wanted, show_value=False)
+        return build_draw(light.map, self._document, self._sets, (*keys, "light", "map"), "environment maps")
 
     def _color(self, section: NodeSection, content: Content, keys: KeyPath) -> ColorDraw | None:
         if section.color is None:

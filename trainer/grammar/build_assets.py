@@ -8,13 +8,15 @@ from metasim.v1 import scene_pb2 as pb
 from trainer.assets.asset_sets import AssetSet, Fold, idx_set
 from trainer.assets.bop_models import BopModels
 from trainer.assets.card_set import CardSet
-from trainer.assets.folder_set import ImageFolder, MeshFolder
+from trainer.assets.folder_set import EnvironmentFolder, ImageFolder, MeshFolder
+from trainer.assets.material_set import MaterialFolder
 from trainer.assets.mesh_frame import placement
 from trainer.assets.mnist import mnist_set
 from trainer.assets.procedural import FAMILIES
 from trainer.assets.procedural_set import ProceduralSet
 from trainer.errors import InputError
-from trainer.grammar.build_distribution import check_sum
+from trainer.grammar.build_distribution import build_number, check_sum
+from trainer.grammar.distributions import Constant, Distribution
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.nodes import AssetDraw, ColorDraw, Mesh
 from trainer.grammar.schema import (
@@ -34,6 +36,14 @@ _LICENCES = {"mnist": "MNIST, by Y. LeCun, C. Cortes and C. Burges", "procedural
 
 #: The mesh that has a front and a back.
 CARD = "card"
+#: Numbers of a surface, with their ranges.
+_SURFACE = (
+    ("roughness", 0.0, 1.0),
+    ("metallic", 0.0, 1.0),
+    ("specular", 0.0, 1.0),
+    ("opacity", 0.0, 1.0),
+    ("uv_scale", 1e-6, 1e6),
+)
 _PRIMITIVES = {"cube": pb.PRIMITIVE_CUBE, "plane": pb.PRIMITIVE_PLANE, "sphere": pb.PRIMITIVE_SPHERE}
 
 
@@ -69,6 +79,8 @@ def open_sets(
             asset_set = Fold(asset_set, i, n)
         asset_set.licence = section.licence or (_LICENCES.get(source) if note is None else note)
         sets[name] = asset_set
+        if isinstance(asset_set, MaterialFolder):
+            sets |= asset_set.map_sets
     return sets, tuple(notes)
 
 
@@ -83,6 +95,10 @@ def _open(
         return idx_set(name, folder / section.idx, labels), None
     if section.images is not None:
         return ImageFolder(name, folder / section.images, section.max_size), None
+    if section.hdris is not None:
+        return EnvironmentFolder(name, folder / section.hdris), None
+    if section.materials is not None:
+        return MaterialFolder(name, folder / section.materials, section.max_size), None
     if section.meshes is not None:
         fits = {key: value for key in ("scale", "forward", "up") if (value := getattr(section, key)) is not None}
         return MeshFolder(name, folder / section.meshes, placement(**fits) if fits else None), None
@@ -103,17 +119,36 @@ def build_mesh(
     Raises:
         GrammarError: a set is unknown or of images (meshes for the texture), or its weights are wrong.
     """
-    texture = roughness = None
+    texture, maps, surface = None, False, {}
     if material is not None:
-        roughness = material.roughness
-        if material.texture is not None:
-            texture = build_draw(material.texture, document, sets, (*keys, "material", "texture"))
+        at = (*keys, "material")
+        surface = build_surface(material, document, at)
+        if material.set is not None and material.texture is not None:
+            raise document.error((*at, "texture"), "a material of a set has its textures; leave one of the two out")
+        if material.set is not None:
+            texture, maps = build_draw(material.set, document, sets, (*at, "set"), "materials"), True
+        elif material.texture is not None:
+            texture = build_draw(material.texture, document, sets, (*at, "texture"))
     if mesh.set in _PRIMITIVES:
         if mesh.weights is not None or mesh.mutable:
             key = "mutable" if mesh.weights is None else "weights"
             raise document.error((*keys, "mesh", key), "a primitive has no items to weigh")
-        return Mesh(_PRIMITIVES[mesh.set], None, texture, roughness)
-    return Mesh(None, build_draw(mesh, document, sets, (*keys, "mesh")), texture, roughness)
+        return Mesh(_PRIMITIVES[mesh.set], None, texture, surface, maps)
+    return Mesh(None, build_draw(mesh, document, sets, (*keys, "mesh"), "meshes"), texture, surface, maps)
+
+
+def build_surface(material: MaterialSection, document: Document, keys: KeyPath) -> dict[str, Distribution]:
+    """Return the distributions of a surface's numbers, by the names of `metasim.v1.Material`.
+
+    Raises:
+        GrammarError: a number is out of its range.
+    """
+    found = {}
+    for name, low, high in _SURFACE:
+        section = getattr(material, name)
+        if section is not None:
+            found[name] = build_number(section, document, (*keys, name), low, high)
+    return found
 
 
 def build_card(section: NodeSection, document: Document, sets: dict[str, AssetSet], keys: KeyPath) -> Mesh:
@@ -128,12 +163,19 @@ def build_card(section: NodeSection, document: Document, sets: dict[str, AssetSe
         raise document.error((*keys, "mesh", key), f"{key} belongs to front or back; a card itself is not drawn")
     if section.front is None:
         raise document.error((*keys, "front"), "a card needs a set of images, e.g. front: faces")
-    if material is not None and material.texture is not None:
-        raise document.error((*keys, "material", "texture"), "a card shows its front and its back; leave it out")
+    for key in ("set", "texture", "metallic", "specular", "opacity", "uv_scale"):
+        if material is not None and getattr(material, key) is not None:
+            raise document.error((*keys, "material", key), "a card shows its front and its back; leave it out")
     front = build_draw(section.front, document, sets, (*keys, "front"))
     back = build_draw(section.back, document, sets, (*keys, "back")) if section.back is not None else None
     name = f"{keys[-1]} (card)"
-    roughness = 0.5 if material is None or material.roughness is None else material.roughness
+    roughness = 0.5
+    if material is not None and material.roughness is not None:
+        at = (*keys, "material", "roughness")
+        distribution = build_number(material.roughness, document, at, 0.0, 1.0)
+        if not isinstance(distribution, Constant):
+            raise document.error(at, "the roughness of a card is a constant")
+        roughness = distribution.value
     sets[name] = CardSet(name, sets[front.set], sets[back.set] if back is not None else None, roughness)
     return Mesh(asset=AssetDraw(name), front=front, back=back)
 
@@ -153,26 +195,30 @@ def texture_notes(mesh: Mesh, sets: Mapping[str, AssetSet], document: Document, 
     which = (
         items.source(bare[0]) if len(bare) == 1 else f"{len(bare)} of {len(drawn)} meshes ({items.source(bare[0])} ...)"
     )
-    at = document.place((*keys, "material", "texture"))
+    at = document.place((*keys, "material", "set" if mesh.maps else "texture"))
     return (
         f"{at}: {which} without UV coordinates: the texture gives one flat colour there; unwrap them, or leave it out",
     )
 
 
-def build_draw(section: AssetSection, document: Document, sets: Mapping[str, AssetSet], keys: KeyPath) -> AssetDraw:
+def build_draw(
+    section: AssetSection, document: Document, sets: Mapping[str, AssetSet], keys: KeyPath, sort: str = "images"
+) -> AssetDraw:
     """Return which item of which set a node draws.
+
+    Args:
+        sort: what the set must hold, see `AssetSet.sort`.
 
     Raises:
         GrammarError: the set is unknown or of the wrong sort, or its weights are wrong.
     """
-    meshes = isinstance(section, MeshSection)
+    meshes = sort == "meshes"
     if section.set not in sets:
         known = [*((*_PRIMITIVES, CARD) if meshes else ()), *sets]
         raise document.unknown(keys, section.set, known, "mesh or set of assets" if meshes else "set of assets")
     asset_set = sets[section.set]
-    if (asset_set.mesh_format(0) is not None) != meshes:
-        wanted, found = ("meshes", "images") if meshes else ("images", "meshes")
-        raise document.error(keys, f"a set of {wanted} is needed; {section.set} holds {found}")
+    if asset_set.sort != sort and not (sort == "images" and asset_set.sort == "materials"):
+        raise document.error(keys, f"a set of {sort} is needed; {section.set} holds {asset_set.sort}")
     if section.weights is None and not section.mutable:
         return AssetDraw(section.set)
     return _weighted(section, asset_set, document, (*keys, "weights"))

@@ -103,7 +103,10 @@ class Mesh:
     primitive: "pb.Primitive.ValueType | None" = None
     asset: AssetDraw | None = None
     texture: AssetDraw | None = None
-    roughness: float | None = None
+    #: Roughness, metallic, specular, opacity and uv_scale, where the grammar states them.
+    surface: Mapping[str, Distribution] = field(default_factory=dict)
+    #: Whether the texture is a material: its other maps come with it.
+    maps: bool = False
     #: Of a card, whose `asset` follows from the two.
     front: AssetDraw | None = None
     back: AssetDraw | None = None
@@ -118,8 +121,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    kind: str  # "sun", "point" or "area"
+    kind: str  # "sun", "point", "area", "environment" or "sky"
     size: float = 0.0  # Apparent diameter in degrees, radius, edge
+    #: Of an environment.
+    map: AssetDraw | None = None
 
 
 Content = Sprite | Mesh | Camera | Light | None
@@ -187,6 +192,8 @@ class NodeKind:
         elif isinstance(self.content, Mesh):
             draws += [("mesh", self.content.asset), ("texture", self.content.texture)]
             draws += [("front", self.content.front), ("back", self.content.back)]
+        elif isinstance(self.content, Light):
+            draws.append(("map", self.content.map))
         draws.append(("color", self.color))
         found = [
             ChoiceSpec(name, draw.names, draw.probabilities, draw.mutable)
@@ -219,6 +226,10 @@ class Node:
     asset: AssetRef | None = None
     #: Of a mesh whose material has one.
     texture: AssetRef | None = None
+    #: The other maps of a material: "normal", "roughness" and "metallic", as far as it has them.
+    maps: Mapping[str, AssetRef] = field(default_factory=dict)
+    #: One number for each entry of a mesh's surface.
+    surface: Mapping[str, float] = field(default_factory=dict)
     #: The category of each of the kind's draws and of its mode, by name.
     choices: Mapping[str, int] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ import numpy as np
 from trainer.assets.asset_sets import AssetRef, AssetSet
 from trainer.assets.card_set import CardSet
 from trainer.grammar.distributions import Categorical, draw_index
-from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Mesh, Node, NodeKind, Sprite
+from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Light, Mesh, Node, NodeKind, Sprite
 from trainer.grammar.path import PLACE, draw_row, pose
 from trainer.grammar.productions import COUNT, KEEP, KIND, SCENE, SPACING, bin_of, production_name
 from trainer.grammar.scene_graph import SceneGraph
@@ -87,7 +87,10 @@ class _Drawer:
             asset = self.item(content.asset, category)
             return {"asset": asset, "class_name": self.class_name(kind, asset)}
         if name == "texture" and isinstance(content, Mesh) and content.texture is not None:
-            return {"texture": self.item(content.texture, category)}
+            texture = self.item(content.texture, category)
+            return {"texture": texture, "maps": self.maps(content, texture)}
+        if name == "map" and isinstance(content, Light) and content.map is not None:
+            return {"asset": self.item(content.map, category)}
         if name == "color" and kind.color is not None:
             return {"values": dict(zip(("red", "green", "blue"), kind.color.colors[category], strict=True))}
         for spec in kind.specs:
@@ -106,6 +109,10 @@ class _Drawer:
         else:
             index = int(self._rng.integers(len(asset_set)))
         return AssetRef(draw.set, index, asset_set.mesh_format(index))
+
+    def maps(self, content: Mesh, texture: AssetRef) -> Mapping[str, AssetRef]:
+        """Return the other maps of a material; none of a texture."""
+        return self._asset_sets[texture.set].maps(texture.index) if content.maps else {}
 
     def card(
         self, content: Mesh, old: AssetRef | None, front: int | None = None, back: int | None = None
@@ -189,9 +196,14 @@ class _Sampler:
             name = "sprite" if isinstance(content, Sprite) else "mesh"
             categories[name] = drawer.category(content.asset)
             asset = drawer.item(content.asset, categories[name])
+        elif isinstance(content, Light) and content.map is not None:
+            categories["map"] = drawer.category(content.map)
+            asset = drawer.item(content.map, categories["map"])
+        maps: Mapping[str, AssetRef] = {}
         if isinstance(content, Mesh) and content.texture is not None:
             categories["texture"] = drawer.category(content.texture)
             texture = drawer.item(content.texture, categories["texture"])
+            maps = drawer.maps(content, texture)
         values = {spec.name: spec.distribution.sample(self._rng) for spec in kind.specs}
         if kind.color is not None:
             categories["color"] = drawer.category(kind.color)
@@ -199,6 +211,7 @@ class _Sampler:
         for spec in kind.specs:
             if isinstance(spec.distribution, Categorical):
                 categories[spec.name] = spec.distribution.values.index(values[spec.name])
+        surface = content.surface if isinstance(content, Mesh) else {}
         self.nodes.append(
             Node(
                 id=f"{kind.name}-{number}",
@@ -208,6 +221,8 @@ class _Sampler:
                 values=values,
                 asset=asset,
                 texture=texture,
+                maps=maps,
+                surface={name: distribution.sample(self._rng) for name, distribution in surface.items()},
                 choices={choice.name: categories.get(choice.name, 0) for choice in (*kind.draws, *kind.choices)},
             )
         )

@@ -46,7 +46,7 @@ DISTRIBUTIONS = (
 )
 
 #: The keys of an asset set that say where its items come from.
-ASSET_SOURCES = ("mnist", "idx", "images", "meshes", "bop", "procedural")
+ASSET_SOURCES = ("mnist", "idx", "images", "meshes", "bop", "procedural", "hdris", "materials")
 
 
 class Section(BaseModel):
@@ -171,11 +171,22 @@ class MeshSection(AssetSection):
     set: Text = Field(description="cube, plane, sphere, card, or the name of a set of meshes")
 
 
+class NumberSection(DistributionSection):
+    """A number that shapes the scene; a number is short for a constant."""
+
+    shorthand = "constant"
+
+
 class MaterialSection(Section):
     """The surface of a mesh. Its colour and emission are the attributes red, green, blue and intensity."""
 
+    set: AssetSection | None = Field(None, description="set of materials, one of which each node draws")
     texture: AssetSection | None = Field(None, description="set of images, mapped by the mesh's UV coordinates")
-    roughness: Probability | None = Field(None, description="0 (mirror) to 1 (matte); default: 0.5")
+    roughness: NumberSection | None = Field(None, description="0 (mirror) to 1 (matte); default: 0.5")
+    metallic: NumberSection | None = Field(None, description="0 (dielectric) to 1 (metal); default: 0")
+    specular: NumberSection | None = Field(None, description="reflection of a dielectric, 0 to 1; default: 0.5")
+    opacity: NumberSection | None = Field(None, description="0 (invisible) to 1; default: 1")
+    uv_scale: NumberSection | None = Field(None, description="repeats of the textures along u and v; default: 1")
 
 
 class ColorSection(Section):
@@ -184,6 +195,20 @@ class ColorSection(Section):
     choices: dict[Text, Color] = Field(min_length=1, description="{name: [red, green, blue]}")
     weights: Weights | None = Field(None, description="{name: probability}; default: all are equally likely")
     mutable: Flag = Field(False, description="whether training may change the probabilities")
+
+
+class CalibrationSection(Section):
+    """Intrinsics as OpenCV's calibration gives them, instead of `fov` and the lens's attributes."""
+
+    width: Count = Field(description="of the images that were calibrated, px; rendered images may be smaller")
+    height: Count = Field(description="of these images, px")
+    fx: Positive = Field(description="focal length along x, px")
+    fy: Positive | None = Field(None, description="focal length along y, px; default: fx")
+    cx: Number | None = Field(None, description="principal point from the left pixel's centre, px; default: the middle")
+    cy: Number | None = Field(None, description="principal point from the top pixel's centre, px; default: the middle")
+    distortion: Annotated[list[Number], Field(min_length=4, max_length=5)] | None = Field(
+        None, description="[k1, k2, p1, p2] or [k1, k2, p1, p2, k3]; default: none"
+    )
 
 
 class CameraSection(Section):
@@ -196,23 +221,21 @@ class CameraSection(Section):
     )
     near: Positive | None = Field(None, description="nearest distance seen; default: 0.1")
     far: Positive | None = Field(None, description="farthest distance seen; default: 1000")
-
-
-class LightSection(Section):
-    """A light. It shines along its node's -z; its strength is the attribute intensity."""
-
-    shorthand = "kind"
-
-    kind: Literal["sun", "point", "area"] = Field(description="which kind of light")
-    size: NotNegative | None = Field(
-        None, description="sun: apparent diameter in degrees (0.5); point: radius (0.1); area: edge of the square (1)"
+    calibration: CalibrationSection | None = Field(
+        None, description="perspective: focal length, principal point and distortion in pixels, instead of fov"
     )
 
 
-class NumberSection(DistributionSection):
-    """A number that shapes the scene; a number is short for a constant."""
+class LightSection(Section):
+    """A light. It shines along its node's -z, or surrounds the scene; its strength is the attribute intensity."""
 
-    shorthand = "constant"
+    shorthand = "kind"
+
+    kind: Literal["sun", "point", "area", "environment", "sky"] = Field(description="which kind of light")
+    map: AssetSection | None = Field(None, description="of an environment: a set of environment maps, hdris")
+    size: NotNegative | None = Field(
+        None, description="sun: apparent diameter in degrees (0.5); point: radius (0.1); area: edge of the square (1)"
+    )
 
 
 class RowSection(NumberSection):
@@ -288,6 +311,16 @@ class NodeSection(Section):
     shot_noise: AttributeSection | None = Field(None, description="camera: noise at full scale, by the square root")
     read_noise: AttributeSection | None = Field(None, description="camera: noise of every value, of full scale")
     jpeg_quality: AttributeSection | None = Field(None, description="camera: 1 to 100; 0: no compression")
+    elevation: AttributeSection | None = Field(None, description="sky: height of the sun above the horizon")
+    turbidity: AttributeSection | None = Field(None, description="sky: 2 (very clear) to 10 (thick haze)")
+    center_x: AttributeSection | None = Field(None, description="camera: principal point, of the width from the left")
+    center_y: AttributeSection | None = Field(None, description="camera: principal point, of the height from the top")
+    aspect: AttributeSection | None = Field(None, description="camera: focal length along x over that along y")
+    k1: AttributeSection | None = Field(None, description="camera: radial distortion, as OpenCV has it")
+    k2: AttributeSection | None = Field(None, description="camera: radial distortion")
+    p1: AttributeSection | None = Field(None, description="camera: tangential distortion")
+    p2: AttributeSection | None = Field(None, description="camera: tangential distortion")
+    k3: AttributeSection | None = Field(None, description="camera: radial distortion")
     mutable: Flag = Field(True, description="false: no attribute of this kind is mutable, whatever it says itself")
     children: list[ChildSection] = Field([], description="nodes that stand in this node's frame")
     curvature: NumberSection | None = Field(
@@ -296,7 +329,7 @@ class NodeSection(Section):
 
 
 class AssetSetSection(Section):
-    """Named assets: exactly one of mnist, idx, images, meshes, bop, procedural. Paths are relative to the file."""
+    """Named assets: exactly one of the sources. Paths are relative to the file."""
 
     mnist: Literal["train", "test"] | None = Field(None, description="MNIST's training or test part")
     idx: Text | None = Field(None, description="idx file of images, plain or gzipped; grey becomes opacity")
@@ -315,8 +348,14 @@ class AssetSetSection(Section):
     bop: Text | None = Field(None, description="folder of BOP models: PLY files in millimetres with models_info.json")
     standing: Flag = Field(False, description="with `bop`: models stand on their origin, the middle of their base")
     procedural: Text | None = Field(None, description="name of a family of images or meshes that the project makes")
+    hdris: Text | None = Field(None, description="folder of environment maps, OpenEXR or Radiance HDR")
+    materials: Text | None = Field(
+        None,
+        description="folder of textures, NAME_color with NAME_normal, NAME_roughness, NAME_metallic",
+    )
     max_size: Count | None = Field(
-        None, description="with `images`: largest width and height in pixels; larger images are scaled down"
+        None,
+        description="with `images` or `materials`: largest width and height in pixels; larger ones are scaled down",
     )
     fold: tuple[Whole, Count] | None = Field(
         None, description="[i, n]: only the items i, i + n, i + 2n ...; splits a set into n disjoint parts"
@@ -338,8 +377,8 @@ class AssetSetSection(Section):
         for key in ("scale", "forward", "up"):
             if getattr(self, key) is not None and self.meshes is None:
                 raise PydanticCustomError("source", f"{key} belongs to a folder of meshes", {"bare": True})
-        if self.max_size is not None and self.images is None:
-            raise PydanticCustomError("source", "max_size belongs to a folder of images", {"bare": True})
+        if self.max_size is not None and self.images is None and self.materials is None:
+            raise PydanticCustomError("source", "max_size belongs to a folder of images or materials", {"bare": True})
         if self.standing and self.bop is None:
             raise PydanticCustomError("source", "standing belongs to a folder of BOP models, bop", {"bare": True})
         return self

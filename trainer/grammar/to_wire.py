@@ -34,6 +34,10 @@ _RESPONSE = {
 }
 
 
+#: Fields of a camera's lens.
+_LENS = ("center_x", "center_y", "aspect", "k1", "k2", "p1", "p2", "k3")
+
+
 def scene_to_proto(
     nodes: Sequence[Node],
     kinds: Mapping[str, NodeKind],
@@ -72,7 +76,7 @@ def scene_to_proto(
         elif isinstance(content, Camera):
             wire.camera.CopyFrom(_camera(node, content))
         elif isinstance(content, Light):
-            wire.light.CopyFrom(_light(node, content))
+            wire.light.CopyFrom(_light(node, content, asset_hash))
     return message
 
 
@@ -106,15 +110,18 @@ def _mesh(node: Node, content: Mesh, asset_hash: AssetHash) -> scene_pb2.Mesh:
     color = _color(node, 0.8)
     if color is None and node.texture is not None:
         color = scene_pb2.Color(red=1, green=1, blue=1)  # The texture as it is, not darkened by the default grey.
-    if color is not None or content.roughness is not None or "intensity" in values:
+    if color is not None or node.surface or "intensity" in values:
         message.material.CopyFrom(
             scene_pb2.Material(
                 base_color=color,
                 texture="" if node.texture is None else asset_hash(node.texture),
-                roughness=content.roughness,
                 emission=values.get("intensity", 0.0),
             )
         )
+        for name, number in node.surface.items():
+            setattr(message.material, name, number)
+        for name, texture in node.maps.items():
+            setattr(message.material, f"{name}_texture", asset_hash(texture))
     return message
 
 
@@ -124,19 +131,34 @@ def _camera(node: Node, content: Camera) -> scene_pb2.Camera:
         message.orthographic.height_m = node.values["fov"]
     else:
         message.perspective.vertical_fov_deg = node.values["fov"]
+        lens = {name: node.values[name] for name in _LENS if name in node.values}
+        if lens:
+            message.perspective.lens.CopyFrom(scene_pb2.Lens(**lens))
     response = {field: node.values[name] for name, field in _RESPONSE.items() if name in node.values}
     if response:
         message.response.CopyFrom(scene_pb2.CameraResponse(**response))
     return message
 
 
-def _light(node: Node, content: Light) -> scene_pb2.Light:
+def _light(node: Node, content: Light, asset_hash: AssetHash) -> scene_pb2.Light:
     message = scene_pb2.Light(color=_color(node, 1.0))
     intensity = node.values["intensity"]
     if content.kind == "sun":
         message.sun.CopyFrom(scene_pb2.SunLight(irradiance_w_m2=intensity, angle_deg=content.size))
     elif content.kind == "point":
         message.point.CopyFrom(scene_pb2.PointLight(power_w=intensity, radius_m=content.size))
+    elif content.kind == "environment":
+        if node.asset is None:
+            raise ValueError(f"{node.id} is an environment without a map")
+        message.environment.CopyFrom(scene_pb2.EnvironmentLight(asset=asset_hash(node.asset), strength=intensity))
+    elif content.kind == "sky":
+        message.sky.CopyFrom(
+            scene_pb2.SkyLight(
+                irradiance_w_m2=intensity,
+                sun_elevation_deg=node.values["elevation"],
+                turbidity=node.values.get("turbidity"),
+            )
+        )
     else:
         message.area.CopyFrom(scene_pb2.AreaLight(power_w=intensity, edge_m=content.size))
     return message

@@ -233,6 +233,16 @@ class _FeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Feature.Value
     """Textures, shapes and surfaces look as scene.proto says. A worker without it draws stand-ins (engine "fake", for tests
     of clients); geometry, labels' formats and all rules of the stream hold nevertheless.
     """
+    FEATURE_ENVIRONMENT: _Feature.ValueType  # 6
+    """Light.environment and Light.sky"""
+    FEATURE_LENS: _Feature.ValueType  # 7
+    """Perspective.lens"""
+    FEATURE_SETTLING: _Feature.ValueType  # 8
+    """Node.settles"""
+    FEATURE_DENOISING: _Feature.ValueType  # 9
+    """RenderSettings.denoise"""
+    FEATURE_SURFACES: _Feature.ValueType  # 10
+    """Material beyond base_color, texture, roughness and emission"""
 
 class Feature(_Feature, metaclass=_FeatureEnumTypeWrapper):
     """What an engine can draw beyond sprites that face an orthographic camera, which every engine draws."""
@@ -251,6 +261,16 @@ FEATURE_APPEARANCE: Feature.ValueType  # 5
 """Textures, shapes and surfaces look as scene.proto says. A worker without it draws stand-ins (engine "fake", for tests
 of clients); geometry, labels' formats and all rules of the stream hold nevertheless.
 """
+FEATURE_ENVIRONMENT: Feature.ValueType  # 6
+"""Light.environment and Light.sky"""
+FEATURE_LENS: Feature.ValueType  # 7
+"""Perspective.lens"""
+FEATURE_SETTLING: Feature.ValueType  # 8
+"""Node.settles"""
+FEATURE_DENOISING: Feature.ValueType  # 9
+"""RenderSettings.denoise"""
+FEATURE_SURFACES: Feature.ValueType  # 10
+"""Material beyond base_color, texture, roughness and emission"""
 Global___Feature: _TypeAlias = Feature  # noqa: Y015
 
 @_typing.final
@@ -569,6 +589,7 @@ class RenderSettings(_message.Message):
     FILTER_WIDTH_PX_FIELD_NUMBER: _builtins.int
     VIEW_TRANSFORM_FIELD_NUMBER: _builtins.int
     MAX_BOUNCES_FIELD_NUMBER: _builtins.int
+    DENOISE_FIELD_NUMBER: _builtins.int
     width_px: _builtins.int
     """>= 1"""
     height_px: _builtins.int
@@ -582,6 +603,10 @@ class RenderSettings(_message.Message):
     view_transform: Global___ViewTransform.ValueType
     max_bounces: _builtins.int
     """Bounces of light between surfaces. Default (0): direct light only."""
+    denoise: _builtins.bool
+    """Removes sampling noise from the image by a neural network (Open Image Denoise). Invalid in tasks with columns.
+    Default: false.
+    """
     def __init__(
         self,
         *,
@@ -591,10 +616,11 @@ class RenderSettings(_message.Message):
         filter_width_px: _builtins.float = ...,
         view_transform: Global___ViewTransform.ValueType = ...,
         max_bounces: _builtins.int = ...,
+        denoise: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter_width_px", b"filter_width_px", "height_px", b"height_px", "max_bounces", b"max_bounces", "samples", b"samples", "view_transform", b"view_transform", "width_px", b"width_px"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["denoise", b"denoise", "filter_width_px", b"filter_width_px", "height_px", b"height_px", "max_bounces", b"max_bounces", "samples", b"samples", "view_transform", b"view_transform", "width_px", b"width_px"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -690,6 +716,7 @@ class RenderResult(_message.Message):
     BOXES_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
+    POSES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """RenderTask.id"""
     @_builtins.property
@@ -706,6 +733,10 @@ class RenderResult(_message.Message):
 
     @_builtins.property
     def timing(self) -> Global___Timing: ...
+    @_builtins.property
+    def poses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pose]:
+        """Of each node that settles, in the order of Scene.nodes."""
+
     def __init__(
         self,
         *,
@@ -714,14 +745,43 @@ class RenderResult(_message.Message):
         boxes: _abc.Iterable[Global___Box] | None = ...,
         columns: _abc.Iterable[Global___ColumnResult] | None = ...,
         timing: Global___Timing | None = ...,
+        poses: _abc.Iterable[Global___Pose] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "columns", b"columns", "id", b"id", "layers", b"layers", "timing", b"timing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "columns", b"columns", "id", b"id", "layers", b"layers", "poses", b"poses", "timing", b"timing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RenderResult: _TypeAlias = RenderResult  # noqa: Y015
+
+@_typing.final
+class Pose(_message.Message):
+    """Where a node came to lie."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    TRANSFORM_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Node.id"""
+    @_builtins.property
+    def transform(self) -> _scene_pb2.Transform:
+        """In the frame of the node's parent; takes the place of Node.transform."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        transform: _scene_pb2.Transform | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transform", b"transform"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "transform", b"transform"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pose: _TypeAlias = Pose  # noqa: Y015
 
 @_typing.final
 class Layer(_message.Message):

@@ -18,6 +18,7 @@ base colour c under irradiance E has the radiance c E / pi (and a faint gloss). 
   point at d        power_w / (4 pi d^2)
   area far away, d  power_w / (pi d^2) along its -z: it emits power_w to the side of its -z, by Lambert's law
   background b      pi b, from all sides that no surface hides
+  sky                irradiance_w_m2 on level ground, if the sun is in the zenith and the turbidity 3
 times the colour of the light. A surface with emission has the radiance emission times colour, a sprite that of its
 texture times its tint. Exposure is fixed: linear 1.0 is displayed as 1.0.
 """
@@ -128,7 +129,9 @@ class _AttributeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attribute.V
     ATTRIBUTE_BLUE: _Attribute.ValueType  # 13
     """As ATTRIBUTE_RED"""
     ATTRIBUTE_INTENSITY: _Attribute.ValueType  # 14
-    """SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w or Material.emission"""
+    """SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w, EnvironmentLight.strength,
+    SkyLight.irradiance_w_m2 or Material.emission
+    """
     ATTRIBUTE_FOV: _Attribute.ValueType  # 15
     """Perspective.vertical_fov_deg, or Orthographic.height_m"""
     ATTRIBUTE_EXPOSURE: _Attribute.ValueType  # 16
@@ -153,6 +156,30 @@ class _AttributeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Attribute.V
     """read_noise"""
     ATTRIBUTE_JPEG_QUALITY: _Attribute.ValueType  # 25
     """jpeg_quality; its derivative is 0"""
+    ATTRIBUTE_ELEVATION: _Attribute.ValueType  # 26
+    """Of SkyLight.
+    sun_elevation_deg
+    """
+    ATTRIBUTE_TURBIDITY: _Attribute.ValueType  # 27
+    """turbidity"""
+    ATTRIBUTE_CENTER_X: _Attribute.ValueType  # 28
+    """Of Perspective.lens.
+    center_x
+    """
+    ATTRIBUTE_CENTER_Y: _Attribute.ValueType  # 29
+    """center_y"""
+    ATTRIBUTE_ASPECT: _Attribute.ValueType  # 30
+    """aspect"""
+    ATTRIBUTE_K1: _Attribute.ValueType  # 31
+    """k1"""
+    ATTRIBUTE_K2: _Attribute.ValueType  # 32
+    """k2"""
+    ATTRIBUTE_P1: _Attribute.ValueType  # 33
+    """p1"""
+    ATTRIBUTE_P2: _Attribute.ValueType  # 34
+    """p2"""
+    ATTRIBUTE_K3: _Attribute.ValueType  # 35
+    """k3"""
 
 class Attribute(_Attribute, metaclass=_AttributeEnumTypeWrapper):
     """A number of a node that can be mutable, that is, differentiated. Named after the field that holds it."""
@@ -186,7 +213,9 @@ ATTRIBUTE_GREEN: Attribute.ValueType  # 12
 ATTRIBUTE_BLUE: Attribute.ValueType  # 13
 """As ATTRIBUTE_RED"""
 ATTRIBUTE_INTENSITY: Attribute.ValueType  # 14
-"""SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w or Material.emission"""
+"""SunLight.irradiance_w_m2, PointLight.power_w, AreaLight.power_w, EnvironmentLight.strength,
+SkyLight.irradiance_w_m2 or Material.emission
+"""
 ATTRIBUTE_FOV: Attribute.ValueType  # 15
 """Perspective.vertical_fov_deg, or Orthographic.height_m"""
 ATTRIBUTE_EXPOSURE: Attribute.ValueType  # 16
@@ -211,6 +240,30 @@ ATTRIBUTE_READ_NOISE: Attribute.ValueType  # 24
 """read_noise"""
 ATTRIBUTE_JPEG_QUALITY: Attribute.ValueType  # 25
 """jpeg_quality; its derivative is 0"""
+ATTRIBUTE_ELEVATION: Attribute.ValueType  # 26
+"""Of SkyLight.
+sun_elevation_deg
+"""
+ATTRIBUTE_TURBIDITY: Attribute.ValueType  # 27
+"""turbidity"""
+ATTRIBUTE_CENTER_X: Attribute.ValueType  # 28
+"""Of Perspective.lens.
+center_x
+"""
+ATTRIBUTE_CENTER_Y: Attribute.ValueType  # 29
+"""center_y"""
+ATTRIBUTE_ASPECT: Attribute.ValueType  # 30
+"""aspect"""
+ATTRIBUTE_K1: Attribute.ValueType  # 31
+"""k1"""
+ATTRIBUTE_K2: Attribute.ValueType  # 32
+"""k2"""
+ATTRIBUTE_P1: Attribute.ValueType  # 33
+"""p1"""
+ATTRIBUTE_P2: Attribute.ValueType  # 34
+"""p2"""
+ATTRIBUTE_K3: Attribute.ValueType  # 35
+"""k3"""
 Global___Attribute: _TypeAlias = Attribute  # noqa: Y015
 
 @_typing.final
@@ -261,12 +314,17 @@ class Node(_message.Message):
     MESH_FIELD_NUMBER: _builtins.int
     CAMERA_FIELD_NUMBER: _builtins.int
     LIGHT_FIELD_NUMBER: _builtins.int
+    SETTLES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique in the scene, 1 to 256 characters."""
     parent: _builtins.str
     """Id of the parent; empty for a root. Parents must not form a cycle."""
     class_name: _builtins.str
     """One of Scene.classes. Default (empty): the node is absent from masks and boxes, although it hides what is behind it."""
+    settles: _builtins.bool
+    """Of a mesh: whether it falls before the scene is rendered, as a rigid body, until it lies still. All other meshes are
+    obstacles. The result is rendered and labelled, and columns move it; RenderResult.poses says where it came to lie.
+    """
     @_builtins.property
     def transform(self) -> Global___Transform:
         """Default (absent): the identity."""
@@ -290,10 +348,11 @@ class Node(_message.Message):
         mesh: Global___Mesh | None = ...,
         camera: Global___Camera | None = ...,
         light: Global___Light | None = ...,
+        settles: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "content", b"content", "light", b"light", "mesh", b"mesh", "sprite", b"sprite", "transform", b"transform"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "class_name", b"class_name", "content", b"content", "id", b"id", "light", b"light", "mesh", b"mesh", "parent", b"parent", "sprite", b"sprite", "transform", b"transform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "class_name", b"class_name", "content", b"content", "id", b"id", "light", b"light", "mesh", b"mesh", "parent", b"parent", "settles", b"settles", "sprite", b"sprite", "transform", b"transform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["sprite", "mesh", "camera", "light"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
@@ -501,6 +560,13 @@ class Material(_message.Message):
     TEXTURE_FIELD_NUMBER: _builtins.int
     ROUGHNESS_FIELD_NUMBER: _builtins.int
     EMISSION_FIELD_NUMBER: _builtins.int
+    METALLIC_FIELD_NUMBER: _builtins.int
+    SPECULAR_FIELD_NUMBER: _builtins.int
+    OPACITY_FIELD_NUMBER: _builtins.int
+    NORMAL_TEXTURE_FIELD_NUMBER: _builtins.int
+    ROUGHNESS_TEXTURE_FIELD_NUMBER: _builtins.int
+    METALLIC_TEXTURE_FIELD_NUMBER: _builtins.int
+    UV_SCALE_FIELD_NUMBER: _builtins.int
     texture: _builtins.str
     """Content hash of a PNG. UV (0, 0) is the bottom left corner of the image, u to the right, v up; beyond 0..1 it repeats.
     Texels are sampled bilinearly; opacity is ignored. Default (empty): none.
@@ -509,6 +575,22 @@ class Material(_message.Message):
     """0 (mirror) to 1 (matte). Default (absent): 0.5."""
     emission: _builtins.float
     """Radiance, times base colour and texture. >= 0. Default: 0. With emission > 0 the surface emits and reflects nothing."""
+    metallic: _builtins.float
+    """0 (dielectric) to 1 (metal). Default (absent): 0."""
+    specular: _builtins.float
+    """Reflection of a dielectric that is looked at head-on: 0.08 times this. 0 to 1. Default (absent): 0.5."""
+    opacity: _builtins.float
+    """0 (invisible) to 1. Labels show the surface from one half on. Default (absent): 1."""
+    normal_texture: _builtins.str
+    """Content hashes of PNGs that stand for numbers, not for colours; mapped as `texture`. Default (empty): none.
+    Tangent space, x to the right (u), y up (v), as OpenGL and glTF have it.
+    """
+    roughness_texture: _builtins.str
+    """Grey; multiplies roughness, whose default is 1 then."""
+    metallic_texture: _builtins.str
+    """Grey; multiplies metallic, whose default is 1 then."""
+    uv_scale: _builtins.float
+    """Factor of the UV coordinates: 2 repeats textures twice along each. > 0. Default (absent): 1."""
     @_builtins.property
     def base_color(self) -> Global___Color:
         """Multiplies the texture where there is one. Default (absent): 0.8 grey, with a texture too: send white to show a
@@ -522,20 +604,44 @@ class Material(_message.Message):
         texture: _builtins.str = ...,
         roughness: _builtins.float | None = ...,
         emission: _builtins.float = ...,
+        metallic: _builtins.float | None = ...,
+        specular: _builtins.float | None = ...,
+        opacity: _builtins.float | None = ...,
+        normal_texture: _builtins.str = ...,
+        roughness_texture: _builtins.str = ...,
+        metallic_texture: _builtins.str = ...,
+        uv_scale: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_roughness", b"_roughness", "base_color", b"base_color", "roughness", b"roughness"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_metallic", b"_metallic", "_opacity", b"_opacity", "_roughness", b"_roughness", "_specular", b"_specular", "_uv_scale", b"_uv_scale", "base_color", b"base_color", "metallic", b"metallic", "opacity", b"opacity", "roughness", b"roughness", "specular", b"specular", "uv_scale", b"uv_scale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_roughness", b"_roughness", "base_color", b"base_color", "emission", b"emission", "roughness", b"roughness", "texture", b"texture"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_metallic", b"_metallic", "_opacity", b"_opacity", "_roughness", b"_roughness", "_specular", b"_specular", "_uv_scale", b"_uv_scale", "base_color", b"base_color", "emission", b"emission", "metallic", b"metallic", "metallic_texture", b"metallic_texture", "normal_texture", b"normal_texture", "opacity", b"opacity", "roughness", b"roughness", "roughness_texture", b"roughness_texture", "specular", b"specular", "texture", b"texture", "uv_scale", b"uv_scale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__metallic: _TypeAlias = _typing.Literal["metallic"]  # noqa: Y015
+    _WhichOneofArgType__metallic: _TypeAlias = _typing.Literal["_metallic", b"_metallic"]  # noqa: Y015
+    _WhichOneofReturnType__opacity: _TypeAlias = _typing.Literal["opacity"]  # noqa: Y015
+    _WhichOneofArgType__opacity: _TypeAlias = _typing.Literal["_opacity", b"_opacity"]  # noqa: Y015
     _WhichOneofReturnType__roughness: _TypeAlias = _typing.Literal["roughness"]  # noqa: Y015
     _WhichOneofArgType__roughness: _TypeAlias = _typing.Literal["_roughness", b"_roughness"]  # noqa: Y015
+    _WhichOneofReturnType__specular: _TypeAlias = _typing.Literal["specular"]  # noqa: Y015
+    _WhichOneofArgType__specular: _TypeAlias = _typing.Literal["_specular", b"_specular"]  # noqa: Y015
+    _WhichOneofReturnType__uv_scale: _TypeAlias = _typing.Literal["uv_scale"]  # noqa: Y015
+    _WhichOneofArgType__uv_scale: _TypeAlias = _typing.Literal["_uv_scale", b"_uv_scale"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__metallic) -> _WhichOneofReturnType__metallic | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__opacity) -> _WhichOneofReturnType__opacity | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__roughness) -> _WhichOneofReturnType__roughness | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__specular) -> _WhichOneofReturnType__specular | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__uv_scale) -> _WhichOneofReturnType__uv_scale | None: ...
 
 Global___Material: _TypeAlias = Material  # noqa: Y015
 
 @_typing.final
 class Camera(_message.Message):
-    """A camera with square pixels. Its axis meets the image in the middle."""
+    """A camera. Its axis meets the image in the middle, unless it has a lens that says otherwise."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -689,30 +795,108 @@ class Perspective(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERTICAL_FOV_DEG_FIELD_NUMBER: _builtins.int
+    LENS_FIELD_NUMBER: _builtins.int
     vertical_fov_deg: _builtins.float
-    """Angle between the top and the bottom edge of the image. 0 < fov < 180"""
+    """Angle between the top and the bottom edge of an image whose middle is the principal point. 0 < fov < 180. The focal
+    length is height_px / 2 / tan(fov / 2) pixels.
+    """
+    @_builtins.property
+    def lens(self) -> Global___Lens:
+        """Default (absent): an ideal lens."""
+
     def __init__(
         self,
         *,
         vertical_fov_deg: _builtins.float = ...,
+        lens: Global___Lens | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lens", b"lens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["vertical_fov_deg", b"vertical_fov_deg"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lens", b"lens", "vertical_fov_deg", b"vertical_fov_deg"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Perspective: _TypeAlias = Perspective  # noqa: Y015
 
 @_typing.final
+class Lens(_message.Message):
+    """Principal point and distortion, in the convention of OpenCV (Brown 1966, Conrady 1919). A point (X, Y, Z) of the frame
+    of computer vision (x right, y down, z forward) is seen at the pixel coordinates
+      u = center_x * width_px  + fx * (x * r + 2 * p1 * x * y + p2 * (s + 2 * x^2))      x = X / Z, s = x^2 + y^2
+      v = center_y * height_px + fy * (y * r + p1 * (s + 2 * y^2) + 2 * p2 * x * y)      y = Y / Z
+      r = 1 + k1 * s + k2 * s^2 + k3 * s^3,  fy the focal length,  fx = aspect * fy
+    OpenCV counts pixels from their centres: its cx is center_x * width_px - 0.5. The distortion must be invertible all over
+    the image. The pinhole image behind it is interpolated linearly; labels are those of the nearest of its pixels.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CENTER_X_FIELD_NUMBER: _builtins.int
+    CENTER_Y_FIELD_NUMBER: _builtins.int
+    ASPECT_FIELD_NUMBER: _builtins.int
+    K1_FIELD_NUMBER: _builtins.int
+    K2_FIELD_NUMBER: _builtins.int
+    P1_FIELD_NUMBER: _builtins.int
+    P2_FIELD_NUMBER: _builtins.int
+    K3_FIELD_NUMBER: _builtins.int
+    center_x: _builtins.float
+    """Principal point, as a fraction of the image's width from its left edge and of its height from its top edge. -1 to 2.
+    Default (absent): 0.5.
+    """
+    center_y: _builtins.float
+    aspect: _builtins.float
+    """fx / fy. 0.5 to 2. Default (absent): 1."""
+    k1: _builtins.float
+    """Radial and tangential distortion. Default: 0."""
+    k2: _builtins.float
+    p1: _builtins.float
+    p2: _builtins.float
+    k3: _builtins.float
+    def __init__(
+        self,
+        *,
+        center_x: _builtins.float | None = ...,
+        center_y: _builtins.float | None = ...,
+        aspect: _builtins.float | None = ...,
+        k1: _builtins.float = ...,
+        k2: _builtins.float = ...,
+        p1: _builtins.float = ...,
+        p2: _builtins.float = ...,
+        k3: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_aspect", b"_aspect", "_center_x", b"_center_x", "_center_y", b"_center_y", "aspect", b"aspect", "center_x", b"center_x", "center_y", b"center_y"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_aspect", b"_aspect", "_center_x", b"_center_x", "_center_y", b"_center_y", "aspect", b"aspect", "center_x", b"center_x", "center_y", b"center_y", "k1", b"k1", "k2", b"k2", "k3", b"k3", "p1", b"p1", "p2", b"p2"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__aspect: _TypeAlias = _typing.Literal["aspect"]  # noqa: Y015
+    _WhichOneofArgType__aspect: _TypeAlias = _typing.Literal["_aspect", b"_aspect"]  # noqa: Y015
+    _WhichOneofReturnType__center_x: _TypeAlias = _typing.Literal["center_x"]  # noqa: Y015
+    _WhichOneofArgType__center_x: _TypeAlias = _typing.Literal["_center_x", b"_center_x"]  # noqa: Y015
+    _WhichOneofReturnType__center_y: _TypeAlias = _typing.Literal["center_y"]  # noqa: Y015
+    _WhichOneofArgType__center_y: _TypeAlias = _typing.Literal["_center_y", b"_center_y"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__aspect) -> _WhichOneofReturnType__aspect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__center_x) -> _WhichOneofReturnType__center_x | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__center_y) -> _WhichOneofReturnType__center_y | None: ...
+
+Global___Lens: _TypeAlias = Lens  # noqa: Y015
+
+@_typing.final
 class Light(_message.Message):
-    """Lights shine along their node's -z (suns, areas) or in all directions (points). They are not seen by the camera."""
+    """Lights shine along their node's -z (suns, areas) or in all directions (points). They are not seen by the camera.
+    Environment maps and skies surround the scene: they shine from all directions, are seen where no node is, and take the
+    place of Scene.background. A scene has at most one of the two. Of their transforms only the turn has an effect.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SUN_FIELD_NUMBER: _builtins.int
     POINT_FIELD_NUMBER: _builtins.int
     AREA_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    SKY_FIELD_NUMBER: _builtins.int
     COLOR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def sun(self) -> Global___SunLight: ...
@@ -720,6 +904,10 @@ class Light(_message.Message):
     def point(self) -> Global___PointLight: ...
     @_builtins.property
     def area(self) -> Global___AreaLight: ...
+    @_builtins.property
+    def environment(self) -> Global___EnvironmentLight: ...
+    @_builtins.property
+    def sky(self) -> Global___SkyLight: ...
     @_builtins.property
     def color(self) -> Global___Color:
         """Multiplies the light. Default (absent): white."""
@@ -730,13 +918,15 @@ class Light(_message.Message):
         sun: Global___SunLight | None = ...,
         point: Global___PointLight | None = ...,
         area: Global___AreaLight | None = ...,
+        environment: Global___EnvironmentLight | None = ...,
+        sky: Global___SkyLight | None = ...,
         color: Global___Color | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color", b"color", "kind", b"kind", "point", b"point", "sun", b"sun"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color", b"color", "environment", b"environment", "kind", b"kind", "point", b"point", "sky", b"sky", "sun", b"sun"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color", b"color", "kind", b"kind", "point", b"point", "sun", b"sun"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "color", b"color", "environment", b"environment", "kind", b"kind", "point", b"point", "sky", b"sky", "sun", b"sun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["sun", "point", "area"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["sun", "point", "area", "environment", "sky"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -813,3 +1003,65 @@ class AreaLight(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AreaLight: _TypeAlias = AreaLight  # noqa: Y015
+
+@_typing.final
+class EnvironmentLight(_message.Message):
+    """An image of everything around the scene (image-based light). The middle of the map lies along the node's +x, its upper
+    edge is the node's +z, and to the right in the map is to the right of an observer at the node's origin.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASSET_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
+    asset: _builtins.str
+    """Content hash of an equirectangular image in linear Rec. 709: OpenEXR, or Radiance HDR."""
+    strength: _builtins.float
+    """Factor of the map's radiance. >= 0"""
+    def __init__(
+        self,
+        *,
+        asset: _builtins.str = ...,
+        strength: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "strength", b"strength"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnvironmentLight: _TypeAlias = EnvironmentLight  # noqa: Y015
+
+@_typing.final
+class SkyLight(_message.Message):
+    """A clear sky with the sun in it (Preetham et al. 1999). The sun stands above the node's +x and casts shadows, but is not
+    seen by the camera itself. Below the horizon the sky is that of ground of albedo 0.2.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IRRADIANCE_W_M2_FIELD_NUMBER: _builtins.int
+    SUN_ELEVATION_DEG_FIELD_NUMBER: _builtins.int
+    TURBIDITY_FIELD_NUMBER: _builtins.int
+    irradiance_w_m2: _builtins.float
+    """Irradiance of level ground under a sun in the zenith at a turbidity of 3; it falls as the sun sinks. >= 0"""
+    sun_elevation_deg: _builtins.float
+    """Height of the sun above the node's xy plane. 0 to 90"""
+    turbidity: _builtins.float
+    """Haze: 2 (very clear) to 10 (thick haze). Default (absent): 3"""
+    def __init__(
+        self,
+        *,
+        irradiance_w_m2: _builtins.float = ...,
+        sun_elevation_deg: _builtins.float = ...,
+        turbidity: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_turbidity", b"_turbidity", "turbidity", b"turbidity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_turbidity", b"_turbidity", "irradiance_w_m2", b"irradiance_w_m2", "sun_elevation_deg", b"sun_elevation_deg", "turbidity", b"turbidity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__turbidity: _TypeAlias = _typing.Literal["turbidity"]  # noqa: Y015
+    _WhichOneofArgType__turbidity: _TypeAlias = _typing.Literal["_turbidity", b"_turbidity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__turbidity) -> _WhichOneofReturnType__turbidity | None: ...
+
+Global___SkyLight: _TypeAlias = SkyLight  # noqa: Y015

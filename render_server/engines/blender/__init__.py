@@ -9,6 +9,7 @@ from metasim.v1 import render_pb2 as pb
 from render_server.engines.blender.atlas import Atlas
 from render_server.engines.blender.content import Sources
 from render_server.engines.blender.device import select_device
+from render_server.engines.blender.environment import EnvironmentMaps
 from render_server.engines.blender.flat_task import render_flat
 from render_server.engines.blender.mesh import MeshLibrary
 from render_server.engines.blender.spatial_task import render_spatial
@@ -42,6 +43,7 @@ class BlenderEngine:
         self._textures = TextureCache()
         self._meshes = MeshLibrary()
         self._sprite_materials = SpriteMaterials()
+        self._environments = EnvironmentMaps()
         self._atlas = Atlas(self._sprite_materials)
 
     def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
@@ -54,8 +56,9 @@ class BlenderEngine:
             if all(flat_obstacle(side) is None for side in sides):
                 return render_flat(task, graph, view, probes, self._atlas, self._textures, assets)
         standard = task.settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
-        sources = Sources(assets, self._meshes, self._textures, self._sprite_materials, standard)
+        sources = Sources(assets, self._meshes, self._textures, self._sprite_materials, self._environments, standard)
         try:
             return render_spatial(task, graph, view, sources)
         finally:
             self._meshes.trim()
+            self._environments.trim()

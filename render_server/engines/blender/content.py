@@ -11,6 +11,7 @@ import mathutils
 import numpy as np
 from metasim.v1 import scene_pb2
 
+from render_server.engines.blender.environment import EnvironmentMaps
 from render_server.engines.blender.light import lamp, set_lamp
 from render_server.engines.blender.material import show_material
 from render_server.engines.blender.mesh import LibraryMesh, MeshLibrary, vertices
@@ -32,6 +33,7 @@ class Sources:
     meshes: MeshLibrary
     textures: TextureCache
     sprite_materials: SpriteMaterials
+    environments: EnvironmentMaps
     standard: bool  # Whether colours are linear light (VIEW_TRANSFORM_STANDARD)
 
 

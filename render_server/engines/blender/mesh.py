@@ -14,7 +14,7 @@ from metasim.glb import split_glb
 from metasim.still_glb import still_glb
 from metasim.v1 import scene_pb2
 
-from render_server.engines.blender.material import own_surface, split_opacity, surface
+from render_server.engines.blender.material import SurfaceKey, own_surface, split_opacity, surface, surface_key
 from render_server.engines.blender.primitive import primitive_mesh
 from render_server.engines.blender.session import operator_reason, silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
@@ -45,7 +45,7 @@ class MeshLibrary:
     """
 
     def __init__(self) -> None:
-        self._meshes: OrderedDict[tuple[str, str | None, bool], LibraryMesh] = OrderedDict()
+        self._meshes: OrderedDict[tuple[str, SurfaceKey | None], LibraryMesh] = OrderedDict()
 
     def get(self, mesh: scene_pb2.Mesh, assets: Mapping[str, Path], field: str) -> LibraryMesh:
         """Return the mesh of a node, without the node's size and colours.
@@ -58,19 +58,21 @@ class MeshLibrary:
             InvalidTask: a file cannot be read, is empty or refers to other files.
         """
         own = not mesh.HasField("material") and mesh.HasField("asset")
-        glows = mesh.material.emission > 0
+        material_key = None if own else surface_key(mesh.material)
         shape = f"{mesh.asset.format}:{mesh.asset.hash}" if mesh.HasField("asset") else f"primitive:{mesh.primitive}"
-        key = (shape, None if own else mesh.material.texture, glows)
+        key = (shape, material_key)
         if key not in self._meshes:
             loaded = _load(mesh.asset, assets, field) if mesh.HasField("asset") else primitive_mesh(mesh.primitive)
-            if not own:
-                _cover(loaded, surface(mesh.material.texture, assets, f"{field}.material", glows=glows))
+            if material_key is not None:
+                _cover(loaded, surface(material_key, assets, f"{field}.material"))
             elif not any(loaded.materials):
                 _cover(loaded, own_surface(loaded))
             for material in loaded.materials if own else ():
                 if material is not None:
                     split_opacity(material)
-            self._meshes[key] = LibraryMesh(loaded, extent_of_points(vertices(loaded)), glows)
+            self._meshes[key] = LibraryMesh(
+                loaded, extent_of_points(vertices(loaded)), material_key is not None and material_key.glows
+            )
         self._meshes.move_to_end(key)
         return self._meshes[key]
 

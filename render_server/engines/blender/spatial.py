@@ -9,16 +9,16 @@ from typing import Any
 
 import bpy
 import numpy as np
-from metasim.camera import CameraView
 from metasim.colour import linear_to_srgb
 from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.blender.content import BUILDERS, Builder, Sources, matrix
+from render_server.engines.blender.environment import Environment, surrounds
 from render_server.engines.blender.material import is_translucent, show_labels
-from render_server.engines.blender.nodes import NodeTree
 from render_server.engines.blender.session import RenderScene
 from render_server.engines.flat import sample_offsets
 from render_server.engines.frame import SurfaceLayers, wants_labels
+from render_server.engines.lens import LensMap, lens_map
 from render_server.errors import InvalidTask
 from render_server.jacobian.regions import Window
 from render_server.scene.extent import Extent
@@ -44,6 +44,8 @@ class SpatialScene:
         self._builders: dict[str, Builder] = {}
         self._blocks: list[bpy.types.ID] = []
         self._translucent: list[bpy.types.Object] = []
+        self._lens: LensMap | None = None
+        self._environment: Environment | None = None
 
     def __enter__(self) -> "SpatialScene":
         self._target = RenderScene("spatial")
@@ -62,6 +64,8 @@ class SpatialScene:
         for index in indices:
             if index == self._graph.camera:
                 self._aim(graph)
+            elif self._environment is not None and index == self._environment.node:
+                self._environment.update(graph)
             elif index in self._objects:
                 self._builder(index).update(graph, index, self._objects[index])
 
@@ -72,34 +76,46 @@ class SpatialScene:
             window: the part; its pixels are those of the whole frame, bit for bit.
             samples: per pixel.
         """
-        width, height, box = self._settings.width_px, self._settings.height_px, self._settings.filter_width_px
+        if self._lens is None:
+            light = self._light(window, samples)
+        else:
+            light = self._lens.image(self._light(self._lens.source(window), samples), window)
+        if self._sources.standard:
+            light = linear_to_srgb(light)
+        return np.clip(light, np.float32(0), np.float32(1))
+
+    def _light(self, window: Window, samples: int) -> np.ndarray:
+        """Render a part of what the pinhole camera sees: [h, w, 3] float32 light."""
+        width, height, box = self._view.width_px, self._view.height_px, self._settings.filter_width_px
         if box in (0.0, 1.0):
             self._target.sample(samples=samples, seed=self._task.seed, box_px=box)
-            light = self._target.render(width, height, window)["Combined"][..., :3]
+            light: np.ndarray = self._target.render(width, height, window)["Combined"][..., :3]
         else:
             # Blender's box filter is one pixel wide. Other widths are sums of shifted frames with one sample each.
             light = np.zeros((window.height, window.width, 3), np.float32)
             offsets = sample_offsets(samples, box)
             camera = self._target.camera.data
             with _kept(camera, "shift_x", "shift_y"):
+                shift_x, shift_y = camera.shift_x, camera.shift_y
                 for number, (dx, dy) in enumerate(offsets):
-                    camera.shift_x, camera.shift_y = dx / max(width, height), -dy / max(width, height)
+                    camera.shift_x = shift_x + dx / max(width, height)
+                    camera.shift_y = shift_y - dy / max(width, height)
                     self._target.sample(samples=1, seed=self._task.seed + number, box_px=0.0)
                     light += self._target.render(width, height, window)["Combined"][..., :3]
             light /= np.float32(len(offsets))
-        if self._sources.standard:
-            light = linear_to_srgb(light)
-        return np.clip(light, np.float32(0), np.float32(1))
+        return light
 
     def extent(self, graph: SceneGraph, index: int) -> Extent | None:
         """See `ExtentOf`."""
         return self._builder(index).extent(graph, index) if index in self._objects else None
 
-    def surface_layers(self, view: CameraView) -> SurfaceLayers:
+    def surface_layers(self) -> SurfaceLayers:
         """Render the surfaces at the pixels' centres, one sample each. Only for tasks whose outputs need labels."""
         self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
         with self._opaque_or_absent():
-            passes = self._target.render(view.width_px, view.height_px)
+            passes = self._target.render(self._view.width_px, self._view.height_px)
+        if self._lens is not None:
+            passes = {name: self._lens.nearest(each) for name, each in passes.items()}
         node, depth, normal = passes["IndexOB"].astype(np.uint16), passes["Depth"].copy(), passes["Normal"].copy()
         nothing = (node == 0) | (depth > _BACKGROUND_DEPTH)
         node[nothing], depth[nothing], normal[nothing] = 0, np.inf, 0.0
@@ -128,10 +144,13 @@ class SpatialScene:
         # Set before the first render: an existing Cycles session gets no new passes, and a second one costs as much.
         for name in _LABEL_PASSES:
             setattr(self._target.layer, name, wants_labels(self._task.outputs))
-        self._set_world()
+        sources = self._sources
+        self._environment = Environment(
+            self._target.scene, graph, self._task.scene.background, sources.environments, sources.assets
+        )
         for index, node in enumerate(graph.nodes):
             kind = node.WhichOneof("content")
-            if kind is None or kind == "camera":
+            if kind is None or kind == "camera" or surrounds(node):
                 continue
             if not self._sources.standard and kind != "sprite":
                 raise InvalidTask(
@@ -155,7 +174,9 @@ class SpatialScene:
         self.apply(graph, range(len(graph.nodes)))
 
     def _remove(self) -> None:
-        self._target.remove([*self._blocks, *(block for each in self._builders.values() for block in each.blocks)])
+        made = [block for each in self._builders.values() for block in each.blocks]
+        surroundings = [] if self._environment is None else self._environment.blocks
+        self._target.remove([*self._blocks, *made, *surroundings])
 
     def _share_meshes(self) -> None:
         """Give every mesh a second, invisible user.
@@ -172,17 +193,10 @@ class SpatialScene:
                     setattr(twin, f"visible_{ray}", False)
                 self._target.scene.collection.objects.link(twin)
 
-    def _set_world(self) -> None:
-        background = self._task.scene.background
-        world = bpy.data.worlds.new("background")
-        self._blocks.append(world)
-        tree = NodeTree(world)
-        colour = (background.red, background.green, background.blue, 1.0)
-        tree.output(tree.add("ShaderNodeBackground", Color=colour).outputs[0])
-        self._target.scene.world = world
-
     def _aim(self, graph: SceneGraph) -> None:
         view = camera_view(graph, self._settings.width_px, self._settings.height_px)
+        self._lens = lens_map(view, f"scene.nodes[{graph.camera}].camera")
+        view = self._view = view if self._lens is None else self._lens.pinhole
         camera = self._target.camera
         longest = max(view.width_px, view.height_px)
         if view.perspective:
@@ -191,6 +205,9 @@ class SpatialScene:
         else:
             camera.data.type = "ORTHO"
             camera.data.ortho_scale = longest / view.focal_px
+        u, v = view.center_px
+        camera.data.shift_x = (view.width_px / 2 - u) / longest
+        camera.data.shift_y = (v - view.height_px / 2) / longest
         camera.data.clip_start, camera.data.clip_end = view.near_m, view.far_m
         camera.matrix_world = matrix(np.linalg.inv(view.camera_from_world))
 

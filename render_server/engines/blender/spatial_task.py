@@ -29,7 +29,7 @@ def render_spatial(task: pb.RenderTask, graph: SceneGraph, view: CameraView, sou
         prober = _Prober(task, graph, view, scene)
         image = prober.image() if _IMAGES.intersection(task.outputs) else None
         prober.add(probes, columns)
-        surface = scene.surface_layers(view) if wants_labels(task.outputs) else None
+        surface = scene.surface_layers() if wants_labels(task.outputs) else None
     rendered = time.perf_counter()
     result = pack(task, graph, view, image, surface, columns.in_order())
     result.timing.build_s = built - started
@@ -51,12 +51,13 @@ class _Prober:
         self._image_samples = task.settings.samples
         self._samples = task.probes.samples or task.settings.samples
         background = task.scene.background
+        surrounded = any(node.light.WhichOneof("kind") in ("environment", "sky") for node in graph.nodes)
         self._regions = ChangedRegions(
             graph,
             view,
             scene.extent,
-            reach_px=max(0.0, (task.settings.filter_width_px - 1) / 2),
-            sky=max(background.red, background.green, background.blue) > 0,
+            reach_px=max(0.0, (task.settings.filter_width_px - 1) / 2) + (not view.is_pinhole),
+            sky=surrounded or max(background.red, background.green, background.blue) > 0,
         )
         self._full_frame = task.probes.full_frame
         self._audits = [column.audit for column in task.columns]

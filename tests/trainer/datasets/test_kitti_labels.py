@@ -71,7 +71,7 @@ def test_corners_turn_about_the_vertical():
 
 
 def test_a_calibration_of_one_camera(tmp_path):
-    calibration = KittiCalibration.of_camera(700.0, (600.0, 180.0))
+    calibration = KittiCalibration.of_camera([700.0, 0.0, 600.0, 0.0, 700.0, 180.0, 0.0, 0.0, 1.0])
     np.testing.assert_allclose(calibration.project(np.array([[1.0, 2.0, 10.0]])), [[670.0, 320.0]])
     file = tmp_path / "000000.txt"
     file.write_text(format_calibration(calibration))

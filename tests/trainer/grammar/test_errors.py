@@ -12,7 +12,8 @@ X = "x: {uniform: [-4, 4], mutable: true, range: [-10, 10]}"
 NODE_KEYS = (
     "class, sprite, mesh, front, back, material, color, camera, light, x, y, z, yaw, pitch, roll, scale, width, "
     "height, depth, red, green, blue, intensity, fov, exposure, temperature, tint, contrast, saturation, vignetting, "
-    "blur, shot_noise, read_noise, jpeg_quality, mutable, children, curvature"
+    "blur, shot_noise, read_noise, jpeg_quality, elevation, turbidity, "
+    "center_x, center_y, aspect, k1, k2, p1, p2, k3, mutable, children, curvature"
 )
 
 FAULTS = [
@@ -257,7 +258,7 @@ FAULTS = [
         "images: shapes",
         "images: shapes, idx: shapes",
         "4: assets.shapes: idx and images are given; exactly one is needed of: "
-        "mnist, idx, images, meshes, bop, procedural",
+        "mnist, idx, images, meshes, bop, procedural, hdris, materials",
     ),
     (
         "images: shapes",

@@ -39,6 +39,7 @@ TABLES = [
     ("### `color`", 0, schema.ColorSection),
     ("### `material`", 0, schema.MaterialSection),
     ("### `camera`", 0, schema.CameraSection),
+    ("### `calibration`", 0, schema.CalibrationSection),
     ("### `light`", 0, schema.LightSection),
     ("### `target`", 0, schema.TargetSection),
 ]

@@ -29,6 +29,7 @@ PATHS = {
         "light.sun.irradiance_w_m2",
         "light.point.power_w",
         "light.area.power_w",
+        "light.sky.irradiance_w_m2",
         "mesh.material.emission",
     ),
     scene_pb2.ATTRIBUTE_FOV: ("camera.perspective.vertical_fov_deg", "camera.orthographic.height_m"),
@@ -42,6 +43,16 @@ PATHS = {
     scene_pb2.ATTRIBUTE_SHOT_NOISE: ("camera.response.shot_noise",),
     scene_pb2.ATTRIBUTE_READ_NOISE: ("camera.response.read_noise",),
     scene_pb2.ATTRIBUTE_JPEG_QUALITY: ("camera.response.jpeg_quality",),
+    scene_pb2.ATTRIBUTE_ELEVATION: ("light.sky.sun_elevation_deg",),
+    scene_pb2.ATTRIBUTE_TURBIDITY: ("light.sky.turbidity",),
+    scene_pb2.ATTRIBUTE_CENTER_X: ("camera.perspective.lens.center_x",),
+    scene_pb2.ATTRIBUTE_CENTER_Y: ("camera.perspective.lens.center_y",),
+    scene_pb2.ATTRIBUTE_ASPECT: ("camera.perspective.lens.aspect",),
+    scene_pb2.ATTRIBUTE_K1: ("camera.perspective.lens.k1",),
+    scene_pb2.ATTRIBUTE_K2: ("camera.perspective.lens.k2",),
+    scene_pb2.ATTRIBUTE_P1: ("camera.perspective.lens.p1",),
+    scene_pb2.ATTRIBUTE_P2: ("camera.perspective.lens.p2",),
+    scene_pb2.ATTRIBUTE_K3: ("camera.perspective.lens.k3",),
 }
 #: The smallest binary glTF file.
 GLB = b"glTF" + bytes([2, 0, 0, 0, 24, 0, 0, 0, 4, 0, 0, 0]) + b"JSON{}  "
@@ -50,6 +61,7 @@ RESPONSE = (
     "exposure: 0.5, temperature: 5000, tint: 0.1, contrast: 1.5, saturation: 0.5, vignetting: 0.2, blur: 1.5, "
     "shot_noise: 0.02, read_noise: 0.03, jpeg_quality: 80"
 )
+LENS = "center_x: 0.4, center_y: 0.6, aspect: 1.1, k1: -0.1, k2: 0.02, p1: 0.003, p2: -0.004, k3: 0.005"
 COLOR = "red: 0.1, green: 0.2, blue: 0.3"
 EVERYTHING = f"""\
 render: {{width: 64, height: 32, samples: 7, filter_width: 1.5, max_bounces: 2}}
@@ -58,7 +70,7 @@ assets:
   shapes: {{images: shapes}}
   cars: {{meshes: cars}}
 nodes:
-  eye: {{camera: {{projection: perspective, near: 0.5, far: 50}}, {TRANSFORM}, fov: 60, {RESPONSE}}}
+  eye: {{camera: {{projection: perspective, near: 0.5, far: 50}}, {TRANSFORM}, fov: 60, {RESPONSE}, {LENS}}}
   frame: {{{TRANSFORM}, scale: 2, children: [sprite_thing, block, car, bare]}}
   sprite_thing: {{class: flat, sprite: shapes, {TRANSFORM}, scale: 0.5, width: 3, height: 4, {COLOR}}}
   block:
@@ -68,7 +80,8 @@ nodes:
   sun: {{light: sun, intensity: 2, {COLOR}}}
   bulb: {{light: {{kind: point, size: 0.3}}, intensity: 20}}
   panel: {{light: area, intensity: 30}}
-scene: [eye, frame, sun, bulb, panel]
+  heaven: {{light: sky, intensity: 4, elevation: 35, turbidity: 5}}
+scene: [eye, frame, sun, bulb, panel, heaven]
 """
 
 

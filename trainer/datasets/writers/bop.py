@@ -188,9 +188,10 @@ def _box(mask: np.ndarray) -> list[int]:
 
 
 def _camera(camera: Camera, depth_scale: float) -> dict[str, Any]:
-    (u, v), f = camera.center_px, camera.focal_px
+    distortion = {} if camera.distortion.is_none else {"distortion": list(camera.distortion.coefficients)}
     return {
-        "cam_K": [f, 0.0, u - 0.5, 0.0, f, v - 0.5, 0.0, 0.0, 1.0],
+        "cam_K": camera.matrix,
+        **distortion,  # OpenCV's k1, k2, p1, p2, k3; BOP's own tools ignore it.
         "depth_scale": depth_scale,
         "cam_R_w2c": camera.rotation.ravel().tolist(),
         "cam_t_w2c": (camera.translation * 1000).tolist(),
@@ -200,8 +201,8 @@ def _camera(camera: Camera, depth_scale: float) -> dict[str, Any]:
 
 
 def _camera_file(camera: dict[str, Any]) -> str:
-    f, _, u, _, _, v, *_ = camera["cam_K"]
-    names = {"cx": u, "cy": v, "depth_scale": camera["depth_scale"], "fx": f, "fy": f}
+    fx, _, u, _, fy, v, *_ = camera["cam_K"]
+    names = {"cx": u, "cy": v, "depth_scale": camera["depth_scale"], "fx": fx, "fy": fy}
     return json.dumps({**names, "width": camera["width"], "height": camera["height"]}, indent=1) + "\n"
 
 

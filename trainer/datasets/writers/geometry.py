@@ -5,10 +5,11 @@ right, y down, (0, 0) is the top left corner of the top left pixel, whose centre
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from metasim.camera import BOX_EDGES, DEFAULT_NEAR_M, UPPER_CORNERS, camera_view
+from metasim.lens import Distortion
 from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2, scene_pb2
 
@@ -16,14 +17,16 @@ from metasim.v1 import render_pb2, scene_pb2
 _TO_VISION = np.diag((1.0, -1.0, -1.0))
 #: Relative differences of depth below this are rounding in single precision.
 _IN_FRONT = 1e-4
+#: Places along an edge that are projected where a lens bends it.
+_SHARES = np.linspace(0, 1, 9)[1:-1]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera with square pixels.
+    """A camera.
 
     Attributes:
-        focal_px: pixels per unit of x / z, or, of an orthographic camera, per metre.
+        focal_px: pixels per unit of y / z, or, of an orthographic camera, per metre.
         rotation: [3, 3] from the world's frame to the camera's.
         translation: [3] the world's origin in the camera's frame, m.
     """
@@ -35,21 +38,41 @@ class Camera:
     rotation: np.ndarray
     translation: np.ndarray
     near_m: float = DEFAULT_NEAR_M
+    #: The principal point as a fraction of width and height.
+    center: tuple[float, float] = (0.5, 0.5)
+    #: Focal length along x over that along y.
+    aspect: float = 1.0
+    distortion: Distortion = field(default=Distortion())
 
     @property
     def center_px(self) -> tuple[float, float]:
-        """Return the principal point: the middle of the image."""
-        return self.width_px / 2, self.height_px / 2
+        """Return the principal point."""
+        return self.width_px * self.center[0], self.height_px * self.center[1]
+
+    @property
+    def focal_lengths_px(self) -> tuple[float, float]:
+        """Return the focal lengths along x and y."""
+        return self.focal_px * self.aspect, self.focal_px
+
+    @property
+    def matrix(self) -> list[float]:
+        """Return K, [9] row by row, as OpenCV has it: the centre of the first pixel is (0, 0)."""
+        (fx, fy), (u, v) = self.focal_lengths_px, self.center_px
+        return [fx, 0.0, u - 0.5, 0.0, fy, v - 0.5, 0.0, 0.0, 1.0]
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Return the pixels [n, 2] of points [n, 3] in the camera's frame, in front of a perspective camera."""
-        scale = self.focal_px / points[:, 2:] if self.perspective else self.focal_px
-        return points[:, :2] * scale + self.center_px
+        if not self.perspective:
+            return points[:, :2] * self.focal_px + self.center_px
+        seen = points[:, :2] / points[:, 2:]
+        seen = seen if self.distortion.is_none else self.distortion.apply(seen)
+        return seen * self.focal_lengths_px + self.center_px
 
     def rays(self, left: int, top: int, right: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
         """Return origins and directions [h, w, 3] of the rays through the centres of pixels; directions have z = 1."""
         u, v = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
-        aside = np.stack(((u - self.center_px[0]) / self.focal_px, (v - self.center_px[1]) / self.focal_px), axis=2)
+        aside = (np.stack((u, v), axis=2) - self.center_px) / self.focal_lengths_px
+        aside = aside if self.distortion.is_none else self.distortion.undo(aside)
         ahead, nothing = np.ones(u.shape), np.zeros(u.shape)
         if self.perspective:
             return np.zeros((*u.shape, 3)), np.dstack((aside, ahead))
@@ -96,7 +119,11 @@ class Cuboid:
         cut = front[BOX_EDGES[:, 0]] != front[BOX_EDGES[:, 1]]
         a, b = first[cut], second[cut]
         part = (camera.near_m - a[:, 2:]) / (b[:, 2:] - a[:, 2:])
-        seen = np.concatenate((corners[front], a + part * (b - a)))
+        parts = [corners[front], a + part * (b - a)]
+        if not camera.distortion.is_none:  # The lens bends edges: their ends do not bound them.
+            both = front[BOX_EDGES[:, 0]] & front[BOX_EDGES[:, 1]]
+            parts += [first[both] + share * (second[both] - first[both]) for share in _SHARES]
+        seen = np.concatenate(parts)
         if not len(seen):
             return None
         pixels = camera.project(seen)
@@ -168,6 +195,9 @@ def camera_of(scene: scene_pb2.Scene, settings: render_pb2.RenderSettings) -> Ca
         rotation=rotation,
         translation=_TO_VISION @ view.camera_from_world[:3, 3],
         near_m=view.near_m,
+        center=view.center,
+        aspect=view.aspect,
+        distortion=view.distortion,
     )
 
 

@@ -75,8 +75,9 @@ class KittiWriter(DatasetWriter):
             for item, _ in sample.seen
             if kitti_type(item.class_name) and item.amodal and item.cuboid
         ]
-        u, v = camera.center_px
-        calibration = KittiCalibration.of_camera(camera.focal_px, (u - 0.5, v - 0.5))
+        if not camera.distortion.is_none:
+            raise InputError("kitti holds rectified images: leave the camera's k1, k2, p1, p2, k3 out, or choose bop")
+        calibration = KittiCalibration.of_camera(camera.matrix)
         self._save_image(sample, "training", "image_2", name)
         self._path("training", "label_2", f"{name}.txt").write_text(format_labels(objects), encoding="ascii")
         self._path("training", "calib", f"{name}.txt").write_text(format_calibration(calibration), encoding="ascii")

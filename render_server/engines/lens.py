@@ -1,0 +1,97 @@
+"""Images through a lens, interpolated from images of the pinhole camera behind it.
+
+Cycles has no camera with Brown and Conrady's distortion: its own polynomial lenses are radial and count in angles. So
+the pinhole image is rendered as far as the lens sees, and every pixel of the image interpolates it linearly in linear
+light. Pixels do not depend on the window they are part of, so crops equal frames bit for bit.
+"""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from metasim.camera import CameraView
+from metasim.lens import Distortion
+
+from render_server.errors import InvalidTask
+from render_server.jacobian.regions import NOWHERE, Window
+
+#: Largest pinhole image behind an image, in multiples of its pixels.
+_LARGEST = 8.0
+
+
+class LensMap:
+    """The places in the pinhole image that the pixels of an image show.
+
+    Args:
+        view: of a perspective camera.
+        field: path of the camera in the task, for errors.
+
+    Attributes:
+        pinhole: the view behind the lens. Its focal length in pixels is that of `view`.
+
+    Raises:
+        InvalidTask: a pixel shows nothing, or the pinhole image is too large.
+    """
+
+    def __init__(self, view: CameraView, field: str) -> None:
+        columns, rows = np.meshgrid(np.arange(view.width_px) + 0.5, np.arange(view.height_px) + 0.5)
+        places = view.undistorted(np.stack((columns, rows), axis=2)) * view.focal_px
+        wrong = np.isnan(places).any(axis=2)
+        lens = f"{field}.perspective.lens"
+        shown = ", ".join(f"{number:g}" for number in view.distortion.coefficients)
+        value = f"a distortion (k1, k2, p1, p2, k3) of ({shown})"
+        if wrong.any():
+            row, column = (int(each[0]) for each in wrong.nonzero())
+            raise InvalidTask(
+                lens, value, f"it must be invertible all over the image, and pixel ({column}, {row}) has no inverse"
+            )
+        # One more pixel to each side, so that every pixel has four neighbours.
+        (left, top), (right, bottom) = (np.floor(end).astype(int) for end in (places.min((0, 1)), places.max((0, 1))))
+        left, top, right, bottom = int(left) - 1, int(top) - 1, int(right) + 2, int(bottom) + 2
+        width, height = right - left, bottom - top
+        if width * height > _LARGEST * view.width_px * view.height_px + 4 * (width + height):
+            raise InvalidTask(lens, value, f"it must not need a pinhole image of {width} x {height} pixels")
+        self.pinhole = replace(
+            view,
+            width_px=width,
+            height_px=height,
+            center=(-left / width, -top / height),
+            aspect=1.0,
+            distortion=Distortion(),
+        )
+        # Of the pixel whose centre lies to the upper left of a place, and how far the place lies beyond that centre.
+        corner = np.floor(places - 0.5)
+        self._beyond = (places - 0.5 - corner).astype(np.float32)
+        self._column, self._row = (corner - (left, top)).astype(np.int64).transpose(2, 0, 1)
+        nearest = np.floor(places).astype(np.int64) - (left, top)
+        self._nearest = nearest[..., 1], nearest[..., 0]
+
+    def source(self, window: Window) -> Window:
+        """Return the part of the pinhole image that a window of the image is interpolated from."""
+        if not window.pixels:
+            return NOWHERE
+        columns, rows = self._column[window.slices], self._row[window.slices]
+        return Window(int(columns.min()), int(rows.min()), int(columns.max()) + 2, int(rows.max()) + 2)
+
+    def image(self, pinhole: np.ndarray, window: Window) -> np.ndarray:
+        """Return a window of the image.
+
+        Args:
+            pinhole: [h, w, 3] float32: the part of the pinhole image that `source` says.
+        """
+        source = self.source(window)
+        columns, rows = self._column[window.slices] - source.left, self._row[window.slices] - source.top
+        x, y = self._beyond[window.slices][..., :1], self._beyond[window.slices][..., 1:]
+        above = (1 - x) * pinhole[rows, columns] + x * pinhole[rows, columns + 1]
+        below = (1 - x) * pinhole[rows + 1, columns] + x * pinhole[rows + 1, columns + 1]
+        result: np.ndarray = (1 - y) * above + y * below
+        return result
+
+    def nearest(self, pinhole: np.ndarray) -> np.ndarray:
+        """Return labels of the image: those of the nearest pixels of the whole pinhole image [h, w, ...]."""
+        return pinhole[self._nearest]
+
+
+def lens_map(view: CameraView, field: str) -> LensMap | None:
+    """Return the map of a view's lens; None if the renderer's own camera shows the image as it is."""
+    return None if view.is_pinhole or not view.perspective or not math.isfinite(view.focal_px) else LensMap(view, field)
