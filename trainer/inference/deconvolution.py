@@ -29,8 +29,8 @@ LIGHTEST = 0.06
 BACKGROUND = 0.15, 1e-3
 #: Smallest standard deviation of a component, as a fraction of an attribute's range.
 NARROWEST = 1e-3
-#: Standard errors by which a spread must differ from the prior's.
-SIGNIFICANT = 2.0
+#: How far a spread is expected from the prior's: standard deviation of the logarithm of their ratio.
+EXPECTED = 0.35
 
 
 @dataclass(frozen=True)
@@ -299,22 +299,25 @@ def _without_needless_context(readings: Readings, fit: Fit, prior: Population) -
 
 
 def _settled(readings: Readings, fit: Fit, prior: Population) -> Fit:
-    """Return the fit with the prior's spreads where the readings do not tell them from these; means likewise lean."""
+    """Return the fit whose spreads, and the mean of a single component, lean to the prior as far as they are unsure.
+
+    The logarithm of a spread over the prior's has a normal prior, and the standard error of what the readings tell.
+    """
     population = fit.population
     if not population.variables.numbers:
         return fit
     stds = np.sqrt(np.diagonal(prior.covariances[0]))
     means, covariances = population.means.copy(), population.covariances.copy()
     for m, weight in enumerate(population.weights):
-        count = max(weight * float(readings.weights.sum()), 1.0) * fit.information[m]
+        count = max(weight * float(readings.weights.sum()), 1.0)
         found = np.sqrt(np.diagonal(covariances[m]))
-        error = np.sqrt(2 / (count * fit.information[m]))
-        keep = np.abs(2 * np.log(found / stds)) < SIGNIFICANT * error
-        scale = np.where(keep, stds / found, 1.0)
+        error = 1 / np.sqrt(2 * count * fit.information[m] ** 2)
+        lean = error**2 / (EXPECTED**2 + error**2)
+        scale = (stds / found) ** lean
         covariances[m] = covariances[m] * np.outer(scale, scale)
         if len(population.weights) == 1:
-            lean = population.variables.residual(prior.means[0], means[m])
-            means[m] = population.variables.inside(means[m] + lean / (count + 1))
+            step = population.variables.residual(prior.means[0], means[m])
+            means[m] = population.variables.inside(means[m] + step / (count * fit.information[m] + 1))
     return replace(fit, population=_floored(replace(population, means=means, covariances=covariances)))
 
 

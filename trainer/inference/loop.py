@@ -5,12 +5,13 @@
              q(attributes, context | image) ← train on all renders so far, calibrate (estimator)
              population ← what explains the target's readings                        (deconvolution)
              proposal ← population, widened
+    until the population stays; then it is corrected by what is read off its own renders (correction)
 
 A round is a function of the problem, the seed, and the rounds before it, so a run goes on from any of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,10 @@ from torch import Tensor
 from trainer.features.appearance import RandomCamera
 from trainer.features.descent import Course
 from trainer.grammar import SceneGraph
+from trainer.inference.correction import corrected
 from trainer.inference.deconvolution import Fit, Readings, deconvolve
 from trainer.inference.estimator import Estimator, Layout, Renders
-from trainer.inference.population import Population, proposal_log_density
+from trainer.inference.population import Population, divergence, proposal_log_density
 from trainer.inference.problem import LOOKED_AT, Problem
 from trainer.inference.settings import InferenceSettings
 from trainer.inference.trunk import presence_of
@@ -35,6 +37,10 @@ SAMPLES = 64
 KEPT_BACK = 6
 #: Images or objects in a batch, and the learning rate's peak in the first round and in later ones.
 BATCH, FIRST_RATE, LATER_RATE = 32, 3e-3, 2e-3
+#: The population stays when its divergence from that of the round before is smaller, in nats for each number.
+STAYS = 0.03
+#: Renders of the population by which it is corrected.
+CORRECTED_BY = 2000
 
 
 @dataclass
@@ -47,6 +53,7 @@ class Rounds:
         proposals: of each round, by kind; the last is that of the round to come.
         renders: of each round.
         fits: of the last round, by kind.
+        done: whether the population stays, or the rounds are used up.
     """
 
     stage: int
@@ -54,6 +61,7 @@ class Rounds:
     proposals: list[dict[str, Population]]
     renders: list[Renders] = field(default_factory=list)
     fits: dict[str, Fit] = field(default_factory=dict)
+    done: bool = False
 
     @property
     def populations(self) -> dict[str, Population]:
@@ -68,10 +76,18 @@ class Rounds:
         for number, renders in enumerate(self.renders):
             for name, array in vars(renders).items():
                 tensors[f"round{number}.{name}"] = torch.from_numpy(array)
-        return {"stage": self.stage, "proposals": proposals, "fits": fits, "rounds": len(self.renders)}, tensors
+        state = {
+            "stage": self.stage,
+            "proposals": proposals,
+            "fits": fits,
+            "rounds": len(self.renders),
+            "done": self.done,
+        }
+        return state, tensors
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Go back to a state of the same stage."""
+        self.done = state["done"]
         kinds = {variables.kind: variables for variables in self.estimator.layout.kinds}
         self.proposals = [
             {kind: Population.from_json(kinds[kind], each) for kind, each in proposal.items()}
@@ -98,6 +114,11 @@ def begin(problem: Problem, stage: int, before: Mapping[str, Population]) -> Rou
     redrawn = {(kind, choice.name) for kind, choice in (problem.encoding.choices[p] for p in problem.redrawn(stage))}
     names = {(kind, spec.name) for kind, spec in active} | redrawn
     variables = variables_of(problem.grammar, _looked_at(problem), names)
+    if not problem.settings.inference.context:
+        variables = {
+            kind: replace(each, factors=tuple(factor for factor in each.factors if factor.mutable))
+            for kind, each in variables.items()
+        }
     layout = Layout(tuple(variables.values()))
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
@@ -130,8 +151,44 @@ def infer_round(problem: Problem, rounds: Rounds) -> None:
     kept = last.of(np.flatnonzero(last.kept_back))
     rounds.estimator.calibrate(kept, appearance, generator(problem.seed, Purpose.SIMULATION, 4, stage, number))
     problem.progress.step(f"find the population {of}")
-    rounds.fits = explain(problem, rounds, problem.target)
+    before, rounds.fits = rounds.populations, explain(problem, rounds, problem.target)
+    rounds.done = number + 1 >= options.rounds or _stays(before, rounds.populations)
+    if rounds.done:
+        correct(problem, rounds)
     rounds.proposals.append({kind: _proposal(fit, options) for kind, fit in rounds.fits.items()})
+
+
+def correct(problem: Problem, rounds: Rounds) -> None:
+    """Take the bias of reading off the population: what readings of its own renders show (`correction`)."""
+    number, stage = len(rounds.renders) - 1, rounds.stage
+    prior = problem.scenes(Purpose.SIMULATION, CORRECTED_BY, 10, stage, number)
+    rng = generator(problem.seed, Purpose.SIMULATION, 11, stage, number)
+    without = {kind: replace(each, background=0.0) for kind, each in rounds.populations.items()}
+    scenes = drawn_from(problem, without, prior, rng)
+    images = problem.images(scenes, Purpose.SIMULATION, 100 * stage + number + 50, "check the population")
+    if problem.photographs:
+        images = RandomCamera().apply(images, rng)
+    numbers, categories = rounds.estimator.layout.truth(scenes)
+    readings = read(problem, rounds, images, 12)
+    for variables, own, factors in rounds.estimator.layout.slices():
+        rounds.fits[variables.kind] = corrected(
+            rounds.fits[variables.kind],
+            Population.prior(variables),
+            numbers[:, own],
+            categories[:, factors],
+            readings[variables.kind],
+        )
+
+
+def _stays(before: Mapping[str, Population], after: Mapping[str, Population]) -> bool:
+    """Return whether the populations have hardly changed."""
+    if before.keys() != after.keys():
+        return False
+    rng = np.random.default_rng(0)  # Common random numbers: the answer is a function of the populations.
+    return all(
+        divergence(before[kind], each, rng) < STAYS * max(1, len(each.variables.numbers))
+        for kind, each in after.items()
+    )
 
 
 def simulate(problem: Problem, rounds: Rounds, count: int, step: str) -> Renders:
@@ -179,21 +236,36 @@ def drawn_from(
     return changed
 
 
-def explain(problem: Problem, rounds: Rounds, images: np.ndarray) -> dict[str, Fit]:
-    """Return by kind the population that explains images, read by the estimator as it is now."""
+def read(problem: Problem, rounds: Rounds, images: np.ndarray, stream: int) -> dict[str, Readings]:
+    """Return by kind the readings of images by the estimator as it is now.
+
+    Args:
+        stream: number of the random stream that the samples come from.
+    """
     number, stage = len(rounds.renders) - 1, rounds.stage
-    draws = torch_generator(problem.seed, Purpose.SIMULATION, 7, stage, number)
+    draws = torch_generator(problem.seed, Purpose.SIMULATION, stream, stage, number)
     numbers, categories = rounds.estimator.sample(images, SAMPLES, draws)
     sizes = np.array([len(renders.images) for renders in rounds.renders])
-    fits = {}
+    found = {}
     for variables, own, factors in rounds.estimator.layout.slices():
         values, labels = variables.inside(numbers[..., own]), categories[..., factors]
         proposals = [proposal[variables.kind] for proposal in rounds.proposals[: number + 1]]
         log = proposal_log_density(proposals, (sizes / sizes.sum()).tolist(), values, labels)
-        readings = Readings(values, labels, log, np.ones(len(images)))
-        rng = generator(problem.seed, Purpose.SIMULATION, 8, stage, number)
-        fits[variables.kind] = deconvolve(readings, Population.prior(variables), rng)
-    return fits
+        found[variables.kind] = Readings(values, labels, log, np.ones(len(images)))
+    return found
+
+
+def explain(problem: Problem, rounds: Rounds, images: np.ndarray) -> dict[str, Fit]:
+    """Return by kind the population that explains images, read by the estimator as it is now."""
+    number, stage = len(rounds.renders) - 1, rounds.stage
+    return {
+        kind: deconvolve(
+            readings,
+            Population.prior(rounds.proposals[0][kind].variables),
+            generator(problem.seed, Purpose.SIMULATION, 8, stage, number),
+        )
+        for kind, readings in read(problem, rounds, images, 7).items()
+    }
 
 
 def _proposal(fit: Fit, options: InferenceSettings) -> Population:

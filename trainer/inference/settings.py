@@ -51,10 +51,15 @@ class InferenceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    rounds: int = Field(3, ge=1, description="Rounds of simulation, training of the estimator, and inference.")
+    rounds: int = Field(
+        3, ge=1, description="Most rounds of simulation, training of the estimator, and inference; fewer if it stays."
+    )
     simulations: int = Field(3000, ge=64, description="Renders of each round.")
     epochs: list[int] = Field(
-        [12, 6, 5], min_length=1, description="Passes of each round over all renders so far; the last holds for others."
+        [12, 4, 3], min_length=1, description="Passes of each round over all renders so far; the last holds for others."
+    )
+    context: bool = Field(
+        True, description="The population depends on the context: class, assets, parent. false: an ablation."
     )
     widening: float = Field(1.6, ge=1, description="A proposal's standard deviations over the population's.")
     least_width: float = Field(0.02, gt=0, description="Least standard deviation of a proposal, as a part of a range.")

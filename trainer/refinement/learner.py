@@ -123,7 +123,7 @@ class Learner:
         """Infer the population by one round more, or let G_θ learn it; return whether all is done."""
         if self.rounds is None:
             self.rounds = begin(self.problem, self.stage, self.populations)
-        if len(self.rounds.renders) < self.problem.settings.inference.rounds:
+        if not self.rounds.done:
             infer_round(self.problem, self.rounds)
             return False
         self.populations = {**self.populations, **self.rounds.populations}
