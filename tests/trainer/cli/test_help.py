@@ -33,6 +33,7 @@ COMMANDS = sorted(commands(ROOT))  # type: ignore[arg-type]
 def test_commands() -> None:
     assert [" ".join(path) for path in COMMANDS] == [
         "bench ablation",
+        "bench camera",
         "bench jacobian",
         "bench jobs",
         "bench pool",
