@@ -63,6 +63,12 @@ class RandomCamera:
         return _jpeg(taken, int(rng.integers(*self.jpeg_quality))) if rng.random() < 0.5 else taken
 
 
+def unchanged(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the images as they are."""
+    del rng
+    return images
+
+
 def fourier_adapted(
     images: np.ndarray, target: np.ndarray, rng: np.random.Generator, betas: Sequence[float] = (0.01, 0.05)
 ) -> np.ndarray:

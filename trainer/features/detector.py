@@ -102,7 +102,10 @@ class Detector(nn.Module):
         Args:
             images: [N, 3, H, W] in [0, 1]. h and w are H / 4 and W / 4, rounded up.
         """
-        x = self.features(images)
+        return self.maps(self.features(images))
+
+    def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `forward` does, from the features [N, width, h, w]."""
         distances = self.edges(x).clamp(max=_MOST_LOG).exp() * STRIDE
         at_x, at_y = _centres(distances.shape[2], distances.shape[3], distances.device)
         left, top, right, bottom = distances.unbind(dim=1)

@@ -19,7 +19,7 @@ MOST_SHIFT, MOST_SCALE = 1.0, 2.0
 
 
 def corrected(fit: Fit, prior: Population, numbers: np.ndarray, categories: np.ndarray, readings: Readings) -> Fit:
-    """Return the fit with the bias taken off.
+    """Return the fit with the bias taken off, and off the number of nodes.
 
     Args:
         numbers: [n, d], true numbers of nodes that were drawn from the population of the fit, without its background.
@@ -62,8 +62,14 @@ def corrected(fit: Fit, prior: Population, numbers: np.ndarray, categories: np.n
                 row = np.maximum(old.frequencies[f][m] + change, 1e-6)
                 frequencies[f][m] = row / row.sum()
     weights = weights * (total / weights.sum())
+    count = fit.count
+    if count is not None and again.count is not None and readings.selection is not None:
+        ratio = len(numbers) / readings.selection.images / max(again.count.value, 1e-12)
+        ratio = float(np.clip(ratio, 1 / MOST_SCALE, MOST_SCALE))
+        count = replace(count, value=count.value * ratio, error=count.error * ratio)
     return replace(
         fit,
+        count=count,
         population=replace(old, weights=weights, means=means, covariances=covariances, frequencies=tuple(frequencies)),
     )
 

@@ -7,12 +7,14 @@ where posteriors are normal it is extreme deconvolution: Bovy, Hogg & Roweis, An
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from trainer.inference.population import Population
+from trainer.inference.selection import Count, Rates, Selection
 from trainer.inference.variables import Variables
 
 #: Most components, iterations of a fit, and starts of a component.
@@ -31,6 +33,8 @@ BACKGROUND = 0.15, 1e-3
 NARROWEST = 1e-3
 #: How far a spread is expected from the prior's: standard deviation of the logarithm of their ratio.
 EXPECTED = 0.35
+#: Fewer readings tell nothing.
+FEWEST = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,25 @@ class Readings:
         numbers: [n, S, d].
         categories: int [n, S, F].
         log_proposal: [n, S], log density of the samples under what the estimator has learned from.
-        weights: [n]: how much each reading counts.
+        weights: [n]: how much each reading counts; of a detection the probability that it would be true on renders.
+        selection: what is detected; default: there is a reading of every node.
     """
 
     numbers: np.ndarray
     categories: np.ndarray
     log_proposal: np.ndarray
     weights: np.ndarray
+    selection: Selection | None = None
 
     def of(self, index: np.ndarray) -> "Readings":
         """Return some of the readings."""
-        return Readings(self.numbers[index], self.categories[index], self.log_proposal[index], self.weights[index])
+        return Readings(
+            self.numbers[index],
+            self.categories[index],
+            self.log_proposal[index],
+            self.weights[index],
+            self.selection,
+        )
 
 
 @dataclass(frozen=True)
@@ -60,15 +72,17 @@ class Fit:
 
     Attributes:
         log_likelihood: the mean of a reading.
-        unexplained: [n], the part of each reading that the background explains.
+        unexplained: [n], the part of each reading that the background explains, if the reading is true.
         information: [M, d], the part of a component's variance that readings tell; the rest is taken from the
             population itself.
+        count: of a kind that may repeat, how many nodes an image of the target has; None: exactly one.
     """
 
     population: Population
     log_likelihood: float
     unexplained: np.ndarray
     information: np.ndarray
+    count: Count | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields, as JSON."""
@@ -77,6 +91,7 @@ class Fit:
             "log_likelihood": self.log_likelihood,
             "unexplained": self.unexplained.tolist(),
             "information": self.information.tolist(),
+            "count": None if self.count is None else asdict(self.count),
         }
 
     @classmethod
@@ -84,16 +99,20 @@ class Fit:
         """Return the fit that `to_json` has described."""
         population = Population.from_json(variables, content["population"])
         information = np.array(content["information"]).reshape(population.means.shape)
-        return cls(population, content["log_likelihood"], np.array(content["unexplained"]), information)
+        count = None if content["count"] is None else Count(**content["count"])
+        return cls(population, content["log_likelihood"], np.array(content["unexplained"]), information, count)
 
 
 def deconvolve(readings: Readings, prior: Population, rng: np.random.Generator, start: Population | None = None) -> Fit:
     """Fit the population to the readings; the number of components is chosen by the Bayesian information criterion.
 
     Args:
-        prior: one component; its spreads stand where the readings do not tell otherwise.
+        prior: one component; its spreads stand where the readings do not tell otherwise, and all of it where there are
+            next to no readings.
         start: components to begin with; default: found from the readings.
     """
+    if readings.weights.sum() < FEWEST:
+        return Fit(prior, 0.0, np.zeros(len(readings.weights)), np.ones(prior.means.shape))
     best = _fitted(readings, _single(readings, prior, rng), prior) if start is None else _fitted(readings, start, prior)
     count = float(readings.weights.sum())
     most = MOST if readings.numbers.shape[-1] else 1
@@ -176,11 +195,12 @@ def _iterated(
     population, before = start, -np.inf
     for _ in range(iterations):
         log, normaliser = _posterior(readings, population)
-        likelihood = float(np.average(normaliser, weights=readings.weights))
-        if likelihood - before < TOLERANCE:
+        evidence = _evidence(readings, population, normaliser)
+        if evidence.log_likelihood - before < TOLERANCE:
             break
-        before = likelihood
-        population = _maximised(readings, population, prior, np.exp(log - normaliser[:, None, None]), shared)
+        before = evidence.log_likelihood
+        parts = np.exp(log - normaliser[:, None, None]) * evidence.true[:, None, None]
+        population = _maximised(readings, population, prior, parts, shared, evidence.rates)
     return _assessed(readings, population)
 
 
@@ -191,15 +211,72 @@ def _posterior(readings: Readings, population: Population) -> tuple[np.ndarray, 
     return log, np.asarray(np.logaddexp.reduce(log.reshape(len(log), -1), 1))
 
 
-def _maximised(readings: Readings, old: Population, prior: Population, parts: np.ndarray, shared: bool) -> Population:
+@dataclass(frozen=True)
+class _Evidence:
+    """What the readings say of a population.
+
+    Attributes:
+        true: [n], the probability that each reading is true, or its weight.
+        log_likelihood: the mean of a reading.
+        rates: what part of the population is detected.
+        count: the expected number of nodes in an image.
+    """
+
+    true: np.ndarray
+    log_likelihood: float
+    rates: Rates | None = None
+    count: Count | None = None
+
+
+def _evidence(readings: Readings, population: Population, normaliser: np.ndarray) -> _Evidence:
+    """Return what readings say of a population, given log E_q[p / π] of each, [n]."""
+    weights, selection = readings.weights, readings.selection
+    if selection is None:
+        return _Evidence(weights, float(np.average(normaliser, weights=weights)))
+    rates = selection.rates(population)
+    of_renders = len(selection.detected) / selection.renders
+    odds = logit(np.clip(weights, 1e-6, 1 - 1e-6)) + normaliser
+    log_ratio = 0.0
+    for _ in range(20):  # The ratio that is most likely: true detections are as many as expected
+        true = expit(odds + log_ratio)
+        count = true.sum() / (rates.value * selection.images)
+        log_ratio = float(np.log(max(count / of_renders, 1e-6)))
+    likelihood = float(np.logaddexp(odds + log_ratio, 0).sum() - true.sum()) / float(weights.sum())
+    error = float(np.hypot(np.sqrt(np.square(true).sum()) / selection.images, rates.error * count)) / rates.value
+    return _Evidence(true, likelihood, rates, Count(float(count), error, rates.value))
+
+
+def _with_missed(
+    readings: Readings, parts: np.ndarray, rates: Rates | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return numbers [K, d], categories [K, F] and parts [K, M + 1] of all samples, and of nodes that are missed."""
+    count = readings.log_proposal.size
+    numbers, categories = (each.reshape(count, each.shape[-1]) for each in (readings.numbers, readings.categories))
+    flat, selection = parts.reshape(count, -1), readings.selection
+    if selection is None or rates is None:
+        return numbers, categories, flat
+    missed = ~selection.detected
+    # n detected nodes of a component stand for n / D; the others look like those that are missed on renders.
+    of_missed = rates.missed[missed] * (flat.sum(0) * (1 / rates.components - 1) * rates.trust)
+    return (
+        np.concatenate([numbers, selection.numbers[missed]]),
+        np.concatenate([categories, selection.categories[missed]]),
+        np.concatenate([flat, of_missed]),
+    )
+
+
+def _maximised(
+    readings: Readings, old: Population, prior: Population, parts: np.ndarray, shared: bool, rates: Rates | None
+) -> Population:
     """Return the weighted maximum-likelihood population; the prior counts as one observation of each component.
 
     Args:
         parts: [n, S, M + 1], of each reading the part of each sample in each component.
+        rates: what part of the old population is detected.
     """
     variables = old.variables
-    parts = parts * readings.weights[:, None, None]
-    sums = parts.sum((0, 1))
+    numbers, categories, parts = _with_missed(readings, parts, rates)
+    sums = parts.sum(0)
     most, least = BACKGROUND if variables.numbers else (0.0, 0.0)
     background = float(np.clip(sums[-1] / sums.sum(), least, most))
     weights = sums[:-1] / max(sums[:-1].sum(), 1e-12) * (1 - background)
@@ -207,10 +284,8 @@ def _maximised(readings: Readings, old: Population, prior: Population, parts: np
     for m in range(len(weights)):
         if not variables.numbers or sums[m] <= 0:
             continue
-        part = parts[..., m]
-        residual = variables.residual(readings.numbers, old.means[m])
-        flat = residual.reshape(-1, residual.shape[-1])
-        weighted = flat * part.reshape(-1, 1)
+        flat = variables.residual(numbers, old.means[m])
+        weighted = flat * parts[:, m : m + 1]
         step = weighted.sum(0) / sums[m]
         spread = weighted.T @ flat - sums[m] * np.outer(step, step)
         means[m] = variables.inside(old.means[m] + step)
@@ -218,8 +293,7 @@ def _maximised(readings: Readings, old: Population, prior: Population, parts: np
     frequencies = []
     for f, factor in enumerate(variables.factors):
         size = len(factor.categories)
-        flat = readings.categories[..., f].ravel()
-        counts = np.stack([np.bincount(flat, parts[..., m].ravel(), size) for m in range(len(weights))])
+        counts = np.stack([np.bincount(categories[:, f], parts[:, m], size) for m in range(len(weights))])
         pooled = (counts.sum(0) + np.asarray(factor.frequencies)) / (counts.sum() + 1)
         if shared and not factor.mutable:
             frequencies.append(np.tile(pooled, (len(weights), 1)))
@@ -245,7 +319,8 @@ def _floored(population: Population) -> Population:
 
 def _assessed(readings: Readings, population: Population) -> Fit:
     log, normaliser = _posterior(readings, population)
-    parts = np.exp(log - normaliser[:, None, None]) * readings.weights[:, None, None]
+    evidence = _evidence(readings, population, normaliser)
+    parts = np.exp(log - normaliser[:, None, None]) * evidence.true[:, None, None]
     by_reading = parts.sum(1)
     information = np.ones(population.means.shape)
     for m in range(len(population.weights)):
@@ -258,8 +333,7 @@ def _assessed(readings: Readings, population: Population) -> Fit:
         variance = np.diagonal(population.covariances[m]) * max(sums.sum(), 1e-12)
         information[m] = np.clip(1 - inner / variance, 1e-3, 1.0)
     unexplained = by_reading[:, -1] / np.maximum(by_reading.sum(1), 1e-12)
-    likelihood = float(np.average(normaliser, weights=readings.weights))
-    return Fit(population, likelihood, unexplained, information)
+    return Fit(population, evidence.log_likelihood, unexplained, information, evidence.count)
 
 
 def _pruned(readings: Readings, fit: Fit, prior: Population) -> Fit:

@@ -2,7 +2,7 @@
 
     proposal ← uniform over the ranges
     repeat:  scenes ~ proposal; images ← render                                     (simulate)
-             q(attributes, context | image) ← train on all renders so far, calibrate (estimator)
+             q(attributes, context | image or detection) ← train on all renders so far, calibrate (estimator)
              population ← what explains the target's readings                        (deconvolution)
              proposal ← population, widened
     until the population stays; then it is corrected by what is read off its own renders (correction)
@@ -11,24 +11,27 @@ A round is a function of the problem, the seed, and the rounds before it, so a r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from trainer.features.appearance import RandomCamera
+from trainer.features.appearance import RandomCamera, unchanged
 from trainer.features.descent import Course
 from trainer.grammar import SceneGraph
 from trainer.inference.correction import corrected
 from trainer.inference.deconvolution import Fit, Readings, deconvolve
-from trainer.inference.estimator import Estimator, Layout, Renders
+from trainer.inference.density import Layout
+from trainer.inference.estimator import Appearance, Estimator
+from trainer.inference.objects import matched, objects_of
 from trainer.inference.population import Population, divergence, proposal_log_density
 from trainer.inference.problem import LOOKED_AT, Problem
+from trainer.inference.renders import Renders
+from trainer.inference.selection import Selection
 from trainer.inference.settings import InferenceSettings
 from trainer.inference.trunk import presence_of
-from trainer.inference.variables import variables_of
+from trainer.inference.variables import Variables, variables_of
 from trainer.randomness import Purpose, generator, torch_generator
 
 #: Samples of each reading's posterior.
@@ -74,8 +77,7 @@ class Rounds:
         fits = {kind: fit.to_json() for kind, fit in self.fits.items()}
         tensors = {f"estimator.{name}": value for name, value in self.estimator.state_dict().items()}
         for number, renders in enumerate(self.renders):
-            for name, array in vars(renders).items():
-                tensors[f"round{number}.{name}"] = torch.from_numpy(array)
+            tensors |= renders.state(f"round{number}")
         state = {
             "stage": self.stage,
             "proposals": proposals,
@@ -88,16 +90,13 @@ class Rounds:
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Go back to a state of the same stage."""
         self.done = state["done"]
-        kinds = {variables.kind: variables for variables in self.estimator.layout.kinds}
+        kinds = {kind: proposal.variables for kind, proposal in self.proposals[0].items()}
         self.proposals = [
             {kind: Population.from_json(kinds[kind], each) for kind, each in proposal.items()}
             for proposal in state["proposals"]
         ]
         self.fits = {kind: Fit.from_json(kinds[kind], each) for kind, each in state["fits"].items()}
-        names = [item.name for item in fields(Renders)]
-        self.renders = [
-            Renders(*(tensors[f"round{number}.{name}"].numpy() for name in names)) for number in range(state["rounds"])
-        ]
+        self.renders = [Renders.from_state(f"round{number}", tensors) for number in range(state["rounds"])]
         own = {
             name.removeprefix("estimator."): value for name, value in tensors.items() if name.startswith("estimator.")
         }
@@ -119,10 +118,14 @@ def begin(problem: Problem, stage: int, before: Mapping[str, Population]) -> Rou
             kind: replace(each, factors=tuple(factor for factor in each.factors if factor.mutable))
             for kind, each in variables.items()
         }
-    layout = Layout(tuple(variables.values()))
+    detected = problem.detected(variables)
+    repeating = tuple(each for kind, each in variables.items() if kind in detected)
+    single = (each for kind, each in variables.items() if kind not in (*detected, *problem.repeated))
+    layout = Layout(tuple(single))
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
-    estimator = Estimator(layout, size, torch_generator(problem.seed, Purpose.SIMULATION, 1, stage))
+    draws = torch_generator(problem.seed, Purpose.SIMULATION, 1, stage)
+    estimator = Estimator(layout, size, draws, repeating)
     options = problem.settings.inference
     first = {
         kind: before[kind].widened(options.widening, options.least_width, options.background)
@@ -139,7 +142,7 @@ def infer_round(problem: Problem, rounds: Rounds) -> None:
     of = f"(round {number + 1} of {options.rounds})"
     rounds.renders.append(simulate(problem, rounds, options.simulations, f"simulate {of}"))
     every = Renders.joined(rounds.renders)
-    appearance = RandomCamera().apply
+    appearance = _appearance(problem, rounds)
     rounds.estimator.fit(
         every,
         Course(options.epochs[min(number, len(options.epochs) - 1)], BATCH, LATER_RATE if number else FIRST_RATE),
@@ -168,15 +171,13 @@ def correct(problem: Problem, rounds: Rounds) -> None:
     images = problem.images(scenes, Purpose.SIMULATION, 100 * stage + number + 50, "check the population")
     if problem.photographs:
         images = RandomCamera().apply(images, rng)
-    numbers, categories = rounds.estimator.layout.truth(scenes)
-    readings = read(problem, rounds, images, 12)
-    for variables, own, factors in rounds.estimator.layout.slices():
-        rounds.fits[variables.kind] = corrected(
-            rounds.fits[variables.kind],
-            Population.prior(variables),
-            numbers[:, own],
-            categories[:, factors],
-            readings[variables.kind],
+    for kind, readings in read(problem, rounds, images, 12).items():
+        fit, variables = rounds.fits[kind], rounds.populations[kind].variables
+        nodes = [(scene, node) for scene in scenes for node in scene.nodes if node.kind == kind]
+        numbers = np.array([variables.values_of(node) for _, node in nodes]).reshape(len(nodes), -1)
+        labels = np.array([variables.categories_of(scene, node) for scene, node in nodes], dtype=np.int64)
+        rounds.fits[kind] = corrected(
+            fit, Population.prior(variables), numbers, labels.reshape(len(nodes), -1), readings
         )
 
 
@@ -200,7 +201,8 @@ def simulate(problem: Problem, rounds: Rounds, count: int, step: str) -> Renders
     images, masks = problem.masked(scenes, Purpose.SIMULATION, 100 * stage + number, step)
     layout = rounds.estimator.layout
     presence = presence_of(scenes, masks, [kind.kind for kind in layout.kinds])
-    return Renders(images, *layout.truth(scenes), np.arange(count) % KEPT_BACK == 0, presence)
+    objects = objects_of(rounds.estimator.repeating, scenes, masks)
+    return Renders(images, *layout.truth(scenes), np.arange(count) % KEPT_BACK == 0, presence, objects)
 
 
 def drawn_from(
@@ -244,28 +246,76 @@ def read(problem: Problem, rounds: Rounds, images: np.ndarray, stream: int) -> d
     """
     number, stage = len(rounds.renders) - 1, rounds.stage
     draws = torch_generator(problem.seed, Purpose.SIMULATION, stream, stage, number)
-    numbers, categories = rounds.estimator.sample(images, SAMPLES, draws)
-    sizes = np.array([len(renders.images) for renders in rounds.renders])
-    found = {}
-    for variables, own, factors in rounds.estimator.layout.slices():
-        values, labels = variables.inside(numbers[..., own]), categories[..., factors]
-        proposals = [proposal[variables.kind] for proposal in rounds.proposals[: number + 1]]
-        log = proposal_log_density(proposals, (sizes / sizes.sum()).tolist(), values, labels)
-        found[variables.kind] = Readings(values, labels, log, np.ones(len(images)))
+    estimator, found = rounds.estimator, {}
+    if estimator.layout.kinds:
+        numbers, categories = estimator.sample(images, SAMPLES, draws)
+        for variables, own, factors in estimator.layout.slices():
+            values, labels = variables.inside(numbers[..., own]), categories[..., factors]
+            log = _log_proposal(rounds, variables, values, labels)
+            found[variables.kind] = Readings(values, labels, log, np.ones(len(images)))
+    if estimator.objects is not None:
+        detections, posteriors = estimator.objects.read(images)
+        weights, selections = estimator.objects.true(detections), _selections(rounds, problem, len(images))
+        for k, (layout, posterior) in enumerate(zip(estimator.objects.layouts, posteriors, strict=True)):
+            [variables] = layout.kinds
+            values, labels = layout.in_their_units(*posterior.sample(SAMPLES, draws))
+            values = variables.inside(values)
+            log = _log_proposal(rounds, variables, values, labels)
+            own = detections.kinds == k
+            found[variables.kind] = Readings(values, labels, log, weights[own], selections[k])
     return found
 
 
 def explain(problem: Problem, rounds: Rounds, images: np.ndarray) -> dict[str, Fit]:
     """Return by kind the population that explains images, read by the estimator as it is now."""
     number, stage = len(rounds.renders) - 1, rounds.stage
-    return {
-        kind: deconvolve(
-            readings,
-            Population.prior(rounds.proposals[0][kind].variables),
-            generator(problem.seed, Purpose.SIMULATION, 8, stage, number),
-        )
-        for kind, readings in read(problem, rounds, images, 7).items()
-    }
+    fits = {}
+    for kind, proposal in rounds.proposals[0].items():  # What cannot be read stays as the grammar has it.
+        prior = Population.prior(proposal.variables)
+        fits[kind] = Fit(prior, 0.0, np.zeros(0), np.ones(prior.means.shape))
+    for kind, readings in read(problem, rounds, images, 7).items():
+        rng = generator(problem.seed, Purpose.SIMULATION, 8, stage, number)
+        fits[kind] = deconvolve(readings, fits[kind].population, rng)
+    return fits
+
+
+def _selections(rounds: Rounds, problem: Problem, images: int) -> list[Selection | None]:
+    """Return of each repeating kind the nodes of renders that were kept back, and which the estimator detects.
+
+    Args:
+        images: how many images are read.
+    """
+    every = Renders.joined(rounds.renders)
+    kept = every.of(np.flatnonzero(every.kept_back))
+    estimator, rng = rounds.estimator, generator(problem.seed, Purpose.SIMULATION, 9, rounds.stage, len(rounds.renders))
+    if estimator.objects is None:
+        return []
+    detections, _ = estimator.objects.read(_appearance(problem, rounds)(kept.images, rng))
+    shows = matched(detections, kept.objects)
+    detected = np.zeros(len(kept.objects.images), dtype=bool)
+    detected[shows[shows >= 0]] = True
+    found: list[Selection | None] = []
+    for k, variables in enumerate(estimator.repeating):
+        own = kept.objects.kinds == k
+        numbers = kept.objects.numbers[own][:, : len(variables.numbers)]
+        categories = kept.objects.categories[own][:, : len(variables.factors)]
+        log = _log_proposal(rounds, variables, numbers, categories)
+        selection = Selection(numbers, categories, log, detected[own], len(kept.images), images)
+        found.append(selection if own.any() else None)
+    return found
+
+
+def _appearance(problem: Problem, rounds: Rounds) -> Appearance:
+    """Return what a camera does to images: where objects are counted, a target of renders has that of the renderer."""
+    as_rendered = rounds.estimator.objects is not None and not problem.photographs
+    return unchanged if as_rendered else RandomCamera().apply
+
+
+def _log_proposal(rounds: Rounds, variables: Variables, numbers: np.ndarray, categories: np.ndarray) -> np.ndarray:
+    """Return the log density of nodes in the renders of all rounds."""
+    sizes = np.array([len(renders.images) for renders in rounds.renders])
+    proposals = [proposal[variables.kind] for proposal in rounds.proposals[: len(sizes)]]
+    return proposal_log_density(proposals, (sizes / sizes.sum()).tolist(), numbers, categories)
 
 
 def _proposal(fit: Fit, options: InferenceSettings) -> Population:

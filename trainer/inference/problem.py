@@ -1,7 +1,7 @@
 """What a run learns from: nothing in it changes during training."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -17,7 +17,7 @@ from trainer.features.readout import Readout, Window
 from trainer.features.regions import RegionFeatures
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar import Grammar, SceneGraph
-from trainer.grammar.nodes import MODE, Camera, Mesh
+from trainer.grammar.nodes import MODE, Camera, Mesh, Sprite
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
@@ -107,8 +107,7 @@ class Problem:
     def check_stages(self) -> None:
         """
         Raises:
-            InputError: a pattern of a stage names no mutable attribute, V is missing for the task loss, or the
-                population of a kind cannot be inferred.
+            InputError: a pattern of a stage names no mutable attribute, or V is missing for the task loss.
         """
         known = [*self.names, *(name for name in self.choice_names if not name.endswith(f".{MODE.name}"))]
         for stage in self.settings.stages:
@@ -117,11 +116,6 @@ class Problem:
                     raise InputError(
                         f"training.stages: no mutable attribute is called {pattern!r}; there are: {', '.join(known)}"
                     )
-        if self.settings.start == "infer" and self.repeated:
-            raise InputError(
-                f"training.start is infer, but {self.repeated[0]} does not stand once in every scene; "
-                "choose search or read"
-            )
         for stage in self.settings.stages:
             if "task" in stage.losses and self.validation is None:
                 raise InputError("training.stages: the task loss needs labelled images of the target; there are none")
@@ -139,6 +133,17 @@ class Problem:
         kinds = list(dict.fromkeys(kind for kind, _ in self.encoding.choices))
         counts = [Counter(node.kind for node in scene.nodes) for scene in self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)]
         return [kind for kind in kinds if any(count[kind] != 1 for count in counts)]
+
+    def detected(self, kinds: Collection[str]) -> list[str]:
+        """Return those of some kinds whose nodes are detected and read one by one.
+
+        They are the ones that masks show, unless every scene has a single node of all these: it is read off the image.
+        """
+        found = self.grammar.kinds
+        seen = [k for k in kinds if found[k].class_name and isinstance(found[k].content, Mesh | Sprite)]
+        scenes = self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)
+        several = any(sum(node.kind in seen for node in scene.nodes) != 1 for scene in scenes)
+        return seen if several else []
 
     @property
     def too_many_to_search(self) -> bool:

@@ -3,9 +3,13 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
+from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
-from trainer.inference.estimator import Estimator, Layout, Posterior, Renders
+from trainer.inference.density import Layout, Posterior
+from trainer.inference.estimator import Estimator
 from trainer.inference.learned_space import learned_space
+from trainer.inference.objects import objects_of
+from trainer.inference.renders import Renders
 from trainer.inference.variables import Factor, Number, Variables
 
 ANGLE = Number("yaw", "deg", -180.0, 180.0, True, 0.0, 10.0)
@@ -54,12 +58,7 @@ def bars(count: int, rng: np.random.Generator) -> Renders:
     images = np.repeat(np.clip(noisy, 0, 255)[..., None], 3, 3).astype(np.uint8)
     kept = np.arange(count) % 4 == 0
     presence = np.full((count, 1, 4, 4), 255, dtype=np.uint8)
-    return Renders(images, np.stack([yaw, x], 1), kind[:, None], kept, presence)
-
-
-def unchanged(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    del rng
-    return images
+    return Renders(images, np.stack([yaw, x], 1), kind[:, None], kept, presence, objects_of([], [], []))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,101 @@
+"""The selection of detected nodes: what part of a population is detected, and how many nodes there are.
+
+The readings are a selected sample, and some are false. Renders show which nodes are
+detected: weighted by p / π they give D(p), the part of the population that is detected, and what the missed ones are
+like; these join the M-step (Dempster, Laird & Rubin, 1977, section 4.2; Mandel, Farr & Gair, MNRAS, 2019). A detection
+that is true on renders with probability w has the odds w / (1 - w) · ρ · E_q[p / π] on the target, where ρ is the
+target's number of nodes in an image over that of the renders. The likelihood is that of a Poisson process.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.inference.population import Population
+
+#: Least part of a component that counts as detected.
+LEAST_RATE = 0.1
+#: Nodes of renders that are few to tell what part is detected.
+FEW = 20.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Nodes of renders, and which of them were detected; J of them.
+
+    Attributes:
+        numbers: [J, d].
+        categories: int [J, F].
+        log_proposal: [J], their log density in the renders.
+        detected: bool [J].
+        renders: how many renders they stand in.
+        images: how many images the readings are from.
+    """
+
+    numbers: np.ndarray
+    categories: np.ndarray
+    log_proposal: np.ndarray
+    detected: np.ndarray
+    renders: int
+    images: int
+
+    def rates(self, population: Population) -> "Rates":
+        """Return what part of a population is detected, component by component.
+
+        Importance weights are cut at √J times their mean (Ionides, Truncated Importance Sampling, 2008). A component
+        that few renders show leans towards the part of all nodes.
+        """
+        log = population.component_log_densities(self.numbers, self.categories) - self.log_proposal[:, None]
+        highest = log.max(0)
+        parts = np.exp(log - np.where(np.isfinite(highest), highest, 0))
+        parts = np.minimum(parts, np.sqrt(len(parts)) * parts.mean(0))
+        parts = parts / np.maximum(parts.sum(0), 1e-300)
+        effective = 1 / np.maximum(np.square(parts).sum(0), 1e-300)  # Kish's effective number of nodes
+        trust = np.where(parts.sum(0) > 0, effective / (effective + FEW), 0)
+        found = trust * parts[self.detected].sum(0) + (1 - trust) * self.detected.mean()
+        found = np.clip(found, LEAST_RATE, 1.0)
+        weights = np.append(population.weights, population.background)
+        weights = weights / weights.sum()
+        missed = parts * (~self.detected)[:, None]
+        errors = weights * np.sqrt(found * (1 - found) / (effective + FEW))
+        return Rates(
+            found,
+            missed / np.maximum(missed.sum(0), 1e-300),
+            trust,
+            float(weights @ found),
+            float(np.sqrt(np.square(errors).sum())),
+        )
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The part of a population that is detected; M components and the background.
+
+    Attributes:
+        components: [M + 1], of each component.
+        missed: [J, M + 1], of the missed part of each component the share of each node of the renders.
+        trust: [M + 1], from 0 to 1, how far the renders tell what the missed part is like.
+        value: of the whole population.
+        error: its standard error.
+    """
+
+    components: np.ndarray
+    missed: np.ndarray
+    trust: np.ndarray
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Count:
+    """The expected number of nodes of a kind in an image of the target, those that are not detected included.
+
+    Attributes:
+        value: the number.
+        error: its standard error.
+        detected: the part of the nodes that is detected.
+    """
+
+    value: float
+    error: float
+    detected: float
