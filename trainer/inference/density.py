@@ -214,14 +214,16 @@ class DensityHead(nn.Module):
     def forward(self, features: Tensor) -> Posterior:
         hidden = self.hidden(features)
         n, k, d = len(hidden), COMPONENTS, self.dimensions
-        pairs = self.means(hidden).reshape(n, k, -1, 2)[:, :, :d]
+        pairs = self.means(hidden).reshape(n, k, max(d, 1), 2)[:, :, :d]
         means = torch.where(self.layout.angles, torch.atan2(pairs[..., 1], pairs[..., 0] + 1e-6), pairs[..., 0])
-        stds = NARROWEST + (WIDEST - NARROWEST) * torch.sigmoid(self.diagonal(hidden).reshape(n, k, -1)[:, :, :d])
+        stds = NARROWEST + (WIDEST - NARROWEST) * torch.sigmoid(
+            self.diagonal(hidden).reshape(n, k, max(d, 1))[:, :, :d]
+        )
         precision = torch.diag_embed(1 / stds)
         if self.lower is not None:
             rows, columns = torch.tril_indices(d, d, -1)
             lower = torch.zeros_like(precision)
-            lower[..., rows, columns] = self.lower(hidden).reshape(n, k, -1)
+            lower[..., rows, columns] = self.lower(hidden).reshape(n, k, len(rows))
             precision = precision + lower / stds[..., None]
         log_frequencies = tuple(
             layer(hidden).reshape(n, k, size).log_softmax(2)

@@ -194,6 +194,8 @@ class ObjectReader(nn.Module):
 
     def _read(self, images: Tensor, features: Tensor, at: Tensor, boxes: Tensor) -> Tensor:
         """Return hidden features [n, HIDDEN] of boxes [n, 4] in images[at]."""
+        if not len(boxes):
+            return images.new_zeros(0, HIDDEN)
         height, width = images.shape[-2:]
         frame = torch.tensor([width, height])
         middle = (boxes[:, :2] + boxes[:, 2:]) / frame - 1  # From -1 to 1 across the image

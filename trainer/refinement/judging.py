@@ -84,7 +84,7 @@ def doubts(fits: Mapping[str, Fit]) -> list[str]:
     found = []
     for kind, fit in fits.items():
         population = fit.population
-        share = float(np.mean(fit.unexplained > 0.5))
+        share = float(np.sum(fit.unexplained > 0.5)) / max(len(fit.unexplained), 1)
         if share > UNEXPLAINED:
             found.append(f"{share:.0%} of the readings of {kind} fit no component")
         for i, number in enumerate(population.variables.numbers):
