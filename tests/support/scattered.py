@@ -77,7 +77,7 @@ def scattered_problem(
     grammar = load_grammar(write_sprites(folder, DISCS))
     rng = np.random.default_rng(1)
     scenes: list[SceneGraph] = []
-    while len(scenes) < 600:
+    while len(scenes) < 240:
         scene = grammar.sample(rng)
         number = sum(node.kind == "disc" for node in scene.nodes)
         if rng.random() < counts[number - 1]:
