@@ -56,13 +56,12 @@ class Readings:
     selection: Selection | None = None
 
     def of(self, index: np.ndarray) -> "Readings":
-        """Return some of the readings."""
+        """Return some of the readings, as if from as many fewer images."""
+        selection = self.selection
+        if selection is not None:
+            selection = replace(selection, images=selection.images * len(index) / max(len(self.weights), 1))
         return Readings(
-            self.numbers[index],
-            self.categories[index],
-            self.log_proposal[index],
-            self.weights[index],
-            self.selection,
+            self.numbers[index], self.categories[index], self.log_proposal[index], self.weights[index], selection
         )
 
 

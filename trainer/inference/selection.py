@@ -1,8 +1,8 @@
 """The selection of detected nodes: what part of a population is detected, and how many nodes there are.
 
-The readings are a selected sample, and some are false. Renders show which nodes are
-detected: weighted by p / π they give D(p), the part of the population that is detected, and what the missed ones are
-like; these join the M-step (Dempster, Laird & Rubin, 1977, section 4.2; Mandel, Farr & Gair, MNRAS, 2019). A detection
+Readings of detections are a selected sample, and some are false. Renders show which nodes are detected: weighted by
+p / π they give D(p), the part of the population that is detected, and what the missed ones are like; these join the
+M-step of the deconvolution (Dempster, Laird & Rubin, 1977, section 4.2; Mandel, Farr & Gair, MNRAS, 2019). A detection
 that is true on renders with probability w has the odds w / (1 - w) · ρ · E_q[p / π] on the target, where ρ is the
 target's number of nodes in an image over that of the renders. The likelihood is that of a Poisson process.
 """
@@ -37,7 +37,7 @@ class Selection:
     log_proposal: np.ndarray
     detected: np.ndarray
     renders: int
-    images: int
+    images: float
 
     def rates(self, population: Population) -> "Rates":
         """Return what part of a population is detected, component by component.
