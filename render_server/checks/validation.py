@@ -40,6 +40,8 @@ def validate(task: pb.RenderTask, limits: Limits) -> None:
         _require_sprites_alone(task.scene)
     if task.probes.difference:
         check.known("probes.difference", task.probes.difference, pb.Difference.DESCRIPTOR)
+    if task.probes.method:
+        check.known("probes.method", task.probes.method, pb.ProbeMethod.DESCRIPTOR)
     if task.probes.samples > limits.samples:
         raise LimitExceeded("probes.samples", task.probes.samples, f"this worker takes at most {limits.samples}")
     if task.HasField("image_gradient"):

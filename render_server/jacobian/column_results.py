@@ -52,6 +52,21 @@ class ColumnResults:
         if frame is not None:
             _audit(result.audit, difference, frame, left_px, top_px)
 
+    def add_product(self, probe: Probe, product: float, frame: np.ndarray | None = None) -> None:
+        """Record a product with the image gradient that was found in screen space.
+
+        Args:
+            frame: the difference of the whole frame, [height, width, 3], for an audit.
+        """
+        result = self._results[probe.column]
+        result.span, result.product, result.screen_space = probe.span, product, True
+        _place(result.region, 0, 0, 0, 0)
+        if frame is not None and self._gradient is not None:
+            exact = float(np.sum(self._gradient * frame, dtype=np.float64))
+            found = product * probe.span
+            result.audit.region_norm, result.audit.frame_norm = abs(found), abs(exact)
+            result.audit.product = found * exact
+
     def in_order(self) -> list[pb.ColumnResult]:
         """Return one result per column of the task."""
         return self._results

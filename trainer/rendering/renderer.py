@@ -254,7 +254,7 @@ class Renderer:
                 first, last = (len(columns) * end // shards for end in (shard, shard + 1))
                 task.columns.extend(columns.wire[first:last])
                 if len(columns):
-                    task.probes.CopyFrom(probing.wire())
+                    task.probes.CopyFrom(probing.wire(last - first))
                 if gradients is not None:
                     task.image_gradient.CopyFrom(gradients[index])
                 tasks.append(task)

@@ -158,6 +158,37 @@ DIFFERENCE_FORWARD: Difference.ValueType  # 2
 """From the unperturbed scene to one step above or, where that leaves the range, to one step below: one render."""
 Global___Difference: _TypeAlias = Difference  # noqa: Y015
 
+class _ProbeMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProbeMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProbeMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROBE_METHOD_UNSPECIFIED: _ProbeMethod.ValueType  # 0
+    """The same as PROBE_METHOD_EXACT."""
+    PROBE_METHOD_EXACT: _ProbeMethod.ValueType  # 1
+    """Each column is the difference of two renders."""
+    PROBE_METHOD_SCREEN_SPACE: _ProbeMethod.ValueType  # 2
+    """Columns of transforms, sizes of meshes and the field of view follow from the depths, normals and light of one frame.
+    The result is approximate: it neglects light that surfaces scatter onto each other. For tasks with an image gradient.
+    Other columns, and scenes for which the engine has no such rule (light other than one sun and a background colour,
+    sprites, glowing or translucent surfaces, a distorting lens, a camera's response), are exact.
+    """
+
+class ProbeMethod(_ProbeMethod, metaclass=_ProbeMethodEnumTypeWrapper): ...
+
+PROBE_METHOD_UNSPECIFIED: ProbeMethod.ValueType  # 0
+"""The same as PROBE_METHOD_EXACT."""
+PROBE_METHOD_EXACT: ProbeMethod.ValueType  # 1
+"""Each column is the difference of two renders."""
+PROBE_METHOD_SCREEN_SPACE: ProbeMethod.ValueType  # 2
+"""Columns of transforms, sizes of meshes and the field of view follow from the depths, normals and light of one frame.
+The result is approximate: it neglects light that surfaces scatter onto each other. For tasks with an image gradient.
+Other columns, and scenes for which the engine has no such rule (light other than one sun and a background colour,
+sprites, glowing or translucent surfaces, a distorting lens, a camera's response), are exact.
+"""
+Global___ProbeMethod: _TypeAlias = ProbeMethod  # noqa: Y015
+
 class _Code:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -633,21 +664,28 @@ class ProbeSettings(_message.Message):
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     FULL_FRAME_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    EXACT_COLUMNS_FIELD_NUMBER: _builtins.int
     difference: Global___Difference.ValueType
     full_frame: _builtins.bool
     """Renders the whole frame for every column instead of the region that can change. Default: false."""
     samples: _builtins.int
     """Samples per pixel of the probes. Default (0): settings.samples."""
+    method: Global___ProbeMethod.ValueType
+    exact_columns: _builtins.int
+    """With PROBE_METHOD_SCREEN_SPACE: number of columns that are exact nevertheless, those with the largest |product · step|."""
     def __init__(
         self,
         *,
         difference: Global___Difference.ValueType = ...,
         full_frame: _builtins.bool = ...,
         samples: _builtins.int = ...,
+        method: Global___ProbeMethod.ValueType = ...,
+        exact_columns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "full_frame", b"full_frame", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference", "exact_columns", b"exact_columns", "full_frame", b"full_frame", "method", b"method", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -944,6 +982,7 @@ class ColumnResult(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    SCREEN_SPACE_FIELD_NUMBER: _builtins.int
     span: _builtins.float
     """Value of the attribute at the end of the step minus at its beginning, in its unit. Not 0; < 0 for a forward
     difference that went down. The derivative is difference / span.
@@ -951,11 +990,13 @@ class ColumnResult(_message.Message):
     product: _builtins.float
     """With an image gradient: Σ image_gradient · difference / span, the derivative of the loss. Else 0."""
     samples: _builtins.int
-    """Samples taken for this column: pixels of its renders times samples per pixel, without audits."""
+    """Samples taken for this column: pixels of its renders times samples per pixel, without audits. 0 in screen space."""
+    screen_space: _builtins.bool
+    """Whether the product was found in screen space; see PROBE_METHOD_SCREEN_SPACE."""
     @_builtins.property
     def region(self) -> Global___Rectangle:
         """Position of `difference` in the image, in whole numbers; every pixel outside of it is unchanged. Width and height 0:
-        no pixel changes. With an image gradient: the region that was rendered.
+        no pixel changes. With an image gradient: the region that was rendered, if any.
         """
 
     @_builtins.property
@@ -977,10 +1018,11 @@ class ColumnResult(_message.Message):
         product: _builtins.float = ...,
         audit: Global___Audit | None = ...,
         samples: _builtins.int = ...,
+        screen_space: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "difference", b"difference", "region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "difference", b"difference", "product", b"product", "region", b"region", "samples", b"samples", "span", b"span"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "difference", b"difference", "product", b"product", "region", b"region", "samples", b"samples", "screen_space", b"screen_space", "span", b"span"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -988,7 +1030,9 @@ Global___ColumnResult: _TypeAlias = ColumnResult  # noqa: Y015
 
 @_typing.final
 class Audit(_message.Message):
-    """Comparison of a column's region with the whole frame, in single precision before packing."""
+    """Comparison of a column's region with the whole frame, in single precision before packing. In screen space: of the
+    product with that of the whole frame's difference, both times span.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import bpy
+import mathutils
 import numpy as np
 from metasim.colour import linear_to_srgb
 from metasim.v1 import render_pb2 as pb
@@ -21,6 +22,7 @@ from render_server.engines.frame import SurfaceLayers, wants_labels
 from render_server.engines.lens import LensMap, lens_map
 from render_server.errors import InvalidTask
 from render_server.jacobian.regions import Window
+from render_server.jacobian.screen_space import Casters, SurfaceBuffers, screen_space_obstacle
 from render_server.scene.extent import Extent
 from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import SceneGraph
@@ -32,6 +34,21 @@ _MANY_POLYGONS = 100
 #: Translucent surfaces that a ray may pass: as many as Blender allows.
 _MOST_SURFACES = 1024
 _LABEL_PASSES = ("use_pass_object_index", "use_pass_z", "use_pass_normal")
+_BUFFER_PASSES = (*_LABEL_PASSES, "use_pass_position")
+#: Points of the buffers along the edge of a pixel.
+_FINE = 2
+#: Offset of the origin of a ray to the sun, in metres.
+_OFFSET_M = 2e-3
+
+
+def wants_screen_space(task: pb.RenderTask) -> bool:
+    """Return whether a task asks for columns in screen space, and its scene allows them."""
+    return (
+        task.probes.method == pb.PROBE_METHOD_SCREEN_SPACE
+        and task.HasField("image_gradient")
+        and task.settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
+        and screen_space_obstacle(task.scene) is None
+    )
 
 
 class SpatialScene:
@@ -128,6 +145,81 @@ class SpatialScene:
             outlines={index: outline for index, outline in outlines.items() if outline is not None},
         )
 
+    @property
+    def translucent(self) -> bool:
+        """Whether a surface of the scene lets light pass."""
+        return bool(self._translucent)
+
+    def buffers(self, samples: int) -> SurfaceBuffers:
+        """Render what screen-space derivatives need; see `wants_screen_space`.
+
+        Sunlight and other light are two frames, because a frame of both would sample one of them at random. That of the
+        sun alone takes one sample and shows exactly where its shadows are; the other takes the rest.
+
+        Args:
+            samples: per pixel of both frames together, at least; 8 are the fewest.
+        """
+        size = self._settings.width_px * _FINE, self._settings.height_px * _FINE
+        self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
+        with self._lit(suns=True):
+            passes = self._target.render(*size)
+        self._target.sample(samples=max(1, samples // _FINE**2 - 1), seed=self._task.seed, box_px=0.0)
+        with self._lit(suns=False):
+            other = self._target.render(*size)["Combined"][..., :3]
+        node, depth, sunlight = passes["IndexOB"].astype(np.int64), passes["Depth"], passes["Combined"][..., :3]
+        nothing = (node == 0) | (depth > _BACKGROUND_DEPTH)
+        node[nothing] = 0
+        return SurfaceBuffers(
+            scale=_FINE,
+            node=node,
+            depth=np.where(nothing, np.float32(np.inf), depth),
+            position=passes["Position"],
+            normal=passes["Normal"],
+            sunlight=sunlight,
+            light=sunlight + other,
+        )
+
+    def to_sun(self) -> np.ndarray | None:
+        """Return the unit vector [3] towards the scene's sun; None if it has none."""
+        for index, node in enumerate(self._graph.nodes):
+            if node.light.HasField("sun"):
+                axis = self._graph.world[index][:3, 2]
+                return np.asarray(axis / np.linalg.norm(axis))
+        return None
+
+    def casters(self, points: np.ndarray, to_sun: np.ndarray) -> Casters:
+        """Return what hides the sun from points [n, 3]."""
+        node, position = np.zeros(len(points), np.int64), np.zeros((len(points), 3))
+        towards = mathutils.Vector(to_sun.tolist())
+        scene = self._target.scene
+        with bpy.context.temp_override(scene=scene, view_layer=self._target.layer):
+            depsgraph = bpy.context.evaluated_depsgraph_get()
+            for number, point in enumerate(points.tolist()):
+                hit, where, _, _, item, _ = scene.ray_cast(
+                    depsgraph, mathutils.Vector(point) + towards * _OFFSET_M, towards
+                )
+                if hit:
+                    node[number], position[number] = item.pass_index, where
+        return Casters(node, position)
+
+    @contextlib.contextmanager
+    def _lit(self, *, suns: bool) -> Iterator[None]:
+        """Light the scene by its suns alone, or by everything else."""
+        background = self._target.scene.world.node_tree.nodes["Background"].inputs["Strength"]
+        lamps = [item for item in self._objects.values() if item.type == "LIGHT"]
+        hidden = [lamp for lamp in lamps if (lamp.data.type == "SUN") != suns]
+        strength = background.default_value
+        for lamp in hidden:
+            lamp.hide_render = True
+        if suns:
+            background.default_value = 0.0
+        try:
+            yield
+        finally:
+            for lamp in hidden:
+                lamp.hide_render = False
+            background.default_value = strength
+
     @contextlib.contextmanager
     def _opaque_or_absent(self) -> Iterator[None]:
         """Make translucent surfaces opaque or absent meanwhile, so that labels do not depend on chance."""
@@ -142,8 +234,10 @@ class SpatialScene:
     def _build(self) -> None:
         graph = self._graph
         # Set before the first render: an existing Cycles session gets no new passes, and a second one costs as much.
-        for name in _LABEL_PASSES:
-            setattr(self._target.layer, name, wants_labels(self._task.outputs))
+        wanted = set(_LABEL_PASSES if wants_labels(self._task.outputs) else ())
+        wanted.update(_BUFFER_PASSES if wants_screen_space(self._task) else ())
+        for name in _BUFFER_PASSES:
+            setattr(self._target.layer, name, name in wanted)
         sources = self._sources
         self._environment = Environment(
             self._target.scene, graph, self._task.scene.background, sources.environments, sources.assets

@@ -8,11 +8,12 @@ from metasim.camera import CameraView
 from metasim.v1 import render_pb2 as pb
 
 from render_server.engines.blender.content import Sources
-from render_server.engines.blender.spatial import SpatialScene
+from render_server.engines.blender.spatial import SpatialScene, wants_screen_space
 from render_server.engines.frame import pack, wants_labels
-from render_server.jacobian.column_results import ColumnResults
+from render_server.jacobian.column_results import ColumnResults, image_gradient
 from render_server.jacobian.probes import Probe, plan_probes
 from render_server.jacobian.regions import ChangedRegions, Window
+from render_server.jacobian.screen_space import ScreenSpaceGradient, moves
 from render_server.jacobian.steps import half_pixel_steps
 from render_server.scene.scene_graph import SceneGraph
 
@@ -47,7 +48,7 @@ class _Prober:
     """
 
     def __init__(self, task: pb.RenderTask, graph: SceneGraph, view: CameraView, scene: SpatialScene) -> None:
-        self._graph, self._scene = graph, scene
+        self._task, self._graph, self._view, self._scene = task, graph, view, scene
         self._image_samples = task.settings.samples
         self._samples = task.probes.samples or task.settings.samples
         background = task.scene.background
@@ -72,8 +73,9 @@ class _Prober:
         return image
 
     def add(self, probes: Sequence[Probe], columns: ColumnResults) -> None:
-        """Render the probes and add their differences to the columns."""
+        """Render the probes, or find their products in screen space, and add them to the columns."""
         frame = self._regions.frame
+        probes = self._add_in_screen_space(probes, columns)
         windows = [frame if self._full_frame else self._regions.of(probe) for probe in probes]
         if self._base is None:
             begins = [window.pixels for probe, window in zip(probes, windows, strict=True) if None in probe.sides]
@@ -91,6 +93,44 @@ class _Prober:
                 samples=rendered * window.pixels * self._samples,
                 frame=(difference if window == frame else self._difference(probe, frame)) if audited else None,
             )
+
+    def _add_in_screen_space(self, probes: Sequence[Probe], columns: ColumnResults) -> list[Probe]:
+        """Add the products that follow from one frame's buffers; return the probes that are left to render."""
+        gradient = image_gradient(self._task)
+        if (
+            gradient is None
+            or not wants_screen_space(self._task)
+            or self._scene.translucent
+            or not self._view.is_pinhole
+        ):
+            return list(probes)
+        wanted = [probe for probe in probes if self._moves(probe)]
+        if not wanted:
+            return list(probes)
+        buffers, to_sun = self._scene.buffers(self._samples), self._scene.to_sun()
+        self.renders += 2
+        found = ScreenSpaceGradient(buffers, self._view, gradient, to_sun, len(self._graph.nodes))
+        if to_sun is not None:
+            found.add_shadows(self._scene.casters(found.shadow_edges, to_sun))
+        products = {probe.column: found.product(probe, self._graph) for probe in wanted}
+        # Columns of the whole frame cost too much: those of the camera are the best in screen space anyway.
+        partial = [probe for probe in wanted if self._regions.of(probe) != self._regions.frame]
+        partial.sort(key=lambda probe: -abs(products[probe.column] * probe.span))
+        exact = {probe.column for probe in partial[: self._task.probes.exact_columns]}
+        done = set()
+        for probe in wanted:
+            if probe.column not in exact:
+                frame = self._difference(probe, self._regions.frame) if self._audits[probe.column] else None
+                columns.add_product(probe, products[probe.column], frame)
+                done.add(probe.column)
+        return [probe for probe in probes if probe.column not in done]
+
+    def _moves(self, probe: Probe) -> bool:
+        column = self._task.columns[probe.column]
+        index = self._graph.index(column.node)
+        return index is not None and all(
+            moves(self._graph.nodes[each], column.attribute) for each in self._graph.subtree(index)
+        )
 
     def _difference(self, probe: Probe, window: Window) -> np.ndarray:
         if not window.pixels:

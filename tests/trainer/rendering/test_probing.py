@@ -27,7 +27,7 @@ STREET = pb.RenderSettings(width_px=620, height_px=188)
         (
             {"sample": 4},
             "training.probing.sample: unknown key; did you mean 'samples'? "
-            "Known: mode, difference, samples, audit, shards, full_frame",
+            "Known: mode, difference, samples, audit, shards, method, full_frame",
         ),
         ("vjp", "training.probing is 'vjp'; write for example training.probing.mode=vjp"),
     ],
@@ -66,3 +66,16 @@ def test_columns_are_split_where_workers_would_be_idle() -> None:
     assert Probing().shards_of(2, scenes=1, processes=33) == 2
     assert Probing().shards_of(0, scenes=1, processes=33) == 1
     assert Probing(shards=5).shards_of(180, scenes=16, processes=1) == 5
+
+
+def test_screen_space_goes_with_products_and_keeps_a_scene_in_one_task() -> None:
+    probing = Probing(method="auto")
+    assert not probing.keeps_differences(pb.RenderSettings(width_px=8, height_px=8), [3])
+    assert probing.shards_of(100, scenes=1, processes=8) == 1
+    assert probing.wire(180) == pb.ProbeSettings(
+        difference=pb.DIFFERENCE_CENTRAL, method=pb.PROBE_METHOD_SCREEN_SPACE, exact_columns=8
+    )
+    assert Probing(method="screen").wire(180).exact_columns == 0
+    assert Probing().wire(180).method == pb.PROBE_METHOD_UNSPECIFIED
+    with pytest.raises(InputError, match="method is 'screen'; with mode=jacobian it must be exact"):
+        Probing.parse({"mode": "jacobian", "method": "screen"}, "training.probing")
