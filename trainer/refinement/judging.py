@@ -16,8 +16,10 @@ from trainer.metrics.two_sample import gain_quantile, verdict
 from trainer.randomness import Purpose, generator, integer, torch_generator
 
 #: Images of each side that are compared.
-MOST = 256
-#: Pixels to which the network of natural images resizes them.
+MOST = 400
+#: Maps of the network of natural images; the finest tells how parts of an object lie to each other.
+STRIDES = (8, 16, 32)
+#: Pixels to which it resizes images.
 PIXELS = 96 * 96
 #: Features of the random network, where no natural-image features are installed.
 RANDOM_FEATURES = 64
@@ -102,7 +104,7 @@ def doubts(fits: Mapping[str, Fit]) -> list[str]:
 
 def _neutral_space(problem: Problem) -> FeatureSpace:
     if available():
-        return NaturalFeatures(pixels=PIXELS)
+        return NaturalFeatures(STRIDES, pixels=PIXELS)
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
     draws = torch_generator(problem.seed, Purpose.JUDGEMENT, 3)
