@@ -25,11 +25,18 @@ from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
 from trainer.rendering.agreement import Agreement
 from trainer.rendering.columns import column_from_wire
+from trainer.rendering.probing import Probing
 
 _DIGIT_STEPS = {scene_pb2.ATTRIBUTE_X: 0.5, scene_pb2.ATTRIBUTE_Y: 0.5, scene_pb2.ATTRIBUTE_YAW: 2.0}
 _DIGIT_SIZE_PX = 32
 _DIGITS = 64
 _REPEATS = 3
+REFERENCE_SAMPLES = 256
+_LOSSES = 4
+#: Width in pixels over which the gradients of smooth losses are averaged.
+_SMOOTH_PX = 9
+
+_SCREEN = {"screen": Probing(method="screen"), "auto": Probing(method="auto")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +65,12 @@ class StreetCost:
     modes_differ_by: float
     #: How many times faster two workers are than one.
     two_workers: float
+    #: Worker time of image and all columns, as a multiple of that of the image: by central and forward differences, and
+    #: in screen space without ("screen") and with ("auto") the largest columns exact.
+    multiples_of_image: dict[str, float]
+    #: Of the gradients of smooth losses, to central differences at `REFERENCE_SAMPLES`: by central differences, and in
+    #: screen space.
+    cosine_to_reference: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +115,17 @@ def _street(scenes: int, audited: int, workers: int) -> StreetCost:
     few = tasks[: min(scenes, 2 * workers)]
     with _pool("blender", workers, assets) as pool:
         pool.render([_variant(task, f"warm-{i}", columns=task.columns[:2]) for i, task in enumerate(tasks)])
+        images, _ = _timed(pool, [_variant(task, "i", columns=()) for task in tasks])
         central, central_s = _timed(pool, tasks)
         forward = [_variant(task, "f", difference=pb.DIFFERENCE_FORWARD) for task in tasks]
-        _, forward_s = _timed(pool, forward)
+        by_forward, forward_s = _timed(pool, forward)
+        smooth = [_smooth_gradient(number) for number in range(_LOSSES)]
+        methods = {
+            name: _timed(
+                pool, [_variant(task, name, outputs=(), gradient=smooth[0], probing=probing) for task in tasks]
+            )[0]
+            for name, probing in _SCREEN.items()
+        }
         # Columns alone, so that the images do not count.
         usual, _ = _timed(pool, [_variant(task, "r", outputs=()) for task in few])
         # In turns, so that a machine whose speed changes slows both.
@@ -116,6 +137,20 @@ def _street(scenes: int, audited: int, workers: int) -> StreetCost:
         picked = _picked(tasks, audited)
         frames, _ = _timed(pool, [_variant(t, "a", outputs=(), columns=c, full_frame=True) for t, c in picked])
         regions, _ = _timed(pool, [_variant(t, "b", outputs=(), columns=c) for t, c in picked])
+        reference, _ = _timed(
+            pool, [_variant(t, "ref", outputs=(), columns=c, samples=REFERENCE_SAMPLES) for t, c in picked]
+        )
+        found = {"central": _products(regions, smooth)}
+        found["screen"] = np.array(
+            [
+                [
+                    column.product
+                    for result in _timed(pool, _in_screen_space(picked, each))[0]
+                    for column in result.columns
+                ]
+                for each in smooth
+            ]
+        )
         gradient = np.random.default_rng(0).normal(size=(HEIGHT_PX, WIDTH_PX, 3)).astype(np.float32)
         products, _ = _timed(pool, [_variant(tasks[0], "v", outputs=(), gradient=gradient)])
         _, several_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
@@ -134,7 +169,11 @@ def _street(scenes: int, audited: int, workers: int) -> StreetCost:
             by_region, by_frame = (column_from_wire(each).in_frame(HEIGHT_PX, WIDTH_PX) for each in (column, whole))
             agreement.add(by_region * column.span, by_frame * whole.span)
     expected = np.array([column_from_wire(column).dot(gradient) for column in central[0].columns])
-    found = np.array([column.product for column in products[0].columns])
+    returned = np.array([column.product for column in products[0].columns])
+    spans = np.array([column.span for result in reference for column in result.columns])
+    trusted = _products(reference, smooth) * spans
+    image_s = _seconds(images)
+    multiples = {name: (image_s + _seconds(results)) / image_s for name, results in methods.items()}
     return StreetCost(
         scenes=scenes,
         columns=columns,
@@ -149,8 +188,14 @@ def _street(scenes: int, audited: int, workers: int) -> StreetCost:
         cosine=agreement.cosine,
         norm_ratio=agreement.norm_ratio,
         bytes_per_column={"jacobian": _bytes_per_column(central), "vjp": _bytes_per_column(products)},
-        modes_differ_by=float(np.abs(found - expected).max() / np.abs(expected).max()),
+        modes_differ_by=float(np.abs(returned - expected).max() / np.abs(expected).max()),
         two_workers=single_s / several_s,
+        multiples_of_image={
+            "central": _seconds(central) / image_s,
+            "forward": _seconds(by_forward) / image_s,
+            **multiples,
+        },
+        cosine_to_reference={name: _cosine(each * spans, trusted) for name, each in found.items()},
     )
 
 
@@ -189,6 +234,7 @@ def _variant(
     full_frame: bool = False,
     samples: int = 0,
     gradient: np.ndarray | None = None,
+    probing: Probing | None = None,
 ) -> pb.RenderTask:
     """The task with another id, and what else is given."""
     chosen = list(task.columns if columns is None else columns)
@@ -200,9 +246,38 @@ def _variant(
     variant.columns.extend(chosen)
     variant.outputs.extend(asked)
     variant.probes.CopyFrom(pb.ProbeSettings(difference=difference, full_frame=full_frame, samples=samples))
+    if probing is not None:
+        variant.probes.CopyFrom(probing.wire(len(chosen)))
     if gradient is not None:
         variant.image_gradient.CopyFrom(tensor_to_proto(gradient, compress=True))
     return variant
+
+
+def _in_screen_space(
+    picked: Sequence[tuple[pb.RenderTask, list[pb.Column]]], gradient: np.ndarray
+) -> list[pb.RenderTask]:
+    return [
+        _variant(task, "c", outputs=(), columns=columns, gradient=gradient, probing=_SCREEN["screen"])
+        for task, columns in picked
+    ]
+
+
+def _smooth_gradient(seed: int) -> np.ndarray:
+    """Return a random gradient of a smooth loss, [HEIGHT_PX, WIDTH_PX, 3]."""
+    noise = np.random.default_rng(seed).normal(size=(HEIGHT_PX, WIDTH_PX, 3))
+    for axis in (0, 1):
+        noise = np.mean([np.roll(noise, shift, axis) for shift in range(_SMOOTH_PX)], 0)
+    return np.asarray(noise, np.float32)
+
+
+def _products(results: Sequence[pb.RenderResult], gradients: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the derivatives of losses by all columns, [losses, columns], from differences."""
+    columns = [column_from_wire(column) for result in results for column in result.columns]
+    return np.array([[column.dot(gradient) for column in columns] for gradient in gradients])
+
+
+def _cosine(found: np.ndarray, expected: np.ndarray) -> float:
+    return float((found * expected).sum() / np.linalg.norm(found) / np.linalg.norm(expected))
 
 
 def _timed(pool: RenderPool, tasks: Sequence[pb.RenderTask]) -> tuple[list[pb.RenderResult], float]:
