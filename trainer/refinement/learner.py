@@ -45,6 +45,8 @@ AVERAGED = 0.2
 TURNS = 2
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
+#: Epochs after which descent from an inferred start must have brought images nearer to held-out ones.
+TRIAL = 2
 #: Scenes that show what every one has once.
 _LOOKED_AT = 64
 
@@ -149,28 +151,39 @@ class Learner:
         self._inferred = copy.deepcopy(self.transformer.state_dict())
         return True
 
-    def _keep_the_better(self) -> None:
-        """Go back to what the inference has left, unless descent has brought images nearer to the target's."""
-        if self._inferred is None:
-            return
-        descended, inferred, judge = self.average.state_dict(), self._inferred, self._judge
-        self._inferred = None
-        if judge is None:
-            return
-        descended = copy.deepcopy(descended)
+    def _ends(self, *, last: bool) -> bool:
+        """Return whether the stage ends after this epoch.
+
+        Descent from an inferred start ends after its last epoch, or after `TRIAL` epochs that have not brought images
+        nearer to the held-out ones. It goes back to what the inference has left, unless it has brought them nearer.
+
+        Args:
+            last: whether it is the last of the stage's epochs.
+        """
+        judge = self._judge
+        if self._inferred is None or judge is None:
+            self._inferred = None if last else self._inferred
+            return last
+        if not last and self._epoch_of_stage != TRIAL:
+            return False
+        descended = copy.deepcopy(self.average.state_dict())
         after = self.statistics()[2]
-        self.average.load_state_dict(inferred)
+        self.average.load_state_dict(self._inferred)
         _, prior, before = self.statistics()
         found = judge.improves(before, after)
         if found["kept"]:
             self.average.load_state_dict(descended)
+            if not last:
+                return False
             found["verdict"] = judge.verdict(prior, after, {})
-        self.findings[-1]["descent"] = found
+        self._inferred = None
+        self.findings[-1]["descent"] = {**found, "epochs": self._epoch_of_stage}
         self.problem.progress.note(
             "descent has brought images nearer to the target's and is kept"
             if found["kept"]
             else "descent has not brought images nearer to the target's and is dropped"
         )
+        return True
 
     @cached_property
     def _judge(self) -> Judge | None:
@@ -202,8 +215,7 @@ class Learner:
                 advance(step + 1, total)
             self._epoch_of_stage += 1
             self.epoch += 1
-            if self._epoch_of_stage == epochs:
-                self._keep_the_better()
+            ends = self._ends(last=self._epoch_of_stage == epochs)
             seconds = time.monotonic() - began_s
             after = problem.renderer.pool.stats
             metrics: dict[str, Any] = {
@@ -224,7 +236,7 @@ class Learner:
             metrics |= self._monitor.images(self.statistics()[2], self.epoch, self.space, target)
             shown = {name: metrics[name] for name in ("mmd", "score") if name in metrics}
             problem.progress.figures(**shown)
-            if self._epoch_of_stage == epochs:
+            if ends:
                 self._next_stage()
             yield metrics
 
