@@ -32,7 +32,7 @@ def descend(
         loss_of: the loss of the samples with these numbers, int64 [n].
     """
     batches = max(1, count // course.batch)
-    optimizer = torch.optim.AdamW(parameters, lr=course.learning_rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(parameters, lr=course.learning_rate, weight_decay=1e-2, fused=True)
     steps = course.passes * batches
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, course.learning_rate, total_steps=steps)
     error = 0.0

@@ -19,7 +19,7 @@ def pretrain(problem: Problem, transformer: DistributionTransformer) -> dict[str
     """
     steps = problem.settings.pretraining_steps
     advance = problem.progress.step("learn the identity")
-    optimizer = torch.optim.Adam(transformer.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(transformer.parameters(), LEARNING_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
     for step in range(steps):
         batch = problem.encoding.encode(_scenes(problem, problem.settings.batch, step))

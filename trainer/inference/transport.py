@@ -108,7 +108,7 @@ def carry(
     rng = generator(problem.seed, Purpose.TRANSPORT, 1)
     parts = (scenes[first : first + BATCH] for first in range(0, SCENES, BATCH))
     lessons = [lesson(problem, transformer, part, populations, rng) for part in parts]
-    optimizer = torch.optim.Adam(transformer.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(transformer.parameters(), LEARNING_RATE, fused=True)
     steps = PASSES * len(lessons)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     advance = problem.progress.step("carry the prior to the population")
