@@ -28,8 +28,8 @@ REGION_PX, REGION_SIDES = 32, 2.0
 JITTER = 0.06
 #: Detections that are less sure are dropped; renders tell what part of the nodes that leaves out.
 SURE = 0.3
-#: Most detections in an image.
-MOST = 60
+#: Most detections in an image, and most objects that are read in a step of training.
+MOST, READ = 60, 96
 
 
 class ObjectReader(nn.Module):
@@ -98,6 +98,9 @@ class ObjectReader(nn.Module):
             if not len(rows):
                 return loss
             at = torch.from_numpy(np.repeat(np.arange(len(index)), [len(seen[i]) for i in index.tolist()]))
+            if len(rows) > READ:
+                some = torch.randperm(len(rows), generator=generator)[:READ].sort().values
+                rows, at = rows[some.numpy()], at[some]
             sides = (boxes[rows, 2:] - boxes[rows, :2]).repeat(1, 2)
             moved = boxes[rows] + sides * JITTER * (2 * torch.rand(sides.shape, generator=generator) - 1)
             hidden = self._read(images, features, at, moved)
@@ -193,7 +196,7 @@ class ObjectReader(nn.Module):
         ]
 
     def _read(self, images: Tensor, features: Tensor, at: Tensor, boxes: Tensor) -> Tensor:
-        """Return hidden features [n, HIDDEN] of boxes [n, 4] in images[at]."""
+        """Return hidden features [n, HIDDEN] of boxes [n, 4] in images[at]; `at` rises."""
         if not len(boxes):
             return images.new_zeros(0, HIDDEN)
         height, width = images.shape[-2:]
@@ -204,9 +207,19 @@ class ObjectReader(nn.Module):
         theta = boxes.new_zeros(len(boxes), 2, 3)
         theta[:, 0, 0], theta[:, 1, 1] = reach.T
         theta[:, :, 2] = middle
-        grid = F.affine_grid(theta, [len(boxes), 3, 2 * REGION_PX, 2 * REGION_PX], align_corners=False)
-        regions = F.avg_pool2d(F.grid_sample(images[at], grid, align_corners=False), 2)
-        # The feature map is padded beyond the image, up to a whole cell.
-        here = F.grid_sample(features[at], middle[:, None, None], align_corners=False)[:, :, 0, 0]
+        side = 2 * REGION_PX
+        grid = F.affine_grid(theta, [len(boxes), 3, side, side], align_corners=False)
+        regions: list[Tensor] = []
+        here: list[Tensor] = []
+        counts = torch.bincount(at, minlength=len(images)).tolist()
+        for i, (count, end) in enumerate(zip(counts, np.cumsum(counts).tolist(), strict=True)):
+            own = slice(end - count, end)
+            if count:  # All regions of an image at once, one below the other
+                seen = F.grid_sample(images[i : i + 1], grid[own].reshape(1, -1, side, 2), align_corners=False)
+                regions.append(seen[0].reshape(3, count, side, side).transpose(0, 1))
+                points = F.grid_sample(features[i : i + 1], middle[None, own, None], align_corners=False)
+                here.append(points[0, :, :, 0].T)
+        shown = F.avg_pool2d(torch.cat(regions), 2)
         where = torch.cat([middle, sides / frame, (sides / 16).log()], 1)
-        return self.together(torch.cat([self.region((regions - 0.4) * 2), self.whole(features)[at], here, where], 1))
+        parts = (self.region((shown - 0.4) * 2), self.whole(features)[at], torch.cat(here), where)
+        return self.together(torch.cat(parts, 1))
