@@ -120,17 +120,18 @@ def begin(problem: Problem, stage: int, before: Mapping[str, Population]) -> Rou
         }
     detected = problem.detected(variables)
     repeating = tuple(each for kind, each in variables.items() if kind in detected)
-    single = (each for kind, each in variables.items() if kind not in (*detected, *problem.repeated))
-    layout = Layout(tuple(single))
+    single = tuple(each for kind, each in variables.items() if kind not in (*detected, *problem.repeated))
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
     draws = torch_generator(problem.seed, Purpose.SIMULATION, 1, stage)
-    estimator = Estimator(layout, size, draws, repeating)
+    estimator = Estimator(Layout(single), size, draws, repeating)
     options = problem.settings.inference
     first = {
         kind: before[kind].widened(options.widening, options.least_width, options.background)
         if kind in before and before[kind].variables == each
         else Population.uniform(each)
+        if each in (*single, *repeating)
+        else Population.prior(each)
         for kind, each in variables.items()
     }
     return Rounds(stage, estimator, [first])
@@ -319,7 +320,9 @@ def _log_proposal(rounds: Rounds, variables: Variables, numbers: np.ndarray, cat
 
 
 def _proposal(fit: Fit, options: InferenceSettings) -> Population:
-    """Return the population, the wider the less the readings tell of it."""
+    """Return the population, the wider the less the readings tell of it; as it is where there are none."""
+    if not len(fit.unexplained):
+        return fit.population
     return fit.population.widened(options.widening / np.sqrt(fit.information), options.least_width, options.background)
 
 

@@ -7,6 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -139,12 +140,15 @@ class Learner:
                 "stage": self.problem.settings.stages[self.stage].title,
                 "population": [line for each in self.populations.values() for line in each.lines()],
                 "populations": {kind: each.to_json() for kind, each in self.populations.items()},
+                "counts": {kind: asdict(fit.count) for kind, fit in self.rounds.fits.items() if fit.count is not None},
                 "transport_error": errors,
                 "verdict": None if judge is None else judge.verdict(prior, learned, self.rounds.fits),
             }
         )
         for line in self.findings[-1]["population"]:
             self.problem.progress.note(line)
+        for kind, count in self.findings[-1]["counts"].items():
+            self.problem.progress.note(f"{kind}: {count['value']:.3g} ± {count['error']:.2g} in an image of the target")
         if self.problem.inception is None:
             self.space = self.rounds.estimator.requires_grad_(False)
         self.rounds = None
