@@ -13,7 +13,7 @@ from trainer.grammar import SceneGraph, load_grammar
 from trainer.inference.problem import Problem
 from trainer.inference.settings import TrainingSettings
 
-SIZE_PX = 48
+SIZE_PX = 40
 
 #: One to four discs at random places, as bright as `z` says; `fov` stands for the exposure of all.
 DISCS = (
@@ -24,8 +24,8 @@ DISCS = (
     sprite: shapes
     width: 9
     height: 9
-    x: {uniform: [-18, 18]}
-    y: {uniform: [-18, 18]}
+    x: {uniform: [-14, 14]}
+    y: {uniform: [-14, 14]}
     z: {normal: [5, 1], mutable: true, range: [1, 9]}
 scene: [camera, {kind: disc, count: {categorical: [1, 2, 3, 4]}}]
 """
@@ -77,7 +77,7 @@ def scattered_problem(
     grammar = load_grammar(write_sprites(folder, DISCS))
     rng = np.random.default_rng(1)
     scenes: list[SceneGraph] = []
-    while len(scenes) < 240:
+    while len(scenes) < 200:
         scene = grammar.sample(rng)
         number = sum(node.kind == "disc" for node in scene.nodes)
         if rng.random() < counts[number - 1]:
