@@ -13,7 +13,7 @@ from trainer.inference import loop
 from trainer.inference.learned_space import learned_space
 from trainer.inference.loop import Rounds, begin, infer_round
 
-SMALL = {"inference": {"rounds": 2, "simulations": 180, "epochs": [10, 5]}}
+SMALL = {"inference": {"rounds": 1, "simulations": 200, "epochs": [12]}}
 #: Shares of one, two, three and four discs; all are seen at times.
 COUNTS = (0.5, 0.3, 0.15, 0.05)
 
@@ -39,7 +39,6 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
     folder = tmp_path_factory.mktemp("scattered")
     problem = scattered_problem(folder, COUNTS, (6.5, 0.6), (57.0, 4.0), **SMALL)
     rounds = begin(problem, 0, {})
-    infer_round(problem, rounds)
     infer_round(problem, rounds)
     return Learned(problem, rounds)
 
