@@ -16,7 +16,7 @@ setup: $(VENV)/.ready ## Create .venv with both halves and the developer's tools
 
 $(VENV)/.ready: pyproject.toml constraints.txt constraints-3.13.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[trainer,natural,render,dev]'
+	$(VENV)/bin/pip install --quiet --constraint $(CONSTRAINTS) --editable '.[trainer,natural,render,parquet,cloud,dev]'
 	touch $@
 
 protos: setup ## Generate the Python code of the wire contract

@@ -5,19 +5,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trainer.datasets.destinations import Together, destination, pieces_of
 from trainer.datasets.fitting import chosen
-from trainer.datasets.parts import Shard, parse_splits, parts_folder
+from trainer.datasets.parts import Shard, parse_splits
 from trainer.datasets.writers import DatasetCard, open_writer, writer_of
 from trainer.datasets.writers.journal import JOURNAL
 from trainer.datasets.writers.picture import PNG, Encoding
 from trainer.datasets.writers.rendered import mesh_source, model_names
-from trainer.datasets.writers.split import SplitFolder
-from trainer.datasets.writers.writer import named_folder
 from trainer.errors import InputError
 from trainer.pool import PoolOptions, RenderPool, open_pool
 from trainer.progress import Progress, Silent, Step
@@ -43,7 +42,8 @@ class GenerateOptions:
     #: A run folder, or a grammar or experiment by name or path.
     source: str
     count: int
-    out: Path
+    #: A folder, or a URL of an object store such as "s3://bucket/name".
+    out: Path | str
     format: str = "imagefolder"
     seed: int = 0
     mnist: Path | None = None
@@ -62,19 +62,6 @@ class GenerateOptions:
     images: str = "png"
     #: Images of a file, in formats whose files hold many.
     per_file: int = PER_FILE
-
-
-@dataclass(frozen=True)
-class _Export:
-    """A dataset, or the part of one, that is written into a folder of its own."""
-
-    folder: Path
-    #: Numbers of its scenes.
-    scenes: range
-    #: Numbers of its samples in the dataset, where it is a part.
-    part: range | None
-    card: DatasetCard
-    split: str | None = None
 
 
 def generate(options: GenerateOptions, progress: Progress | None = None) -> dict[str, Any]:
@@ -99,31 +86,27 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> dict
     labels: dict[str, int] = {}
     done = there = drawn = 0
     counts: dict[str, int] = {}
-    total = sum(len(export.scenes) for export in job.exports)
-    with job.folders() as together:
-        for export in job.exports:
-            finished = _finished(export)
-            if finished:  # Of an earlier try.
-                counts[export.split or ""] = len(export.scenes)
-                done += len(export.scenes)
-                there += len(export.scenes)
+    total = sum(len(piece.scenes) for piece in job.pieces)
+    with job.opened() as together:
+        for piece in job.pieces:
+            if job.destination.finished(piece):  # By an earlier try.
+                counts[piece.split or ""] = len(piece.scenes)
+                done += len(piece.scenes)
+                there += len(piece.scenes)
                 continue
-            resume = options.resume and export.folder.with_name(f"{export.folder.name}.partial").is_dir()
-            resume = resume or (options.resume and not together and not options.shard)
-            with open_writer(
-                options.format, export.folder, export.card, resume=resume, meshes=job.meshes, part=export.part
-            ) as writer:
+            resume = options.resume and bool(job.destination.left(piece) or not (piece.split or piece.shard))
+            with job.destination.open(piece, resume=resume, meshes=job.meshes) as writer:
                 there += writer.count
                 writer.rendered_by = job.pool.rendered_by
-                if writer.count < len(export.scenes):
-                    with closing(job.stream().samples(export.scenes[writer.count :])) as samples:
+                if writer.count < len(piece.scenes):
+                    with closing(job.stream().samples(piece.scenes[writer.count :])) as samples:
                         for each in samples:
                             writer.add(each.sample, drawn=each.drawn, audited=each.audited)
                             job.advance(done + writer.count, total)
                 written = writer.counts()
             done += writer.count
             drawn += written.drawn
-            counts[export.split or ""] = writer.count
+            counts[piece.split or ""] = writer.count
             for label, number in written.labels.items():
                 name = "none" if label is None else str(label)
                 labels[name] = labels.get(name, 0) + number
@@ -158,9 +141,9 @@ def plan(options: GenerateOptions, progress: Progress | None = None) -> dict[str
     with tempfile.TemporaryDirectory() as folder:
         options = replace(options, out=Path(folder) / "plan", split=None, shard=None, resume=False, audit=0)
         job = _Job(options, progress or Silent())
-        with job.folders():
-            [export] = job.exports
-            writer = open_writer(options.format, export.folder, export.card, meshes=job.meshes)
+        with job.opened():
+            [piece] = job.pieces
+            writer = open_writer(options.format, Path(options.out), piece.card, meshes=job.meshes)
             samples = job.stream().samples(range(max(options.count, PLAN_IMAGES)))
             measured, began_s, busy_s = 0, time.monotonic(), time.process_time()
             with closing(samples):
@@ -214,38 +197,42 @@ class _Job:
         self._keep = None if options.keep is None else SceneFilter.parse(options.keep, classes)
         self._audited = frozenset(chosen(options.count, options.audit)) if options.audit else frozenset()
         self.card = _card(options, self.source, self.rendered_by)
-        self.exports = self._exports()
         self._writer.check(self.card)
+        self.destination = destination(options.out, options.format, options.per_file)
+        splits: list[tuple[str | None, range]] = [(None, range(options.count))]
+        if options.split:
+            splits = list(parse_splits(options.split, options.count))
+        shard = Shard.parse(options.shard) if options.shard else None
+        self.pieces = pieces_of(splits, shard, self.card, self.destination.step())
         self._pool: RenderPool | None = None
 
     @contextmanager
-    def folders(self) -> Iterator[SplitFolder | None]:
-        """The pool is open, and the folder of all splits is there, if there are splits that are not parts."""
+    def opened(self) -> Iterator[Together | None]:
+        """The pool is open, and so is the dataset of all splits, if there are splits that are not parts."""
         options = self._options
-        named_folder(options.out)
-        together = None
-        if options.split and not options.shard:
-            together = SplitFolder(options.out, resume=options.resume)
-        missing = [export for export in self.exports if not _finished(export)]
-        if not missing:
-            yield together
-            return
-        for export in missing:  # Before workers start.
-            partial = export.folder.with_name(f"{export.folder.name}.partial")
-            if partial.exists() and not options.resume:
+        self.destination.check()
+        missing = [piece for piece in self.pieces if not self.destination.finished(piece)]
+        for piece in missing:  # Before workers start.
+            left = self.destination.left(piece)
+            if left and not options.resume:
                 raise InputError(
-                    f"{partial} is left from an export that did not finish; "
-                    "add --resume to go on with it, remove it, or choose another folder"
+                    f"{left} is left from an export that did not finish; "
+                    "add --resume to go on with it, remove it, or choose another name"
                 )
-        with open_pool(self._pool_options, assets=self.source.grammar.assets) as self._pool:
-            self._progress.plan([Step("render and write")])
-            self._progress.watch(self._pool)
-            self.advance = self._progress.step("render and write")
-            if together is None:
-                yield None
-            else:
-                with together:
-                    yield together
+        with ExitStack() as stack:
+            together = None
+            if options.split and not options.shard:
+                together = stack.enter_context(self.destination.together(resume=options.resume))
+            if missing:
+                self._open(stack)
+            yield together
+
+    def _open(self, stack: ExitStack) -> None:
+        """Open the pool."""
+        self._pool = stack.enter_context(open_pool(self._pool_options, assets=self.source.grammar.assets))
+        self._progress.plan([Step("render and write")])
+        self._progress.watch(self._pool)
+        self.advance = self._progress.step("render and write")
 
     @property
     def pool(self) -> RenderPool:
@@ -267,33 +254,6 @@ class _Job:
             audited=self._audited,
             chunk=max(1, min(CHUNK, CHUNK_PX // (render.width_px * render.height_px))),
         )
-
-    def _exports(self) -> list[_Export]:
-        options = self._options
-        splits: list[tuple[str | None, range]] = [(None, range(options.count))]
-        if options.split:
-            splits = list(parse_splits(options.split, options.count))
-        shard = Shard.parse(options.shard) if options.shard else None
-        exports = []
-        for number, (name, scenes) in enumerate(splits):
-            card = replace(self.card, split_number=number, count=len(scenes))
-            if shard is None:
-                folder = options.out
-                if name:
-                    folder = options.out.with_name(f"{options.out.name}.partial") / name
-                exports.append(_Export(folder, scenes, None, card, name))
-                continue
-            folder = parts_folder(options.out) / (name or "") / shard.name
-            part = shard.of(range(len(scenes)))
-            if not len(part):
-                raise InputError(f"shard {options.shard} of {len(scenes)} images is empty; take fewer shards")
-            exports.append(_Export(folder, scenes[part.start : part.stop], part, card, name))
-        return exports
-
-
-def _finished(export: _Export) -> bool:
-    """Whether a split or a part has been made by an earlier try."""
-    return (export.split is not None or export.part is not None) and export.folder.is_dir()
 
 
 def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> DatasetCard:

@@ -22,12 +22,15 @@ def _group() -> None:
 
 @app.command()
 def merge(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The dataset to make, as `generate --out` named it.")],
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="The dataset to make, a folder or a URL, as `generate --out` named it.")
+    ],
     json: options.Json = False,
 ) -> None:
     """Make one dataset of the parts in OUT.parts, which `metasim generate --shard I/N` made on one or more machines.
 
-    It has the same bytes as a dataset that was made in one piece. The parts stay; hard links save their space.
+    It has the same bytes as a dataset that was made in one piece. The parts of a folder stay; hard links save their
+    space. In an object store nothing is copied: the card is written, and OUT.parts is deleted.
 
     \b
     [bold]Example[/bold]

@@ -1,6 +1,5 @@
 """`metasim generate`"""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,15 +22,24 @@ def generate(
         ),
     ],
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Number of images.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Dataset folder to create. It must not exist.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR|URL",
+            help="Dataset to create. It must not exist. webdataset and parquet also go to object stores: "
+            "s3://BUCKET/NAME, gs://BUCKET/NAME, az://CONTAINER/NAME.",
+        ),
+    ],
     format: Annotated[  # noqa: A002
         str,
         typer.Option(
             metavar="FORMAT",
             help="imagefolder: PNGs and a metadata.jsonl with labels, boxes and attributes, as Hugging Face reads it. "
             "coco, coco-rle: instances as polygons or run lengths. yolo, yolo-seg: boxes or polygons. voc: boxes and "
-            "masks. kitti: with boxes in 3D. bop: poses, depth and masks. webdataset: tar files. idx, idx-gz: grey "
-            "images and labels as MNIST's. imagefolder-masks, webdataset-masks: with masks of classes and instances. "
+            "masks. kitti: with boxes in 3D. bop: poses, depth and masks. webdataset: tar files. parquet: as Hugging "
+            "Face's datasets. idx, idx-gz: grey "
+            "images and labels as MNIST's. imagefolder-masks, webdataset-masks, parquet-masks: with "
+            "masks of classes and instances. "
             "See docs/datasets.md.",
             autocompletion=completion.formats,
         ),
@@ -110,6 +118,7 @@ def generate(
     metasim generate my-street.yaml --count 5000 --format kitti --out datasets/street --resume
     metasim generate my-street.yaml --count 9000 --keep 'visible(car) >= 1' --split train=0.9,val=0.1 --out cars
     metasim generate my-street.yaml --count 1000000 --format webdataset --shard 3/200 --out million
+    metasim generate my-street.yaml --count 1000000 --format parquet --images jpeg:90 --out s3://bucket/million
     """
     from trainer.cli.console import console_progress
 
@@ -157,5 +166,5 @@ def generate(
         kept = f", {summary['kept']:.1%} of the scenes drawn" if keep else ""
         typer.echo(
             f"{out}: {summary['count']:,} images ({summary['format']}) of {summary['of']}{kept} "
-            f"in {summary['seconds']:.1f} s; {out / 'README.md'} says what they are"
+            f"in {summary['seconds']:.1f} s; {out}/README.md says what they are"
         )

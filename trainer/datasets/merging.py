@@ -1,21 +1,23 @@
 """Datasets of the parts that several machines made."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.datasets.destinations import is_url, split_url
 from trainer.datasets.parts import parts_folder
-from trainer.datasets.writers import FORMATS, DatasetCard, DatasetWriter
+from trainer.datasets.stored_parts import card_of, merge_stored
+from trainer.datasets.writers import FORMATS, DatasetWriter
 from trainer.datasets.writers.journal import JOURNAL, read_journal
 from trainer.datasets.writers.split import SplitFolder
 from trainer.errors import InputError
 
 
-def merge_parts(out: Path) -> dict[str, Any]:
+def merge_parts(out: Path | str) -> dict[str, Any]:
     """Make a dataset of its parts, which lie in `OUT.parts`; the parts stay.
 
-    The dataset has the same bytes as one that was made in one piece.
+    The dataset has the same bytes as one that was made in one piece. In an object store, the files of samples are in
+    their place already: they are checked, the card is written, and `OUT.parts` is deleted.
 
     Returns:
         `out`, `format`, `count`, `parts`.
@@ -24,6 +26,9 @@ def merge_parts(out: Path) -> dict[str, Any]:
         InputError: a part is missing, unfinished or of another dataset, or the dataset exists.
         AuditError: the files contradict what was rendered.
     """
+    if is_url(out):
+        return merge_stored(*split_url(str(out)))
+    out = Path(out)
     folder = parts_folder(out)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; `metasim generate --out {out} --shard I/N` makes it")
@@ -76,18 +81,10 @@ def _merged(out: Path, parts: Sequence[Path]) -> DatasetWriter:
             raise InputError(f"{part} does not fit {parts[0]}: {other}; make it again with the same command")
         end = identity["part"][1]
     kind = next(writer for writer in FORMATS.values() if writer.__name__ == first["format"])
-    with kind(out, _card(first)) as merged:
+    with kind(out, card_of(first)) as merged:
         for part in parts:
             merged.adopt(part)
     return merged
-
-
-def _card(identity: dict[str, Any]) -> DatasetCard:
-    names = {field.name for field in dataclasses.fields(DatasetCard)}
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in identity.items()
-    }
-    return DatasetCard(**{name: value for name, value in values.items() if name in names})
 
 
 def _name(writer: DatasetWriter) -> str:

@@ -31,10 +31,15 @@ class Shard:
                 return shard
         raise InputError(f"shard {text!r} must be I/N with I from 0 to N - 1, such as 0/4 for the first of four")
 
-    def of(self, indices: range) -> range:
-        """Return the numbers of this shard among `indices`; shards are contiguous and differ by one at most."""
-        size = len(indices)
-        return indices[size * self.index // self.count : size * (self.index + 1) // self.count]
+    def of(self, indices: range, step: int = 1) -> range:
+        """Return the numbers of this shard among `indices`; shards are contiguous and differ by one step at most.
+
+        Args:
+            step: shards begin at multiples of it.
+        """
+        steps = -(-len(indices) // step)
+        first, end = (step * (steps * number // self.count) for number in (self.index, self.index + 1))
+        return indices[first:end]
 
     @property
     def name(self) -> str:

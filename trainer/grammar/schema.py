@@ -405,8 +405,8 @@ class TargetSection(Section):
     images: Text | None = Field(
         None, description="folder of real images, or a dataset of one of the layouts, instead of a synthetic target"
     )
-    layout: Literal["images", "coco", "kitti", "yolo", "voc", "bop", "masks", "idx", "webdataset"] | None = Field(
-        None, description="with `images`: how the dataset is laid out; default: what its files say"
+    layout: Literal["images", "coco", "kitti", "yolo", "voc", "bop", "masks", "idx", "webdataset", "parquet"] | None = (
+        Field(None, description="with `images`: how the dataset is laid out; default: what its files say")
     )
     fit: Literal["crop", "pad", "resize"] = Field(
         "crop", description="with `images`: how images of another shape come to the size of `render`"

@@ -2,39 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.samples import CARD, car_sample
 
 from trainer.datasets.merging import merge_parts
 from trainer.datasets.parts import Shard, parse_splits, parts_folder
-from trainer.datasets.writers import FORMATS, DatasetCard, Instance, Rectangle, Sample, open_writer
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers import FORMATS, open_writer
 from trainer.errors import InputError
-
-CARD = DatasetCard("t", "d", "s", 0, classes=("Bus", "Car"), models=("Bus", "Car"), count=10, per_file=4)
-CAMERA = Camera(12, 8, 10.0, True, np.eye(3), np.zeros(3))
-
-
-def sample(index: int) -> Sample:
-    """A car somewhere, in noise; all that any format needs."""
-    rng = np.random.default_rng(index)
-    x, y = int(rng.integers(0, 8)), int(rng.integers(0, 5))
-    instances = np.zeros((8, 12), np.uint16)
-    instances[y : y + 3, x : x + 4] = 5
-    cuboid = Cuboid(np.eye(3), np.array((0.0, 0, 10)), np.full(3, -9.0), np.full(3, 9.0))
-    box = Rectangle(x, y, 4, 3)
-    car = Instance("car-1", "Car", 5, box, box, 12, cuboid, "Car", instances == 5)
-    return Sample.of(
-        rng.integers(0, 256, (8, 12, 3), dtype=np.uint8),
-        label=index % 3,
-        instances=(car,),
-        camera=CAMERA,
-        masks={"class": np.where(instances, 2, 0).astype(np.uint16), "instance": instances},
-        depth=np.where(instances, 9.0, np.inf).astype(np.float32),
-        metadata={"scene": index},
-    )
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -45,7 +21,7 @@ def write_part(name: str, out: Path, shard: Shard, count: int) -> None:
     part = shard.of(range(count))
     with open_writer(name, parts_folder(out) / shard.name, CARD, part=part) as writer:
         for index in part:
-            writer.add(sample(index), audited=index % 4 == 0)
+            writer.add(car_sample(index), audited=index % 4 == 0)
 
 
 @given(st.integers(1, 50), st.integers(1, 400))
@@ -96,7 +72,7 @@ def test_parts_make_the_whole(name: str, shards: int, tmp_path: Path, monkeypatc
     monkeypatch.setattr("trainer.datasets.writers.bop.SCENE", 4)
     with open_writer(name, tmp_path / "whole", CARD) as writer:
         for index in range(10):
-            writer.add(sample(index), audited=index % 4 == 0)
+            writer.add(car_sample(index), audited=index % 4 == 0)
     for index in reversed(range(shards)):
         write_part(name, tmp_path / "merged", Shard(index, shards), 10)
     summary = merge_parts(tmp_path / "merged")
@@ -124,7 +100,7 @@ def test_unfinished_parts_are_named(tmp_path: Path) -> None:
     write_part("coco", tmp_path / "set", Shard(0, 2), 4)
     part = range(2, 4)
     writer = open_writer("coco", parts_folder(tmp_path / "set") / Shard(1, 2).name, CARD, part=part)
-    writer.add(sample(2))
+    writer.add(car_sample(2))
     writer.abort()
     with pytest.raises(InputError, match=r"00001-of-00002\.partial is not finished; go on with the same command and"):
         merge_parts(tmp_path / "set")
@@ -134,6 +110,6 @@ def test_parts_of_other_datasets_are_refused(tmp_path: Path) -> None:
     write_part("coco", tmp_path / "set", Shard(0, 2), 4)
     with open_writer("yolo", parts_folder(tmp_path / "set") / "00001-of-00002", CARD, part=range(2, 4)) as writer:
         for index in range(2, 4):
-            writer.add(sample(index))
+            writer.add(car_sample(index))
     with pytest.raises(InputError, match=r"does not fit .*: its format differs; make it again with the same command$"):
         merge_parts(tmp_path / "set")

@@ -19,6 +19,7 @@ from trainer.datasets.readers.idx import IdxDataset
 from trainer.datasets.readers.image_folder import ImageFolder, has_metadata
 from trainer.datasets.readers.kitti import KittiDataset
 from trainer.datasets.readers.masks import MaskDataset, is_mask_dataset
+from trainer.datasets.readers.parquet import ParquetDataset, parquet_files
 from trainer.datasets.readers.splits import JoinedDataset, split_folders
 from trainer.datasets.readers.voc import VocDataset, is_voc
 from trainer.datasets.readers.webdataset import WebDataset, shards
@@ -39,6 +40,7 @@ KINDS: Mapping[str, Callable[[Path], ImageDataset]] = {
     "masks": MaskDataset,
     "idx": IdxDataset,
     "webdataset": WebDataset,
+    "parquet": ParquetDataset,
 }
 
 
@@ -92,6 +94,8 @@ def _kind_of(path: Path) -> str | None:
         return "idx"
     if shards(path):
         return "webdataset"
+    if parquet_files(path):
+        return "parquet"
     parts = split_folders(path)
     if parts and any(_kind_of(part) != "images" or has_metadata(part) for part in parts):
         return None

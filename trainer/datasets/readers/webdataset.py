@@ -59,7 +59,7 @@ class WebDataset(ImageDataset):
             name=name,
             image=photo.pixels,
             label=label,
-            objects=_objects(description, f"{self.folder / name}") if "json" in members else None,
+            objects=objects_of(description, f"{self.folder / name}") if "json" in members else None,
             class_mask=(lambda: self._mask(index)) if masked else None,
         )
 
@@ -102,7 +102,12 @@ def _image(members: Mapping[str, object]) -> str:
     return next((suffix[1:] for suffix in IMAGE_SUFFIXES if suffix[1:] in members), "")
 
 
-def _objects(description: Any, where: str) -> tuple[ExampleObject, ...]:
+def objects_of(description: Any, where: str) -> tuple[ExampleObject, ...]:
+    """Return the objects of a sample's description.
+
+    Raises:
+        InputError: their lists do not fit.
+    """
     content = (description.get("objects") if isinstance(description, dict) else None) or {"bbox": [], "categories": []}
     try:
         return tuple(

@@ -17,6 +17,7 @@ from trainer.datasets.writers.idx import IdxGzWriter, IdxWriter
 from trainer.datasets.writers.imagefolder import ImageFolderMasksWriter, ImageFolderWriter
 from trainer.datasets.writers.kitti import KittiWriter
 from trainer.datasets.writers.meshes import MeshSource
+from trainer.datasets.writers.parquet import ParquetMasksWriter, ParquetWriter
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.voc import VocWriter
 from trainer.datasets.writers.webdataset import WebDatasetMasksWriter, WebDatasetWriter
@@ -36,6 +37,8 @@ FORMATS: Mapping[str, type[DatasetWriter]] = {
     "imagefolder": ImageFolderWriter,
     "imagefolder-masks": ImageFolderMasksWriter,
     "kitti": KittiWriter,
+    "parquet": ParquetWriter,
+    "parquet-masks": ParquetMasksWriter,
     "voc": VocWriter,
     "webdataset": WebDatasetWriter,
     "webdataset-masks": WebDatasetMasksWriter,

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -248,6 +248,11 @@ class DatasetWriter(ABC):
     def _last(self) -> Record:
         """Return the last sample's record."""
         return self._journal.last
+
+    @property
+    def audited(self) -> Mapping[int, tuple[Any, list[Expected]]]:
+        """Return labels and expected objects of the samples that are audited, by their numbers."""
+        return self._journal.audited
 
     def counts(self) -> Counts:
         """Return the counts of labels and objects so far."""
