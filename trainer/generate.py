@@ -212,17 +212,17 @@ class _Job:
         options = self._options
         self.destination.check()
         missing = [piece for piece in self.pieces if not self.destination.finished(piece)]
-        for piece in missing:  # Before workers start.
-            left = self.destination.left(piece)
-            if left and not options.resume:
-                raise InputError(
-                    f"{left} is left from an export that did not finish; "
-                    "add --resume to go on with it, remove it, or choose another name"
-                )
         with ExitStack() as stack:
             together = None
             if options.split and not options.shard:
                 together = stack.enter_context(self.destination.together(resume=options.resume))
+            for piece in missing:  # Before workers start.
+                left = self.destination.left(piece)
+                if left and not options.resume:
+                    raise InputError(
+                        f"{left} is left from an export that did not finish; "
+                        "add --resume to go on with it, remove it, or choose another name"
+                    )
             if missing:
                 self._open(stack)
             yield together
