@@ -16,6 +16,8 @@ FEATURES: Mapping[str, Sequence["pb.Feature.ValueType"]] = {
         pb.FEATURE_ENVIRONMENT,
         pb.FEATURE_LENS,
         pb.FEATURE_SURFACES,
+        pb.FEATURE_SETTLING,
+        pb.FEATURE_DENOISING,
     ),
     "raster": (pb.FEATURE_APPEARANCE,),
     "fake": (*_SCENES_WITH_DEPTH, pb.FEATURE_ENVIRONMENT, pb.FEATURE_LENS, pb.FEATURE_SURFACES),

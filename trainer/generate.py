@@ -58,6 +58,10 @@ class GenerateOptions:
     keep: str | None = None
     #: Images whose labels are audited, evenly spread; 0: none.
     audit: int = AUDITED
+    #: Samples per pixel; None: those of the grammar.
+    samples: int | None = None
+    #: Remove sampling noise from the images by a neural network.
+    denoise: bool = False
     #: The encoding of images, such as "png" or "jpeg:90"; see `trainer.datasets.writers.picture.Encoding`.
     images: str = "png"
     #: Images of a file, in formats whose files hold many.
@@ -182,7 +186,7 @@ class _Job:
     def __init__(self, options: GenerateOptions, progress: Progress) -> None:
         self._options, self._progress = options, progress
         self._writer, self._encoding = writer_of(options.format), Encoding.parse(options.images)
-        self.source = open_source(options.source, mnist=options.mnist)
+        self.source = _with_quality(open_source(options.source, mnist=options.mnist), options)
         for note in self.source.notes:
             progress.note(note)
         self._pool_options = options.pool.with_default_engine(self.source.engine)
@@ -256,14 +260,24 @@ class _Job:
         )
 
 
+def _with_quality(source: SceneSource, options: GenerateOptions) -> SceneSource:
+    """Return the source with the samples of the options, and denoised if they say so."""
+    render = source.grammar.render
+    render = replace(render, samples=options.samples or render.samples, denoise=options.denoise)
+    return (
+        source if render == source.grammar.render else replace(source, grammar=replace(source.grammar, render=render))
+    )
+
+
 def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> DatasetCard:
     grammar = source.grammar
     render, shown = grammar.render, ", ".join(name for name, kind in grammar.kinds.items() if kind.class_name)
     command = ["metasim", "generate", options.source, "--count", str(options.count), "--format", options.format]
     command += ["--seed", str(options.seed), "--out", str(options.out)]
-    for name in ("split", "keep"):
+    for name in ("split", "keep", "samples"):
         if getattr(options, name) is not None:
-            command += [f"--{name}", getattr(options, name)]
+            command += [f"--{name}", str(getattr(options, name))]
+    command += ["--denoise"] if options.denoise else []
     for name, usual in (("audit", AUDITED), ("images", "png"), ("per_file", PER_FILE)):
         if getattr(options, name) != usual:
             command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
@@ -274,7 +288,8 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
         source=f"{source.of}, grammar {grammar.path.name}",
         seed=options.seed,
         command=shlex.join(command),
-        rendering=f"{rendered_by}, {render.width_px} x {render.height_px} pixels, samples per pixel: {render.samples}",
+        rendering=f"{rendered_by}, {render.width_px} x {render.height_px} pixels, samples per pixel: {render.samples}"
+        f"{', denoised' if render.denoise else ''}",
         asset_licences={
             name: f"{len(items):,} items; {items.licence or 'the licence of whoever made them'}"
             for name, items in grammar.asset_sets.items()

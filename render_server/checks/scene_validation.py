@@ -45,6 +45,8 @@ def validate_scene(scene: pb.Scene, limits: Limits) -> dict[str, int]:
             check.finite(node.transform, f"{path}.transform", *_TRANSFORM)
             check.positive_if_present(node.transform, f"{path}.transform", "scale")
         content = node.WhichOneof("content")
+        if node.settles and content != "mesh":
+            raise InvalidTask(f"{path}.settles", "true", "only a mesh settles")
         if content is None:
             continue
         _CONTENTS[content](getattr(node, content), f"{path}.{content}")

@@ -44,6 +44,8 @@ def validate(task: pb.RenderTask, limits: Limits) -> None:
         check.known("probes.method", task.probes.method, pb.ProbeMethod.DESCRIPTOR)
     if task.probes.samples > limits.samples:
         raise LimitExceeded("probes.samples", task.probes.samples, f"this worker takes at most {limits.samples}")
+    if task.settings.denoise and task.columns:
+        raise InvalidTask("settings.denoise", "true", "it must be false in tasks with columns: probes are not denoised")
     if task.HasField("image_gradient"):
         _validate_gradient(task)
     if task.columns:

@@ -371,3 +371,16 @@ def test_a_plan_measures_and_writes_nothing(tmp_path: Path, endpoint: str, monke
     assert found["hours"] == pytest.approx(1 / found["images_per_s"])
     assert found["core_hours"] >= found["hours"] * found["processes"]
     assert 100 < found["bytes_per_image"] < 10_000
+
+
+def test_samples_and_denoising_are_those_of_the_options(tmp_path: Path, endpoint: str) -> None:
+    path = write_sprites(tmp_path)
+    options = GenerateOptions(
+        source=str(path), count=1, out=tmp_path / "out", samples=3, pool=PoolOptions(renderer=endpoint), audit=0
+    )
+    generate(options)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "samples per pixel: 3" in card
+    assert "--samples 3" in card
+    with pytest.raises(RenderError, match="the engine raster has no denoising"):
+        generate(replace(options, out=tmp_path / "clean", denoise=True))

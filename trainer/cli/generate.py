@@ -99,6 +99,18 @@ def generate(
             help="Images, evenly spread, whose labels are checked against each other and against the written files.",
         ),
     ] = 20,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Samples per pixel; default: those of the grammar.", show_default=False),
+    ] = None,
+    denoise: Annotated[
+        bool,
+        typer.Option(
+            "--denoise",
+            help="Remove sampling noise from the images by Open Image Denoise. Engine blender alone; labels and flat "
+            "scenes of sprites, which have no noise, stay as they are.",
+        ),
+    ] = False,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Measure for ten seconds, print what --count images take, and write nothing."),
@@ -141,6 +153,8 @@ def generate(
                 shard=shard,
                 keep=keep,
                 audit=audit,
+                samples=samples,
+                denoise=denoise,
                 images=images,
                 per_file=per_file,
             )

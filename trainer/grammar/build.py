@@ -26,6 +26,7 @@ from trainer.grammar.nodes import (
     Light,
     Mesh,
     NodeKind,
+    Placement,
     Sprite,
 )
 from trainer.grammar.path import PLACE, most_places, place_kind
@@ -165,9 +166,12 @@ class _KindBuilder:
             check_options(tuple(ordered), probabilities, self._document, at, "kind")
         if section.along is None:
             count, mutable_count = self._count(section.count, (*keys, "count"))
-            return Children(tuple(ordered), probabilities, count, None, mutable_count, mutable_kind)
+            placement = self._placement(section, tuple(ordered), keys)
+            return Children(tuple(ordered), probabilities, count, None, mutable_count, mutable_kind, placement)
         if section.count is not None:
             raise self._document.error(keys, "count and along are given; a row has as many nodes as taken places")
+        if section.apart is not None:
+            raise self._document.error((*keys, "apart"), "places of a row keep their spacing; leave apart out")
         along = build_along(section.along, self._document, (*keys, "along"))
         self.rows.append(along)
         most = most_places(along)
@@ -175,7 +179,27 @@ class _KindBuilder:
         count = Categorical(counts, (1 / len(counts),) * len(counts))
         if not self._learned:
             along = replace(along, spacing_edges=(), keep_edges=())
-        return Children(tuple(ordered), probabilities, count, along, mutable_kind=mutable_kind)
+        placement = self._placement(section, tuple(ordered), keys)
+        return Children(tuple(ordered), probabilities, count, along, mutable_kind=mutable_kind, placement=placement)
+
+    def _placement(self, section: ChildSection, kinds: tuple[str, ...], keys: KeyPath) -> Placement | None:
+        """Return how the nodes of an entry take their places; None: they stand where their attributes say."""
+        if section.apart is None and section.on is None and not section.settle:
+            return None
+        stated = next(key for key in ("apart", "on", "settle") if getattr(section, key))
+        for name in kinds:
+            node = self._world.nodes[name]
+            if node.mesh is None and (node.sprite is None or section.settle):
+                wanted = "a mesh settles" if section.settle else "a mesh or a sprite has a footprint"
+                raise self._document.error((*keys, stated), f"only {wanted}, and {name} has none", show_value=False)
+        return Placement(
+            apart=None if section.apart is None else section.apart.distance,
+            tries=1 if section.apart is None else section.apart.tries,
+            fewer=section.apart is not None and section.apart.otherwise == "fewer",
+            on_surface=section.on is not None,
+            falls=any(self._world.nodes[name].z is not None for name in kinds),
+            settles=section.settle,
+        )
 
     def _count(self, section: CountSection | None, keys: KeyPath) -> tuple[Distribution, bool]:
         """Return the distribution of a number of nodes, and whether it is mutable."""

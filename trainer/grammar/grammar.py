@@ -9,7 +9,7 @@ import numpy as np
 from metasim.v1 import render_pb2
 
 from trainer.assets.asset_sets import AssetLibrary, AssetSet
-from trainer.errors import GrammarError
+from trainer.errors import GrammarError, InputError
 from trainer.grammar.nodes import AttributeSpec, Children, NodeKind
 from trainer.grammar.productions import Production, Structure, productions_of, replaced
 from trainer.grammar.sampling import sample_nodes, with_choices
@@ -31,6 +31,8 @@ class RenderOptions:
     filter_width_px: float
     view_transform: str  # "standard" or "raw"
     max_bounces: int
+    #: Of datasets alone; see `metasim generate --denoise`.
+    denoise: bool = False
 
     def to_wire(self) -> render_pb2.RenderSettings:
         """Return the options as a message."""
@@ -41,6 +43,7 @@ class RenderOptions:
             filter_width_px=self.filter_width_px,
             view_transform=_VIEW_TRANSFORMS[self.view_transform],
             max_bounces=self.max_bounces,
+            denoise=self.denoise,
         )
 
 
@@ -66,9 +69,12 @@ class Grammar:
         """Draw a scene. The result is a function of the grammar and of `rng` alone.
 
         Raises:
-            GrammarError: the scene would have more than `max_nodes` nodes.
+            GrammarError: the scene would have more than `max_nodes` nodes, or a node finds no place.
         """
-        sampled = sample_nodes(self.roots, self.kinds, self.asset_sets, rng, self.max_nodes)
+        try:
+            sampled = sample_nodes(self.roots, self.kinds, self.asset_sets, rng, self.max_nodes, placed=self.is_placed)
+        except InputError as error:
+            raise GrammarError(f"{self.path}: {error}") from error
         if sampled is None:
             raise GrammarError(
                 f"{self.path}: a scene has more than {self.max_nodes} nodes; "
@@ -85,6 +91,13 @@ class Grammar:
             categories: [len(scene.choices)].
         """
         return with_choices(scene, categories, self.asset_sets)
+
+    @cached_property
+    def is_placed(self) -> bool:
+        """Whether nodes keep distances or stand on surfaces, so that the shapes of all must be known."""
+        entries = [*self.roots, *(entry for kind in self.kinds.values() for entry in kind.children)]
+        placements = [entry.placement for entry in entries if entry.placement is not None]
+        return any(placement.apart is not None or placement.on_surface for placement in placements)
 
     @cached_property
     def productions(self) -> tuple[Production, ...]:

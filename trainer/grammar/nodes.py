@@ -10,6 +10,7 @@ from functools import cached_property
 from metasim.v1 import scene_pb2 as pb
 
 from trainer.assets.asset_sets import AssetRef
+from trainer.assets.shapes import Shape
 from trainer.grammar.attribute_table import FULL_TURN
 from trainer.grammar.distributions import Categorical, Distribution
 
@@ -149,6 +150,22 @@ class Along:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """How the nodes of an entry take their places."""
+
+    #: Least distance to siblings, between footprints; None: none is kept.
+    apart: float | None = None
+    #: Places that are drawn for a node, and whether a node without a place is left out.
+    tries: int = 1000
+    fewer: bool = False
+    #: Whether nodes stand on what is below them, and whether from the height that the grammar states.
+    on_surface: bool = False
+    falls: bool = False
+    #: Whether nodes fall as rigid bodies before the scene is rendered.
+    settles: bool = False
+
+
+@dataclass(frozen=True)
 class Children:
     """An entry of a list of children: a number of nodes, and their kinds."""
 
@@ -160,6 +177,7 @@ class Children:
     #: Whether the probabilities of the count and of the kinds are learned.
     mutable_count: bool = False
     mutable_kind: bool = False
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -232,6 +250,16 @@ class Node:
     surface: Mapping[str, float] = field(default_factory=dict)
     #: The category of each of the kind's draws and of its mode, by name.
     choices: Mapping[str, int] = field(default_factory=dict)
+    placement: Placement | None = None
+    #: Of a mesh or a sprite, in worlds where nodes are placed.
+    shape: Shape | None = field(default=None, compare=False, repr=False)
+    #: Whether the shape is a mesh's, on which others stand; a sprite is flat, its height along y.
+    solid: bool = True
+
+    @property
+    def flat(self) -> bool:
+        """Whether the node is a sprite."""
+        return not self.solid
 
     @property
     def mode(self) -> int:

@@ -8,9 +8,12 @@ import numpy as np
 
 from trainer.assets.asset_sets import AssetRef, AssetSet
 from trainer.assets.card_set import CardSet
+from trainer.assets.shapes import Shape, flat_shape, shape_of_mesh, shape_of_primitive
+from trainer.errors import InputError
 from trainer.grammar.distributions import Categorical, draw_index
-from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Light, Mesh, Node, NodeKind, Sprite
+from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Light, Mesh, Node, NodeKind, Placement, Sprite
 from trainer.grammar.path import PLACE, draw_row, pose
+from trainer.grammar.placement import Placed, placed, standing
 from trainer.grammar.productions import COUNT, KEEP, KIND, SCENE, SPACING, bin_of, production_name
 from trainer.grammar.scene_graph import SceneGraph
 
@@ -21,14 +24,22 @@ def sample_nodes(
     asset_sets: Mapping[str, AssetSet],
     rng: np.random.Generator,
     most: int,
+    *,
+    placed: bool = False,
 ) -> tuple[list[Node], list[tuple[str, int]]] | None:
     """Draw the nodes of a scene, depth first: counts, then kinds, then a node's asset and its attributes.
+
+    Args:
+        placed: whether nodes need their shapes; see `Grammar.is_placed`.
 
     Returns:
         The nodes, parents before their children, and the categories of the mutable productions in the order in which
         they were drawn; None if there would be more than `most` nodes.
+
+    Raises:
+        InputError: a node finds no place.
     """
-    sampler = _Sampler(kinds, asset_sets, rng, most)
+    sampler = _Sampler(kinds, asset_sets, rng, most, placed)
     try:
         sampler.add_children(roots, None, SCENE)
     except _TooManyNodesError:
@@ -50,15 +61,32 @@ def with_choices(scene: SceneGraph, categories: Sequence[int], asset_sets: Mappi
         if node.choices[name] != category:
             rng = np.random.default_rng([scene.noise, place, category])
             drawn = _Drawer(asset_sets, rng).chosen(scene.kinds[node.kind], name, category, node.asset)
+            if node.shape is not None and "asset" in drawn:
+                drawn["shape"] = shape_of(scene.kinds[node.kind], drawn["asset"], asset_sets)
             nodes[item.node] = replace(
                 node,
                 choices={**node.choices, name: category},
                 values={**node.values, **drawn.pop("values", {})},
                 **drawn,
             )
-    changed = replace(scene, nodes=tuple(nodes))
+    changed = replace(scene, nodes=tuple(scene.in_place(nodes)))
     changed.__dict__["mutable"], changed.__dict__["choices"] = scene.mutable, scene.choices
     return changed
+
+
+def shape_of(kind: NodeKind, asset: AssetRef | None, asset_sets: Mapping[str, AssetSet]) -> Shape | None:
+    """Return the shape of a node's mesh or sprite; None if it has neither.
+
+    Raises:
+        InputError: the file of a mesh cannot be read.
+    """
+    if isinstance(kind.content, Sprite):
+        return flat_shape()
+    if not isinstance(kind.content, Mesh):
+        return None
+    if asset is not None:
+        return shape_of_mesh(asset_sets[asset.set], asset.index)
+    return None if kind.content.primitive is None else shape_of_primitive(kind.content.primitive)
 
 
 class _TooManyNodesError(Exception):
@@ -140,7 +168,11 @@ class _Sampler:
         asset_sets: Mapping[str, AssetSet],
         rng: np.random.Generator,
         most: int,
+        placed: bool,
     ) -> None:
+        self._asset_sets, self._placed = asset_sets, placed
+        #: Footprints of nodes that keep a distance, by their parents.
+        self._footprints: dict[int | None, list[Placed]] = {}
         self.nodes: list[Node] = []
         self.drawn: list[tuple[str, int]] = []
         self._kinds, self._rng, self._most = kinds, rng, most
@@ -154,7 +186,7 @@ class _Sampler:
                 if entry.mutable_count and isinstance(entry.count, Categorical):
                     self._record(owner, number, COUNT, entry.count.values.index(count))
                 for _ in range(int(count)):
-                    self._add(self._kind(entry, owner, number), parent)
+                    self._add(self._kind(entry, owner, number), parent, entry.placement)
                 continue
             row = draw_row(entry.along, self._rng)
             if entry.along.keep_edges:
@@ -165,7 +197,7 @@ class _Sampler:
             for at in row.taken:
                 place = self._number(PLACE)
                 self.nodes.append(Node(f"{PLACE}-{place}", PLACE, "", parent, pose(entry.along, at, curvature)))
-                self._add(self._kind(entry, owner, number), len(self.nodes) - 1)
+                self._add(self._kind(entry, owner, number), len(self.nodes) - 1, entry.placement)
 
     def _record(self, owner: str, number: int, part: str, category: int) -> None:
         self.drawn.append((production_name(owner, number, part), category))
@@ -182,7 +214,7 @@ class _Sampler:
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
         return number
 
-    def _add(self, kind: NodeKind, parent: int | None) -> None:
+    def _add(self, kind: NodeKind, parent: int | None, placement: Placement | None) -> None:
         number = self._number(kind.name)
         drawer, content = self._drawer, kind.content
         asset = texture = None
@@ -204,7 +236,7 @@ class _Sampler:
             categories["texture"] = drawer.category(content.texture)
             texture = drawer.item(content.texture, categories["texture"])
             maps = drawer.maps(content, texture)
-        values = {spec.name: spec.distribution.sample(self._rng) for spec in kind.specs}
+        values = self._values(kind)
         if kind.color is not None:
             categories["color"] = drawer.category(kind.color)
             values |= drawer.chosen(kind, "color", categories["color"], None)["values"]
@@ -212,20 +244,56 @@ class _Sampler:
             if isinstance(spec.distribution, Categorical):
                 categories[spec.name] = spec.distribution.values.index(values[spec.name])
         surface = content.surface if isinstance(content, Mesh) else {}
-        self.nodes.append(
-            Node(
-                id=f"{kind.name}-{number}",
-                kind=kind.name,
-                class_name=drawer.class_name(kind, asset),
-                parent=parent,
-                values=values,
-                asset=asset,
-                texture=texture,
-                maps=maps,
-                surface={name: distribution.sample(self._rng) for name, distribution in surface.items()},
-                choices={choice.name: categories.get(choice.name, 0) for choice in (*kind.draws, *kind.choices)},
-            )
+        node = Node(
+            id=f"{kind.name}-{number}",
+            kind=kind.name,
+            class_name=drawer.class_name(kind, asset),
+            parent=parent,
+            values=values,
+            asset=asset,
+            texture=texture,
+            maps=maps,
+            surface={name: distribution.sample(self._rng) for name, distribution in surface.items()},
+            choices={choice.name: categories.get(choice.name, 0) for choice in (*kind.draws, *kind.choices)},
+            placement=placement,
+            shape=shape_of(kind, asset, self._asset_sets) if self._placed else None,
+            solid=not isinstance(content, Sprite),
         )
+        if placement is not None and placement.apart is not None:
+            found = self._with_distance(node, kind, placement)
+            if found is None:
+                return
+            node = found
+        self.nodes.append(node)
+        if placement is not None and placement.on_surface:
+            self.nodes[-1] = standing(self.nodes, len(self.nodes) - 1)
         if kind.children:
             curvature = 0.0 if kind.curvature is None else kind.curvature.sample(self._rng)
             self.add_children(kind.children, len(self.nodes) - 1, kind.name, curvature)
+
+    def _values(self, kind: NodeKind) -> dict[str, float]:
+        return {spec.name: spec.distribution.sample(self._rng) for spec in kind.specs}
+
+    def _with_distance(self, node: Node, kind: NodeKind, placement: Placement) -> Node | None:
+        """Return the node at a place that keeps its distance: rejection sampling of its numbers; None: left out.
+
+        Raises:
+            InputError: it finds no place.
+        """
+        others = self._footprints.setdefault(node.parent, [])
+        for attempt in range(placement.tries):
+            if attempt:
+                # Numbers that are choices stay: they are categories as well.
+                drawn = {name: value for name, value in self._values(kind).items() if name not in node.choices}
+                node = replace(node, values={**node.values, **drawn})
+            own = placed(node)
+            if own is None or all(own.clear_of(other) for other in others):
+                if own is not None:
+                    others.append(own)
+                return node
+        if placement.fewer:
+            return None
+        raise InputError(
+            f"{node.id} finds no place that is {placement.apart:g} apart from its siblings in {placement.tries} tries; "
+            "lower count or apart, widen the distributions of x and y, or say apart: {otherwise: fewer}"
+        )

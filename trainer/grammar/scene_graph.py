@@ -1,6 +1,6 @@
 """Scene graphs: the nodes of one sampled scene, and the addresses of what may change in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from trainer.errors import InputError
 from trainer.grammar.attribute_table import FULL_TURN
 from trainer.grammar.distributions import wrap
 from trainer.grammar.nodes import AttributeSpec, ChoiceSpec, Node, NodeKind
+from trainer.grammar.placement import resolved
 from trainer.grammar.to_wire import scene_to_proto
 
 
@@ -81,7 +82,8 @@ class SceneGraph:
         """Return the scene with other values of the mutable attributes.
 
         Args:
-            values: [len(mutable)], in their units. Angles are wrapped into their range.
+            values: [len(mutable)], in their units. Angles are wrapped into their range. Nodes that keep a distance are
+                moved apart, and those that stand on a surface do so again: then `values()` differ from these.
 
         Raises:
             InputError: the shape is wrong, a value is not finite, or lies outside of its range.
@@ -96,10 +98,28 @@ class SceneGraph:
         nodes = list(self.nodes)
         for index, numbers in changed.items():
             nodes[index] = replace(nodes[index], values=numbers)
-        scene = replace(self, nodes=tuple(nodes))
+        scene = replace(self, nodes=tuple(self.in_place(nodes)))
         # The structure is the same: fill the caches of the properties.
         scene.__dict__["mutable"], scene.__dict__["choices"] = self.mutable, self.choices
         return scene
+
+    def in_place(self, nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return changed nodes of the scene in places that they can take; see `trainer.grammar.placement`."""
+        if not any(node.placement is not None and node.shape is not None for node in nodes):
+            return nodes
+        free = {(item.node, item.name): (item.spec.low, item.spec.high) for item in self.mutable}
+        return resolved(nodes, self.nodes, free)
+
+    def with_poses(self, poses: Mapping[str, pb.Transform]) -> "SceneGraph":
+        """Return the scene with the poses of nodes that have settled, by their ids."""
+        nodes = list(self.nodes)
+        for index, node in enumerate(nodes):
+            if node.id in poses:
+                pose = poses[node.id]
+                moved = {"x": pose.x_m, "y": pose.y_m, "z": pose.z_m}
+                turned = {"yaw": pose.yaw_deg, "pitch": pose.pitch_deg, "roll": pose.roll_deg}
+                nodes[index] = replace(node, values={**node.values, **moved, **turned})
+        return replace(self, nodes=tuple(nodes))
 
     def to_wire(self, asset_hash: Callable[[AssetRef], str]) -> pb.Scene:
         """Return the scene as a message; `asset_hash` (usually `grammar.assets.hash_of`) names its assets."""

@@ -261,6 +261,18 @@ class AlongSection(Section):
     yaw: Number = Field(0.0, description="angle relative to the line, in degrees")
 
 
+class ApartSection(Section):
+    """A distance that siblings keep, by their footprints; a number is short for `distance`."""
+
+    shorthand = "distance"
+
+    distance: NotNegative = Field(description="least distance between footprints, seen from above")
+    tries: Count = Field(1000, description="places that are drawn for a node before it counts as one without a place")
+    otherwise: Literal["error", "fewer"] = Field(
+        "error", description="what follows if a node finds no place: an error, or a scene with fewer nodes"
+    )
+
+
 class ChildSection(Section):
     """An entry of `scene` or `children`; a name is short for `kind`."""
 
@@ -270,6 +282,9 @@ class ChildSection(Section):
     mutable: Flag = Field(False, description="whether training may change the probabilities of `kind`")
     count: CountSection | None = Field(None, description="number of nodes, constant or random; default: 1")
     along: AlongSection | None = Field(None, description="in a row along the node's line, instead of a count")
+    apart: ApartSection | None = Field(None, description="distance to siblings with this key; default: none is kept")
+    on: Literal["surface"] | None = Field(None, description="surface: the nodes stand on what is below them")
+    settle: Flag = Field(False, description="whether the nodes fall as rigid bodies before the scene is rendered")
 
 
 class NodeSection(Section):

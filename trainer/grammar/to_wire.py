@@ -68,6 +68,8 @@ def scene_to_proto(
                 **{field: values[name] for name, field in _TRANSFORM.items() if name in values}
             ),
         )
+        if node.placement is not None and node.placement.settles:
+            wire.settles = True
         content = kinds[node.kind].content
         if isinstance(content, Sprite):
             wire.sprite.CopyFrom(_sprite(node, asset_hash))

@@ -32,6 +32,8 @@ class Frame:
     layers: Mapping[int, np.ndarray]
     boxes: tuple[pb.Box, ...] = ()
     files: Mapping[int, bytes] = field(default_factory=dict)
+    #: Of nodes that have settled.
+    poses: tuple[pb.Pose, ...] = ()
 
     @property
     def image(self) -> np.ndarray:
@@ -339,7 +341,7 @@ def _frame(result: pb.RenderResult) -> Frame:
             files[layer.output] = layer.file
         else:
             layers[layer.output] = tensor_from_proto(layer.tensor)
-    return Frame(layers, tuple(result.boxes), files)
+    return Frame(layers, tuple(result.boxes), files, tuple(result.poses))
 
 
 def _has_depth(scene: scene_pb2.Scene) -> bool:

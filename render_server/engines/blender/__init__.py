@@ -12,6 +12,7 @@ from render_server.engines.blender.device import select_device
 from render_server.engines.blender.environment import EnvironmentMaps
 from render_server.engines.blender.flat_task import render_flat
 from render_server.engines.blender.mesh import MeshLibrary
+from render_server.engines.blender.settling import SettledScenes
 from render_server.engines.blender.spatial_task import render_spatial
 from render_server.engines.blender.sprite import SpriteMaterials
 from render_server.engines.flat import flat_obstacle
@@ -44,21 +45,28 @@ class BlenderEngine:
         self._meshes = MeshLibrary()
         self._sprite_materials = SpriteMaterials()
         self._environments = EnvironmentMaps()
+        self._settled = SettledScenes()
         self._atlas = Atlas(self._sprite_materials)
 
     def render(self, task: pb.RenderTask, assets: Mapping[str, Path]) -> pb.RenderResult:
         """See `Engine.render`."""
+        standard = task.settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
+        sources = Sources(assets, self._meshes, self._textures, self._sprite_materials, self._environments, standard)
+        try:
+            task, poses = self._settled.settle(task, sources)
+            result = self._rendered(task, sources)
+            result.poses.extend(poses)
+            return result
+        finally:
+            self._meshes.trim()
+            self._environments.trim()
+
+    def _rendered(self, task: pb.RenderTask, sources: Sources) -> pb.RenderResult:
         graph = SceneGraph(task.scene)
         view = camera_view(graph, task.settings.width_px, task.settings.height_px)
         if flat_obstacle(graph) is None:
             probes = plan_probes(graph, task, half_pixel_steps(graph, view, content_extent))
             sides = (side for probe in probes for side in probe.sides if side is not None)
             if all(flat_obstacle(side) is None for side in sides):
-                return render_flat(task, graph, view, probes, self._atlas, self._textures, assets)
-        standard = task.settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
-        sources = Sources(assets, self._meshes, self._textures, self._sprite_materials, self._environments, standard)
-        try:
-            return render_spatial(task, graph, view, sources)
-        finally:
-            self._meshes.trim()
-            self._environments.trim()
+                return render_flat(task, graph, view, probes, self._atlas, self._textures, sources.assets)
+        return render_spatial(task, graph, view, sources)

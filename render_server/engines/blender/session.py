@@ -100,6 +100,16 @@ class RenderScene:
         # Under persistent data Cycles notices new samples only together with a property of the render settings.
         self.scene.render.resolution_percentage = 100
 
+    def denoise(self, wanted: bool) -> None:
+        """Set whether images are denoised: Open Image Denoise, by colour, albedo and normal of the first surface."""
+        cycles = self.scene.cycles
+        cycles.use_denoising = wanted
+        if wanted:
+            cycles.denoiser = "OPENIMAGEDENOISE"
+            cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
+            cycles.denoising_prefilter = "ACCURATE"
+            cycles.denoising_use_gpu = False  # The CPU's result does not depend on the GPU.
+
     def transparency(self, surfaces: int) -> None:
         """Set how many transparent surfaces a ray passes, without Russian roulette."""
         self.scene.cycles.transparent_max_bounces = min(1024, surfaces + 1)

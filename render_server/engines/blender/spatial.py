@@ -106,7 +106,11 @@ class SpatialScene:
         width, height, box = self._view.width_px, self._view.height_px, self._settings.filter_width_px
         if box in (0.0, 1.0):
             self._target.sample(samples=samples, seed=self._task.seed, box_px=box)
+            if self._settings.denoise:
+                self._target.denoise(True)
             light: np.ndarray = self._target.render(width, height, window)["Combined"][..., :3]
+            if self._settings.denoise:  # Labels are rendered next.
+                self._target.denoise(False)
         else:
             # Blender's box filter is one pixel wide. Other widths are sums of shifted frames with one sample each.
             light = np.zeros((window.height, window.width, 3), np.float32)

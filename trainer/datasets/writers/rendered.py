@@ -89,6 +89,9 @@ class SampleRenderer:
             for place, frame in zip(places, found, strict=True):
                 frames[place] = frame
         done = [frame for frame in frames if frame is not None]
+        scenes = [_settled(scene, frame) for scene, frame in zip(scenes, done, strict=True)]
+        for wire, frame in zip(wires, done, strict=True):
+            _settle(wire, frame)
         alone: list[dict[str, np.ndarray]] = [{} for _ in wires]
         if Need.SILHOUETTES in self._needs:
             alone = self._silhouettes(wires, done, seed, numbers)
@@ -265,6 +268,20 @@ def _mesh_scale(node: scene_pb2.Node, world: np.ndarray) -> tuple[float, float, 
     scale, mesh = float(np.linalg.norm(world[:3, 0])), node.mesh
     x, y, z = (getattr(mesh, name) if mesh.HasField(name) else 1.0 for name in ("size_x", "size_y", "size_z"))
     return scale * x, scale * y, scale * z
+
+
+def _settled(scene: SceneGraph, frame: Frame) -> SceneGraph:
+    """Return the scene as it was rendered: with the poses of nodes that have settled."""
+    return scene.with_poses({pose.node: pose.transform for pose in frame.poses}) if frame.poses else scene
+
+
+def _settle(wire: scene_pb2.Scene, frame: Frame) -> None:
+    """Put the nodes of a scene where they have settled."""
+    poses = {pose.node: pose.transform for pose in frame.poses}
+    for node in wire.nodes:
+        if node.id in poses:
+            node.transform.CopyFrom(poses[node.id])
+            node.settles = False
 
 
 def _alone(scene: scene_pb2.Scene, shown: str) -> scene_pb2.Scene:
