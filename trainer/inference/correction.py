@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainer.inference.deconvolution import Fit, Readings, refit
+from trainer.inference.deconvolution import FEWEST, Fit, Readings, refit
 from trainer.inference.population import Population
 
 #: Largest correction of a mean, in standard deviations, and of a standard deviation, as a factor.
@@ -19,13 +19,15 @@ MOST_SHIFT, MOST_SCALE = 1.0, 2.0
 
 
 def corrected(fit: Fit, prior: Population, numbers: np.ndarray, categories: np.ndarray, readings: Readings) -> Fit:
-    """Return the fit with the bias taken off, and off the number of nodes.
+    """Return the fit with the bias taken off, and off the number of nodes; few readings or nodes leave it as it is.
 
     Args:
         numbers: [n, d], true numbers of nodes that were drawn from the population of the fit, without its background.
         categories: int [n, F], their true categories.
         readings: of the renders of these nodes.
     """
+    if readings.weights.sum() < FEWEST or len(numbers) < FEWEST:
+        return fit
     old, again = fit.population, refit(readings, fit.population, prior)
     variables, found = old.variables, again.population
     true = _of_components(old, numbers, categories)

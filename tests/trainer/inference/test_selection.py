@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from trainer.inference.correction import corrected
 from trainer.inference.deconvolution import Fit, Readings, deconvolve
 from trainer.inference.population import Population
 from trainer.inference.selection import Selection
@@ -104,3 +105,23 @@ def test_a_fit_with_its_count_survives_being_kept():
     again = Fit.from_json(DISC, fit.to_json())
     assert again.count == fit.count
     assert again.population.to_json() == fit.population.to_json()
+
+
+def test_the_correction_takes_the_bias_off_the_number_of_nodes():
+    """Readings of the population's own nodes, of which the renders find a fifth fewer than they should."""
+    readings = sample(0)
+    fit = fitted(readings, 0)
+    assert fit.count is not None
+    assert readings.selection is not None
+    rng = np.random.default_rng(3)
+    numbers, categories = fit.population.sample(np.zeros((round(1.25 * fit.count.value * IMAGES), 0), int), rng)
+    count = corrected(fit, Population.prior(DISC), numbers, categories, readings).count
+    assert count is not None
+    assert count.value == pytest.approx(1.25 * fit.count.value, rel=0.05)
+
+
+def test_few_readings_are_not_corrected():
+    readings = sample(0).of(np.arange(5))
+    fit = fitted(readings, 0)
+    none = np.zeros((0, 1)), np.zeros((0, 0), dtype=np.int64)
+    assert corrected(fit, Population.prior(DISC), *none, readings) is fit
