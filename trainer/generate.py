@@ -66,6 +66,8 @@ class GenerateOptions:
     images: str = "png"
     #: Images of a file, in formats whose files hold many.
     per_file: int = PER_FILE
+    #: Whether workers encode the images; else this client does, for measurements.
+    workers_encode: bool = True
 
 
 def generate(options: GenerateOptions, progress: Progress | None = None) -> dict[str, Any]:
@@ -190,7 +192,8 @@ class _Job:
         for note in self.source.notes:
             progress.note(note)
         self._pool_options = options.pool.with_default_engine(self.source.engine)
-        if self._writer.encodes_image:
+        self._encodes = self._writer.encodes_image and options.workers_encode
+        if self._encodes:
             formats = {self._encoding.format} | ({PNG.format} if self._writer.encodes_masks else set())
             settings = replace(self._pool_options.settings, image_formats=frozenset(formats))
             self._pool_options = replace(self._pool_options, settings=settings)
@@ -252,8 +255,8 @@ class _Job:
             self.source,
             self._writer.needs,
             self._options.seed,
-            encoding=self._encoding if self._writer.encodes_image else None,
-            encodes_masks=self._writer.encodes_masks,
+            encoding=self._encoding if self._encodes else None,
+            encodes_masks=self._encodes and self._writer.encodes_masks,
             keep=self._keep,
             audited=self._audited,
             chunk=max(1, min(CHUNK, CHUNK_PX // (render.width_px * render.height_px))),

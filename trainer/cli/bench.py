@@ -62,6 +62,33 @@ def measure_pool(
         typer.echo(aligned(rows))
 
 
+@app.command("generate")
+def measure_generation(
+    frames: Annotated[int, typer.Option(min=100, metavar="N", help="Frames of an export.")] = 10_000,
+    repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Exports of each kind; the median counts.")] = 3,
+    format: Annotated[str, typer.Option(metavar="FORMAT", help="Format of the dataset.")] = "webdataset",  # noqa: A002
+    json: options.Json = False,
+) -> None:
+    """Measure what the client of [bold]metasim generate[/bold] can take, with workers that answer at once.
+
+    Frames have 64 x 64 pixels and three objects. The client encodes the images, or the workers do, in turns.
+
+    \b
+    [bold]Example[/bold]
+    metasim bench generate --frames 20000 --json
+    """
+    from trainer.bench.generation import bench_generation
+
+    result: dict[str, Any] = bench_generation(frames=frames, repeats=repeats, format_name=format)
+    if json:
+        echo_json(result)
+        return
+    rows = [["", "frames/s and core of the client", "frames/s"]]
+    for name, rate in result["frames_per_core_s"].items():
+        rows.append([name, f"{rate:.0f}", f"{result['frames_per_s'][name]:.0f}"])
+    typer.echo(f"{aligned(rows)}\nper core: {result['ratio']:.2f} times as many where the workers encode")
+
+
 @app.command()
 def render(
     experiment: options.Experiment,

@@ -4,6 +4,8 @@ import asyncio
 import functools
 import threading
 
+_THREAD = "metasim-render-pool"
+
 
 @functools.cache
 def shared_loop() -> asyncio.AbstractEventLoop:
@@ -13,8 +15,14 @@ def shared_loop() -> asyncio.AbstractEventLoop:
     a closed loop. The thread is a daemon, so it never keeps the process alive.
     """
     loop = asyncio.new_event_loop()
-    threading.Thread(target=_run, args=(loop,), name="metasim-render-pool", daemon=True).start()
+    threading.Thread(target=_run, args=(loop,), name=_THREAD, daemon=True).start()
     return loop
+
+
+def shared_loop_is_inherited() -> bool:
+    """Return whether this process is a fork of one that has used a pool: it has the loop, and not its thread."""
+    names = {thread.name for thread in threading.enumerate()}
+    return shared_loop.cache_info().currsize > 0 and _THREAD not in names
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

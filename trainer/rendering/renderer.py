@@ -18,6 +18,7 @@ from trainer.errors import InputError, MetasimError, TaskRefused
 from trainer.grammar import AssetRef, Grammar, SceneGraph
 from trainer.model.encoding import with_values
 from trainer.pool import RenderPool
+from trainer.pool.result_cache import ResultCache
 from trainer.rendering.audits import Audits
 from trainer.rendering.columns import Column, SceneColumns, column_from_wire, pack_gradient, plan_columns
 from trainer.rendering.probing import Probing
@@ -49,6 +50,7 @@ class Renderer:
     Args:
         asset_hash: returns the content hash of an asset; default: that of the grammar.
         chunk: number of scenes that are rendered at once, which bounds the memory.
+        cache: keeps the results of `render_wires` on disk.
 
     Attributes:
         audits: audits of columns.
@@ -61,6 +63,7 @@ class Renderer:
         *,
         asset_hash: Callable[[AssetRef], str] | None = None,
         chunk: int = 512,
+        cache: ResultCache | None = None,
     ) -> None:
         self.pool = pool
         self.settings = grammar.render_settings()
@@ -68,6 +71,7 @@ class Renderer:
         self._grammar = grammar
         self._asset_hash = asset_hash or grammar.assets.hash_of
         self._chunk = chunk
+        self._cache = cache
 
     def render(
         self,
@@ -113,7 +117,7 @@ class Renderer:
             for wire, number in zip(wires, numbers, strict=True)
         ]
         try:
-            results = self.pool.render(tasks)
+            results = self._cache.render(self.pool, tasks) if self._cache else self.pool.render(tasks)
         except TaskRefused as error:
             raise self._by_file(error) from error
         frames = [_frame(result) for result in results]

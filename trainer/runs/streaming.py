@@ -6,6 +6,7 @@ Scene i is the one that `metasim generate` gives the number i for the same sourc
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count as numbers
 from pathlib import Path
 from typing import Any
@@ -13,22 +14,31 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from trainer.datasets.writers.picture import Encoding
 from trainer.datasets.writers.rendered import SampleRenderer
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
 from trainer.pool import PoolOptions, open_pool
-from trainer.runs.sample_stream import ahead
+from trainer.pool.loop import shared_loop_is_inherited
+from trainer.pool.result_cache import ResultCache
+from trainer.runs.sample_stream import ahead, blocks_ahead
 from trainer.runs.scene_source import SceneSource, open_source
+
+#: Size of the folder of results unless another one is stated.
+CACHE_BYTES = 10 << 30
 
 
 class RenderedScenes(IterableDataset[Any]):
     """Scenes of a run's learned model, or of a grammar, rendered by a pool while they are used.
 
     Each iteration opens a pool and closes it at its end, and gives the same scenes again; another epoch of new ones has
-    another seed. The next two blocks of scenes are rendered while one is used.
+    another seed. The next blocks of scenes are rendered while one is used.
 
-    Rendering happens in the pool's processes, so DataLoader's own workers have nothing to do: `num_workers` must be 0.
-    Training processes share the scenes by `shard`: of n processes, number r takes the blocks r, r + n, r + 2n ...
+    Of n consumers, such as the processes of a training, number r takes the blocks r, r + n ... by `shard=(r, n)`. The
+    worker processes of a DataLoader share the blocks of its `shard`, each with connections of its own to the workers
+    behind an endpoint. Local workers take all processors, so with them `num_workers` must be 0.
+
+    A consumer that is slow holds up its rendering: no more blocks are rendered than keep the workers busy.
     """
 
     def __init__(
@@ -41,6 +51,9 @@ class RenderedScenes(IterableDataset[Any]):
         item: Callable[[Sample], Any] | None = None,
         shard: tuple[int, int] = (0, 1),
         block: int = 64,
+        images: str | None = None,
+        cache: Path | None = None,
+        cache_bytes: int = CACHE_BYTES,
         mnist: Path | None = None,
         pool: PoolOptions | None = None,
     ) -> None:
@@ -52,23 +65,45 @@ class RenderedScenes(IterableDataset[Any]):
             item: makes what is yielded; default: `image_and_class`.
             shard: (r, n), see above.
             block: scenes that are rendered at a time.
+            images: workers encode images so, as `metasim generate --images` takes it: fewer bytes travel and are kept,
+                and this process decodes them. None: pixels travel.
+            cache: a folder that keeps results, so that the next epoch of the same scenes renders nothing. Consumers may
+                share it.
+            cache_bytes: size of the folder; what was used longest ago goes first.
             mnist, pool: as `GenerateOptions` takes them.
 
         Raises:
             InputError: the source cannot be opened, or a number is out of its range.
         """
         super().__init__()
-        self._source = source if isinstance(source, SceneSource) else open_source(source, mnist=mnist)
+        self._opened: SceneSource | None = source if isinstance(source, SceneSource) else None
+        self._given, self._mnist = source, mnist
+        self._encoding = None if images is None else Encoding.parse(images)
+        self._cache, self._cache_bytes = cache, cache_bytes
         self._count, self._seed, self._needs, self._block = count, seed, needs, block
         self._item = item or self.image_and_class
         self._shard = shard
         self._pool = (pool or PoolOptions()).with_default_engine(self._source.engine)
+        if self._encoding is not None:
+            settings = replace(self._pool.settings, image_formats=frozenset({self._encoding.format}))
+            self._pool = replace(self._pool, settings=settings)
         if not 0 <= shard[0] < shard[1]:
             raise InputError(f"shard is {shard}; of n processes it must be (r, n) with r from 0 to n - 1")
         if block < 1 or (count is not None and count < 0):
             raise InputError(
                 f"block is {block} and count {count}; a block has 1 scene at least, count cannot be below 0"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A process that DataLoader spawns opens the source itself."""
+        opened = self._opened if isinstance(self._given, SceneSource) else None
+        return {**self.__dict__, "_opened": opened}
+
+    @property
+    def _source(self) -> SceneSource:
+        if self._opened is None:
+            self._opened = open_source(str(self._given), mnist=self._mnist)
+        return self._opened
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -90,28 +125,43 @@ class RenderedScenes(IterableDataset[Any]):
         return image, self.classes.index(str(sample.label))
 
     def __iter__(self) -> Iterator[Any]:
-        worker = get_worker_info()
-        if worker is not None:
+        return (self._item(sample) for sample in self._samples(*self._consumer()))
+
+    def _consumer(self) -> tuple[int, int]:
+        """Return (r, n): of n consumers, this one is number r.
+
+        Raises:
+            InputError: worker processes of a DataLoader cannot render here.
+        """
+        (first, step), worker = self._shard, get_worker_info()
+        if worker is None:
+            return first, step
+        if self._pool.local:
             raise InputError(
                 f"RenderedScenes was given to a DataLoader with num_workers={worker.num_workers}: the pool's processes "
-                "render already, take num_workers=0; training processes share scenes by shard=(r, n)"
+                "render already, take num_workers=0, or render on workers behind an endpoint"
             )
-        return (self._item(sample) for sample in self._samples())
+        if shared_loop_is_inherited():
+            raise InputError(
+                "RenderedScenes was given to a DataLoader whose workers are forks of a process that has used a pool, "
+                'which gRPC does not survive; give the DataLoader multiprocessing_context="spawn"'
+            )
+        return first * worker.num_workers + worker.id, step * worker.num_workers
 
-    def _samples(self) -> Iterator[Sample]:
-        """Return the samples of this shard's blocks; the next two blocks are rendered while one is used."""
+    def _samples(self, first: int, step: int) -> Iterator[Sample]:
+        """Return the samples of the blocks first, first + step ...; the next ones are rendered while one is used."""
         source = self._source
+        cache = None if self._cache is None else ResultCache(self._cache, self._cache_bytes)
         with open_pool(self._pool, assets=source.grammar.assets) as pool:
-            renderer = SampleRenderer(pool, source.grammar, self._needs)
+            renderer = SampleRenderer(pool, source.grammar, self._needs, encoding=self._encoding, cache=cache)
 
             def rendered(indices: range) -> list[Sample]:
                 scenes = source.scenes(self._seed, indices)
                 return list(renderer.samples(scenes, source.noise(self._seed, indices.start)))
 
-            yield from ahead(rendered, self._ranges())
+            yield from ahead(rendered, self._ranges(first, step), lambda: blocks_ahead(pool, self._block))
 
-    def _ranges(self) -> Iterator[range]:
-        first, step = self._shard
+    def _ranges(self, first: int, step: int) -> Iterator[range]:
         for number in numbers(first, step):
             start = number * self._block
             end = start + self._block if self._count is None else min(start + self._block, self._count)

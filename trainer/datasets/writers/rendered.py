@@ -17,6 +17,7 @@ from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import Mesh
 from trainer.pool import RenderPool
+from trainer.pool.result_cache import ResultCache
 from trainer.rendering import Frame, Renderer
 
 _OUTPUTS: dict[Need, tuple["pb.Output.ValueType", ...]] = {
@@ -37,6 +38,7 @@ class SampleRenderer:
     Args:
         encoding: workers encode images so; None: they return pixels.
         encodes_masks: workers encode masks as PNGs.
+        cache: keeps the results on disk.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class SampleRenderer:
         *,
         encoding: Encoding | None = None,
         encodes_masks: bool = False,
+        cache: ResultCache | None = None,
     ) -> None:
         self._grammar, self._pool, self._needs = grammar, pool, needs
-        self._renderer = Renderer(pool, grammar)
+        self._renderer = Renderer(pool, grammar, cache=cache)
         self._item_names: dict[str, list[str]] = {}
         self._outputs = (pb.OUTPUT_IMAGE_U8, *(output for need in needs for output in _OUTPUTS[need]))
         self._encodings: dict[int, Encoding] = {}

@@ -57,6 +57,8 @@ class WebDatasetWriter(ShardedWriter):
         data = b"".join(_member(f"{index:07d}.{suffix}", content) for suffix, content in members.items())
         start = self._last["end"] if self._place(index) and self.count else 0
         self._file_at(self.file_name(index // self.card.per_file, self.card), start).write(data)
+        if self._place(index) == self.card.per_file - 1:
+            self._end_file()  # Before its last sample is in the journal.
         return {"end": start + len(data)}
 
     def _file_at(self, name: str, start: int) -> BinaryIO:
