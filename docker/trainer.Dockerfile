@@ -4,6 +4,8 @@ FROM python:3.11-slim-bookworm AS build
 # Where PyTorch comes from besides PyPI. The default has builds for the CPU alone; with --build-arg TORCH_INDEX= it is
 # PyPI's, which brings CUDA (several gigabytes).
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# With --build-arg EXTRAS="trainer parquet cloud" the image writes datasets to object stores.
+ARG EXTRAS=trainer
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
@@ -11,7 +13,7 @@ WORKDIR /src
 # The packages first: they stay as they are while the project changes.
 COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN pip install --no-deps --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
-RUN python requirements.py trainer > requirements.txt \
+RUN python requirements.py ${EXTRAS} > requirements.txt \
     && pip install --constraint constraints.txt --requirement requirements.txt
 COPY README.md LICENSE ./
 COPY grammars grammars

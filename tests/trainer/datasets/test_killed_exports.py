@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.datasets.writers import FORMATS
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -114,7 +114,11 @@ class DatasetCard:
         Args:
             counts: images of each split.
         """
-        lines = [f"# {self.title}", "", self.description, "", f"* Source: {self.source}", f"* Seed: {self.seed}"]
+        lines = []
+        if format_name.startswith("parquet"):  # So that `datasets.load_dataset` of the folder finds the splits.
+            files = [line for name in counts for line in (f"  - split: {name}", f"    path: {name}/data/*.parquet")]
+            lines += ["---", "configs:", "- config_name: default", "  data_files:", *files, "---", ""]
+        lines += [f"# {self.title}", "", self.description, "", f"* Source: {self.source}", f"* Seed: {self.seed}"]
         lines += [
             "",
             "The same dataset again:",
