@@ -51,7 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     world = write_sprites(folder / "world")
     for name in ("disc", "square", "star"):
         Image.new("RGBA", (4, 4), "white").save(folder / "world" / "shapes" / f"{name}.png")
-    for name, kind in (("turned", "imagefolder"), ("preview", "coco"), ("things", "coco"), ("shards", "webdataset")):
+    kinds = {"turned": "imagefolder", "preview": "coco", "things": "coco", "shards": "webdataset", "rows": "parquet"}
+    for name, kind in kinds.items():
         generate(GenerateOptions(str(world), 2, folder / name, kind, pool=PoolOptions(engine="raster", workers=1)))
     for path in (folder / "shards").glob("*.tar"):
         path.rename(folder / "preview" / path.name)
