@@ -11,6 +11,7 @@ import torch
 from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import load_grammar
+from trainer.inference import loop
 from trainer.inference.deconvolution import Fit
 from trainer.inference.population import Population
 from trainer.inference.problem import Problem
@@ -113,7 +114,8 @@ def test_a_run_that_stops_in_its_preparation_goes_on_to_the_same_bits(
     assert run.summary["population"] == tiny.summary["population"]
 
 
-def test_kinds_that_repeat_are_inferred_too(tmp_path: Path):
+def test_kinds_that_repeat_are_inferred_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "CORRECTED_BY", 64)
     twice = TINY.replace("scene: [camera, thing]", "scene: [camera, thing, thing]")
     run = run_once(write_sprites(tmp_path, twice), "run")
     assert any(line.startswith("thing.x:") for line in run.summary["population"])
