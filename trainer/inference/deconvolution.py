@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
 
 from trainer.inference.population import Population
-from trainer.inference.selection import Count, Rates, Selection
+from trainer.inference.selection import Count, Rates, Selection, evidence_of
 from trainer.inference.variables import Variables
 
 #: Most components, iterations of a fit, and starts of a component.
@@ -194,7 +193,7 @@ def _iterated(
     population, before = start, -np.inf
     for _ in range(iterations):
         log, normaliser = _posterior(readings, population)
-        evidence = _evidence(readings, population, normaliser)
+        evidence = evidence_of(readings.weights, normaliser, readings.selection, population)
         if evidence.log_likelihood - before < TOLERANCE:
             break
         before = evidence.log_likelihood
@@ -208,41 +207,6 @@ def _posterior(readings: Readings, population: Population) -> tuple[np.ndarray, 
     log = population.component_log_densities(readings.numbers, readings.categories)
     log = log - readings.log_proposal[..., None] - np.log(readings.log_proposal.shape[1])
     return log, np.asarray(np.logaddexp.reduce(log.reshape(len(log), -1), 1))
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """What the readings say of a population.
-
-    Attributes:
-        true: [n], the probability that each reading is true, or its weight.
-        log_likelihood: the mean of a reading.
-        rates: what part of the population is detected.
-        count: the expected number of nodes in an image.
-    """
-
-    true: np.ndarray
-    log_likelihood: float
-    rates: Rates | None = None
-    count: Count | None = None
-
-
-def _evidence(readings: Readings, population: Population, normaliser: np.ndarray) -> _Evidence:
-    """Return what readings say of a population, given log E_q[p / π] of each, [n]."""
-    weights, selection = readings.weights, readings.selection
-    if selection is None:
-        return _Evidence(weights, float(np.average(normaliser, weights=weights)))
-    rates = selection.rates(population)
-    of_renders = len(selection.detected) / selection.renders
-    odds = logit(np.clip(weights, 1e-6, 1 - 1e-6)) + normaliser
-    log_ratio = 0.0
-    for _ in range(20):  # The ratio that is most likely: true detections are as many as expected
-        true = expit(odds + log_ratio)
-        count = true.sum() / (rates.value * selection.images)
-        log_ratio = float(np.log(max(count / of_renders, 1e-6)))
-    likelihood = float(np.logaddexp(odds + log_ratio, 0).sum() - true.sum()) / float(weights.sum())
-    error = float(np.hypot(np.sqrt(np.square(true).sum()) / selection.images, rates.error * count)) / rates.value
-    return _Evidence(true, likelihood, rates, Count(float(count), error, rates.value))
 
 
 def _with_missed(
@@ -318,7 +282,7 @@ def _floored(population: Population) -> Population:
 
 def _assessed(readings: Readings, population: Population) -> Fit:
     log, normaliser = _posterior(readings, population)
-    evidence = _evidence(readings, population, normaliser)
+    evidence = evidence_of(readings.weights, normaliser, readings.selection, population)
     parts = np.exp(log - normaliser[:, None, None]) * evidence.true[:, None, None]
     by_reading = parts.sum(1)
     information = np.ones(population.means.shape)

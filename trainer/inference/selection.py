@@ -10,6 +10,7 @@ target's number of nodes in an image over that of the renders. The likelihood is
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logit
 
 from trainer.inference.population import Population
 
@@ -99,3 +100,45 @@ class Count:
     value: float
     error: float
     detected: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the readings say of a population.
+
+    Attributes:
+        true: [n], the probability that each reading is true, or its weight.
+        log_likelihood: the mean of a reading.
+        rates: what part of the population is detected.
+        count: the expected number of nodes in an image.
+    """
+
+    true: np.ndarray
+    log_likelihood: float
+    rates: Rates | None = None
+    count: Count | None = None
+
+
+def evidence_of(
+    weights: np.ndarray, normaliser: np.ndarray, selection: Selection | None, population: Population
+) -> Evidence:
+    """Return what readings say of a population.
+
+    Args:
+        weights: [n], of detections the probability that they would be true on renders.
+        normaliser: [n], log E_q[p / π] of each reading.
+        selection: what is detected; None: there is a reading of every node.
+    """
+    if selection is None:
+        return Evidence(weights, float(np.average(normaliser, weights=weights)))
+    rates = selection.rates(population)
+    of_renders = len(selection.detected) / selection.renders
+    odds = logit(np.clip(weights, 1e-6, 1 - 1e-6)) + normaliser
+    log_ratio = 0.0
+    for _ in range(20):  # The ratio that is most likely: true detections are as many as expected
+        true = expit(odds + log_ratio)
+        count = true.sum() / (rates.value * selection.images)
+        log_ratio = float(np.log(max(count / of_renders, 1e-6)))
+    likelihood = float(np.logaddexp(odds + log_ratio, 0).sum() - true.sum()) / float(weights.sum())
+    error = float(np.hypot(np.sqrt(np.square(true).sum()) / selection.images, rates.error * count)) / rates.value
+    return Evidence(true, likelihood, rates, Count(float(count), error, rates.value))
