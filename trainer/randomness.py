@@ -33,6 +33,7 @@ class Purpose(IntEnum):
     SIMULATION = 19
     TRANSPORT = 20
     JUDGEMENT = 21
+    STRUCTURE = 22
 
 
 class EvaluationStream(IntEnum):
@@ -46,6 +47,7 @@ class EvaluationStream(IntEnum):
     FLOOR = 6
     REAL = 7
     BOOTSTRAP = 8
+    WORLD = 9
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

@@ -16,6 +16,7 @@ from trainer.experiments import Experiment, Labelling, Target, load_experiment
 from trainer.features import FeatureSpace, natural
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.files import Copies
+from trainer.grammar.productions import Structure, matching
 from trainer.grammar.symmetry import ambiguities
 from trainer.inference.problem import Problem, Validation
 from trainer.inference.settings import TrainingSettings
@@ -65,7 +66,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     torch.set_num_threads(settings.threads)
     if experiment.target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to learn from it")
-    if not any(kind.choices for kind in experiment.grammar.kinds.values()):
+    if not (experiment.grammar.productions or any(kind.choices for kind in experiment.grammar.kinds.values())):
         raise InputError(f"{experiment.path} has no mutable attribute: mark what may be learned with `mutable: true`")
     for note in (*experiment.notes, *(changed_inputs(run) if run else ())):
         progress.note(note)
@@ -113,8 +114,10 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         )
         timer.lap("target")
         learner = Learner(problem)
+        target_structure = _target_structure(experiment)
         if checkpoint is None:
-            log = RunLog(run, learner, target_scenes, timer, {"notes": [f"{note}." for note in target_notes]})
+            facts = {"notes": [f"{note}." for note in target_notes]}
+            log = RunLog(run, learner, target_scenes, timer, facts, target_structure=target_structure)
             # Pre-training: G_θ learns the identity (section 3.2.1).
             log.facts["ambiguities"] = [found.text for found in ambiguities(experiment.grammar) if found.mutable]
             for text in log.facts["ambiguities"]:
@@ -124,7 +127,8 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             log.prior()
         else:
             learner.restore(*checkpoint)
-            log = RunLog(run, learner, target_scenes, timer, checkpoint[0]["facts"], checkpoint[0]["renders"])
+            facts, renders = checkpoint[0]["facts"], checkpoint[0]["renders"]
+            log = RunLog(run, learner, target_scenes, timer, facts, renders, target_structure)
             progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
         progress.plan(stage_steps(settings, frames, infers=problem.infers, first=learner.stage))
         while not learner.finished:
@@ -239,6 +243,14 @@ def _target(
         return Renderer(pool, grammar).images(scenes, integer(seed, Purpose.TARGET))
 
     return target.images(generator(seed, Purpose.TARGET), render, settings.target_images)
+
+
+def _target_structure(experiment: Experiment) -> Structure | None:
+    """Return the probabilities that a synthetic target gives to the grammar's mutable productions."""
+    if experiment.target is None or experiment.target.grammar is None:
+        return None
+    target = experiment.target.grammar
+    return matching(experiment.grammar.productions, target.roots, target.kinds)
 
 
 def _held_out(count: int) -> np.ndarray | None:

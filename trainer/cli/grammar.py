@@ -51,17 +51,37 @@ def check(file: File, mnist: options.Mnist = None) -> None:
 
 
 @app.command()
-def show(file: File, mnist: options.Mnist = None) -> None:
-    """Print a grammar as a tree, with a table of its attributes and their distributions.
+def show(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|RUN",
+            help="A YAML file, the name of a grammar or experiment that ships, or a run folder.",
+            autocompletion=completion.sources,
+        ),
+    ],
+    mnist: options.Mnist = None,
+) -> None:
+    """Print a grammar as a tree with its distributions, or the world that a run has learned as a grammar file.
+
+    The learned world has the learned probabilities and distributions in place of the prior's. It can be kept, edited
+    and checked, and [bold]metasim generate[/bold] takes it without the run.
 
     \b
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
     metasim grammar show mnist-rot
+    metasim grammar show runs/mnist-rot > learned.yaml
     """
+    if Path(source).is_dir():
+        from trainer.runs.learned_world import learned_world
+        from trainer.runs.loading import open_run
+
+        typer.echo(learned_world(open_run(Path(source), mnist=mnist)), nl=False)
+        return
     from trainer.experiments import load_experiment
     from trainer.experiments.describe import show_text
 
-    typer.echo(show_text(load_experiment(file, mnist=mnist)))
+    typer.echo(show_text(load_experiment(source, mnist=mnist)))
 
 
 @app.command()

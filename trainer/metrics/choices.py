@@ -11,6 +11,7 @@ import torch
 
 from trainer.grammar import SceneGraph
 from trainer.grammar.nodes import MODE, ChoiceSpec
+from trainer.grammar.productions import Production
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 
@@ -77,6 +78,19 @@ def choice_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[
         spec = specs[choice.name]
         counts = np.bincount([node.choices[choice.name] for _, node in nodes], minlength=len(spec.categories))
         found.append(_statistics(kind, spec, (counts / counts.sum()).tolist()))
+    return found
+
+
+def production_statistics(
+    productions: Sequence[Production], probabilities: Mapping[str, Sequence[float]]
+) -> list[ChoiceStatistics]:
+    """Return the probabilities of productions, as far as they are known by name."""
+    found = []
+    for each in productions:
+        if each.name in probabilities:
+            row = dict(zip(each.categories, probabilities[each.name], strict=True))
+            entry = each.name.removesuffix(f".{each.part}")
+            found.append(ChoiceStatistics(entry, each.part, row))
     return found
 
 

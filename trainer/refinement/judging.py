@@ -38,7 +38,7 @@ class Judge:
             held_out: images of the target that nothing was learned from, uint8 [M, H, W, 3].
         """
         self._problem = problem
-        self.space = _neutral_space(problem)
+        self.space = neutral_space(problem)
         self._target = features_of(self.space, held_out[:MOST])
         self._prior: Tensor | None = None
 
@@ -102,7 +102,8 @@ def doubts(fits: Mapping[str, Fit]) -> list[str]:
     return found
 
 
-def _neutral_space(problem: Problem) -> FeatureSpace:
+def neutral_space(problem: Problem) -> FeatureSpace:
+    """Return natural-image features where they are installed, else those of a random network."""
     if available():
         return NaturalFeatures(STRIDES, pixels=PIXELS)
     settings = problem.renderer.settings

@@ -35,9 +35,10 @@ from trainer.metrics.attributes import AttributeStatistics, attribute_statistics
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
-from trainer.refinement.judging import Judge
+from trainer.refinement.judging import Judge, neutral_space
 from trainer.refinement.matching import DistributionMatching, Estimate
 from trainer.refinement.score_function import Baseline
+from trainer.refinement.structure_learner import StructureLearner
 from trainer.refinement.task_loss import TaskLoss
 
 #: Fraction of a stage's steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
@@ -65,10 +66,12 @@ class Learner:
         rounds: of the inference of the present stage, while it lasts.
         populations: what has been inferred, by kind.
         findings: what each stage has found: populations, errors of the transport, verdicts.
+        structure: the structure learner, of grammars with mutable productions.
     """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        self.structure = StructureLearner(problem) if problem.grammar.productions else None
         self.transformer = DistributionTransformer(problem.encoding, torch_generator(problem.seed, Purpose.WEIGHTS))
         self.average = copy.deepcopy(self.transformer)
         self.space: FeatureSpace | None = problem.inception
@@ -93,6 +96,8 @@ class Learner:
 
     def pretrain(self) -> dict[str, float]:
         """G_θ learns the identity; returns each attribute's reconstruction error (`trainer.inference.pretraining`)."""
+        if not self.problem.encoding.choices:
+            return {}  # The structure alone is learned.
         error = pretrain(self.problem, self.transformer)
         self._yield_present()
         return error
@@ -103,6 +108,14 @@ class Learner:
         The preparation finds where to start, and in which features distributions are compared. Inference has a part
         for each round; a run goes on from any of them.
         """
+        if self.structure is not None and not self.structure.found:
+            self.structure.infer()
+            self.problem = self.structure.problem
+            return
+        if not self.problem.encoding.choices:
+            self.space = self.space or neutral_space(self.problem)
+            self.prepared = True
+            return
         active = self.problem.active(self.stage)
         joining = [place for place in active if self.stage == 0 or place not in self.problem.active(self.stage - 1)]
         self.transformer.active.fill_(False)
@@ -120,7 +133,14 @@ class Learner:
                 self._match_moments(reader, active)
         self._optimizer = self._new_optimizer()
         self._yield_present()
+        if self.structure is not None and self.stage == 0:
+            self.structure.recalibrate(self._changed)
+            self.problem = self.structure.problem
         self.prepared = True
+
+    def _changed(self, scenes: Sequence[SceneGraph]) -> list[SceneGraph]:
+        """Return scenes of the prior as the averaged weights change them."""
+        return transformed(self.average, scenes) if self.problem.encoding.choices else list(scenes)
 
     def _infer(self) -> bool:
         """Infer the population by one round more, or let G_θ learn it; return whether all is done."""
@@ -204,8 +224,9 @@ class Learner:
             raise RuntimeError("prepare() comes first")
         problem, settings = self.problem, self.problem.settings
         stage = settings.stages[self.stage]
-        losses = self._losses()
-        epochs = settings.epochs_of(self.stage)
+        alone = not problem.encoding.choices  # The structure alone is learned, which needs no steps.
+        losses = [] if alone else self._losses()
+        epochs = 1 if alone else settings.epochs_of(self.stage)
         total = epochs * settings.steps
         advance = problem.progress.step(stage.name or DOING[tuple(sorted(stage.losses))])
         target = features_of(self._space(), problem.target) if "mmd" in stage.losses else None
@@ -214,21 +235,22 @@ class Learner:
         while self.stage == number:
             began_s, stats = time.monotonic(), problem.renderer.pool.stats
             records = []
-            for step in range(self._epoch_of_stage * settings.steps, (self._epoch_of_stage + 1) * settings.steps):
+            first = self._epoch_of_stage * settings.steps
+            for step in range(first, first if alone else first + settings.steps):
                 records.append(self._step(losses, step, total))
                 advance(step + 1, total)
             self._epoch_of_stage += 1
             self.epoch += 1
             ends = self._ends(last=self._epoch_of_stage == epochs)
+            if ends and self.structure is not None and self.stage == 0 and "mmd" in stage.losses:
+                self.structure.descend(self._space(), self._changed, self._judge)
+                self.problem = self.structure.problem
             seconds = time.monotonic() - began_s
             after = problem.renderer.pool.stats
             metrics: dict[str, Any] = {
                 "epoch": self.epoch,
                 "stage": stage.title,
-                **{name: float(np.mean([figures[name] for figures, _ in records])) for name in records[0][0]},
-                "gradient_norms": dict(
-                    zip(problem.names, np.mean([norms for _, norms in records], axis=0).tolist(), strict=True)
-                ),
+                **_means(records, problem.names),
                 "learning_rate": self._optimizer.param_groups[0]["lr"],
                 "seconds": seconds,
                 "renders_per_s": (after.renders - stats.renders) / seconds,
@@ -259,10 +281,15 @@ class Learner:
         return {kind: values for kind, values in weights.items() if len(values) > 1}
 
     def statistics(self) -> tuple[list[AttributeStatistics], list[SceneGraph], list[SceneGraph]]:
-        """Attributes that the averaged weights yield, on the same scenes at each call; the scenes before and after."""
-        scenes = self.problem.scenes(Purpose.MONITOR, self.problem.settings.monitor_scenes)
-        learned = transformed(self.average, scenes)
+        """Attributes that the averaged weights yield, on the same scenes at each call; the prior's scenes and these."""
+        problem = self.problem if self.structure is None else self.structure.prior
+        scenes = problem.scenes(Purpose.MONITOR, self.problem.settings.monitor_scenes)
+        learned = self._changed(self.unchanged())
         return attribute_statistics(self.problem.encoding, learned), scenes, learned
+
+    def unchanged(self) -> list[SceneGraph]:
+        """Return the scenes that G_θ changes in `statistics`: attributes of the prior, structure as learned."""
+        return self.problem.scenes(Purpose.MONITOR, self.problem.settings.monitor_scenes)
 
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
         """All that changes during training, as JSON and tensors."""
@@ -285,6 +312,8 @@ class Learner:
             "variables": {kind: each.variables.to_json() for kind, each in self.populations.items()},
             "populations": {kind: each.to_json() for kind, each in self.populations.items()},
         }
+        if self.structure is not None:
+            state["structure"] = self.structure.state()
         if self._inferred is not None:
             tensors["inferred"] = self._inferred
         if self.rounds is not None:
@@ -300,6 +329,9 @@ class Learner:
         self._epoch_of_stage = state["epoch_of_stage"]
         self._baseline.value = state["baseline"]
         self._inferred = tensors.get("inferred")
+        if self.structure is not None:
+            self.structure.restore(state["structure"])
+            self.problem = self.structure.problem
         self.findings = state.get("findings", [])
         self.populations = {
             kind: Population.from_json(Variables.from_json(state["variables"][kind]), each)
@@ -420,6 +452,15 @@ DOING = {
     ("task",): "raise the score",
     ("mmd", "task"): "match the distributions and raise the score",
 }
+
+
+def _means(records: Sequence[tuple[dict[str, float], list[float]]], names: Sequence[str]) -> dict[str, Any]:
+    """Return the mean figures of steps, and the mean norms of the gradient by attribute."""
+    if not records:
+        return {}
+    norms = np.mean([norms for _, norms in records], axis=0).tolist()
+    figures = {name: float(np.mean([figures[name] for figures, _ in records])) for name in records[0][0]}
+    return {**figures, "gradient_norms": dict(zip(names, norms, strict=True))}
 
 
 def _norms(estimate: Estimate, count: int) -> list[float]:

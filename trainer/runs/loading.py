@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -10,6 +11,8 @@ from trainer.errors import InputError
 from trainer.experiments import Experiment, load_experiment
 from trainer.features import FeatureSpace, natural
 from trainer.features.pyramid import PixelPyramid
+from trainer.grammar import Grammar
+from trainer.grammar.productions import Structure
 from trainer.inference.learned_space import LearnedSpace, learned_space
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
@@ -31,6 +34,8 @@ class LoadedRun:
     transformer: DistributionTransformer
     #: The feature space that it learned last; None where it learned none.
     features: LearnedSpace | None
+    #: Its grammar with the structure that it has learned.
+    grammar: Grammar
     #: Files that have changed since the run was made.
     changes: tuple[str, ...] = ()
 
@@ -63,7 +68,26 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     if "features" in tensors:
         features = learned_space(state.get("features"), tensors["features"])
     settings = TrainingSettings.parse(experiment.training)
-    return LoadedRun(run, config, experiment, settings, transformer, features, tuple(changed_inputs(run)))
+    return LoadedRun(
+        run,
+        config,
+        experiment,
+        settings,
+        transformer,
+        features,
+        learned_grammar(experiment.grammar, state),
+        tuple(changed_inputs(run)),
+    )
+
+
+def learned_grammar(prior: Grammar, state: Mapping[str, Any]) -> Grammar:
+    """Return a grammar with the structure that a checkpoint holds.
+
+    Raises:
+        InputError: the structure does not fit the grammar.
+    """
+    learned = (state.get("structure") or {}).get("structure")
+    return prior if learned is None else prior.with_structure(Structure.from_json(learned))
 
 
 def open_stages(loaded: LoadedRun) -> list[DistributionTransformer]:

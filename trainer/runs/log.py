@@ -11,8 +11,15 @@ from PIL import Image
 from trainer.datasets.fitting import chosen
 from trainer.features import features_of
 from trainer.grammar import SceneGraph
+from trainer.grammar.productions import Structure
 from trainer.metrics.attributes import AttributeStatistics, attribute_statistics, prior_statistics
-from trainer.metrics.choices import ChoiceStatistics, choice_statistics, learned_choices, prior_choices
+from trainer.metrics.choices import (
+    ChoiceStatistics,
+    choice_statistics,
+    learned_choices,
+    prior_choices,
+    production_statistics,
+)
 from trainer.metrics.counts import count_statistics
 from trainer.metrics.mmd import MMD, mmd_floor
 from trainer.randomness import EvaluationStream, Purpose, generator
@@ -55,11 +62,18 @@ class RunLog:
     facts: dict[str, Any]
     #: Images rendered before the run was resumed.
     renders: int = 0
+    #: Probabilities of the grammar's mutable productions in a synthetic target.
+    target_structure: Structure | None = None
 
     def __post_init__(self) -> None:
         encoding = self.learner.problem.encoding
         self._target_statistics = attribute_statistics(encoding, self.target_scenes)
-        self._target_choices = choice_statistics(encoding, self.target_scenes)
+        self._productions = self.learner.problem.grammar.productions
+        target = {} if self.target_structure is None else self.target_structure.probabilities
+        self._target_choices = [
+            *choice_statistics(encoding, self.target_scenes),
+            *production_statistics(self._productions, target),
+        ]
         self._metrics = self._up_to_now("metrics.jsonl")
         self._attributes = self._up_to_now("attributes.jsonl")
         self._events = EventLog(self.run.folder)
@@ -68,7 +82,7 @@ class RunLog:
         """Record the distributions of the prior and the target, and the first picture."""
         _, scenes, _ = self.learner.statistics()
         encoding = self.learner.problem.encoding
-        prior = prior_statistics(encoding, scenes), prior_choices(encoding)
+        prior = prior_statistics(encoding, scenes), self._prior_choices()
         self._attributes = [
             _attributes("prior", None, *prior),
             _attributes("target", None, self._target_statistics, self._target_choices),
@@ -86,7 +100,7 @@ class RunLog:
         """Record an epoch: metrics, distributions, picture, and the weights if it ends a stage."""
         learned, before, after = self.learner.statistics()
         self._metrics.append(metrics)
-        choices = learned_choices(self.learner.average, before)
+        choices = self._learned_choices()
         self._attributes.append(_attributes("learned", metrics["epoch"], learned, choices))
         self.run.write_records("metrics.jsonl", self._metrics)
         self.run.write_records("attributes.jsonl", self._attributes)
@@ -107,8 +121,8 @@ class RunLog:
         encoding = self.learner.problem.encoding
         prior = prior_statistics(encoding, before)
         choices = {
-            "prior": prior_choices(encoding),
-            "learned": learned_choices(self.learner.average, before),
+            "prior": self._prior_choices(),
+            "learned": self._learned_choices(),
             "target": self._target_choices,
         }
         counts = {"prior": before, "learned": after, "target": self.target_scenes}
@@ -126,6 +140,7 @@ class RunLog:
                 "target_images": len(self.learner.problem.target),
                 "monitor_images": self.learner.problem.settings.monitor_images,
                 **_inferred(self.learner.findings),
+                **({} if self.learner.structure is None else self.learner.structure.summary()),
                 "mmd": [record["mmd"] for record in self._metrics if "mmd" in record],
                 "mmd_prior": [record["mmd_prior"] for record in self._metrics if "mmd_prior" in record][-1:],
                 "features": self.learner.space.name if self.learner.space else None,
@@ -138,6 +153,16 @@ class RunLog:
         notes = run_notes(self.run.summary, self._metrics, attribute_histories(self.run))
         self.run.update_summary({"notes": [*self.facts.get("notes", ()), *notes]})
         self._events.close()
+
+    def _prior_choices(self) -> list[ChoiceStatistics]:
+        own = {each.name: each.probabilities for each in self._productions}
+        prior = prior_choices(self.learner.problem.encoding)
+        return [*prior, *production_statistics(self._productions, own)]
+
+    def _learned_choices(self) -> list[ChoiceStatistics]:
+        learned = self.learner.problem.grammar.structure.probabilities
+        found = learned_choices(self.learner.average, self.learner.unchanged())
+        return [*found, *production_statistics(self._productions, learned)]
 
     def _floor(self) -> dict[str, Any]:
         """Return MMD² of the target against itself in the run's feature space, if it has one."""

@@ -61,7 +61,7 @@ def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
         return SceneSource(
             of=f"the learned model of {folder}",
             name=folder.resolve().name,
-            grammar=loaded.experiment.grammar,
+            grammar=loaded.grammar,
             engine=loaded.config.engine,
             notes=loaded.notes,
             transformer=loaded.transformer,
