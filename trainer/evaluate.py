@@ -144,7 +144,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
             **{key: without_stages(of) for key, of in tuned.items()},
         }
     if target.evaluation is not None:
-        scenes = compared_scenes(experiment.grammar, target.evaluation, loaded.transformer, seed)
+        scenes = compared_scenes(experiment.grammar, loaded.grammar, target.evaluation, loaded.transformer, seed)
         evaluation["distances"] = attribute_distances(loaded.transformer.encoding, scenes)
         settings = experiment.grammar.render_settings()
         places = {of: layout_of_scenes(each, settings) for of, each in scenes.items()}
@@ -175,11 +175,11 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
 def _models(loaded: LoadedRun, *, stages: bool) -> dict[str, DataModel]:
     """Return the models to compare: "prior", on request earlier stages by their number from 1 on, "learned"."""
     if not stages:
-        return {"prior": DataModel("prior", None), "learned": DataModel("learned", loaded.transformer)}
+        return {"prior": DataModel("prior", None), "learned": DataModel("learned", loaded.transformer, loaded.grammar)}
     planned, kept = loaded.settings.stages, open_stages(loaded)
     models = {"prior": DataModel("prior", None)}
     for number, (stage, transformer) in enumerate(zip(planned[:-1], kept, strict=False), 1):
-        models[str(number)] = DataModel(stage.title, transformer)
+        models[str(number)] = DataModel(stage.title, transformer, loaded.grammar)
     finished = len(kept) == len(planned)
     title = planned[-1].title if finished else f"{planned[len(kept)].title}, not finished"
-    return models | {"learned": DataModel(title, loaded.transformer)}
+    return models | {"learned": DataModel(title, loaded.transformer, loaded.grammar)}

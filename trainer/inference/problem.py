@@ -112,7 +112,7 @@ class Problem:
         known = [*self.names, *(name for name in self.choice_names if not name.endswith(f".{MODE.name}"))]
         for stage in self.settings.stages:
             for pattern in stage.attributes:
-                if not any(fnmatchcase(name, pattern) for name in known):
+                if known and not any(fnmatchcase(name, pattern) for name in known):
                     raise InputError(
                         f"training.stages: no mutable attribute is called {pattern!r}; there are: {', '.join(known)}"
                     )

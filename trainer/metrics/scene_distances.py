@@ -28,7 +28,7 @@ def scenes_of(
 
 
 def compared_scenes(
-    grammar: Grammar, target: Grammar, transformer: DistributionTransformer, seed: int
+    prior: Grammar, learned: Grammar, target: Grammar, transformer: DistributionTransformer, seed: int
 ) -> dict[str, list[SceneGraph]]:
     """Return unseen scenes of "prior", "learned" and "target".
 
@@ -37,8 +37,8 @@ def compared_scenes(
     return {
         of: list(scenes_of(world, _COMPARED, generator(seed, Purpose.EVALUATION, EvaluationStream.TEST), changed))
         for of, world, changed in (
-            ("prior", grammar, None),
-            ("learned", grammar, transformer),
+            ("prior", prior, None),
+            ("learned", learned, transformer),
             ("target", target, None),
         )
     }

@@ -66,7 +66,9 @@ def changed(transformer: DistributionTransformer, batch: GraphBatch) -> Tensor:
 
 
 def transformed(transformer: DistributionTransformer, scenes: Sequence[SceneGraph]) -> list[SceneGraph]:
-    """G_θ(s) for each scene s."""
+    """Return G_θ(s) for each scene s; where nothing is mutable, the scenes."""
+    if not transformer.encoding.choices:
+        return list(scenes)
     with torch.no_grad():
         drawn = draw(transformer, scenes)
         return with_values(drawn.scenes, transformer(drawn.batch))

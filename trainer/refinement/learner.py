@@ -140,7 +140,7 @@ class Learner:
 
     def _changed(self, scenes: Sequence[SceneGraph]) -> list[SceneGraph]:
         """Return scenes of the prior as the averaged weights change them."""
-        return transformed(self.average, scenes) if self.problem.encoding.choices else list(scenes)
+        return transformed(self.average, scenes)
 
     def _infer(self) -> bool:
         """Infer the population by one round more, or let G_θ learn it; return whether all is done."""

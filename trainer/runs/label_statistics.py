@@ -112,9 +112,9 @@ def compare_labels(
     with open_pool(pool.with_default_engine(loaded.config.engine), assets=loaded.experiment.asset_source) as workers:
         progress.watch(workers)
         renderer = Renderer(workers, grammar)
-        for name, model in (("prior", None), ("learned", loaded.transformer)):
+        for name, world, model in (("prior", grammar, None), ("learned", loaded.grammar, loaded.transformer)):
             purpose = EvaluationStream.PRIOR if model is None else EvaluationStream.LEARNED
-            drawn = list(scenes_of(grammar, scenes, generator(seed, Purpose.EVALUATION, purpose), model))
+            drawn = list(scenes_of(world, scenes, generator(seed, Purpose.EVALUATION, purpose), model))
             advance, boxes = progress.step(f"render scenes: {name}"), list[ImageBoxes]()
             for first in range(0, scenes, _CHUNK):
                 noise = integer(seed, Purpose.EVALUATION, purpose, first)

@@ -66,7 +66,7 @@ def learned_world(loaded: LoadedRun) -> str:
     rng = generator(loaded.config.seed, Purpose.EVALUATION, EvaluationStream.WORLD)
     grammar = loaded.grammar
     before = [grammar.sample(rng) for _ in range(SCENES)]
-    scenes = transformed(loaded.transformer, before) if loaded.transformer.encoding.choices else before
+    scenes = transformed(loaded.transformer, before)
     nodes = data["nodes"]
     for kind, spec in grammar.specs:
         if spec.mutable:

@@ -68,7 +68,8 @@ class RunLog:
     def __post_init__(self) -> None:
         encoding = self.learner.problem.encoding
         self._target_statistics = attribute_statistics(encoding, self.target_scenes)
-        self._productions = self.learner.problem.grammar.productions
+        structure = self.learner.structure  # The problem's own grammar has the learned probabilities by now.
+        self._productions = () if structure is None else structure.prior.grammar.productions
         target = {} if self.target_structure is None else self.target_structure.probabilities
         self._target_choices = [
             *choice_statistics(encoding, self.target_scenes),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainer.features.image_distances import MOST_IMAGES
+from trainer.grammar import Grammar
 from trainer.metrics.layout import Layout, layout_of_labels
 from trainer.metrics.prediction_powered import FEWEST, prediction_powered_mean
 from trainer.metrics.scene_distances import scenes_of
@@ -23,10 +24,15 @@ from trainer.tasks.bootstrap import bootstrap, gap_closed, gaps_closed, interval
 
 @dataclass(frozen=True)
 class DataModel:
-    """A source of data; without a transformer it is the prior."""
+    """A source of data; without a transformer it is the prior.
+
+    Attributes:
+        grammar: that scenes are drawn from, with its structure as it has been learned; None: the prior's.
+    """
 
     title: str
     transformer: DistributionTransformer | None
+    grammar: Grammar | None = None
 
 
 @dataclass
@@ -72,7 +78,8 @@ class Measurement:
             # All stages change the same scenes.
             purpose = EvaluationStream.PRIOR if model.transformer is None else EvaluationStream.LEARNED
             rng = generator(data.seed, Purpose.EVALUATION, purpose)
-            scenes, of = scenes_of(data.grammar, self.count, rng, model.transformer), f"{model.title} data"
+            grammar, of = model.grammar or data.grammar, f"{model.title} data"
+            scenes = scenes_of(grammar, self.count, rng, model.transformer)
             if self.test.labels is None:
                 found.images[name] = data.images(of, scenes, self.count, purpose)
                 continue
