@@ -209,11 +209,11 @@ def test_a_killed_export_that_is_resumed_has_the_same_bytes(
     for folder in ("whole", "killed"):
         (tmp_path / folder).mkdir()
         solid_sprites(tmp_path / folder)
-    options = GenerateOptions("world.yaml", 300, Path("data"), "coco", pool=PoolOptions(endpoint))
+    options = GenerateOptions("world.yaml", 600, Path("data"), "coco", pool=PoolOptions(endpoint))
     monkeypatch.chdir(tmp_path / "whole")
     generate(options)
     monkeypatch.chdir(tmp_path / "killed")
-    arguments = f"generate world.yaml --count 300 --format coco --out data --renderer {endpoint}".split()
+    arguments = f"generate world.yaml --count 600 --format coco --out data --renderer {endpoint}".split()
     command = [sys.executable, "-c", "import sys; from trainer.cli import main; sys.exit(main(sys.argv[1:]))"]
     running = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     journal = Path("data.partial", JOURNAL)
@@ -223,7 +223,7 @@ def test_a_killed_export_that_is_resumed_has_the_same_bytes(
     running.kill()
     running.communicate()
     written = journal.read_bytes().count(b"\n") - 1
-    assert 19 <= written < 300
+    assert 19 <= written < 600
     assert not Path("data").exists()
     assert generate(replace(options, resume=True))["resumed_at"] == written
     whole, resumed = (
