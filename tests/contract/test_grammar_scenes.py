@@ -7,9 +7,9 @@ from support.grammars import SPRITES, write_sprites
 
 from render_server.checks.validation import validate
 from render_server.limits import Limits
+from trainer.environment import shipped_files
 from trainer.experiments import load_experiment
 from trainer.grammar import Grammar, load_grammar
-from trainer.settings import shipped_files
 
 SOLID = """\
 render: {width: 64, height: 32}

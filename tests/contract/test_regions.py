@@ -8,7 +8,7 @@ from metasim.v1 import scene_pb2
 from support.scenes import Assets, image
 
 from render_server.engines import Engine
-from trainer.bench.street import street_task
+from trainer.bench.street_scene import street_task
 from trainer.pool.assets import AssetStore
 
 pytestmark = pytest.mark.blender

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.metrics.attributes import AttributeStatistics, summarise
 from trainer.runs.folder import Run, RunConfig
-from trainer.runs.report.pictures import contact_sheet
+from trainer.runs.report.contact_sheets import contact_sheet
 
 #: name, unit, is an angle, mean and standard deviation of prior and target
 ATTRIBUTES = (("yaw", "deg", True, 0.0, 10.0, 170.0, 10.0), ("x", "px", False, 0.0, 2.0, -16.0, 2.5))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from metasim.hashing import content_hash
 
+from trainer.environment import Settings
 from trainer.errors import InputError
-from trainer.settings import Settings
 
 #: The other half's; it is a program of its own, so that no Blender is loaded here.
 _PROGRAM = "render_server.engines.blender.blend_to_glb"

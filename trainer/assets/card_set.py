@@ -8,7 +8,7 @@ from metasim.v1 import scene_pb2 as pb
 from PIL import Image
 
 from trainer.assets.asset_sets import AssetSet, Label
-from trainer.assets.pictures import png_bytes
+from trainer.assets.image_assets import png_bytes
 from trainer.assets.procedural.blocks import Point, panel
 from trainer.assets.procedural.glb_writer import Surface, glb_bytes
 from trainer.assets.procedural.shape import Shape, joined

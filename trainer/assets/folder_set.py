@@ -10,10 +10,10 @@ from metasim.v1 import scene_pb2 as pb
 from trainer.assets import glb, obj, ply
 from trainer.assets.asset_sets import AssetSet, Label
 from trainer.assets.blend import blend_as_glb
-from trainer.assets.files import files_below
+from trainer.assets.folder_files import files_below
+from trainer.assets.image_assets import checked_png
 from trainer.assets.limits import check_asset_bytes
 from trainer.assets.mesh_frame import placed
-from trainer.assets.pictures import checked_png
 from trainer.errors import InputError
 
 _MESHES = (".ply", ".obj", ".glb", ".blend")

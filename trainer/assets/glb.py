@@ -8,7 +8,7 @@ from metasim import glb
 from metasim.glb import pack_glb
 from metasim.still_glb import still_glb
 
-from trainer.assets.pictures import decoded, mime_type
+from trainer.assets.image_assets import decoded, mime_type
 from trainer.errors import InputError
 
 

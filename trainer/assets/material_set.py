@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from trainer.assets.asset_sets import AssetRef, AssetSet, Label
-from trainer.assets.files import files_below
+from trainer.assets.folder_files import files_below
+from trainer.assets.image_assets import checked_png, decoded, png_bytes
 from trainer.assets.limits import check_asset_bytes
-from trainer.assets.pictures import checked_png, decoded, png_bytes
 from trainer.errors import InputError
 
 #: The names of maps in names of files, as Poly Haven, ambientCG and others write them.

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from trainer.assets.asset_sets import DigitSet, idx_set
+from trainer.environment import Settings, checkout
 from trainer.errors import InputError
-from trainer.settings import Settings, checkout
 
 Part = Literal["train", "test"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from trainer.assets.pictures import decoded, mime_type, png_bytes
+from trainer.assets.image_assets import decoded, mime_type, png_bytes
 from trainer.assets.procedural.glb_writer import Surface
 from trainer.errors import InputError
 

@@ -8,7 +8,7 @@ import numpy as np
 from metasim.colour import srgb_to_linear
 from PIL import Image
 
-from trainer.assets.pictures import decoded
+from trainer.assets.image_assets import decoded
 from trainer.assets.procedural.glb_writer import Surface, glb_bytes
 from trainer.assets.procedural.shape import Shape
 from trainer.errors import InputError

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from torch import Tensor
 
-from trainer.bench.training import bench_training
+from trainer.bench.several_seeds import bench_training
 from trainer.errors import InputError
 from trainer.features.simulator import SimulatorFeatures
 from trainer.grammar.document import nearest

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from trainer.assets.mnist import mnist_set
-from trainer.bench.training import Figure
+from trainer.bench.several_seeds import Figure
 from trainer.pool import PoolOptions
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator

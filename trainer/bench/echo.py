@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import grpc
 from metasim.v1 import render_pb2 as pb
 
-from trainer.pool.loop import shared_loop
+from trainer.pool.event_loop import shared_loop
 
 _METHOD = f"/{pb.DESCRIPTOR.services_by_name['Renderer'].full_name}/Render"
 

@@ -16,8 +16,8 @@ from trainer.bench.echo import echo_cpu_s
 from trainer.bench.simulated_workers import simulated_workers
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
+from trainer.pool.options import PoolSettings
 from trainer.pool.security import Security
-from trainer.pool.settings import PoolSettings
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from trainer.bench.digits import digit_tasks
-from trainer.bench.street import HEIGHT_PX, SAMPLES, WIDTH_PX, street_task
+from trainer.bench.street_scene import HEIGHT_PX, SAMPLES, WIDTH_PX, street_task
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
@@ -41,7 +41,7 @@ _SCREEN = {"screen": Probing(method="screen"), "auto": Probing(method="auto")}
 
 @dataclasses.dataclass(frozen=True)
 class StreetCost:
-    """Of a batch of streets; see `trainer.bench.street`."""
+    """Of a batch of streets; see `trainer.bench.street_scene`."""
 
     scenes: int
     columns: int

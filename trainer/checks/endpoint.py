@@ -8,11 +8,11 @@ from metasim.v1 import render_pb2 as pb
 from trainer.checks import appearance_rules, asset_rules, column_rules, invalid_rules, output_rules, stream_rules
 from trainer.checks.conformance import FAIL, PASS, SKIP, Outcome, Rule, Worker
 from trainer.checks.conversation import Broken, open_channel
+from trainer.environment import Settings
 from trainer.errors import PoolUnreachable
-from trainer.pool.loop import shared_loop
+from trainer.pool.event_loop import shared_loop
 from trainer.pool.resolver import parse_endpoints
 from trainer.pool.security import Security
-from trainer.settings import Settings
 
 #: Every check, in the order in which they run.
 RULES: tuple[Rule, ...] = (

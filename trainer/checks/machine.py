@@ -21,8 +21,8 @@ from pathlib import Path
 import psutil
 
 from trainer.checks.gpu_driver import driver_report
+from trainer.environment import Settings
 from trainer.errors import InputError, PoolUnreachable
-from trainer.settings import Settings
 
 #: Seconds after which a package counts as one that cannot be imported; a cold disk takes half a minute for PyTorch.
 PATIENCE_S = 180.0

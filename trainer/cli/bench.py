@@ -8,7 +8,7 @@ import typer
 from trainer.cli import options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.commands import Commands
-from trainer.cli.tables import aligned, echo_json
+from trainer.cli.text_tables import aligned, echo_json
 
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
@@ -229,7 +229,7 @@ def train(
     [bold]Example[/bold]
     metasim bench train mnist-rot --engine raster --seeds 10
     """
-    from trainer.bench.training import bench_training, table
+    from trainer.bench.several_seeds import bench_training, table
     from trainer.cli.console import console_progress
 
     with console_progress() as progress:
@@ -276,7 +276,7 @@ def camera(
     metasim bench camera --engine raster --drawn --first-seed 10 --seeds 10
     """
     from trainer.bench.cameras import bench_cameras
-    from trainer.bench.training import table
+    from trainer.bench.several_seeds import table
     from trainer.cli.console import console_progress
 
     with console_progress() as progress:

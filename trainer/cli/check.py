@@ -7,7 +7,7 @@ import typer
 from trainer.cli import options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.commands import Commands
-from trainer.cli.tables import aligned, echo_json
+from trainer.cli.text_tables import aligned, echo_json
 
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions

@@ -12,7 +12,7 @@ FORMATS = (
 
 def experiments(incomplete: str) -> list[str]:
     """Return the grammars and experiments that ship."""
-    from trainer.settings import shipped_files
+    from trainer.environment import shipped_files
 
     return _fitting(shipped_files(), incomplete)
 

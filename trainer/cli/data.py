@@ -35,8 +35,8 @@ def mnist(
     metasim train mnist-rot --mnist "$(metasim data mnist --out data/mnist)"
     """
     from trainer.assets.mnist import fetch_mnist, find_mnist, verify_mnist
+    from trainer.environment import Settings
     from trainer.errors import InputError
-    from trainer.settings import Settings
 
     settings = Settings.from_environment()
     chosen = out or settings.mnist
@@ -74,7 +74,7 @@ def _photographs(name: str, content: str) -> Callable[..., None]:
         ] = None,
     ) -> None:
         from trainer.datasets.photographs import find_photographs, verify_photographs, write_parts
-        from trainer.settings import expanded
+        from trainer.environment import expanded
 
         found = find_photographs(name, None if folder is None else expanded(folder))
         photographs = verify_photographs(name, found)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trainer.cli import options
-from trainer.cli.tables import aligned, echo_json
+from trainer.cli.text_tables import aligned, echo_json
 
 
 def doctor(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.cli import completion, options
-from trainer.cli.tables import echo_json
+from trainer.cli.text_tables import echo_json
 
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions

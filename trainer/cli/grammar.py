@@ -7,8 +7,8 @@ import typer
 
 from trainer.cli import completion, options
 from trainer.cli.commands import Commands
+from trainer.environment import expanded
 from trainer.errors import InputError
-from trainer.settings import expanded
 
 if TYPE_CHECKING:
     from trainer.grammar import Grammar
@@ -118,7 +118,7 @@ def sample(
     from trainer.pool import open_pool
     from trainer.randomness import Purpose, generator
     from trainer.rendering import Renderer
-    from trainer.runs.report.pictures import contact_sheet
+    from trainer.runs.report.contact_sheets import contact_sheet
 
     overrides = {} if target is None else {"target": {"images": str(expanded(target).resolve())}}
     experiment = load_experiment(file, overrides, mnist=mnist)

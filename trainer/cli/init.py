@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from trainer.environment import expanded, shipped_files
 from trainer.errors import InputError
-from trainer.settings import expanded, shipped_files
 
 
 def init(

@@ -7,7 +7,7 @@ import typer
 
 from trainer.cli import options
 from trainer.cli.commands import Commands
-from trainer.cli.tables import aligned, echo_json
+from trainer.cli.text_tables import aligned, echo_json
 from trainer.errors import PoolUnreachable
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import typer
 
 from trainer.cli import completion, options
 from trainer.cli.assignments import parse_assignments, parse_mapping
-from trainer.cli.tables import echo_json
+from trainer.cli.text_tables import echo_json
+from trainer.environment import expanded
 from trainer.errors import InputError, RenderError, file_problem
-from trainer.settings import expanded
 
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
@@ -127,7 +127,7 @@ def train(
 
     try:
         with console_progress(then=[Step("write the report", 3.0)]) as progress:
-            from trainer.cli.outcome import training_outcome
+            from trainer.cli.training_outcome import training_outcome
             from trainer.runs.report.report import write_report
             from trainer.train import TrainOptions
             from trainer.train import train as run_training

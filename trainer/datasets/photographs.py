@@ -18,8 +18,8 @@ from PIL import Image
 from trainer.datasets.kitti_labels import DONT_CARE
 from trainer.datasets.readers import open_dataset
 from trainer.datasets.readers.image_folder import METADATA
+from trainer.environment import Settings, checkout
 from trainer.errors import InputError
-from trainer.settings import Settings, checkout
 
 #: One in so many photographs, in the order of their names, is a test photograph.
 TEST_EVERY = 3

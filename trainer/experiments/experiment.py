@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.environment import Settings, expanded
 from trainer.errors import InputError
 from trainer.experiments.target import PhotographTarget, SyntheticTarget, Target
 from trainer.grammar.document import Document, shown
@@ -14,7 +15,6 @@ from trainer.grammar.productions import matching
 from trainer.grammar.schema import WorldFile
 from trainer.grammar.structure import check_flat
 from trainer.grammar.validation import validate_document
-from trainer.settings import Settings, expanded
 
 #: Part of a target's draws that a grammar need not be able to draw.
 _OUT_OF_REACH = 1e-4

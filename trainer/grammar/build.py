@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainer.assets.asset_sets import AssetSet
+from trainer.environment import Settings
 from trainer.grammar.attribute_table import ATTRIBUTES, FULL_TURN, AttributeKind
 from trainer.grammar.build_assets import CARD, build_card, build_color, build_draw, build_mesh, open_sets, texture_notes
 from trainer.grammar.build_camera import calibrated
@@ -33,7 +34,6 @@ from trainer.grammar.path import PLACE, most_places, place_kind
 from trainer.grammar.productions import check_options
 from trainer.grammar.schema import ChildSection, CountSection, LightSection, NodeSection, WorldFile
 from trainer.grammar.structure import check_cameras, check_cycles, check_flat
-from trainer.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _CONTENTS = ("sprite", "mesh", "camera", "light")

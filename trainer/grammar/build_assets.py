@@ -14,6 +14,7 @@ from trainer.assets.mesh_frame import placement
 from trainer.assets.mnist import mnist_set
 from trainer.assets.procedural import FAMILIES
 from trainer.assets.procedural_set import ProceduralSet
+from trainer.environment import Settings
 from trainer.errors import InputError
 from trainer.grammar.build_distribution import build_number, check_sum
 from trainer.grammar.distributions import Constant, Distribution
@@ -29,7 +30,6 @@ from trainer.grammar.schema import (
     NodeSection,
     WorldFile,
 )
-from trainer.settings import Settings
 
 #: Of the sets that are always the same.
 _LICENCES = {"mnist": "MNIST, by Y. LeCun, C. Cortes and C. Burges", "procedural": "made by Meta-Sim, MIT licence"}

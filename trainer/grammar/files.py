@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from trainer.environment import Settings, expanded, shipped_files
 from trainer.errors import GrammarError
 from trainer.grammar.build import build_grammar
 from trainer.grammar.document import Document, nearest, parse_document, read_document
@@ -12,7 +13,6 @@ from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.schema import WorldFile
 from trainer.grammar.validation import validate_document
-from trainer.settings import Settings, expanded, shipped_files
 
 NO_OVERRIDES: Mapping[str, object] = MappingProxyType({})
 #: Keys of an experiment, which a file may have beside a world of its own.

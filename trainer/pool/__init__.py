@@ -8,6 +8,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 from trainer.pool.assets import AssetSource, AssetStore
 from trainer.pool.client import PoolStats, RenderPool
 from trainer.pool.opening import open_pool
-from trainer.pool.settings import PoolOptions, PoolSettings
+from trainer.pool.options import PoolOptions, PoolSettings
 
 __all__ = ["AssetSource", "AssetStore", "PoolOptions", "PoolSettings", "PoolStats", "RenderPool", "open_pool"]

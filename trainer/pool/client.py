@@ -12,15 +12,15 @@ from types import TracebackType
 
 from metasim.v1 import render_pb2 as pb
 
+from trainer.environment import Settings
 from trainer.errors import PoolUnreachable, RenderError
 from trainer.pool.assets import AssetSource
 from trainer.pool.dispatcher import Dispatcher
-from trainer.pool.loop import shared_loop
+from trainer.pool.event_loop import shared_loop
+from trainer.pool.options import PoolSettings
 from trainer.pool.pending_task import PendingTask
 from trainer.pool.resolver import parse_endpoints
 from trainer.pool.security import Security
-from trainer.pool.settings import PoolSettings
-from trainer.settings import Settings
 
 #: Longest time to wait for the streams to end.
 _END_S = 10.0

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 from metasim.v1 import render_pb2 as pb
 
+from trainer.environment import Settings
 from trainer.errors import PoolLost, RenderError, TaskRefused
 from trainer.pool.assets import AssetSource
 from trainer.pool.failed_tasks import keep_task
 from trainer.pool.hedging import plan_copies, typical_interval_s
 from trainer.pool.membership import Membership
+from trainer.pool.options import PoolSettings
 from trainer.pool.pending_task import PendingTask
 from trainer.pool.renderer_kind import KindCheck
 from trainer.pool.resolver import Endpoint
 from trainer.pool.security import Security
-from trainer.pool.settings import PoolSettings
 from trainer.pool.stream import WorkerStream
 from trainer.pool.task_queue import TaskQueue
-from trainer.settings import Settings
 
 #: Time between two checks for overdue tasks and lost workers.
 _WATCH_S = 1.0

@@ -5,8 +5,8 @@ from dataclasses import replace
 from trainer.pool.assets import AssetSource
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
+from trainer.pool.options import PoolOptions
 from trainer.pool.security import Security
-from trainer.pool.settings import PoolOptions
 
 
 def open_pool(options: PoolOptions, *, assets: AssetSource) -> RenderPool:

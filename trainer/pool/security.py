@@ -10,8 +10,8 @@ from pathlib import Path
 
 import grpc
 
+from trainer.environment import Settings
 from trainer.errors import InputError
-from trainer.settings import Settings
 
 #: Value of METASIM_TLS_CA for the certificates that this machine trusts.
 SYSTEM = "system"

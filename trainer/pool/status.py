@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import grpc
 from metasim.v1 import render_pb2 as pb
 
+from trainer.environment import Settings
 from trainer.errors import PoolUnreachable
 from trainer.pool.diagnosis import tls_problem
-from trainer.pool.loop import shared_loop
+from trainer.pool.event_loop import shared_loop
 from trainer.pool.renderer_kind import image_format_name
 from trainer.pool.resolver import Endpoint, parse_endpoints
 from trainer.pool.security import Security
-from trainer.settings import Settings
 
 _METHOD = f"/{pb.DESCRIPTOR.services_by_name['Renderer'].full_name}/Describe"
 

@@ -12,10 +12,10 @@ from metasim.v1 import render_pb2 as pb
 from trainer.pool.assets import AssetSource
 from trainer.pool.circuit_breaker import CircuitBreaker
 from trainer.pool.diagnosis import tls_problem
+from trainer.pool.options import PoolSettings
 from trainer.pool.pace import Pace
 from trainer.pool.pending_task import PendingTask
 from trainer.pool.security import Security
-from trainer.pool.settings import PoolSettings
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["Renderer"].full_name
 _METHOD, _DESCRIBE = f"/{_SERVICE}/Render", f"/{_SERVICE}/Describe"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.assets.files import files_below
+from trainer.assets.folder_files import files_below
 from trainer.errors import InputError
 from trainer.grammar.files import EXPERIMENT_KEYS, Copies, FileCopy, open_file
 from trainer.grammar.overrides import apply_overrides

@@ -27,7 +27,7 @@ from trainer.refinement.learner import Learner
 from trainer.runs.folder import Run
 from trainer.runs.histories import attribute_histories
 from trainer.runs.notes import notes as run_notes
-from trainer.runs.report.pictures import paired_sheet
+from trainer.runs.report.contact_sheets import paired_sheet
 from trainer.runs.tensorboard import EventLog
 
 #: Images in a row of the picture of an epoch. Those of the target are spread evenly over it.

@@ -9,8 +9,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from trainer.tasks.settings import NO_SETTINGS
 from trainer.tasks.task import Budget, CountsObjects, Label, Model, Progress, Results, Scores, TaskNetwork
+from trainer.tasks.task_settings import NO_SETTINGS
 
 if TYPE_CHECKING:
     from trainer.experiments import Experiment

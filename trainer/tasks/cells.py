@@ -25,7 +25,7 @@ from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks.boxes import ImageBoxes, boxes_of_frame, boxes_of_photo
 from trainer.tasks.task import MeanResults, Progress, Scores
-from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise, to_float
+from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, optimise, to_float
 
 #: Pixels of the image per cell.
 CELL_PX = 8

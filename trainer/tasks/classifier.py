@@ -13,9 +13,9 @@ from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, MeanResults, Progress, Scores
-from trainer.tasks.training import TUNING, TrainingPlan, optimise
+from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
+from trainer.tasks.training_loop import TUNING, TrainingPlan, optimise
 
 #: Weights of red, green and blue in grey (ITU-R 601-2), the same as in exported idx files.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.tasks.cells import CellNet, CellSettings, CellTask
-from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, MeanResults
+from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
 
 #: The mean of the classes' errors, the primary score.
 MAE = "MAE"

@@ -21,9 +21,9 @@ from trainer.rendering import Frame
 from trainer.tasks.augmentation import varied, zoomed
 from trainer.tasks.coco_rules import CocoRules
 from trainer.tasks.kitti_rules import KittiRules, check_classes, has_cars
-from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, Progress, Results, Scores
-from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise
+from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
+from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, optimise
 
 _MIN_PX = 32
 _CHUNK = 16  # Images that are searched at a time

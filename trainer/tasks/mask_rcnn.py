@@ -22,9 +22,9 @@ from trainer.features.published_weights import UNREADABLE, cached, one_line
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks.kitti_rules import CAR, MOST_OCCLUDED, ImageLabels, KittiResults, check_classes, scene_objects
-from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, Progress, Scores
-from trainer.tasks.training import TrainingPlan, optimise
+from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
+from trainer.tasks.training_loop import TrainingPlan, optimise
 
 #: Where torchvision publishes ResNet-50's weights; its cache keeps them under the last part of this name.
 WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"

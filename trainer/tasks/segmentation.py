@@ -14,9 +14,9 @@ from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks.settings import NO_SETTINGS, changed_settings
 from trainer.tasks.task import Budget, Progress, Scores
-from trainer.tasks.training import TUNING, TrainingPlan, check_images, optimise, to_float
+from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
+from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, optimise, to_float
 
 _CHUNK = 256  # Images segmented at a time
 _MIN_PX = 8

@@ -20,8 +20,8 @@ from trainer.assets.mnist import (
     sklearn_digits,
     verify_mnist,
 )
+from trainer.environment import Settings
 from trainer.errors import InputError
-from trainer.settings import Settings
 
 
 def write_mnist(folder: Path, suffix: str = ".gz") -> Path:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from trainer.bench.jacobian import _digits
-from trainer.bench.street import street_task
+from trainer.bench.street_scene import street_task
 from trainer.pool.assets import AssetStore
 
 

@@ -11,8 +11,8 @@ from support.digits import write_digits
 from trainer.checks import machine as doctor
 from trainer.checks.gpu_driver import DriverReport
 from trainer.checks.machine import Finding, can_run, examine
+from trainer.environment import Settings
 from trainer.errors import InputError
-from trainer.settings import Settings
 
 GOOD_TORCH = '{"torch": "2.1", "threads": 3, "gpus": ["H1"], "product": "cuda", "off": 1e-5, '
 GOOD_BPY = '{"bpy": "4.5", "device": {"kind": "optix", "name": "H1"}}'

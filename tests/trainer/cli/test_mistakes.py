@@ -16,7 +16,7 @@ from support.grammars import SPRITES, write_sprites
 from support.shifting_run import shifting_run
 
 from trainer.cli import main
-from trainer.settings import shipped_files
+from trainer.environment import shipped_files
 
 RUN_EXAMPLE = "`metasim train mnist-rot`"
 

@@ -9,8 +9,8 @@ from support.data import shared_data
 
 from trainer.datasets.photographs import PHOTOGRAPHS, find_photographs, verify_photographs, write_parts
 from trainer.datasets.readers import open_dataset
+from trainer.environment import Settings
 from trainer.errors import InputError
-from trainer.settings import Settings
 
 
 def screws(folder: Path, *names: str) -> Path:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from support.data import shared_data
 from support.grammars import write_sprites
 
+from trainer.environment import shipped_files
 from trainer.experiments import load_experiment
 from trainer.experiments.describe import check_text, show_text
 from trainer.grammar import load_grammar, schema
@@ -19,7 +20,6 @@ from trainer.grammar.attribute_table import ATTRIBUTES
 from trainer.grammar.distributions import Normal, Wrapped
 from trainer.grammar.document import parse_document
 from trainer.grammar.json_schema import json_schema_text
-from trainer.settings import shipped_files
 
 GRAMMARS = Path(__file__).resolve().parents[3] / "grammars"
 README = (GRAMMARS / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
-from trainer.pool.settings import PoolSettings
+from trainer.pool.options import PoolSettings
 
 
 def no_assets(name: str) -> bytes:

@@ -10,11 +10,11 @@ from support.servers import Server, server
 from support.tasks import ASSETS, sprite_task
 
 from trainer.cli import main
+from trainer.environment import Settings
 from trainer.errors import InputError, PoolUnreachable
 from trainer.pool import PoolSettings, RenderPool
 from trainer.pool.security import Security
 from trainer.pool.status import pool_status
-from trainer.settings import Settings
 
 
 @pytest.fixture(scope="module")

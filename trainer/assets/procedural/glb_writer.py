@@ -12,7 +12,7 @@ from metasim.colour import srgb_to_linear
 from metasim.glb import pack_glb
 from PIL import Image
 
-from trainer.assets.pictures import mime_type, png_bytes
+from trainer.assets.image_assets import mime_type, png_bytes
 from trainer.assets.procedural.shape import Shape
 from trainer.errors import InputError
 

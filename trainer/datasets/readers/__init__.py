@@ -24,8 +24,8 @@ from trainer.datasets.readers.splits import JoinedDataset, split_folders
 from trainer.datasets.readers.voc import VocDataset, is_voc
 from trainer.datasets.readers.webdataset import WebDataset, shards
 from trainer.datasets.readers.yolo import YoloDataset
+from trainer.environment import expanded
 from trainer.errors import InputError
-from trainer.settings import expanded
 
 __all__ = ["KINDS", "BopPose", "Example", "ExampleObject", "ImageDataset", "open_dataset"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.assets.files import files_below
+from trainer.assets.folder_files import files_below
 from trainer.datasets.dataset import ImageDataset, read_json
 from trainer.datasets.example import BopPose, Example, ExampleObject
 from trainer.datasets.pixels import IMAGE_SUFFIXES, read_image, read_mask

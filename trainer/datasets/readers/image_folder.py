@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.assets.files import files_below
+from trainer.assets.folder_files import files_below
 from trainer.datasets.dataset import ImageDataset, parse_json, read_json, read_text
 from trainer.datasets.example import Example, ExampleObject
 from trainer.datasets.label_frame import LabelFrame

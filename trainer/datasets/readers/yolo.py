@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from trainer.assets.files import files_below
+from trainer.assets.folder_files import files_below
 from trainer.datasets.dataset import ImageDataset, read_text
 from trainer.datasets.drawing import polygons_mask
 from trainer.datasets.example import Example, ExampleObject

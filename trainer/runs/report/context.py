@@ -17,7 +17,7 @@ from trainer.runs.formatting import score, short
 from trainer.runs.histories import attribute_histories
 from trainer.runs.notes import notes
 from trainer.runs.outcome import headline, image_distance, verdict
-from trainer.runs.report import tables
+from trainer.runs.report import run_tables
 from trainer.runs.report.charts import LINE_COLOURS, Line, attribute_chart, line_chart
 from trainer.runs.report.evaluation_tables import count_tables, distance_tables, score_tables
 
@@ -56,19 +56,19 @@ def report_context(run: Run) -> dict[str, Any]:
         "evaluation": evaluation,
         "scores": score_tables(evaluation) if "prior" in evaluation else [],
         "distances": [*count_tables(evaluation), *distance_tables(evaluation)],
-        "attributes": tables.attribute_table(histories, summary.get("counts") or {}) if histories else None,
+        "attributes": run_tables.attribute_table(histories, summary.get("counts") or {}) if histories else None,
         "charts": [(history.label, history.unit.strip(), attribute_chart(history)) for history in histories],
         "has_target": any(history.target for history in histories),
-        "frequencies": tables.frequency_tables(summary.get("choices") or {}),
+        "frequencies": run_tables.frequency_tables(summary.get("choices") or {}),
         "ambiguities": summary.get("ambiguities", ()),
         "curves": _learning_curves(metrics),
         "gradient": _gradient(metrics),
         "population": summary.get("population") or (),
         "stages": _stages(summary.get("inference") or ()),
-        "preparation": tables.preparation_table(summary, histories),
+        "preparation": run_tables.preparation_table(summary, histories),
         "features": summary.get("features"),
         "seconds": _seconds(summary),
-        "cost": tables.cost_facts(summary, metrics),
+        "cost": run_tables.cost_facts(summary, metrics),
         "commands": {
             "evaluate": shlex.join(["metasim", "evaluate", _shown(run)]),
             "resume": shlex.join(["metasim", "train", "--resume", "--out", _shown(run)]),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer.runs.formatting import score, score_spread, short, signed_percent, with_unit
-from trainer.runs.report.tables import NOTHING, Table
+from trainer.runs.report.run_tables import NOTHING, Table
 
 
 def score_tables(evaluation: Mapping[str, Any]) -> list[Table]:

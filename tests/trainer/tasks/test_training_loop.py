@@ -13,7 +13,7 @@ from trainer.tasks.classifier import ClassifierSettings, DigitClassifier
 from trainer.tasks.pose import Pose, PoseEstimation, PoseSettings
 from trainer.tasks.segmentation import MEAN, OverlapResults, SegmentationSettings, Segmenter, confusion
 from trainer.tasks.task import MeanResults, Scores
-from trainer.tasks.training import TrainingPlan, optimise
+from trainer.tasks.training_loop import TrainingPlan, optimise
 
 
 class Scripted(nn.Module):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from support import runs
 
-from trainer.cli.outcome import training_outcome
+from trainer.cli.training_outcome import training_outcome
 
 SHARES = {
     "prior": [{"kind": "card", "name": "sprite", "frequencies": {"ace": 1 / 6, "king": 5 / 6, "joker": 0.0}}],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer.cli.tables import aligned
+from trainer.cli.text_tables import aligned
 from trainer.runs.folder import Run
 from trainer.runs.formatting import plus_minus, short
 from trainer.runs.outcome import image_distance, verdict

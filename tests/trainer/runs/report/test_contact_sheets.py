@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.runs.report.pictures import BACKGROUND, GAP_PX, LARGEST_PX, MARGIN_PX, contact_sheet, paired_sheet
+from trainer.runs.report.contact_sheets import BACKGROUND, GAP_PX, LARGEST_PX, MARGIN_PX, contact_sheet, paired_sheet
 
 
 def plain(count: int, height: int, width: int, level: int) -> np.ndarray:
