@@ -28,11 +28,11 @@ lint: setup ## Check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: setup ## Pass all tests
+test: setup ## Pass all tests, in a process per core
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-gpu: setup ## Test and measure Blender on the GPU of this machine, beside its CPU
 	VENV=$(CURDIR)/$(VENV) docker/gpu-check.sh

@@ -50,7 +50,12 @@ training:
 
 
 #: Little is learned, but all that is kept is kept.
-TINY = WORLD.replace("simulations: 600, epochs: [10, 8]", "simulations: 64, epochs: [1]")
+TINY = (
+    WORLD.replace("simulations: 600, epochs: [10, 8]", "simulations: 64, epochs: [1]")
+    .replace("pretraining_steps: 50", "pretraining_steps: 5")
+    .replace("monitor_scenes: 128", "monitor_scenes: 16\n  monitor_images: 16")
+    .replace("batch: 32", "batch: 4")
+)
 
 
 def run_once(world: Path, out: str, *, resume: bool = False) -> Run:

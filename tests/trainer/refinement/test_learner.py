@@ -1,6 +1,8 @@
 """A whole training on a small world, with the fake engine's blobs."""
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +59,26 @@ training:
 )
 
 
+#: Little is learned, but everything runs.
+TINY = {
+    f"training.{key}": value
+    for key, value in {
+        "epochs": 2,
+        "steps": 3,
+        "batch": 8,
+        "pretraining_steps": 5,
+        "search_scenes": 8,
+        "feature_images": 64,
+        "feature_epochs": 1,
+        "reading_epochs": 1,
+        "moment_images": 64,
+        "monitor_scenes": 16,
+        "monitor_images": 16,
+        "target_images": 64,
+    }.items()
+}
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     return write_sprites(tmp_path, WORLD)
@@ -107,7 +129,7 @@ def test_mean_and_spread_reach_the_target(finished: Run) -> None:
 
 @pytest.mark.parametrize("start", ["search", "read"])
 def test_it_learns_from_other_frames_than_data_sets_have(world: Path, start: str) -> None:
-    small = {"training.render": {"width": 16, "height": 12}, "training.epochs": 1, "training.start": start}
+    small = TINY | {"training.render": {"width": 16, "height": 12}, "training.epochs": 1, "training.start": start}
     run = run_once(world, "small", workers=1, overrides=small)
     loaded = open_run(run.folder)
     assert loaded.features is not None
@@ -120,18 +142,31 @@ def test_it_learns_from_other_frames_than_data_sets_have(world: Path, start: str
     assert torch.allclose(features_of(loaded.features, whole), expected, atol=1e-4)
 
 
-def test_the_number_of_workers_changes_nothing(world: Path) -> None:
-    one = run_once(world, "one", workers=1, overrides={"training.epochs": 1})
-    two = run_once(world, "two", workers=2, overrides={"training.epochs": 1})
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Runs of two epochs that nothing has disturbed, by their start."""
+
+    @functools.cache
+    def trained(start: str) -> Run:
+        world = write_sprites(tmp_path_factory.mktemp(f"whole-{start}"), WORLD)
+        return run_once(world, "whole", overrides=TINY | {"training.start": start})
+
+    return trained
+
+
+def test_the_number_of_workers_changes_nothing(world: Path, whole: Callable[[str], Run]) -> None:
+    one = whole("search")
+    two = run_once(world, "two", workers=2, overrides=TINY | {"training.start": "search"})
 
     assert figures(one) == figures(two)
     assert all(torch.equal(value, weights(two)[name]) for name, value in weights(one).items())
 
 
 @pytest.mark.parametrize("start", ["search", "read"])
-def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.MonkeyPatch, start: str) -> None:
-    overrides = {"training.epochs": 2, "training.start": start}
-    whole = run_once(world, "whole", workers=1, overrides=overrides)
+def test_a_resumed_run_ends_with_the_same_bits(
+    world: Path, whole: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    undisturbed = whole(start)
 
     write_records = Run.write_records
 
@@ -143,12 +178,12 @@ def test_a_resumed_run_ends_with_the_same_bits(world: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(Run, "write_records", killed_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
-            run_once(world, "part", workers=1, overrides=overrides)
+            run_once(world, "part", workers=1, overrides=TINY | {"training.start": start})
     resumed = run_once(world, "part", workers=1, resume=True)
 
-    assert figures(resumed) == figures(whole)
-    assert resumed.records("attributes.jsonl") == whole.records("attributes.jsonl")
-    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+    assert figures(resumed) == figures(undisturbed)
+    assert resumed.records("attributes.jsonl") == undisturbed.records("attributes.jsonl")
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(undisturbed).items())
     assert resumed.summary["features"] == {"search": "simulator", "read": "dense"}[start]
 
 
@@ -197,8 +232,8 @@ def test_reconstruction_errors_are_fractions_of_the_range(world: Path) -> None:
 
 
 def test_audits_are_recorded_in_each_epoch(world: Path) -> None:
-    quick = {"epochs": 2, "steps": 1, "batch": 4, "pretraining_steps": 1, "start": "prior", "feature_images": 64}
-    overrides = {f"training.{key}": value for key, value in quick.items()}
+    quick = {"epochs": 2, "steps": 1, "batch": 4, "pretraining_steps": 1, "start": "prior"}
+    overrides = TINY | {f"training.{key}": value for key, value in quick.items()} | {"training.features": "simulator"}
 
     run = run_once(world, "audited", workers=1, overrides={**overrides, "training.probing.audit": 1.0})
 
