@@ -13,7 +13,7 @@ from metasim.v1 import scene_pb2 as pb
 
 @dataclass(frozen=True)
 class Family:
-    """Items 0 .. count - 1, made one by one when they are needed."""
+    """A family of items 0 to count - 1. Each item is made on demand."""
 
     count: int
     #: The bytes of a PNG or of a mesh file: always the same for the same index, on every machine.
@@ -26,7 +26,7 @@ class Family:
 
 
 def _in(module: str, name: str) -> Callable[[], Family]:
-    """Opens the family that a module calls `name`."""
+    """Return the family that a module registers as `name`."""
 
     def open_family() -> Family:
         family: Family = getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""Cars seen from above, 32 x 16 texels, their front to the right. Meant for sprites of 16 x 8."""
+"""Textures of cars seen from above: 32 x 16 texels, front to the right, for sprites of 16 x 8 pixels."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ _Roof = Callable[[Canvas, "_Body", np.random.Generator], None]
 
 
 class _Body:
-    """Where a car's body lies on the canvas, and its paint."""
+    """The body of a car: its rectangle on the canvas, and its paint."""
 
     def __init__(self, rng: np.random.Generator, length: float, width: float, paint: Colour) -> None:
         self.rear, self.front = (WIDTH - length) / 2, (WIDTH + length) / 2
@@ -45,7 +45,7 @@ class _Body:
 
 
 def car(index: int) -> bytes:
-    """The PNG of one of the cars."""
+    """Return a car as PNG."""
     rng = np.random.default_rng([AerialStream.CARS, index])
     names = tuple(_KINDS)
     name = names[int(rng.choice(len(names), p=[_KINDS[name][0] for name in names]))]
@@ -65,7 +65,7 @@ def car(index: int) -> bytes:
 
 
 def _hull(canvas: Canvas, body: _Body, rng: np.random.Generator) -> None:
-    """Wheels, the body with a dark rim, and mirrors."""
+    """Paint wheels, the body with a dark rim, and mirrors."""
     for share in (0.2, 0.78):
         for side in (-1, 1):
             edge = _MIDDLE + side * (body.half + 0.3)
@@ -87,7 +87,7 @@ def _hull(canvas: Canvas, body: _Body, rng: np.random.Generator) -> None:
 
 
 def _lamps(canvas: Canvas, body: _Body) -> None:
-    """White lamps at the front, red ones at the rear: they tell where the car is heading."""
+    """Paint white lamps at the front and red ones at the rear, which show the heading."""
     for side in (-1, 1):
         y = _MIDDLE + side * (body.half - 2.1)
         canvas.box(body.front - 2.0, y - 1.3, body.front - 0.2, y + 1.3, _LAMP, 0.5)
@@ -95,7 +95,7 @@ def _lamps(canvas: Canvas, body: _Body) -> None:
 
 
 def _cabin(canvas: Canvas, body: _Body, rear: float, front: float, *, hatch: float, screen: float) -> None:
-    """Glass from `rear` to `front` with the roof on it; the panes' depths are shares of the length too."""
+    """Paint glass from `rear` to `front`, and the roof on it. The depths of panes are fractions of the car's length."""
     half = body.half - 1.0
     corners = [(rear, 0.8), (rear + hatch, 1.0), (front - screen, 1.0), (front, 0.78)]
     upper = [(body.at(x), _MIDDLE - half * y) for x, y in corners]

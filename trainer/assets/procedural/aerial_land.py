@@ -23,7 +23,7 @@ _ROOFS: tuple[Colour, ...] = (
 
 
 def tree(index: int) -> bytes:
-    """The PNG of a tree, 32 x 32 texels, lit from the top left: every fourth one is a conifer."""
+    """Return a tree as PNG: 32 x 32 texels, lit from the top left. Every fourth tree is a conifer."""
     rng = np.random.default_rng([AerialStream.TREES, index])
     canvas = Canvas(32, 32)
     if index % 4 == 3:
@@ -37,7 +37,7 @@ def tree(index: int) -> bytes:
 
 
 def _crown(canvas: Canvas, rng: np.random.Generator, leaf: Colour) -> None:
-    """Clumps of leaves on a disc, darker at the rim and lighter towards the sun."""
+    """Paint clumps of leaves on a disc, darker at the rim and lighter towards the sun."""
     radius = rng.uniform(12.0, 14.0)
     lobes = int(rng.integers(7, 12))
     turn = rng.uniform(0, 2 * math.pi)
@@ -56,7 +56,7 @@ def _crown(canvas: Canvas, rng: np.random.Generator, leaf: Colour) -> None:
 
 
 def _conifer(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Whorls of branches, star upon star, to a light tip."""
+    """Paint whorls of branches as stars of decreasing size, up to a light tip."""
     leaf = mixed((0.04, 0.22, 0.16), (0.08, 0.30, 0.24), float(rng.random()))
     points = int(rng.integers(8, 12))
     for level, radius in enumerate((14.5, 11.0, 7.5, 4.0)):
@@ -70,7 +70,7 @@ def _conifer(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def house(index: int) -> bytes:
-    """The PNG of a house, 40 x 32 texels: gabled, hipped and flat roofs in turn, lit from the top left."""
+    """Return a house as PNG: 40 x 32 texels, lit from the top left, with gabled, hipped and flat roofs in turn."""
     rng = np.random.default_rng([AerialStream.HOUSES, index])
     canvas = Canvas(40, 32)
     roof = tuple(np.clip(np.array(_ROOFS[index % len(_ROOFS)]) + rng.normal(0, 0.03, 3), 0, 1))
@@ -94,7 +94,7 @@ def house(index: int) -> bytes:
 def _pitched_roof(
     canvas: Canvas, roof: Colour, left: float, top: float, right: float, bottom: float, *, hip: float
 ) -> None:
-    """Two or four slopes with rows of tiles that meet in a ridge."""
+    """Paint two or four slopes with rows of tiles, which meet in a ridge."""
     middle = (top + bottom) / 2
     lit, shaded = mixed(roof, _WHITE, 0.22), mixed(roof, _BLACK, 0.30)
     begin, end = (left + hip, middle), (right - hip, middle)
@@ -124,7 +124,7 @@ def _pitched_roof(
 
 
 def _flat_roof(canvas: Canvas, rng: np.random.Generator, left: float, top: float, right: float, bottom: float) -> None:
-    """Gravel behind a parapet, with an air conditioner and roof lights."""
+    """Paint gravel behind a parapet, with an air conditioner and roof lights."""
     gravel = mixed((0.55, 0.53, 0.50), (0.72, 0.68, 0.60), float(rng.random()))
     canvas.box(left, top, right, bottom, mixed(gravel, _WHITE, 0.6))
     canvas.box(left + 1.6, top + 1.6, right - 1.6, bottom - 1.6, mixed(gravel, _BLACK, 0.45))
@@ -150,7 +150,7 @@ _GRASSES: tuple[tuple[Colour, Colour, Colour, float], ...] = (
 
 
 def grass(index: int) -> bytes:
-    """The PNG of a meadow, 96 x 96 texels: blades, tufts and bare patches; every third one is mown in stripes."""
+    """Return a meadow as PNG: 96 x 96 texels, blades, tufts and bare patches. Every third one is mown in stripes."""
     rng = np.random.default_rng([AerialStream.GRASSES, index])
     size = 96
     dark, light, patch, bare = (np.array(part) if not isinstance(part, float) else part for part in _GRASSES[index])

@@ -1,4 +1,4 @@
-"""Straight roads seen from above, 224 x 40 texels, with two lanes along x. Meant for sprites of 112 x 20.
+"""Textures of straight roads seen from above: 224 x 40 texels, two lanes along x, for sprites of 112 x 20 pixels.
 
 Patches and markings in the lanes are as large as cars and lie as cars drive, as on real roads.
 """
@@ -38,7 +38,7 @@ _STYLES = (
 
 
 def road(index: int) -> bytes:
-    """The PNG of one of the roads."""
+    """Return a road as PNG."""
     rng = np.random.default_rng([AerialStream.ROADS, index])
     style = _STYLES[index]
     canvas = Canvas(WIDTH, HEIGHT)
@@ -72,7 +72,7 @@ def _lines(canvas: Canvas, style: _Style) -> None:
 
 
 def _fill_lane(canvas: Canvas, rng: np.random.Generator, style: _Style, lane: float) -> None:
-    """Patches and markings along a lane, in a random order with gaps between them."""
+    """Paint patches and markings along a lane, in random order and with gaps between them."""
     x = rng.uniform(2, 14)
     while x < WIDTH - 34:
         what = style.in_lanes[int(rng.integers(len(style.in_lanes)))]
@@ -84,7 +84,7 @@ def _fill_lane(canvas: Canvas, rng: np.random.Generator, style: _Style, lane: fl
 def _patch(
     canvas: Canvas, rng: np.random.Generator, style: _Style, x: float, y: float, length: float, half: float
 ) -> None:
-    """Fresh or worn asphalt with a seam of tar."""
+    """Paint fresh or worn asphalt with a seam of tar."""
     tone = mixed(style.asphalt, _BLACK if rng.random() < 0.5 else (0.7, 0.7, 0.68), float(rng.uniform(0.3, 0.6)))
     canvas.box(x, y - half, x + length, y + half, mixed(tone, _BLACK, 0.5), 0.8)
     canvas.box(x + 0.8, y - half + 0.8, x + length - 0.8, y + half - 0.8, tone)
@@ -96,7 +96,7 @@ def _patch(
 def _bay(
     canvas: Canvas, rng: np.random.Generator, style: _Style, x: float, y: float, length: float, half: float
 ) -> None:
-    """A place to halt, outlined and sometimes filled."""
+    """Paint an outlined parking bay, sometimes filled."""
     canvas.box(x, y - half, x + length, y + half, _WHITE)
     inside = _BLUE_PAINT if rng.random() < 0.4 else style.asphalt
     canvas.box(x + 1.2, y - half + 1.2, x + length - 1.2, y + half - 1.2, inside)
@@ -106,7 +106,7 @@ def _bay(
 def _bus(
     canvas: Canvas, rng: np.random.Generator, style: _Style, x: float, y: float, length: float, half: float
 ) -> None:
-    """A bus stop: red paint with letters of bars across it."""
+    """Paint a bus stop: red, with letters of bars across it."""
     del style
     canvas.box(x, y - half, x + length, y + half, mixed(_RED_PAINT, _BLACK, float(rng.uniform(0, 0.4))))
     for share in (0.22, 0.44, 0.66):
@@ -116,7 +116,7 @@ def _bus(
 def _arrow(
     canvas: Canvas, rng: np.random.Generator, style: _Style, x: float, y: float, length: float, half: float
 ) -> None:
-    """An arrow in the direction of driving: to the right below the middle, to the left above it."""
+    """Paint an arrow in the direction of travel: to the right below the centre line, to the left above it."""
     del rng, style
     tip, tail = (x + length, x + 6) if y > HEIGHT / 2 else (x, x + length - 6)
     neck = tip + (9 if tip < tail else -9)
@@ -127,7 +127,7 @@ def _arrow(
 def _hatch(
     canvas: Canvas, rng: np.random.Generator, style: _Style, x: float, y: float, length: float, half: float
 ) -> None:
-    """Bars across the lane."""
+    """Paint bars across the lane."""
     del style
     for bar in np.arange(x, x + length - 3, rng.uniform(5, 7)):
         canvas.box(float(bar), y - half, float(bar) + 2.6, y + half, _WHITE)

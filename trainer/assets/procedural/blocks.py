@@ -1,4 +1,4 @@
-"""Solids with eight corners, and flat panels: what cars and houses are mostly made of."""
+"""Solids with eight corners, and flat panels, from which cars and houses are built."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _SIDES = ((3, 2, 1, 0), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), 
 
 
 def panel(corners: Sequence[Point]) -> Shape:
-    """A flat quadrilateral, counter-clockwise for who sees it; the texture stands upright on its first edge."""
+    """Return a quadrilateral, counter-clockwise from its visible side. The texture is upright on the first edge."""
     points = np.array(corners, dtype=np.float64)
     # Of the diagonals: right also where two corners are the same.
     normal = np.cross(points[2] - points[0], points[3] - points[1])
@@ -27,7 +27,7 @@ def panel(corners: Sequence[Point]) -> Shape:
 
 
 def hexahedron(corners: Sequence[Point]) -> Shape:
-    """A solid of six sides.
+    """Return a solid with six sides.
 
     Args:
         corners: four below and the four above them, each counter-clockwise seen from above.
@@ -36,17 +36,17 @@ def hexahedron(corners: Sequence[Point]) -> Shape:
 
 
 def tapered(below: Rectangle, bottom: float, above: Rectangle, top: float) -> Shape:
-    """A solid with one rectangle as its bottom and another as its top."""
+    """Return a solid between a rectangle at the bottom and another at the top."""
     return hexahedron([(x, y, z) for (x, y), z in _corners(below, bottom) + _corners(above, top)])
 
 
 def block(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float]) -> Shape:
-    """A box between two places on each axis."""
+    """Return a box between two coordinates on each axis."""
     return tapered((*x, *y), z[0], (*x, *y), z[1])
 
 
 def bar(start: Point, end: Point, thick_x: float, thick_y: float) -> Shape:
-    """A straight bar from below to above, that is as thick as said along x and y all the way."""
+    """Return a straight bar between two points, of constant thickness along x and along y."""
 
     def around(point: Point) -> Rectangle:
         return point[0] - thick_x / 2, point[0] + thick_x / 2, point[1] - thick_y / 2, point[1] + thick_y / 2
@@ -55,7 +55,7 @@ def bar(start: Point, end: Point, thick_x: float, thick_y: float) -> Shape:
 
 
 def mirrored(shape: Shape) -> list[Shape]:
-    """The shape and its mirror image on the other side of the xz plane."""
+    """Return the shape joined with its mirror image in the xz plane."""
     return [shape, shape.scaled(1, -1, 1)]
 
 

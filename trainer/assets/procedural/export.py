@@ -1,4 +1,4 @@
-"""Writes the items of a procedural family as files."""
+"""Export of procedural families as files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ _SUFFIXES = {None: ".png", pb.MESH_FORMAT_GLB: ".glb", pb.MESH_FORMAT_PLY: ".ply
 
 
 def write_family(name: str, folder: Path, labels: Sequence[str] = ()) -> list[Path]:
-    """Write a family's items as FOLDER/LABEL/NAME.png or .glb, as the asset sets `images` and `meshes` read them.
+    """Write a family's items as FOLDER/LABEL/NAME.png or .glb, the layout of the asset sets `images` and `meshes`.
 
     Args:
         labels: those that are wanted; none: all.

@@ -1,4 +1,4 @@
-"""Meshes written as binary glTF with their textures inside, so that a model travels as one file.
+"""Writer of meshes as binary glTF with embedded textures, so that a model travels as one file.
 
 https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html. Shapes stand in the frame of our scenes, z up; in the file y
 is up, and whoever reads it turns it back.
@@ -23,7 +23,7 @@ _VERTICES, _INDICES = 34962, 34963
 
 @dataclass(frozen=True)
 class Surface:
-    """What shapes are covered with."""
+    """The material of a shape."""
 
     #: Red, green, blue in linear light, 0 to 1; multiplies the texture.
     color: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -38,13 +38,13 @@ class Surface:
 
 
 def linear(color: str) -> tuple[float, float, float]:
-    """Linear red, green, blue of a colour as screens show it: `#rrggbb`."""
+    """Return the linear red, green and blue of an sRGB colour `#rrggbb`."""
     light = srgb_to_linear(np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255)
     return float(light[0]), float(light[1]), float(light[2])
 
 
 def glb_bytes(parts: Sequence[tuple[Shape, Surface | None]], colors: Sequence[np.ndarray | None] = ()) -> bytes:
-    """A GLB file of one mesh with a primitive for each part; the same parts give the same bytes.
+    """Return a GLB file of one mesh with a primitive for each part. The same parts give the same bytes.
 
     Args:
         parts: shapes and their surfaces; None: no material, for a part that is shown in the colours of its vertices.
@@ -96,7 +96,7 @@ def glb_bytes(parts: Sequence[tuple[Shape, Surface | None]], colors: Sequence[np
 
 
 class _Buffer:
-    """The binary chunk, and what says where in it things lie."""
+    """The binary chunk with its buffer views and accessors."""
 
     def __init__(self) -> None:
         self.data = bytearray()

@@ -1,4 +1,4 @@
-"""Five household things for a table: `procedural: household` in a grammar."""
+"""The family `procedural: household`: five objects for a table."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

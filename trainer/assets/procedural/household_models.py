@@ -1,4 +1,4 @@
-"""Household things, as parts: each stands on z = 0 with its front to -y, in metres, and no side looks like another."""
+"""Parts of household objects, in metres. Each stands on z = 0 with its front to -y; all of its sides look different."""
 
 import math
 
@@ -15,7 +15,7 @@ _SEGMENTS = 40
 
 
 def cereal_box() -> Parts:
-    """A box of oats, 12 x 5.5 x 17 cm, with another print on each side."""
+    """Return a box of oats, 12 x 5.5 x 17 cm, with a different print on each side."""
     size = 48, 64
     front = Print(*size, "#d8262c")
     front.ellipse(0.5, 0.68, 0.84, 0.46, "#ffd23f")
@@ -39,7 +39,7 @@ def cereal_box() -> Parts:
 
 
 def mug() -> Parts:
-    """A mug, 8.6 cm wide and 9.5 cm high, its handle to +x; a heart in front, a star behind, rings at the left."""
+    """Return a mug, 8.6 cm wide and 9.5 cm high: handle to +x, a heart in front, a star behind, rings on the left."""
     outside = Print(160, 56, "#2a9fb8")
     # u runs from the back (0) by the left (0.25), the front (0.5) and the right, with the handle, to the back.
     outside.rectangle(0.19, 0.0, 0.31, 1.0, "#fff6dd")
@@ -66,7 +66,7 @@ def mug() -> Parts:
 
 
 def bottle() -> Parts:
-    """A flat bottle of washing-up liquid, 8.6 x 5.6 x 21 cm; labels in front and behind, the spout to +x."""
+    """Return a flat bottle of washing-up liquid, 8.6 x 5.6 x 21 cm: labels in front and behind, spout to +x."""
     print_ = Print(144, 88, "#3fae49")
     print_.rectangle(0.31, 0.34, 0.69, 0.92, "#fff9e6")
     print_.ellipse(0.5, 0.72, 0.17, 0.32, "#f7c600")
@@ -94,7 +94,7 @@ def bottle() -> Parts:
 
 
 def duck() -> Parts:
-    """A rubber duck, 13 x 9 x 12 cm, that looks to -y: a sailor's collar, a wing of another colour on each side."""
+    """Return a rubber duck, 13 x 9 x 12 cm, facing -y: a sailor's collar, wings of different colours."""
     yellow = Surface(color=linear("#ffc91f"), roughness=0.4)
     orange = Surface(color=linear("#f2661b"), roughness=0.4)
     # The body's lower quarter is cut off by the table.
@@ -118,7 +118,7 @@ def duck() -> Parts:
 
 
 def drill() -> Parts:
-    """A cordless drill, 20 x 6 x 17 cm, that stands on its battery and points to +x; a badge on each side."""
+    """Return a cordless drill, 20 x 6 x 17 cm: on its battery, pointing to +x, a badge on each side."""
     housing = [(-0.062, 0.112), (0.052, 0.112), (0.052, 0.158), (0.04, 0.166), (-0.05, 0.166), (-0.066, 0.15)]
     grip = [(-0.05, 0.034), (-0.012, 0.034), (0.0, 0.075), (0.008, 0.114), (-0.046, 0.114)]
     trigger = [(0.003, 0.078), (0.017, 0.084), (0.02, 0.11), (0.0, 0.114)]

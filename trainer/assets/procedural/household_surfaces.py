@@ -15,7 +15,7 @@ _SIZE_PX = 128
 
 
 def _wood(seed: int, light: str, dark: str, planks: int) -> np.ndarray:
-    """Planks along u, each with a shade and a grain of its own."""
+    """Return planks along u, each with its own shade and grain."""
     rng = np.random.default_rng(seed)
     shade = np.repeat(rng.uniform(0.25, 0.75, planks), -(-_SIZE_PX // planks))[:_SIZE_PX, None]
     grain = _noise(rng, rows=64, columns=6) * 0.5 + _noise(rng, rows=20, columns=3) * 0.5
@@ -68,7 +68,7 @@ WALL_PICTURES: Mapping[str, Callable[[], np.ndarray]] = MappingProxyType(
 
 
 def _noise(rng: np.random.Generator, *, rows: int, columns: int) -> np.ndarray:
-    """Smooth noise, 0 to 1, of so many bumps from top to bottom and from side to side."""
+    """Return smooth noise, 0 to 1, with the given numbers of bumps from top to bottom and from side to side."""
     coarse = Image.fromarray(rng.uniform(0, 1, (rows + 1, columns + 1)).astype(np.float32))
     return np.asarray(coarse.resize((_SIZE_PX, _SIZE_PX), Image.Resampling.BICUBIC)).clip(0, 1)
 

@@ -1,4 +1,4 @@
-"""A canvas to paint textures on, finer than the texture and reduced to it, with crisp outlines."""
+"""A supersampled canvas for textures with crisp outlines."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -15,35 +15,35 @@ _FINE = 8
 
 
 class Canvas:
-    """Shapes in texels: x to the right, y down, (0, 0) is the top left corner. What is not painted is transparent."""
+    """A canvas in texels: x to the right, y down, origin at the top left corner. Unpainted texels are transparent."""
 
     def __init__(self, width: int, height: int) -> None:
         self._image = Image.new("RGBA", (width * _FINE, height * _FINE))
         self._draw = ImageDraw.Draw(self._image)
 
     def polygon(self, corners: Iterable[Point], colour: Colour) -> None:
-        """A filled polygon."""
+        """Paint a filled polygon."""
         self._draw.polygon([(x * _FINE, y * _FINE) for x, y in corners], _eight_bit(colour))
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: Colour, radius: float = 0.0) -> None:
-        """A filled rectangle, maybe with round corners; none where it has no area."""
+        """Paint a filled rectangle, optionally with round corners; nothing if its area is 0."""
         if right > left and bottom > top:
             self._draw.rounded_rectangle(
                 [left * _FINE, top * _FINE, right * _FINE - 1, bottom * _FINE - 1], radius * _FINE, _eight_bit(colour)
             )
 
     def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
-        """A filled circle."""
+        """Paint a filled circle."""
         self._draw.ellipse([(x - radius) * _FINE, (y - radius) * _FINE, (x + radius) * _FINE, (y + radius) * _FINE],
                            _eight_bit(colour))  # fmt: skip
 
     def line(self, begin: Point, end: Point, width: float, colour: Colour) -> None:
-        """A straight line."""
+        """Paint a straight line."""
         points = [(x * _FINE, y * _FINE) for x, y in (begin, end)]
         self._draw.line(points, _eight_bit(colour), max(1, round(width * _FINE)))
 
     def texels(self) -> np.ndarray:
-        """What is painted, float64 [height, width, 4] in [0, 1]: straight colours, and opacity that is 0 or 1.
+        """Return the texels, float64 [height, width, 4] in [0, 1]: straight colours, and opacity that is 0 or 1.
 
         A texel is opaque where at least half of it is painted. Its colour is the mean of the painted part.
         """
@@ -58,20 +58,20 @@ class Canvas:
 
 
 def png(texels: np.ndarray) -> bytes:
-    """A PNG of float texels [height, width, 3 or 4] in [0, 1]."""
+    """Return float texels [height, width, 3 or 4] in [0, 1] as PNG."""
     file = io.BytesIO()
     Image.fromarray(np.rint(np.clip(texels, 0, 1) * 255).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
 def mixed(one: Colour, other: Colour, share: float) -> tuple[float, float, float]:
-    """A colour between two: `share` of the other."""
+    """Return the mixture of two colours, with the fraction `share` of the second."""
     red, green, blue = (a + share * (b - a) for a, b in zip(one, other, strict=True))
     return red, green, blue
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: int) -> np.ndarray:
-    """Smooth noise [height, width] in [0, 1] with features of about `cell` texels, without a seam at the edges.
+    """Return smooth, periodic noise [height, width] in [0, 1] with features of about `cell` texels.
 
     Random values on a grid, bilinearly interpolated (value noise).
     """

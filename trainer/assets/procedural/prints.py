@@ -1,4 +1,4 @@
-"""Prints on the project's own household things. Bold shapes in few colours, which must survive at 20 pixels."""
+"""Prints on the household objects: bold shapes in few colours, recognisable at 20 pixels."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Draw = Callable[["Print"], None]
 
 
 class Print:
-    """An opaque picture to draw on in units of its size: (0, 0) is the top left corner, (1, 1) the bottom right one."""
+    """An opaque canvas in units of its size: (0, 0) is the top left corner, (1, 1) the bottom right one."""
 
     def __init__(self, width_px: int, height_px: int, color: str) -> None:
         self._size = width_px, height_px
@@ -22,7 +22,7 @@ class Print:
         self._draw = ImageDraw.Draw(self._image)
 
     def image(self) -> Image.Image:
-        """The finished picture, RGB."""
+        """Return the image, RGB."""
         return self._image.resize(self._size, Image.Resampling.BOX)
 
     def rectangle(self, left: float, top: float, right: float, bottom: float, color: str) -> None:
@@ -48,7 +48,7 @@ class Print:
         self.polygon([(x + width * a / 32, y - height * (b + 2.5) / 29) for a, b in outline], color)
 
     def text(self, x: float, y: float, text: str, height: float, color: str) -> None:
-        """A word around (x, y), its letters about `height` tall."""
+        """Draw a word around (x, y) with letters about `height` tall."""
         size = round(height * self._image.height * 1.35)
         font = ImageFont.load_default(size)
         bold = max(1, size // 22)
@@ -59,7 +59,7 @@ class Print:
 
 
 def sheet(pictures: list[Image.Image], columns: int) -> tuple[Image.Image, list[Cell]]:
-    """Pictures of one size side by side, and where each of them lies in uv."""
+    """Return pictures of one size side by side, and the uv rectangle of each."""
     width, height = pictures[0].size
     rows = math.ceil(len(pictures) / columns)
     whole = Image.new("RGB", (columns * width, rows * height))

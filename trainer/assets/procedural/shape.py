@@ -1,4 +1,4 @@
-"""Triangle meshes as arrays: what the project's own models are put together from."""
+"""Triangle meshes as arrays, from which the procedural models are built."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Shape:
-    """Triangles. Corners that share a place, but not a normal or a texel, are vertices of their own."""
+    """A triangle mesh. Corners at one place with different normals or texture coordinates are separate vertices."""
 
     #: [n, 3] metres, z up.
     points: np.ndarray
@@ -20,7 +20,7 @@ class Shape:
     triangles: np.ndarray
 
     def transformed(self, matrix: np.ndarray) -> "Shape":
-        """The shape after a linear map with translation, [4, 4] or [3, 4]. A map that mirrors keeps the outside out."""
+        """Return the shape after an affine map, [4, 4] or [3, 4]. A reflection keeps the outside outside."""
         linear = matrix[:3, :3]
         normals = self.normals @ np.linalg.inv(linear)
         mirrored = np.linalg.det(linear) < 0
@@ -32,15 +32,15 @@ class Shape:
         )
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Shape":
-        """The shape at another place."""
+        """Return the translated shape."""
         return Shape(self.points + np.array((x, y, z)), self.normals, self.uvs, self.triangles)
 
     def scaled(self, x: float, y: float, z: float) -> "Shape":
-        """The shape stretched along the axes; negative factors mirror it."""
+        """Return the shape scaled along the axes; negative factors mirror it."""
         return self.transformed(np.diag((x, y, z, 1.0)))
 
     def turned(self, axis: str, angle_deg: float) -> "Shape":
-        """The shape turned counter-clockwise about the axis `x`, `y` or `z`."""
+        """Return the shape rotated counter-clockwise about the axis `x`, `y` or `z`."""
         first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
         matrix, angle = np.eye(4), np.deg2rad(angle_deg)
         matrix[first, first] = matrix[second, second] = np.cos(angle)
@@ -49,7 +49,7 @@ class Shape:
 
 
 def joined(shapes: Sequence[Shape]) -> Shape:
-    """Several shapes as one, for parts that share a surface."""
+    """Return several shapes as one, for parts that share a surface."""
     starts = np.cumsum([0, *(len(shape.points) for shape in shapes[:-1])])
     return Shape(
         np.concatenate([shape.points for shape in shapes]),

@@ -1,4 +1,4 @@
-"""Solids that models are put together from: boxes, turned and extruded outlines, ellipsoids, tubes."""
+"""Solids from which models are built: boxes, solids of revolution, extruded outlines, ellipsoids, tubes."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ WHOLE: Cell = (0.0, 0.0, 1.0, 1.0)
 
 
 def box(width: float, depth: float, height: float, cells: Sequence[Cell] = (WHOLE,) * 6) -> Shape:
-    """A box on z = 0 around the z axis, `width` along x and `depth` along y.
+    """Return a box on z = 0, centred on the z axis, `width` along x and `depth` along y.
 
     Args:
         cells: part of the texture on each side, upright and not mirrored for who stands before it: front (-y), right
@@ -36,7 +36,7 @@ def box(width: float, depth: float, height: float, cells: Sequence[Cell] = (WHOL
 
 
 def turned(profile: Sequence[tuple[float, float]], segments: int = 32) -> Shape:
-    """A solid of revolution about z.
+    """Return a solid of revolution about z.
 
     u runs once around, to the right for who looks from outside, with 0.5 in front (-y); v along the profile.
 
@@ -70,7 +70,7 @@ def turned(profile: Sequence[tuple[float, float]], segments: int = 32) -> Shape:
 
 
 def ellipsoid(width: float, depth: float, height: float, segments: int = 20, rings: int = 12) -> Shape:
-    """An ellipsoid around the origin; uv as of `turned`."""
+    """Return an ellipsoid around the origin, with the uv of `turned`."""
     polar = np.linspace(-np.pi / 2, np.pi / 2, rings + 1)
     radii = np.maximum(np.cos(polar), 0.0)
     radii[[0, -1]] = 0.0
@@ -79,7 +79,7 @@ def ellipsoid(width: float, depth: float, height: float, segments: int = 20, rin
 
 
 def extruded(outline: Sequence[tuple[float, float]], depth: float) -> Shape:
-    """An outline in the xz plane, [n, 2], counter-clockwise for who looks along +y, drawn out to y = ± depth / 2.
+    """Return an outline in the xz plane, [n, 2], counter-clockwise as seen along +y, extruded to y = ± depth / 2.
 
     The texture lies over the outline's bounding box on both sides, and its rim shows what the edge of a side shows.
     """
@@ -113,7 +113,7 @@ def extruded(outline: Sequence[tuple[float, float]], depth: float) -> Shape:
 
 
 def tube(path: Sequence[tuple[float, float, float]], radius: float, segments: int = 10) -> Shape:
-    """A round tube along a path that does not double back on itself, open at its ends. u runs along it, v around."""
+    """Return a round tube with open ends along a path that does not double back. u runs along it, v around."""
     line = np.asarray(path, dtype=np.float64)
     tangents = np.gradient(line, axis=0)
     tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
@@ -138,7 +138,7 @@ def tube(path: Sequence[tuple[float, float, float]], radius: float, segments: in
 
 
 def triangulated(outline: np.ndarray) -> np.ndarray:
-    """Triangles [n - 2, 3] of a simple polygon [n, 2], counter-clockwise, by cutting off ears (Meisters, 1975).
+    """Return the triangles [n - 2, 3] of a simple, counter-clockwise polygon [n, 2], by ear clipping (Meisters, 1975).
 
     Raises:
         ValueError: the outline runs clockwise, or crosses itself.
@@ -159,7 +159,7 @@ def triangulated(outline: np.ndarray) -> np.ndarray:
 
 
 def _area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Twice the signed area; positive if counter-clockwise. Any of the points may be [n, 2]."""
+    """Return twice the signed area, positive if counter-clockwise. Any of the points may be [n, 2]."""
     return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
 
 
@@ -168,7 +168,7 @@ def _inside(points: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> 
 
 
 def _smoothed(outline: np.ndarray, *, closed: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Edges of an outline [n, 2] as starts [n - 1], and normals at both of their ends, [n - 1, 2, 2].
+    """Return the edges of an outline [n, 2] as starts [n - 1], and the normals at both of their ends, [n - 1, 2, 2].
 
     Normals point to the right of the way. Where edges bend by less than CREASE_DEG they share one.
     """

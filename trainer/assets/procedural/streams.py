@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class AerialStream(IntEnum):
-    """Streams of the aerial textures. The values decide what the textures look like: never change or reuse one."""
+    """Random streams of the aerial textures. The values determine the textures: never change or reuse one."""
 
     CARS = 1
     TREES = 2
@@ -14,7 +14,7 @@ class AerialStream(IntEnum):
 
 
 class StreetStream(IntEnum):
-    """Streams of the street's meshes. The values decide what the meshes look like: never change or reuse one."""
+    """Random streams of the street's meshes. The values determine the meshes: never change or reuse one."""
 
     PEOPLE = 1
     HOUSES = 2

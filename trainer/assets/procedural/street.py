@@ -1,4 +1,4 @@
-"""What stands in streets: `procedural: street-cars` and its like in a grammar.
+"""The families of streets, such as `procedural: street-cars`.
 
 Metres, standing on z = 0. Vehicles and people look along +x; houses to -y, their front on the line y = 0; signs are
 read by who looks along +x, and the arms of lamps reach to +y.
@@ -28,7 +28,7 @@ _TREES_OF_A_KIND = 5
 
 
 def _family(labels: Sequence[str], make: Callable[[int], Parts]) -> Family:
-    """Items with a label each; an item is called after its label and its number among those of that label."""
+    """Return a family of labelled items. An item's name is its label and its number within that label."""
     return Family(
         count=len(labels),
         make=lambda index: glb_bytes(make(index)),

@@ -46,7 +46,7 @@ _SPOKES = 14
 
 @dataclass(frozen=True)
 class Body:
-    """A body by its side view; x from the front bumper backwards as parts of the length, heights in m."""
+    """The side view of a body: x from the front bumper backwards as fractions of the length, heights in metres."""
 
     length: float
     width: float
@@ -91,7 +91,7 @@ VANS: Mapping[str, Body] = MappingProxyType(
 
 
 def car(body: Body, paint: str) -> Parts:
-    """A passenger car or a van."""
+    """Return a passenger car or a van."""
     painted = Surface(linear(paint), roughness=0.35)
     b, half = body, body.width / 2
     under_window, roof = half - 0.03, half - b.lean
@@ -130,14 +130,14 @@ def car(body: Body, paint: str) -> Parts:
 
 
 def pickup(paint: str) -> Parts:
-    """A pick-up truck: a cabin in front, an open bed behind."""
+    """Return a pick-up truck: a cabin in front, an open bed behind."""
     b = Body(5.20, 1.86, 1.78, 0.26, 0.36, 0.56, 0.60, 0.95, 1.10, 1.02, clearance=0.28, wheel=0.38)
     bed = block((_along(b, 0.97), _along(b, 0.64)), (-0.78, 0.78), (1.0, 1.03))
     return [*car(b, paint), (bed, _TRIM)]
 
 
 def truck(paint: str, cargo: str, length: float, height: float) -> Parts:
-    """A rigid truck: a cab over the engine and a box for goods."""
+    """Return a rigid truck: a cab over the engine and a cargo box."""
     half, cab_length = 1.22, 1.9
     front, rear = length / 2, -length / 2
     cab_rear = front - cab_length
@@ -186,7 +186,7 @@ def _pillars(x: Mapping[str, float]) -> list[tuple[float, float, float]]:
 
 
 def _lower_body(body: Body) -> Shape:
-    """What lies below the windows, with round wheel arches."""
+    """Return the body below the windows, with round wheel arches."""
     b = body
     front, rear = b.length / 2, -b.length / 2
     outline = [(rear + 0.08, b.clearance + 0.06)]
@@ -224,7 +224,7 @@ def _arch(axle: float, wheel: float, clearance: float) -> list[tuple[float, floa
 
 
 def _wheels(radius: float, half_width: float, axles: tuple[float, ...], wide: float = 0.2) -> Parts:
-    """Wheels whose outer sides lie a little inside of the body's."""
+    """Return wheels whose outer sides lie slightly inside the body's."""
     tyre = turned([(0.0, 0.0), (radius, 0.0), (radius, wide), (radius * 0.68, wide)], _SPOKES)
     rim = turned([(radius * 0.68, wide - 0.01), (radius * 0.3, wide - 0.035), (0.0, wide - 0.02)], _SPOKES)
     parts: Parts = []
@@ -235,7 +235,7 @@ def _wheels(radius: float, half_width: float, axles: tuple[float, ...], wide: fl
 
 
 def _details(body: Body) -> Parts:
-    """Lights, plates, bumpers and mirrors, a little proud of the body."""
+    """Return lights, plates, bumpers and mirrors, which stand slightly out of the body."""
     b, half = body, body.width / 2
     front, rear = b.length / 2, -b.length / 2
     side = half * 0.87

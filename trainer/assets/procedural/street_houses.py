@@ -22,7 +22,7 @@ _PROUD_M = 0.03
 
 @dataclass(frozen=True)
 class House:
-    """What a house looks like."""
+    """The look of a house."""
 
     width: float
     depth: float
@@ -37,7 +37,7 @@ class House:
 
 
 def house(look: House) -> Parts:
-    """A house with windows on all four sides."""
+    """Return a house with windows on all four sides."""
     half, eaves = look.width / 2, _PLINTH_M + look.storeys * _STOREY_M
     walls = [block((-half, half), (0.0, look.depth), (0.0, eaves))]
     roof, ridge = _roof(look, half, eaves)
@@ -79,7 +79,7 @@ def house(look: House) -> Parts:
 
 
 def _sides(look: House, half: float) -> list[tuple[float, tuple[float, float, int]]]:
-    """Length of each wall, and where it stands: x, y of its middle and how far the front must be turned to it."""
+    """Return the length of each wall, the x and y of its centre, and the angle from the front wall to it."""
     return [
         (look.width, (0.0, 0.0, 0)),
         (look.depth, (half, look.depth / 2, 90)),
@@ -89,14 +89,14 @@ def _sides(look: House, half: float) -> list[tuple[float, tuple[float, float, in
 
 
 def _before_wall(at: float, width: float, bottom: float, height: float, proud: float) -> Shape:
-    """A rectangle before the front wall; `proud`: how far, as part of the most."""
+    """Return a rectangle before the front wall. `proud` is its distance, as a fraction of the largest one."""
     y = -_PROUD_M * proud
     left, right, top = at - width / 2, at + width / 2, bottom + height
     return panel([(left, y, bottom), (right, y, bottom), (right, y, top), (left, y, top)])
 
 
 def _roof(look: House, half: float, eaves: float) -> tuple[Shape, float]:
-    """The roof, and how high its ridge is."""
+    """Return the roof, and the height of its ridge."""
     over, depth = 0.35, look.depth
     if look.roof == "flat":
         top = eaves + 0.35
@@ -130,7 +130,7 @@ def _roof(look: House, half: float, eaves: float) -> tuple[Shape, float]:
 
 
 def _gables(look: House, half: float, eaves: float, ridge: float) -> Shape:
-    """The triangles of wall under a roof with gables: as high as the roof, a little before its ends."""
+    """Return the gables: triangles of wall as high as the roof, slightly before its ends."""
     lower = ridge - 0.12
     if look.roof == "gable":
         corners = [(-half, 0.0), (half, 0.0), (half, look.depth), (-half, look.depth)]

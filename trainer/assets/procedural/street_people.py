@@ -18,7 +18,7 @@ TROUSERS = ("#27303f", "#1e1e20", "#5c5347", "#8a8378", "#394b63")
 
 @dataclass(frozen=True)
 class Person:
-    """How somebody looks and stands."""
+    """The clothes and the pose of a person."""
 
     height: float
     #: 0: standing; up to about 0.3: how far each foot is ahead of or behind the body, in m.
@@ -33,7 +33,7 @@ class Person:
 
 
 def person(who: Person) -> Parts:
-    """Somebody who stands or walks; proportions of a 1.75 m tall adult."""
+    """Return a standing or walking person with the proportions of an adult of 1.75 m."""
     s = who.stride
     hip, shoulder = 0.9, 1.45
     legs, shoes, arms, hands = [], [], [], []
@@ -83,7 +83,7 @@ def _level(x0: float, x1: float, half_y: float, z: float) -> list[Point]:
 
 
 def _limb(upper: Point, lower: Point, thick: float, thin: float) -> Shape:
-    """A four-sided limb from above to below, `thick` and `thin` being half of its width."""
+    """Return a four-sided limb between two points; `thick` and `thin` are half its widths at the ends."""
 
     def around(point: Point, half: float) -> list[Point]:
         x, y, z = point

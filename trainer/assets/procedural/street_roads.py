@@ -40,7 +40,7 @@ _PAINT = Surface(linear("#dcdcd6"), roughness=0.7)
 
 @dataclass(frozen=True)
 class Profile:
-    """A road's cross-section; the same on both sides."""
+    """The cross-section of a road, equal on both sides."""
 
     #: Lanes in each direction, and how wide they are.
     lanes: int
@@ -55,17 +55,17 @@ class Profile:
 
     @property
     def road_m(self) -> float:
-        """From the middle to the outer lane's edge."""
+        """Return the distance from the centre line to the edge of the outer lane."""
         return self.lanes * self.lane_m
 
     @property
     def kerb_m(self) -> float:
-        """From the middle to the kerb, or to where the asphalt ends."""
+        """Return the distance from the centre line to the kerb or the end of the asphalt."""
         return self.road_m + self.parking_m
 
     @property
     def outside_m(self) -> float:
-        """From the middle to where the grass begins."""
+        """Return the distance from the centre line to the grass."""
         return self.kerb_m + max(self.pavement_m, self.gravel_m)
 
 
@@ -83,7 +83,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
 
 
 def road(profile: Profile, curvature: float) -> Parts:
-    """The strips of a road."""
+    """Return the strips of a road."""
     p = profile
     asphalt = [_strip(-p.road_m, p.road_m, 0.0, 0.0, curvature)]
     parking, kerb, pavement, gravel = [], [], [], []
@@ -146,7 +146,7 @@ def _strip(
     start: float = -BEHIND_M,
     end: float = AHEAD_M,
 ) -> Shape:
-    """Between two distances from the middle, at a height each; seen from above whichever is to the left."""
+    """Return a strip between two distances from the centre line, each at its height. Its upper side is visible."""
     if near > far:
         near, far, near_z, far_z = far, near, far_z, near_z
     if curvature:

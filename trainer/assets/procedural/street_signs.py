@@ -1,4 +1,4 @@
-"""Traffic signs, traffic lights and street lamps: on z = 0, seen by who looks along +x, metres."""
+"""Traffic signs, traffic lights and street lamps, in metres, on z = 0. They face a viewer who looks along +x."""
 
 import math
 
@@ -19,7 +19,7 @@ _COLORS = {"red": "#b5121b", "white": "#f2f2ee", "blue": "#1d4f9c", "yellow": "#
 
 
 def sign(kind: str) -> Parts:
-    """A sign on its post, one of `SIGNS`."""
+    """Return a sign of `SIGNS` on its post."""
     if kind == "traffic-light":
         return _traffic_light()
     middle, layers = 2.35, _layers()[kind]
@@ -34,7 +34,7 @@ def sign(kind: str) -> Parts:
 
 
 def lamp(height: float, reach: float, color: str = "#5f666b") -> Parts:
-    """A street lamp whose arm reaches over the road, to +y. It is off."""
+    """Return a street lamp, switched off, whose arm reaches over the road to +y."""
     bend = [(0.0, reach * (1 - math.cos(a)), height - 0.6 + 0.6 * math.sin(a)) for a in (0.0, 0.5, 1.0, math.pi / 2)]
     pole = turned([(0.09, 0.0), (0.09, 1.0), (0.055, height - 0.6)], 8)
     head = block((-0.13, 0.13), (reach - 0.05, reach + 0.6), (height - 0.06, height + 0.06))
@@ -53,7 +53,7 @@ def _traffic_light() -> Parts:
 
 
 def _plate(outline: Outline, x: float, thick: float) -> Shape:
-    """An outline (to the right, upwards) for who looks along +x, at that x."""
+    """Return a flat shape at an x from its outline (right, up) as seen along +x."""
     # Outlines of solids lie in the xz plane for who looks along +y.
     return extruded(outline, thick).turned("z", -90).moved(x=x)
 

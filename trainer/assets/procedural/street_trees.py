@@ -17,7 +17,7 @@ _BARK = Surface(linear("#4f4136"), roughness=0.95)
 
 
 def tree(kind: str, rng: np.random.Generator) -> Parts:
-    """A tree of a kind, with a shape and a green of its own."""
+    """Return a tree of a kind, with its own shape and green."""
     leaves = Surface(linear(str(rng.choice(NEEDLES if kind == "conifer" else LEAVES))), roughness=0.95)
     if kind == "conifer":
         height, radius = rng.uniform(7, 13), rng.uniform(1.5, 2.3)
@@ -59,7 +59,7 @@ def tree(kind: str, rng: np.random.Generator) -> Parts:
 
 
 def hedge(rng: np.random.Generator) -> Parts:
-    """Five metres of hedge along x."""
+    """Return five metres of hedge along x."""
     height = rng.uniform(1.0, 1.9)
     rows = [
         _crumpled(block((start, start + 1.05), (-0.4, 0.4), (0.0, height * rng.uniform(0.93, 1.0))), rng, 0.06)
@@ -82,7 +82,7 @@ def _blob(radius: float, height: float, rng: np.random.Generator) -> Shape:
 
 
 def _crumpled(shape: Shape, rng: np.random.Generator, amount: float) -> Shape:
-    """Moves each place outwards or inwards by up to `amount` of its distance, with flat faces: leaves have no gloss."""
+    """Return the shape, flat-shaded, with its points moved in or out by up to `amount` of their distance."""
     keys = np.round(shape.points, 5)
     places, back = np.unique(keys, axis=0, return_inverse=True)
     factors = 1 + rng.uniform(-amount, amount, len(places))
