@@ -1,4 +1,4 @@
-"""Render servers in processes of their own, and a client that says exactly what it is told to."""
+"""Render servers in processes of their own, and a client whose messages the test chooses."""
 
 import contextlib
 import json
@@ -17,17 +17,17 @@ from metasim.v1 import render_pb2 as pb
 
 METHOD = "/metasim.v1.Renderer/Render"
 
-#: Long enough for a busy machine; what is waited for usually takes milliseconds.
-PATIENCE_S = 60.0
+#: Bounds a wait, or a whole conversation, on a busy machine. Most take milliseconds.
+PATIENCE_S = 900.0
 
 
 class Server:
     """A `metasim-render serve` that is ready.
 
     Attributes:
-        address: where it listens.
-        process: its process.
-        errors: what it logged, once it has been stopped.
+        address: its address.
+        process: the process of the server.
+        errors: its log, after `stop`.
     """
 
     errors = ""
@@ -51,11 +51,11 @@ class Server:
         self.address: str = json.loads(line)["address"]
 
     def children(self) -> list[int]:
-        """Process ids of what it started."""
+        """Return the process ids of its children."""
         return children_of(self.process.pid)
 
     def stop(self) -> int:
-        """Ends it with SIGTERM; its exit status."""
+        """End it with SIGTERM and return its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
         self.errors = self.process.communicate(timeout=PATIENCE_S)[1].decode()
@@ -63,14 +63,14 @@ class Server:
 
 
 def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs `metasim-render` to its end."""
+    """Run `metasim-render` to its end."""
     command = [sys.executable, "-m", "render_server.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 @contextlib.contextmanager
 def server(*options: str) -> Iterator[Server]:
-    """A server that is ended in any case."""
+    """Run a server and end it in any case."""
     running = Server(*options)
     try:
         yield running
@@ -118,7 +118,7 @@ def folders(pid: int) -> list[Path]:
 
 
 class Conversation:
-    """One stream to a server; requests go out as they are, replies are read one by one."""
+    """One stream to a server. Requests are sent as they are, and replies are read one by one."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -129,23 +129,23 @@ class Conversation:
         self.replies = (reply for message in self.call for reply in message.replies)
 
     def send(self, **kind: Any) -> None:
-        """Sends a RenderRequest of one kind: task, asset or cancel."""
+        """Send a RenderRequest of one kind: task, asset or cancel."""
         self.send_bytes(pb.RenderRequest(**kind).SerializeToString())
 
     def send_bytes(self, data: bytes) -> None:
-        """Sends any bytes in the place of a request."""
+        """Send any bytes in the place of a request."""
         self.send_message(take_batch(deque([data]))[0])
 
     def send_message(self, data: bytes) -> None:
-        """Sends any bytes in the place of a message of requests."""
+        """Send any bytes in the place of a message of requests."""
         self._requests.put(data)
 
     def receive(self) -> pb.RenderReply:
-        """The next reply."""
+        """Return the next reply."""
         return next(self.replies)
 
     def answer(self) -> pb.RenderResult | pb.TaskError:
-        """The next reply that answers a task."""
+        """Return the next reply that answers a task."""
         while True:
             reply = self.receive()
             if reply.HasField("result"):
@@ -154,7 +154,7 @@ class Conversation:
                 return reply.error
 
     def half_close(self) -> None:
-        """Says that no more requests come."""
+        """End the stream of requests."""
         self._requests.put(None)
 
     def __enter__(self) -> "Conversation":

@@ -55,7 +55,7 @@ def bar(start: Point, end: Point, thick_x: float, thick_y: float) -> Shape:
 
 
 def mirrored(shape: Shape) -> list[Shape]:
-    """Return the shape joined with its mirror image in the xz plane."""
+    """Return the shape and its mirror image in the xz plane."""
     return [shape, shape.scaled(1, -1, 1)]
 
 
