@@ -11,7 +11,10 @@ from pathlib import Path
 from trainer.cli import main
 
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(["support.forked", "trainer.train"])
+# `torch._dynamo` is what optimisers import in their first step.
+_FORKED.set_forkserver_preload(
+    ["support.forked", "trainer.train", "trainer.cli.console", "trainer.runs.report.report", "torch._dynamo"]
+)
 
 
 @dataclass(frozen=True)
