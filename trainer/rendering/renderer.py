@@ -105,16 +105,17 @@ class Renderer:
         Raises:
             InputError: a worker does not encode images.
         """
+        distinct = len(set(numbers)) == len(numbers)
         tasks = [
             pb.RenderTask(
-                id=f"{seed}/{number}",
+                id=f"{seed}/{number}" if distinct else f"{seed}/{number}/{place}",
                 scene=wire,
                 settings=self.settings,
                 seed=(seed + number) % 2**32,
                 outputs=outputs,  # type: ignore[arg-type]
                 encodings=encodings,
             )
-            for wire, number in zip(wires, numbers, strict=True)
+            for place, (wire, number) in enumerate(zip(wires, numbers, strict=True))
         ]
         try:
             results = self._cache.render(self.pool, tasks) if self._cache else self.pool.render(tasks)

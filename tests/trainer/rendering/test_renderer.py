@@ -135,3 +135,11 @@ def test_values_that_float32_rounds_out_of_their_range_are_kept_inside(grammar: 
     changed = with_values([scene], torch.tensor([10.000001, 0.0]))
 
     assert changed[0].values()[0] == 10
+
+
+def test_scenes_that_share_a_number_share_their_noise(grammar: Grammar, renderer: Renderer) -> None:
+    """They were refused, because tasks of equal numbers had equal ids."""
+    [scene] = scenes_of(grammar, 1)
+    frames = renderer.render([scene] * 3, seed=5, numbers=[1, 1, 2])
+    assert np.array_equal(frames[0].image, frames[1].image)
+    assert len(frames) == 3
