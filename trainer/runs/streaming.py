@@ -19,7 +19,7 @@ from trainer.datasets.writers.rendered import SampleRenderer
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
 from trainer.pool import PoolOptions, open_pool
-from trainer.pool.loop import shared_loop_is_inherited
+from trainer.pool.event_loop import shared_loop_is_inherited
 from trainer.pool.result_cache import ResultCache
 from trainer.runs.sample_stream import ahead, blocks_ahead
 from trainer.runs.scene_source import SceneSource, open_source

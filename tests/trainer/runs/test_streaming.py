@@ -132,7 +132,7 @@ def test_forks_of_a_process_with_a_pool_are_refused(world: str, monkeypatch: pyt
 def test_a_fork_inherits_the_loop_without_its_thread() -> None:
     script = (
         "import os\n"
-        "from trainer.pool.loop import shared_loop, shared_loop_is_inherited as inherited\n"
+        "from trainer.pool.event_loop import shared_loop, shared_loop_is_inherited as inherited\n"
         "before = inherited(); shared_loop(); child = os.fork()\n"
         "if not child: os._exit(int(inherited()))\n"
         "print(before, inherited(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
