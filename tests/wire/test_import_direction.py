@@ -12,7 +12,7 @@ LAYERS = {
     "trainer": [
         *(
             "errors",
-            "settings",
+            "environment",
             "randomness",
             "progress",
             "device",
