@@ -6,7 +6,7 @@ from pathlib import Path
 #: The keys of `trainer.datasets.writers.FORMATS`, which takes too long to import.
 FORMATS = (
     *("bop", "coco", "coco-rle", "idx", "idx-gz", "imagefolder", "imagefolder-masks", "kitti"),
-    *("voc", "webdataset", "webdataset-masks", "yolo", "yolo-seg"),
+    *("parquet", "parquet-masks", "voc", "webdataset", "webdataset-masks", "yolo", "yolo-seg"),
 )
 
 

@@ -54,9 +54,15 @@ def _without_tls(plain: socket.socket) -> str | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # Only to see whether it uses TLS at all.
     context.set_alpn_protocols(["h2"])
-    with contextlib.suppress(OSError), context.wrap_socket(plain):
+    with contextlib.suppress(OSError), _wrapped(context, plain):
         return "it requires TLS: set METASIM_TLS_CA to the certificate that signed its own"
     return None
+
+
+def _wrapped(context: ssl.SSLContext, plain: socket.socket, name: str | None = None) -> ssl.SSLSocket:
+    """Return the encrypted connection. One that has ended already would stay open in `wrap_socket`."""
+    plain.getpeername()
+    return context.wrap_socket(plain, server_hostname=name)
 
 
 def _with_tls(plain: socket.socket, name: str, security: Security) -> str | None:
@@ -65,7 +71,7 @@ def _with_tls(plain: socket.socket, name: str, security: Security) -> str | None
     if security.cert is not None:
         context.load_cert_chain(security.cert, security.key)
     try:
-        with context.wrap_socket(plain, server_hostname=name) as encrypted:
+        with _wrapped(context, plain, name) as encrypted:
             # A worker that accepts the client sends its settings; one that does not hangs up, often without an alert.
             if encrypted.recv(1):
                 return None

@@ -34,6 +34,7 @@ def test_commands() -> None:
     assert [" ".join(path) for path in COMMANDS] == [
         "bench ablation",
         "bench camera",
+        "bench generate",
         "bench jacobian",
         "bench jobs",
         "bench pool",

@@ -79,7 +79,7 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
         (
             "generate world.yaml --count 1 --out data --format coca",
             "format 'coca' is unknown; allowed: bop, coco, coco-rle, idx, idx-gz, imagefolder, imagefolder-masks, "
-            "kitti, voc, webdataset, webdataset-masks, yolo, yolo-seg",
+            "kitti, parquet, parquet-masks, voc, webdataset, webdataset-masks, yolo, yolo-seg",
         ),
         (
             "generate world.yaml --count 1 --out data --format kitti",

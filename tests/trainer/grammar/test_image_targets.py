@@ -107,7 +107,7 @@ def test_a_folder_that_is_gone_is_missed_when_it_is_needed(tmp_path: Path) -> No
         ("{layout: coco}", "layout is given without images, which it is of"),
         (
             "{images: photos, layout: via}",
-            "it must be 'images', 'coco', 'kitti', 'yolo', 'voc', 'bop', 'masks', 'idx' or 'webdataset'",
+            "it must be 'images', 'coco', 'kitti', 'yolo', 'voc', 'bop', 'masks', 'idx', 'webdataset' or 'parquet'",
         ),
         ("{fit: pad}", "fit is given without images, which it is of"),
         ("{images: photos, fit: stretch}", "it must be 'crop', 'pad' or 'resize'"),

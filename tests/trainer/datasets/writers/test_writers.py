@@ -70,8 +70,13 @@ def read_idx(data: bytes) -> np.ndarray:
     return np.frombuffer(data[4 + 4 * dimensions :], np.uint8).reshape(shape)
 
 
-def export(name: str, folder: Path, content: list[Sample]) -> Path:
-    with open_writer(name, folder, CARD) as writer:
+def card_of(name: str) -> DatasetCard:
+    """A card with which an export goes on after any sample: Parquet files cannot be appended to."""
+    return replace(CARD, per_file=1) if name.startswith("parquet") else CARD
+
+
+def export(name: str, folder: Path, content: list[Sample], card: DatasetCard = CARD) -> Path:
+    with open_writer(name, folder, card) as writer:
         for sample in content:
             writer.add(sample)
     return folder
@@ -187,7 +192,7 @@ def test_interrupted_export_keeps_its_samples_under_another_name(name: str, tmp_
 @pytest.mark.parametrize("torn", [False, True])
 def test_an_export_that_is_gone_on_with_is_the_same(name: str, torn: bool, tmp_path: Path) -> None:
     def killed() -> None:
-        with open_writer(name, tmp_path / "set", CARD) as writer:
+        with open_writer(name, tmp_path / "set", card_of(name)) as writer:
             for sample in samples(3)[:2]:
                 writer.add(sample)
             raise KeyboardInterrupt
@@ -197,12 +202,12 @@ def test_an_export_that_is_gone_on_with_is_the_same(name: str, torn: bool, tmp_p
     journal = tmp_path / "set.partial" / JOURNAL
     if torn:  # Killed while the second sample's line was written: its files are there, and are written again.
         journal.write_bytes(journal.read_bytes()[:-4])
-    writer = open_writer(name, tmp_path / "set", CARD, resume=True)
+    writer = open_writer(name, tmp_path / "set", card_of(name), resume=True)
     assert writer.count == (1 if torn else 2)
     with writer:
         for sample in samples(3)[writer.count :]:
             writer.add(sample)
-    assert tree(tmp_path / "set") == tree(export(name, tmp_path / "whole", samples(3)))
+    assert tree(tmp_path / "set") == tree(export(name, tmp_path / "whole", samples(3), card_of(name)))
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
@@ -215,13 +220,13 @@ def test_an_export_that_could_not_be_finished_can_be(
     with monkeypatch.context() as disk:
         disk.setattr(DatasetCard, "markdown", full)
         with pytest.raises(InputError) as error:
-            export(name, tmp_path / "set", samples())
+            export(name, tmp_path / "set", samples(), card_of(name))
     assert str(error.value) == (
         f"{tmp_path}/set: cannot write (the disk is full); 3 samples are in {tmp_path}/set.partial, "
         "and --resume goes on"
     )
-    open_writer(name, tmp_path / "set", CARD, resume=True).close()
-    assert tree(tmp_path / "set") == tree(export(name, tmp_path / "whole", samples()))
+    open_writer(name, tmp_path / "set", card_of(name), resume=True).close()
+    assert tree(tmp_path / "set") == tree(export(name, tmp_path / "whole", samples(), card_of(name)))
 
 
 def test_only_the_same_export_is_gone_on_with(tmp_path: Path) -> None:
