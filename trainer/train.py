@@ -92,7 +92,9 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         # X_R, the target's images. No label of them is used.
         first = "render the target" if experiment.target.evaluation else "read the photographs"
         infers, frames = settings.start in ("auto", "infer"), experiment.grammar.render_settings()
-        progress.plan([*pretraining_steps(settings, first), *stage_steps(settings, frames, infers=infers)])
+        structure = bool(experiment.grammar.productions)
+        of_stages = stage_steps(settings, frames, infers=infers, structure=structure)
+        progress.plan([*pretraining_steps(settings, first), *of_stages])
         progress.step(first)
         target, target_scenes = _target(experiment.target, settings, options.seed, pool)
         if len(target) < 2 or (target == target[:1]).all():
@@ -130,7 +132,8 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             facts, renders = checkpoint[0]["facts"], checkpoint[0]["renders"]
             log = RunLog(run, learner, target_scenes, timer, facts, renders, target_structure)
             progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
-        progress.plan(stage_steps(settings, frames, infers=problem.infers, first=learner.stage))
+        infers, first_stage = problem.infers, learner.stage
+        progress.plan(stage_steps(settings, frames, infers=infers, structure=structure, first=first_stage))
         while not learner.finished:
             while not learner.prepared:
                 # The population that explains the target, which G_θ learns to generate, and the features φ.

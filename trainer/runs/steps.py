@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from metasim.v1.render_pb2 import RenderSettings
 
 from trainer.inference.settings import Stage, TrainingSettings
+from trainer.inference.structure_rounds import LAST_PASSES, PASSES, ROUNDS
 from trainer.progress import Step
 from trainer.refinement.learner import DOING
+from trainer.refinement.structure_descent import BATCH, STEPS
 
 #: Seconds of an image for the trainer, and of a sample of a pixel for a worker.
 _IMAGE_S, _SAMPLE_S = 1e-3, 1e-6
@@ -25,22 +27,34 @@ def pretraining_steps(settings: TrainingSettings, target: str) -> list[Step]:
     return [Step(target, 5.0, "render"), Step("learn the identity", _UPDATE_S * settings.pretraining_steps, "learn")]
 
 
-def stage_steps(settings: TrainingSettings, render: RenderSettings, *, infers: bool, first: int = 0) -> list[Step]:
+def stage_steps(
+    settings: TrainingSettings, render: RenderSettings, *, infers: bool, structure: bool = False, first: int = 0
+) -> list[Step]:
     """Return the steps of the stages of a training run.
 
     Args:
         settings: settings of the training.
         render: size and samples of the frames.
         infers: whether stages with the MMD infer the population.
+        structure: whether the grammar has mutable productions; they are learned in the first stage.
         first: index of the first stage.
     """
     image_s = _IMAGE_S + _SAMPLE_S * render.width_px * render.height_px * render.samples
     steps: list[Step] = []
     for number, stage in enumerate(settings.stages[first:], first):
+        learned = structure and number == 0
+        if learned and settings.start != "prior":
+            for index in range(ROUNDS):
+                steps += _structure(settings, image_s, f"(round {index + 1} of {ROUNDS})", PASSES[index])
         if "mmd" in stage.losses and infers:
             steps += _inference(settings, image_s)
+        if learned and settings.start != "prior":
+            steps += _structure(settings, image_s, "(learned attributes)", LAST_PASSES)
         work = settings.epochs_of(number) * settings.steps * settings.batch
         steps.append(Step(title(stage), work * _PROBES * image_s, "descend"))
+        if learned and "mmd" in stage.losses:
+            scenes = STEPS * settings.steps * BATCH * settings.batch
+            steps.append(Step("descend the structure", scenes * image_s, "descend"))
     return steps
 
 
@@ -58,6 +72,13 @@ def _inference(settings: TrainingSettings, image_s: float) -> Iterable[Step]:
         yield Step(f"train the estimator {of}", passes * options.simulations * _IMAGE_S, "learn")
         yield Step(f"find the population {of}", 5.0, "infer")
     yield Step("carry the prior to the population", 20.0, "carry")
+
+
+def _structure(settings: TrainingSettings, image_s: float, of: str, passes: int) -> Iterable[Step]:
+    count = settings.inference.simulations // 2
+    yield Step(f"simulate structures {of}", count * image_s, "render")
+    yield Step(f"train the counting network {of}", passes * count * _IMAGE_S, "learn")
+    yield Step(f"find the structure {of}", 3.0, "infer")
 
 
 def evaluation_steps(
