@@ -52,7 +52,7 @@ class CameraView:
 
     @property
     def is_pinhole(self) -> bool:
-        """Whether straight lines are straight in the image and pixels are square."""
+        """Return whether straight lines are straight in the image and pixels are square."""
         return self.distortion.is_none and self.aspect == 1
 
     @property

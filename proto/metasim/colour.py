@@ -17,3 +17,10 @@ def linear_to_srgb(values: np.ndarray) -> np.ndarray:
     return np.where(
         values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 0.0031308) ** (1 / 2.4) - 0.055
     ).astype(values.dtype)
+
+
+def srgb_slope(values: np.ndarray) -> np.ndarray:
+    """Return d display / d light at linear light, element by element; 0 outside of 0 to 1, where the display clips."""
+    values = np.asarray(values)
+    slope = np.where(values <= 0.0031308, 12.92, 1.055 / 2.4 * np.maximum(values, 0.0031308) ** (1 / 2.4 - 1))
+    return np.where((values > 0) & (values < 1), slope, 0.0)

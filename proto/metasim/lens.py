@@ -32,7 +32,7 @@ class Distortion:
 
     @property
     def is_none(self) -> bool:
-        """Whether points stay where they are."""
+        """Return whether the lens bends nothing: every coefficient is 0."""
         return not any(self.coefficients)
 
     def apply(self, points: np.ndarray) -> np.ndarray:

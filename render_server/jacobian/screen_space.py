@@ -23,29 +23,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from metasim.camera import CameraView
-from metasim.colour import linear_to_srgb
+from metasim.colour import linear_to_srgb, srgb_slope
 from metasim.v1 import scene_pb2
 
 from render_server.jacobian.probes import Probe
+from render_server.jacobian.steps import MOTIONS, SIZES
 from render_server.scene.extent import mesh_size
 from render_server.scene.geometry import camera_view
-from render_server.scene.scene_graph import ANGLES, SceneGraph
+from render_server.scene.scene_graph import SceneGraph
 
 #: Rows and columns of some points of the image.
 Points = tuple[np.ndarray, np.ndarray]
 
-_SIZES = frozenset({scene_pb2.ATTRIBUTE_WIDTH, scene_pb2.ATTRIBUTE_HEIGHT, scene_pb2.ATTRIBUTE_DEPTH})
-MOTIONS = (
-    _SIZES
-    | ANGLES
-    | {
-        scene_pb2.ATTRIBUTE_X,
-        scene_pb2.ATTRIBUTE_Y,
-        scene_pb2.ATTRIBUTE_Z,
-        scene_pb2.ATTRIBUTE_SCALE,
-        scene_pb2.ATTRIBUTE_FOV,
-    }
-)
 #: Change of light below which the tangent stands for the secant of the display.
 _FLAT = 1e-4
 #: Cosine between a surface and the sun below which shading and shadow edges are not followed.
@@ -105,27 +94,19 @@ class Casters:
     position: np.ndarray
 
 
-def screen_space_obstacle(scene: scene_pb2.Scene) -> str | None:
-    """Return why the rules of this module do not hold in a scene; None if they do."""
-    suns = 0
-    for node in scene.nodes:
-        content = node.WhichOneof("content")
-        if content == "sprite":
-            return f"node {node.id!r} is a sprite"
-        if content == "mesh" and node.mesh.material.emission > 0:
-            return f"node {node.id!r} glows"
-        if content == "light":
-            suns += node.light.HasField("sun")
-            if suns > 1 or not node.light.HasField("sun"):
-                return f"node {node.id!r} is a light other than a single sun"
-    return None
+def has_screen_space(scene: scene_pb2.Scene) -> bool:
+    """Return whether the rules of this module hold for a scene: meshes that reflect, under one sun at most."""
+    lights = [node.light for node in scene.nodes if node.HasField("light")]
+    if len(lights) > 1 or not all(light.HasField("sun") for light in lights):
+        return False
+    return not any(node.HasField("sprite") or node.mesh.material.emission > 0 for node in scene.nodes)
 
 
 def moves(node: scene_pb2.Node, attribute: scene_pb2.Attribute.ValueType) -> bool:
     """Return whether an attribute of a node only moves surfaces or the camera."""
     if node.HasField("light"):
         return False
-    return attribute in MOTIONS and (attribute not in _SIZES or node.HasField("mesh"))
+    return attribute in MOTIONS and (attribute not in SIZES or node.HasField("mesh"))
 
 
 def _display_slopes(buffers: SurfaceBuffers, axis: int) -> np.ndarray:
@@ -140,16 +121,11 @@ def _display_slopes(buffers: SurfaceBuffers, axis: int) -> np.ndarray:
     change = after - before
     flat = np.abs(change) < _FLAT
     secant = (_displayed(after) - _displayed(before)) / np.where(flat, 1.0, change)
-    return np.where(flat, _tangent(buffers.pixels_of(buffers.light)), secant)
+    return np.where(flat, srgb_slope(buffers.pixels_of(buffers.light)), secant)
 
 
 def _displayed(light: np.ndarray) -> np.ndarray:
     return linear_to_srgb(np.clip(light, np.float32(0), np.float32(1)))
-
-
-def _tangent(light: np.ndarray) -> np.ndarray:
-    slope = np.where(light <= 0.0031308, 12.92, 1.055 / 2.4 * np.maximum(light, 0.0031308) ** (1 / 2.4 - 1))
-    return np.where((light > 0) & (light < 1), slope, 0.0)
 
 
 class ScreenSpaceGradient:

@@ -38,7 +38,9 @@ _TRANSFORMS = frozenset(
     }
 )
 _TURNING = ANGLES | {scene_pb2.ATTRIBUTE_FOV}
-_SIZES = frozenset({scene_pb2.ATTRIBUTE_WIDTH, scene_pb2.ATTRIBUTE_HEIGHT, scene_pb2.ATTRIBUTE_DEPTH})
+SIZES = frozenset({scene_pb2.ATTRIBUTE_WIDTH, scene_pb2.ATTRIBUTE_HEIGHT, scene_pb2.ATTRIBUTE_DEPTH})
+#: Attributes that move points of surfaces, or their images.
+MOTIONS = _TRANSFORMS | SIZES | {scene_pb2.ATTRIBUTE_FOV}
 
 
 def half_pixel_steps(graph: SceneGraph, view: CameraView, extent_of: ExtentOf) -> StepRule:
@@ -51,7 +53,7 @@ def half_pixel_steps(graph: SceneGraph, view: CameraView, extent_of: ExtentOf) -
 
     def rule(node: int, attribute: scene_pb2.Attribute.ValueType) -> float:
         value = graph.value(node, attribute) or 0.0
-        if attribute in _TRANSFORMS or attribute in _SIZES or attribute == scene_pb2.ATTRIBUTE_FOV:
+        if attribute in MOTIONS:
             small = _SMALL_ANGLE_DEG if attribute in _TURNING else 1e-3 * max(abs(value), 1.0)
             motion = _motion_px(graph, graph.with_value(node, attribute, value + small), view, extent_of, shown)
             if motion > 0:

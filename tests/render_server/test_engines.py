@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from metasim.colour import linear_to_srgb, srgb_to_linear
+from metasim.colour import linear_to_srgb, srgb_slope, srgb_to_linear
 from support.scenes import Assets, png, sprite, sprite_scene, task
 
 from render_server.engines import create_engine
@@ -60,6 +60,13 @@ def test_the_blender_engine_is_silent_and_leaves_no_files(tmp_path: Path) -> Non
 @pytest.mark.parametrize("value", [0.0, 0.002, 0.0031308, 0.04045, 0.2, 0.5, 1.0])
 def test_the_display_curve_and_its_inverse(value: float) -> None:
     assert srgb_to_linear(linear_to_srgb(np.array(value))) == pytest.approx(value, abs=1e-7)
+
+
+@pytest.mark.parametrize("light", [0.001, 0.01, 0.2, 0.9])
+def test_the_slope_of_the_display_curve(light: float) -> None:
+    near = linear_to_srgb(np.array([light - 1e-5, light + 1e-5]))
+    assert srgb_slope(np.array(light)) == pytest.approx((near[1] - near[0]) / 2e-5, rel=1e-4)
+    assert srgb_slope(np.array([-0.1, 1.1])).tolist() == [0, 0]
 
 
 def test_the_display_curve_has_its_known_points() -> None:

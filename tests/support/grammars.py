@@ -31,6 +31,25 @@ scene: [camera, thing]
 """
 )
 
+#: One sprite whose target lies to its right. Settings of the training go on.
+SHIFTED = (
+    FLAT
+    + """\
+  thing:
+    class: thing
+    sprite: shapes
+    width: 16
+    height: 6
+    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
+scene: [camera, thing]
+target:
+  count: 200
+  overrides:
+    thing.x: {normal: [6, 1]}
+training:
+"""
+)
+
 
 def write_sprites(folder: Path, text: str = SPRITES, name: str = "world.yaml") -> Path:
     """Writes a grammar and the images that `SPRITES` refers to; returns the grammar's path."""

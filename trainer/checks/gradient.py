@@ -126,7 +126,12 @@ def check_gradient(options: CheckOptions, progress: Progress | None = None) -> d
         "engine": pool_options.engine if pool_options.local else pool_options.renderer,
         "scenes": len(scenes),
         "samples": samples,
-        "probing": {"difference": shipped.difference, "mode": shipped.mode, "samples": shipped.samples},
+        "probing": {
+            "difference": shipped.difference,
+            "mode": shipped.mode,
+            "method": shipped.method,
+            "samples": shipped.samples,
+        },
         "bounds": {
             "region": {"cosine": LEAST_COSINE, "norm_ratio": LARGEST_RATIO_ERROR},
             "loss": {"cosine": LEAST_LOSS_COSINE, "norm_ratio": LARGEST_LOSS_RATIO_ERROR},
@@ -164,10 +169,10 @@ class _Check:
         chosen = every.subset(self._positions(len(every), index))
         weights = self._weights(index)
         values = torch.tensor(scene.values(), dtype=torch.float32, requires_grad=True)
-        images = self.renderer.differentiable(values, [scene], seed, self.shipped)
-        (gradient,) = torch.autograd.grad((images * torch.from_numpy(weights[0]).permute(2, 0, 1)).sum(), values)
-        shipped = gradient.tolist()
-        audited = replace(self.shipped, mode="jacobian", audit=1.0)
+        # One loss goes all the way that training's goes; with `exact` columns, the others follow from the same columns.
+        ways = weights[:1] if self.shipped.method == "exact" else weights
+        shipped = [self._gradient(scene, values, seed, weight) for weight in ways]
+        audited = replace(self.shipped, mode="jacobian", method="exact", audit=1.0)
         trusted = Probing(mode="jacobian", full_frame=True, samples=self.samples)
         own, reference = (self._columns(scene, seed, probing, chosen) for probing in (audited, trusted))
         exact = self._exact(scene, chosen.wire)
@@ -177,11 +182,18 @@ class _Check:
             name = f"{scene.nodes[item.node].kind}.{item.name}"
             attribute = self.found.setdefault(name, AttributeCheck(name, item.spec.unit))
             attribute.spans.append(abs(own[number].span))
-            losses = np.array([shipped[at], *(own[number].dot(weight) for weight in weights[1:])])
+            rest = weights[len(shipped) :]
+            losses = np.array([*(gradient[at] for gradient in shipped), *(own[number].dot(weight) for weight in rest)])
             attribute.loss.add(losses, np.array([reference[number].dot(weight) for weight in weights]))
             attribute.image.add(own[number].in_frame(height, width), reference[number].in_frame(height, width))
             if exact is not None:
                 attribute.analytic.add(losses, np.array([np.sum(exact[number] * part) for part in weights]))
+
+    def _gradient(self, scene: SceneGraph, values: torch.Tensor, seed: int, weight: np.ndarray) -> list[float]:
+        """Return the gradient that training would use, of a loss whose ∂loss/∂image is the weight."""
+        images = self.renderer.differentiable(values, [scene], seed, self.shipped)
+        (gradient,) = torch.autograd.grad((images * torch.from_numpy(weight).permute(2, 0, 1)).sum(), values)
+        return [float(each) for each in gradient]
 
     def _positions(self, count: int, index: int) -> list[int]:
         """Return which of a scene's columns are checked."""

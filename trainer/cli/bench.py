@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 app = Commands(help="Measure speed and results on this machine.")
 
+_Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Number of runs.")]
+_FirstSeed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the first run.")]
+_Keep = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder that keeps the run folders.", show_default="they are deleted"),
+]
+
 
 @app.callback()
 def _group() -> None:
@@ -166,10 +173,7 @@ def jobs(
         from trainer.bench.jobs import bench_jobs, table
 
         result = bench_jobs(names or (), reduced=quick, workers=workers, progress=progress)
-    if json:
-        echo_json(result)
-    else:
-        typer.echo(aligned(table(result), numbers_from=2))
+    _show(result, table(result), json=json, numbers_from=2)
 
 
 @app.command()
@@ -207,17 +211,14 @@ def jacobian(
 def train(
     experiment: options.Experiment,
     assignments: options.Assignments = None,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Number of runs.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the first run.")] = 0,
+    seeds: _Seeds = 3,
+    first_seed: _FirstSeed = 0,
     near: Annotated[
         float, typer.Option(min=0, metavar="PART", help="Tolerance of means, as a fraction of the range.")
     ] = 3 / 360,
     *,
     pool: "PoolOptions",
-    keep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder that keeps the run folders.", show_default="they are deleted"),
-    ] = None,
+    keep: _Keep = None,
     json: options.Json = False,
 ) -> None:
     """Train an experiment with several seeds and compare what each run learns with the target.
@@ -242,27 +243,21 @@ def train(
             keep=keep,
             progress=progress,
         )
-    if json:
-        echo_json(result)
-    else:
-        typer.echo(aligned(table(result)))
+    _show(result, table(result), json=json)
 
 
 @app.command()
 @options.with_pool()
 def camera(
     assignments: options.Assignments = None,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Number of runs.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the first run.")] = 0,
+    seeds: _Seeds = 3,
+    first_seed: _FirstSeed = 0,
     drawn: Annotated[
         bool, typer.Option("--drawn", help="Each seed has a random camera of its own, instead of a mild one.")
     ] = False,
     *,
     pool: "PoolOptions",
-    keep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder that keeps targets and runs.", show_default="they are deleted"),
-    ] = None,
+    keep: _Keep = None,
     json: options.Json = False,
 ) -> None:
     """Train mnist-rot on MNIST's test digits as another camera takes them, turned by 90 ± 10 degrees.
@@ -288,10 +283,7 @@ def camera(
             keep=keep,
             progress=progress,
         )
-    if json:
-        echo_json(result)
-    else:
-        typer.echo(aligned(table(result)))
+    _show(result, table(result), json=json)
 
 
 @app.command()
@@ -303,10 +295,7 @@ def ablation(
     ] = None,
     *,
     pool: "PoolOptions",
-    keep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder that keeps the run folders.", show_default="they are deleted"),
-    ] = None,
+    keep: _Keep = None,
     json: options.Json = False,
 ) -> None:
     """Train mnist-rot with the errors of the published code, one at a time. Takes half an hour.
@@ -320,10 +309,7 @@ def ablation(
 
     with console_progress() as progress:
         result = bench_ablation(range(seeds), pool=pool, only=only, keep=keep, progress=progress)
-    if json:
-        echo_json(result)
-    else:
-        typer.echo(aligned(table(result), numbers_from=6))
+    _show(result, table(result), json=json, numbers_from=6)
 
 
 _FLEET_FIGURES = ("makespan_ratio", "client_cores", "client_ms_per_task", "ratio_to_echo")
@@ -333,3 +319,11 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _show(result: Any, rows: list[list[str]], *, json: bool, numbers_from: int = 1) -> None:
+    """Print a result as JSON or as a table."""
+    if json:
+        echo_json(result)
+    else:
+        typer.echo(aligned(rows, numbers_from=numbers_from))

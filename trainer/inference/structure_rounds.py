@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from trainer.features.appearance import RandomCamera
+from trainer.features.appearance import RandomCamera, unchanged
 from trainer.features.descent import Course
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import MODE
@@ -93,7 +93,8 @@ class StructureRounds:
         of: str,
     ) -> StructureFit:
         problem = self._problem
-        appearance = RandomCamera().apply if problem.photographs else _unchanged
+        # Images of a synthetic target come from the same renderer.
+        appearance = RandomCamera().apply if problem.photographs else unchanged
         count = problem.settings.inference.simulations // 2  # Counts take fewer renders than attributes.
         prior = _sampled(
             self._grammar.with_structure(proposal), generator(problem.seed, Purpose.STRUCTURE, 2, number), count
@@ -130,12 +131,6 @@ class StructureRounds:
         found = list(scenes)
         found[1::2] = moved
         return found
-
-
-def _unchanged(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the images as they are: those of a synthetic target come from the same renderer."""
-    del rng
-    return images
 
 
 def _sampled(grammar: Grammar, rng: np.random.Generator, count: int) -> list[SceneGraph]:

@@ -673,7 +673,9 @@ class ProbeSettings(_message.Message):
     """Samples per pixel of the probes. Default (0): settings.samples."""
     method: Global___ProbeMethod.ValueType
     exact_columns: _builtins.int
-    """With PROBE_METHOD_SCREEN_SPACE: number of columns that are exact nevertheless, those with the largest |product · step|."""
+    """With PROBE_METHOD_SCREEN_SPACE: number of columns that are exact nevertheless: those with the largest
+    |product · step| among those that change a part of the frame alone.
+    """
     def __init__(
         self,
         *,

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type, attr-defined, union-attr, return-value"
-"""What surrounds a scene: a background colour, an environment map, or a clear sky with its sun."""
+"""The light that surrounds a scene: of a background colour, an environment map, or a clear sky with its sun."""
 
 from collections import OrderedDict
 from collections.abc import Mapping

@@ -27,7 +27,7 @@ _GREY = scene_pb2.Color(red=DEFAULT_BASE_COLOR, green=DEFAULT_BASE_COLOR, blue=D
 
 
 class SurfaceKey(NamedTuple):
-    """What tells materials apart: those of meshes with the same key differ in numbers of the object alone."""
+    """The key of a material. Meshes with the same key share one; their numbers are set on the object."""
 
     texture: str
     normal: str

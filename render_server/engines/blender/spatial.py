@@ -22,7 +22,7 @@ from render_server.engines.frame import SurfaceLayers, wants_labels
 from render_server.engines.lens import LensMap, lens_map
 from render_server.errors import InvalidTask
 from render_server.jacobian.regions import Window
-from render_server.jacobian.screen_space import Casters, SurfaceBuffers, screen_space_obstacle
+from render_server.jacobian.screen_space import Casters, SurfaceBuffers, has_screen_space
 from render_server.scene.extent import Extent
 from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import SceneGraph
@@ -47,7 +47,7 @@ def wants_screen_space(task: pb.RenderTask) -> bool:
         task.probes.method == pb.PROBE_METHOD_SCREEN_SPACE
         and task.HasField("image_gradient")
         and task.settings.view_transform == pb.VIEW_TRANSFORM_STANDARD
-        and screen_space_obstacle(task.scene) is None
+        and has_screen_space(task.scene)
     )
 
 
@@ -151,7 +151,7 @@ class SpatialScene:
 
     @property
     def translucent(self) -> bool:
-        """Whether a surface of the scene lets light pass."""
+        """Return whether a surface of the scene lets light pass."""
         return bool(self._translucent)
 
     def buffers(self, samples: int) -> SurfaceBuffers:

@@ -43,6 +43,13 @@ def test_coarse_steps_are_found(world: str) -> None:
     assert not found["good"]
 
 
+def test_every_loss_of_screen_space_goes_the_way_of_training(world: str) -> None:
+    found = checked(world, overrides={"training.probing.method": "screen"})
+
+    assert found["good"]
+    assert found["probing"]["method"] == "screen"
+
+
 def test_a_part_of_the_columns_can_be_checked(world: str) -> None:
     found = checked(world, columns=0.5)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.grammars import FLAT, write_sprites
+from support.grammars import SHIFTED, write_sprites
 
 from trainer.grammar import load_grammar
 from trainer.inference import loop
@@ -24,20 +24,8 @@ from trainer.runs.loading import open_run
 from trainer.train import TrainOptions, train
 
 WORLD = (
-    FLAT
+    SHIFTED
     + """\
-  thing:
-    class: thing
-    sprite: shapes
-    width: 16
-    height: 6
-    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
-scene: [camera, thing]
-target:
-  count: 200
-  overrides:
-    thing.x: {normal: [6, 1]}
-training:
   start: infer
   inference: {rounds: 2, simulations: 600, epochs: [10, 8]}
   pretraining_steps: 50

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from metasim.v1 import render_pb2 as pb
-from support.grammars import FLAT, write_sprites
+from support.grammars import SHIFTED, write_sprites
 
 from trainer.errors import InputError
 from trainer.features import features_of
@@ -29,20 +29,8 @@ from trainer.runs.loading import open_run
 from trainer.train import TrainOptions, train
 
 WORLD = (
-    FLAT
+    SHIFTED
     + """\
-  thing:
-    class: thing
-    sprite: shapes
-    width: 16
-    height: 6
-    x: {normal: [0, 1], mutable: true, range: [-10, 10]}
-scene: [camera, thing]
-target:
-  count: 200
-  overrides:
-    thing.x: {normal: [6, 1]}
-training:
   pretraining_steps: 100
   search_first: 8
   search_later: 6
