@@ -307,6 +307,18 @@ def test_a_bucket_that_does_not_exist_is_one_line(s3: tuple[str, Faults]) -> Non
         write(target("s3://no-such-bucket", "webdataset"), range(3))
 
 
+def test_missing_credentials_are_one_line_at_once(
+    s3: tuple[str, Faults], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"^cannot read s3://.*: Unable to locate credentials$"):
+        ObjectStore(f"{s3[0]}/set").read("README.md")
+    assert not caplog.records
+
+
 def test_uploads_that_are_slow_hold_up_whoever_writes(url: str) -> None:
     """No more than the files that are uploaded and the one that is written are on this machine."""
     import threading

@@ -142,11 +142,19 @@ class ObjectStore:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 if _is_full(error, reason):
                     raise InputError(f"cannot {what}: the store is full ({reason[:200]})") from error
-                if pause_s is None or isinstance(error, PermissionError | FileNotFoundError | NotImplementedError):
+                if pause_s is None or _is_final(error):
                     raise InputError(f"cannot {what}: {reason[:300]}") from error
                 _log.warning("cannot %s (%s); trying again in %g s", what, reason[:200], pause_s)
             self._sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
+
+
+def _is_final(error: Exception) -> bool:
+    """Return whether another attempt would fail as well: a name, a permission or credentials are wrong."""
+    if isinstance(error, PermissionError | FileNotFoundError | NotImplementedError):
+        return True
+    # Each library has its own classes: NoCredentialsError, DefaultCredentialsError, ClientAuthenticationError ...
+    return any(word in type(error).__name__ for word in ("Credential", "Authentication"))
 
 
 def _is_full(error: BaseException | None, reason: str) -> bool:
