@@ -1,13 +1,15 @@
-"""How readings of counts err: p(d | n) of readings d [J] where the true counts are n [J].
+"""How readings of counts err: p(d | n) of readings d [D] where the true counts are n [J].
 
     d | n ~ Normal(B n + b + c N², Σ(n)),    N = Σ_j n_j
-    Σ(n) = diag(s(n)) R diag(s(n)),    s_j(n)² = f_j + g_j n_j + h_j N
+    Σ(n) = diag(s(n)) R diag(s(n)),    s_k(n)² = f_k + g_k n_j(k) + h_k N
 
-B says which kind is read as which (misses and class confusion), b what is imagined, c how crowded images saturate. All
-are estimated on renders whose truth is known. The mean is that of the readings given the truth, so a weak reading leads
-to a wide likelihood, not to a wrong one.
+A channel j may be read several times, by different networks: reading k is of channel j(k). B says which kind is read
+as which (misses and class confusion), b what is imagined, c how crowded images saturate. All are estimated on renders
+whose truth is known. The mean is that of the readings given the truth: a weak reading leads to a wide likelihood, not
+to a wrong one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,43 +26,48 @@ class CountLikelihood:
     """p(d | n).
 
     Attributes:
-        means: [J + 2, J], the regression of the readings on `_terms` of the true counts.
-        variances: [J, 3], f, g and h of each reading.
-        correlation: [J, J], of the errors.
+        means: [J + 2, D], the regression of the readings on `_terms` of the true counts.
+        variances: [D, 3], f, g and h of each reading.
+        correlation: [D, D], of the errors.
+        channels: int [D], the channel that each reading is of.
     """
 
     means: np.ndarray
     variances: np.ndarray
     correlation: np.ndarray
+    channels: np.ndarray
 
     @classmethod
-    def of(cls, counts: np.ndarray, readings: np.ndarray) -> "CountLikelihood":
+    def of(cls, counts: np.ndarray, readings: np.ndarray, channels: Sequence[int] | None = None) -> "CountLikelihood":
         """Estimate it from renders.
 
         Args:
             counts: true ones, int [N, J].
-            readings: [N, J].
+            readings: [N, D].
+            channels: the channel that each reading is of; None: each channel is read once, in their order.
         """
-        terms, channels = _terms(counts), counts.shape[1]
-        exact = np.vstack([np.zeros(channels), np.eye(channels), np.zeros(channels)])  # Readings are right.
-        ridge = RIDGE * np.diag([0.0, *np.ones(channels), 10.0])
+        terms, number = _terms(counts), counts.shape[1]
+        own = np.arange(number) if channels is None else np.asarray(channels, dtype=np.int64)
+        nothing = np.zeros((1, len(own)))
+        exact = np.vstack([nothing, np.eye(number)[:, own], nothing])  # Readings are right.
+        ridge = RIDGE * np.diag([0.0, *np.ones(number), 10.0])
         means = np.linalg.solve(terms.T @ terms + ridge, terms.T @ readings + ridge @ exact)
         errors: np.ndarray = readings - terms @ means
         total = counts.sum(1)
         variances = np.stack(
             [
-                nnls(np.column_stack([np.ones(len(total)), counts[:, j], total]), errors[:, j] ** 2)[0]
-                for j in range(channels)
+                nnls(np.column_stack([np.ones(len(total)), counts[:, j], total]), errors[:, k] ** 2)[0]
+                for k, j in enumerate(own)
             ]
         )
-        found = cls(means, variances, np.eye(channels))
+        found = cls(means, variances, np.eye(len(own)), own)
         scaled = errors / found._stds(counts)
-        moments = scaled.T @ scaled + RIDGE * np.eye(channels)
+        moments = scaled.T @ scaled + RIDGE * np.eye(len(own))
         scale = np.sqrt(np.diag(moments))
-        return cls(means, variances, moments / np.outer(scale, scale))
+        return cls(means, variances, moments / np.outer(scale, scale), own)
 
     def log_likelihood(self, readings: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return log p(d | n) [T, A] of readings [T, J] and true counts [A, J], up to a constant."""
+        """Return log p(d | n) [T, A] of readings [T, D] and true counts [A, J], up to a constant."""
         factor = np.linalg.inv(np.linalg.cholesky(self.correlation))
         stds = self._stds(counts)
         means = _terms(counts) @ self.means
@@ -70,10 +77,10 @@ class CountLikelihood:
         return found
 
     def _stds(self, counts: np.ndarray) -> np.ndarray:
-        """Return the standard deviations [A, J] of the readings."""
+        """Return the standard deviations [A, D] of the readings."""
         total = counts.sum(1, keepdims=True)
         f, g, h = self.variances.T
-        return np.asarray(np.sqrt(np.maximum(f + g * counts + h * total, NARROWEST**2)))
+        return np.asarray(np.sqrt(np.maximum(f + g * counts[:, self.channels] + h * total, NARROWEST**2)))
 
 
 def _terms(counts: np.ndarray) -> np.ndarray:

@@ -20,7 +20,6 @@ from trainer.features.descent import Course, descend
 from trainer.features.pyramid import resized
 from trainer.grammar import SceneGraph
 from trainer.inference.channels import Channel, channel_of_nodes, true_counts
-from trainer.inference.count_likelihood import CountLikelihood
 from trainer.inference.estimator import Appearance
 from trainer.progress import Advance, ignore
 
@@ -171,10 +170,6 @@ class CountReader(nn.Module):
             return loss
 
         return descend(self.parameters(), len(part.images), loss_of, course, generator, progress)
-
-    def errors_on(self, renders: CountRenders, appearance: Appearance, rng: np.random.Generator) -> CountLikelihood:
-        """Return how readings err, from renders that were kept back."""
-        return CountLikelihood.of(renders.counts, self.read(appearance(renders.images, rng)))
 
     def read(self, images: np.ndarray, batch: int = 256) -> np.ndarray:
         """Return the readings [N, J] of 8-bit images [N, H, W, 3]."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from trainer.features.appearance import RandomCamera, unchanged
+from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
 from trainer.grammar import SceneGraph
 from trainer.inference.correction import corrected
@@ -42,7 +42,7 @@ KEPT_BACK = 6
 BATCH, FIRST_RATE, LATER_RATE = 32, 3e-3, 2e-3
 #: The population stays when its divergence from that of the round before is smaller, in nats for each number.
 STAYS = 0.03
-#: Renders of the population by which it is corrected.
+#: Most renders of the population by which it is corrected.
 CORRECTED_BY = 2000
 
 
@@ -165,13 +165,14 @@ def infer_round(problem: Problem, rounds: Rounds) -> None:
 def correct(problem: Problem, rounds: Rounds) -> None:
     """Take the bias of reading off the population: what readings of its own renders show (`correction`)."""
     number, stage = len(rounds.renders) - 1, rounds.stage
-    prior = problem.scenes(Purpose.SIMULATION, CORRECTED_BY, 10, stage, number)
+    count = min(CORRECTED_BY, problem.settings.inference.simulations)
+    prior = problem.scenes(Purpose.SIMULATION, count, 10, stage, number)
     rng = generator(problem.seed, Purpose.SIMULATION, 11, stage, number)
     without = {kind: replace(each, background=0.0) for kind, each in rounds.populations.items()}
     scenes = drawn_from(problem, without, prior, rng)
     images = problem.images(scenes, Purpose.SIMULATION, 100 * stage + number + 50, "check the population")
     if problem.photographs:
-        images = RandomCamera().apply(images, rng)
+        images = problem.camera.apply(images, rng)
     for kind, readings in read(problem, rounds, images, 12).items():
         fit, variables = rounds.fits[kind], rounds.populations[kind].variables
         nodes = [(scene, node) for scene in scenes for node in scene.nodes if node.kind == kind]
@@ -309,7 +310,7 @@ def _selections(rounds: Rounds, problem: Problem, images: int) -> list[Selection
 def _appearance(problem: Problem, rounds: Rounds) -> Appearance:
     """Return what a camera does to images: where objects are counted, a target of renders has that of the renderer."""
     as_rendered = rounds.estimator.objects is not None and not problem.photographs
-    return unchanged if as_rendered else RandomCamera().apply
+    return unchanged if as_rendered else problem.camera.apply
 
 
 def _log_proposal(rounds: Rounds, variables: Variables, numbers: np.ndarray, categories: np.ndarray) -> np.ndarray:

@@ -168,6 +168,13 @@ class ObjectReader(nn.Module):
         a, b = self.precision.numpy()[detections.kinds].T
         return np.asarray(1 / (1 + np.exp(-(a + b * logit_of(detections.scores)))), dtype=np.float64)
 
+    def counts(self, images: np.ndarray) -> np.ndarray:
+        """Return the expected number [N, K] of true detections of each kind in 8-bit images [N, H, W, 3]."""
+        detections, _ = self.read(images)
+        found = np.zeros((len(images), len(self.kinds)))
+        np.add.at(found, (detections.images, detections.kinds), self.true(detections))
+        return found
+
     def forward(self, images: Tensor) -> Tensor:
         """Return of each kind the sum of scores, and the means of points over detections [N, D + K]."""
         features = self.detector.features(images)

@@ -12,6 +12,7 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
+from trainer.features.appearance import RandomCamera
 from trainer.features.dense import DenseFeatures
 from trainer.features.readout import Readout, Window
 from trainer.features.regions import RegionFeatures
@@ -71,6 +72,18 @@ class Problem:
     def names(self) -> list[str]:
         """KIND.NAME of each mutable number."""
         return [f"{kind}.{spec.name}" for kind, spec in self.encoding.mutable]
+
+    @cached_property
+    def camera(self) -> RandomCamera:
+        """The random camera that the estimator's renders pass through.
+
+        A world whose own camera has an exposure or a colour temperature draws brightness and colours itself; the random
+        camera leaves them, so that they can be read.
+        """
+        cameras = (kind for kind in self.grammar.kinds.values() if isinstance(kind.content, Camera))
+        stated = {spec.name for kind in cameras for spec in kind.specs}
+        found = RandomCamera()
+        return found.of_known_colours() if stated & {"exposure", "temperature"} else found
 
     def scenes(self, purpose: Purpose, count: int, *indices: int) -> list[SceneGraph]:
         """Scenes of the prior."""

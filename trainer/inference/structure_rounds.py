@@ -7,21 +7,24 @@
              proposal ← structure, mixed with the uniform one
 
 Attributes are not known yet: half of the scenes keep those of the prior, the others have them anywhere. Once attributes
-have been learned, `recalibrated` finds the structure again, with the readings' errors on the learned scenes.
+have been learned, `recalibrated` finds the structure again, with the readings' errors on the learned scenes. There the
+detections of the attributes' estimator are a second reading of the counts.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from trainer.features.appearance import RandomCamera, unchanged
+from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import MODE
 from trainer.grammar.productions import Structure
 from trainer.inference.channels import channels_of
+from trainer.inference.count_likelihood import CountLikelihood
 from trainer.inference.counting import CountReader, CountRenders
 from trainer.inference.loop import drawn_from
+from trainer.inference.object_reader import ObjectReader
 from trainer.inference.population import Population
 from trainer.inference.problem import LOOKED_AT, Problem
 from trainer.inference.structure import StructureFit, explain
@@ -58,6 +61,7 @@ class StructureRounds:
         size = settings.height_px, settings.width_px
         self.reader = CountReader(self.channels, size, torch_generator(problem.seed, Purpose.STRUCTURE, 1))
         self.fit: StructureFit | None = None
+        self._objects: ObjectReader | None = None
         self._renders: list[CountRenders] = []
 
     def run(self) -> StructureFit:
@@ -69,14 +73,16 @@ class StructureRounds:
             proposal = fit.structure.mixed(wide, WIDE)
         return self._found()
 
-    def recalibrated(self, change: Change, structure: Structure) -> StructureFit:
+    def recalibrated(self, change: Change, structure: Structure, objects: ObjectReader | None) -> StructureFit:
         """Return the structure again, with attributes as they have been learned.
 
         Args:
             change: what is learned of attributes.
             structure: what has been found before.
+            objects: the detector of the attributes' estimator, if it has one.
         """
         proposal = structure.mixed(Structure.uniform(self._grammar.productions), WIDE)
+        self._objects = objects
         return self._round(ROUNDS, proposal, lambda scenes, _: change(scenes), LAST_PASSES, "(learned attributes)")
 
     def _found(self) -> StructureFit:
@@ -94,7 +100,7 @@ class StructureRounds:
     ) -> StructureFit:
         problem = self._problem
         # Images of a synthetic target come from the same renderer.
-        appearance = RandomCamera().apply if problem.photographs else unchanged
+        appearance = problem.camera.apply if problem.photographs else unchanged
         count = problem.settings.inference.simulations // 2  # Counts take fewer renders than attributes.
         prior = _sampled(
             self._grammar.with_structure(proposal), generator(problem.seed, Purpose.STRUCTURE, 2, number), count
@@ -113,12 +119,23 @@ class StructureRounds:
         problem.progress.step(f"find the structure {of}")
         kept = self._renders[-1].of_index(np.flatnonzero(kept_back))
         rng = generator(problem.seed, Purpose.STRUCTURE, 5, number)
-        errors, readings = self.reader.errors_on(kept, appearance, rng), self.reader.read(problem.target)
+        channels, readings = self._read(problem.target)
+        errors = CountLikelihood.of(kept.counts, self._read(appearance(kept.images, rng))[1], channels)
         rng = generator(problem.seed, Purpose.STRUCTURE, 6, number)
         self.fit = explain(
             self._grammar, self.channels, lambda counts: errors.log_likelihood(readings, counts), len(readings), rng
         )
         return self.fit
+
+    def _read(self, images: np.ndarray) -> tuple[list[int], np.ndarray]:
+        """Return the channel [D] of each reading, and the readings [N, D] of 8-bit images [N, H, W, 3]."""
+        channels, readings = list(range(len(self.channels))), self.reader.read(images)
+        if self._objects is None:
+            return channels, readings
+        kinds = [variables.kind for variables in self._objects.kinds]
+        detected = [(j, kinds.index(c.kind)) for j, c in enumerate(self.channels) if not c.parent and c.kind in kinds]
+        found = self._objects.counts(images)[:, [kind for _, kind in detected]]
+        return [*channels, *(channel for channel, _ in detected)], np.hstack([readings, found])
 
     def _scattered(self, scenes: list[SceneGraph], rng: np.random.Generator) -> list[SceneGraph]:
         """Return the scenes with the mutable attributes of every second one anywhere in their ranges."""

@@ -122,6 +122,7 @@ class Learner:
         self.transformer.active[active] = True
         self.transformer.redrawn.fill_(False)
         self.transformer.redrawn[self.problem.redrawn(self.stage)] = True
+        objects = None if self.rounds is None else self.rounds.estimator.objects
         if "mmd" not in self.problem.settings.stages[self.stage].losses:
             pass
         elif self.problem.infers:
@@ -134,7 +135,7 @@ class Learner:
         self._optimizer = self._new_optimizer()
         self._yield_present()
         if self.structure is not None and self.stage == 0:
-            self.structure.recalibrate(self._changed)
+            self.structure.recalibrate(self._changed, objects)
             self.problem = self.structure.problem
         self.prepared = True
 

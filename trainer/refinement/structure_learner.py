@@ -7,6 +7,7 @@ from typing import Any
 from trainer.features import FeatureSpace
 from trainer.grammar import SceneGraph
 from trainer.grammar.productions import Structure
+from trainer.inference.object_reader import ObjectReader
 from trainer.inference.problem import Problem
 from trainer.inference.structure import StructureFit
 from trainer.inference.structure_rounds import StructureRounds
@@ -48,18 +49,19 @@ class StructureLearner:
             self._accept(self._rounds.run())
         self.found = True
 
-    def recalibrate(self, change: Change) -> None:
+    def recalibrate(self, change: Change, objects: ObjectReader | None) -> None:
         """Find the structure again, now that attributes are known.
 
         Args:
             change: what is learned of attributes.
+            objects: the detector of the attributes' estimator, if it has one.
         """
         if self.prior.settings.start == "prior" or not self.prior.encoding.choices:
             return
         if self._rounds is None:  # The run has been resumed in between.
             self._rounds = StructureRounds(self.prior)
             self._rounds.run()
-        self._accept(self._rounds.recalibrated(change, self.structure))
+        self._accept(self._rounds.recalibrated(change, self.structure, objects))
 
     def descend(self, space: FeatureSpace, change: Change, judge: Judge | None) -> None:
         """Refine the structure by the score function; after an inference only if held-out images say that it helps.

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from trainer.features.appearance import RandomCamera
 
 #: Left, top, right, bottom in px.
 Box = tuple[float, float, float, float]
@@ -13,6 +16,12 @@ Shown = tuple[list[Box], list[int], list[Box]]
 
 #: Boxes of which less is left in the image are ignored.
 _LEAST_LEFT = 0.4
+
+
+def photographed(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return uint8 images [N, H, W, 3] as random cameras take them (`RandomCamera`)."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.from_numpy(RandomCamera().apply(images.numpy(), np.random.default_rng(seed)))
 
 
 def varied(images: Tensor, jitter: float, colour: float, generator: torch.Generator) -> Tensor:

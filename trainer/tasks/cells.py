@@ -23,6 +23,7 @@ from trainer.errors import InputError
 from trainer.features.initial_weights import rectified
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
+from trainer.tasks.augmentation import photographed
 from trainer.tasks.boxes import ImageBoxes, boxes_of_frame, boxes_of_photo
 from trainer.tasks.task import MeanResults, Progress, Scores
 from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, optimise, to_float
@@ -31,6 +32,8 @@ from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, opti
 CELL_PX = 8
 _CHANNELS = (3, 16, 32, 48, 64)
 _STRIDES = (2, 2, 2, 1)
+#: Side of the grid of features that is read as a whole.
+_GRID = 8
 _MIN_PX = 32
 _CHUNK = 64  # Images that are labelled at a time
 
@@ -49,29 +52,30 @@ class CellSettings:
     weight_decay: float = 1e-2
     #: Mirrors images at random.
     mirror: bool = True
-    #: Tells the network where in the image a cell is. Classes then may differ by their place.
+    #: Reads the image as a whole, so that classes may differ by their place.
     coordinates: bool = False
+    #: Passes images through a random camera: response, white balance, blur, noise, JPEG.
+    camera: bool = False
     device: str = "cpu"
 
 
 class CellNet(nn.Module):
-    """Four 3 x 3 convolutions with group normalisation, and a value of each class in every cell."""
+    """Four 3 x 3 convolutions with group normalisation, and a value of each class in every cell, or of the image."""
 
     def __init__(self, classes: int, generator: torch.Generator, *, coordinates: bool = False) -> None:
         """
         Args:
-            coordinates: the input has two more channels: each pixel's place, from -1 to 1.
+            coordinates: the image is a single cell, and its value depends on where features are.
         """
         super().__init__()
         self.coordinates = coordinates
-        channels = (_CHANNELS[0] + 2 * coordinates, *_CHANNELS[1:])
         # Without storage, so that nothing is drawn from the global generator.
         with torch.device("meta"):
             convolutions = [
                 nn.Conv2d(inputs, outputs, 3, stride, padding=1)
-                for (inputs, outputs), stride in zip(pairwise(channels), _STRIDES, strict=True)
+                for (inputs, outputs), stride in zip(pairwise(_CHANNELS), _STRIDES, strict=True)
             ]
-            head = nn.Conv2d(_CHANNELS[-1], classes, 1)
+            head = nn.Conv2d(_CHANNELS[-1], classes, _GRID if coordinates else 1)
         norms = [nn.GroupNorm(4, outputs) for outputs in _CHANNELS[1:]]
         self.convolutions, self.norms, self.head = nn.ModuleList(convolutions), nn.ModuleList(norms), head
         self.to_empty(device="cpu")
@@ -82,14 +86,11 @@ class CellNet(nn.Module):
             self.head.weight.mul_(0.1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return values [N, classes, h, w] of float images [N, 3, H, W] in [0, 1]."""
+        """Return values [N, classes, h, w] of float images [N, 3, H, W] in [0, 1]; h = w = 1 with coordinates."""
         x = images - 0.5
-        if self.coordinates:
-            down, right = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
-            x = torch.cat([x, torch.stack(torch.meshgrid(down, right, indexing="ij")).expand(len(x), -1, -1, -1)], 1)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.relu(norm(convolution(x)))
-        values: Tensor = self.head(x)
+        values: Tensor = self.head(F.adaptive_avg_pool2d(x, _GRID) if self.coordinates else x)
         return values
 
 
@@ -157,8 +158,9 @@ class CellTask(ABC):
         """
         y = self._checked(images, labels)
         generator = torch.Generator().manual_seed(seed)
-        model = CellNet(len(self.settings.classes), generator, coordinates=self.settings.coordinates)
-        cells = math.prod(-(-side // CELL_PX) for side in images.shape[1:3])
+        coordinates = self.settings.coordinates
+        model = CellNet(len(self.settings.classes), generator, coordinates=coordinates)
+        cells = 1 if coordinates else math.prod(-(-side // CELL_PX) for side in images.shape[1:3])
         first = self.first_value(y.double().mean(dim=0).numpy(), cells)
         with torch.no_grad():
             model.head.bias.copy_(torch.from_numpy(first))  # type: ignore[union-attr]
@@ -189,7 +191,8 @@ class CellTask(ABC):
         settings, pixels = self.settings, torch.from_numpy(images)
 
         def loss_of(batch: Tensor) -> Tensor:
-            x = to_float(pixels[batch])
+            taken = photographed(pixels[batch], generator) if settings.camera else pixels[batch]
+            x = to_float(taken)
             if settings.mirror:
                 flip = torch.rand(len(batch), generator=generator) < 0.5
                 x = torch.where(flip[:, None, None, None], x.flip(3), x)

@@ -18,7 +18,7 @@ from trainer.errors import InputError
 from trainer.features.detector import Detector, Trunk, detection_loss, make_targets, peaks
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
-from trainer.tasks.augmentation import varied, zoomed
+from trainer.tasks.augmentation import photographed, varied, zoomed
 from trainer.tasks.coco_rules import CocoRules
 from trainer.tasks.kitti_rules import KittiRules, check_classes, has_cars
 from trainer.tasks.task import Budget, Progress, Results, Scores
@@ -102,6 +102,8 @@ class DetectionSettings:
     colour: float = 0.0
     #: Images are scaled at random by a factor from 1 / (1 + zoom) to 1 + zoom.
     zoom: float = 0.0
+    #: Passes images through a random camera: response, white balance, blur, noise, JPEG.
+    camera: bool = False
     device: str = "cpu"
 
 
@@ -179,7 +181,10 @@ class ObjectDetection:
         mirrored = [rules.mirrored(objects, images.shape[2]) for objects in labels]
 
         def loss_of(batch: Tensor) -> Tensor:
-            x = pixels[batch].float() / 255
+            x = pixels[batch]
+            if settings.camera:
+                x = photographed(x.movedim(1, -1).contiguous(), generator).movedim(-1, 1)
+            x = x.float() / 255
             flip = torch.zeros(len(batch), dtype=torch.bool)
             if settings.mirror:
                 flip = torch.rand(len(batch), generator=generator) < 0.5

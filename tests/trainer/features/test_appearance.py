@@ -56,3 +56,14 @@ def test_adaptation_takes_the_target_mean_and_keeps_the_phase() -> None:
 def test_adaptation_to_itself_changes_nothing() -> None:
     one = images(1)
     assert np.abs(fourier_adapted(one, one, np.random.default_rng(0)).astype(int) - one).max() <= 1
+
+
+def test_a_camera_of_known_colours_leaves_brightness_and_balance() -> None:
+    flat = np.tile(np.array([90, 120, 150], dtype=np.uint8), (40, 16, 16, 1))
+
+    def means(camera: RandomCamera) -> np.ndarray:
+        return camera.apply(flat, np.random.default_rng(0)).astype(float).mean((1, 2))
+
+    known, any_camera = means(RandomCamera().of_known_colours()), means(RandomCamera())
+    assert np.abs(known - [90, 120, 150]).max() < 32
+    assert known.std(0).max() < 0.5 * any_camera.std(0).min()

@@ -48,3 +48,11 @@ def test_calibrated_scores_are_the_precision_of_their_kind(reader: ObjectReader)
     reader.precision.copy_(torch.tensor([[1.0, 1.0], [-2.0, 0.5]]))
     assert reader.true(detections) == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(2))])
     reader.precision.copy_(before)
+
+
+def test_detections_count_as_much_as_they_are_likely_to_be_true(reader: ObjectReader, monkeypatch: pytest.MonkeyPatch):
+    images, kinds = np.array([0, 0, 0, 2]), np.array([0, 0, 1, 1])
+    found = Detections(images, kinds, np.zeros((4, 4), np.float32), np.array([0.9, 0.5, 0.6, 0.7]))
+    monkeypatch.setattr(reader, "read", lambda _: (found, []))
+    counts = reader.counts(np.zeros((3, 40, 64, 3), dtype=np.uint8))
+    assert counts == pytest.approx(np.array([[1.4, 0.6], [0, 0], [0, 0.7]]), abs=1e-6)

@@ -209,6 +209,23 @@ def test_errors_of_readings_are_estimated_from_pairs():
     assert found._stds(scenes) ** 2 == pytest.approx(np.array([[0.1, 0.1], [0.35, 0.35]]), abs=0.04)
 
 
+def test_a_second_reading_of_a_channel_sharpens_the_likelihood():
+    rng = np.random.default_rng(2)
+    counts = rng.integers(0, 8, (4000, 2))
+    vague, sharp = (counts + rng.normal(0, std, counts.shape) for std in (2.0, 0.5))
+    both = CountLikelihood.of(counts, np.hstack([vague, sharp[:, 1:]]), [0, 1, 1])
+    one = CountLikelihood.of(counts, vague)
+    assert both.means[1:3, 2] == pytest.approx([0, 1], abs=0.03)
+    scenes = np.array([[4, n] for n in range(8)])
+    reading = np.array([[4.0, 5.0]])
+    alone = one.log_likelihood(reading, scenes)[0]
+    together = both.log_likelihood(np.array([[4.0, 5.0, 3.0]]), scenes)[0]
+    assert alone.argmax() == 5
+    # The normal distributions' product: precisions 1/4 and 4 weigh 5 and 3.
+    weights = np.exp(together - together.max())
+    assert (weights @ np.arange(8)) / weights.sum() == pytest.approx((5 / 4 + 3 * 4) / (1 / 4 + 4), abs=0.15)
+
+
 def test_the_likelihood_is_that_of_the_normal_distribution():
     rng = np.random.default_rng(1)
     counts = rng.integers(0, 4, (300, 2))

@@ -80,6 +80,18 @@ def test_counts_and_kinds_are_read_off_images(problem):
     assert again == fit
 
 
+def test_detections_are_a_second_reading_of_their_channel(problem):
+    rounds = StructureRounds(problem)
+    images = problem.target[:3]
+    detected = np.array([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0]])
+    kinds = [SimpleNamespace(kind="star"), SimpleNamespace(kind="tree")]
+    rounds._objects = SimpleNamespace(kinds=kinds, counts=lambda _: detected)  # type: ignore[assignment]
+    channels, readings = rounds._read(images)
+    assert [rounds.channels[each].kind for each in channels] == ["disc", "star", "star"]
+    assert (readings[:, :2] == rounds.reader.read(images)).all()
+    assert (readings[:, 2] == [1, 2, 3]).all()
+
+
 def test_density_counts_visible_nodes(problem):
     rng = np.random.default_rng(0)
     scenes = [problem.grammar.sample(rng) for _ in range(20)]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainer.tasks.augmentation import varied, zoomed
+from trainer.tasks.augmentation import photographed, varied, zoomed
 
 
 def blocks(count: int) -> tuple[torch.Tensor, list]:
@@ -48,3 +48,12 @@ def test_colours_vary_by_channel_only_where_asked() -> None:
     other = varied(grey, 0.0, 0.2, torch.Generator().manual_seed(0))
     assert float((other[:, 0] - other[:, 1]).abs().max()) > 0.01
     assert float((other - grey).abs().max()) <= 0.1 * 0.2 + 1e-6
+
+
+def test_photographed_images_differ_by_their_camera_alone() -> None:
+    images = torch.full((6, 20, 16, 3), 120, dtype=torch.uint8)
+    one, other = (photographed(images, torch.Generator().manual_seed(seed)) for seed in (0, 0))
+    assert torch.equal(one, other)
+    assert one.dtype == torch.uint8
+    assert one.shape == images.shape
+    assert len({round(float(each.float().mean())) for each in one}) > 3

@@ -87,6 +87,40 @@ def test_coordinates_tell_classes_apart_that_differ_by_their_place() -> None:
     assert score(coordinates=False) < 0.9
 
 
+def test_a_thing_at_each_of_four_places_is_learned_in_few_steps() -> None:
+    """Eight classes that differ by their look and their place, from 120 images and 150 steps."""
+
+    def places(count: int, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        rng = np.random.default_rng(seed)
+        images = rng.integers(100, 140, (count, 48, 48, 3), dtype=np.uint8)
+        labels = []
+        for image in images:
+            there = rng.integers(0, 2, 4)
+            for place, screw in enumerate(there):
+                row, column = 24 * np.array(divmod(place, 2)) + rng.integers(2, 11, 2)
+                size = 10 if screw else 4
+                image[row : row + size, column : column + size] = rng.integers(160, 230) if screw else 20
+            labels.append(np.concatenate([there, 1 - there]))
+        return images, labels
+
+    names = tuple(f"{thing} {place}" for thing in ("screw", "hole") for place in range(4))
+    task = MultiLabel(CellSettings(names, epochs=10, batch_size=8, mirror=False, coordinates=True))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert task.score(task.train(*places(120, 0), seed=0), *places(60, 1)).value > 0.9
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_random_camera_changes_what_is_learned_from() -> None:
+    images, labels = scenes(16, 0)
+    plain, taken = (
+        MultiLabel(replace(SETTINGS, epochs=1, camera=camera)).train(images, labels, seed=0) for camera in (False, True)
+    )
+    assert not torch.equal(plain.head.weight, taken.head.weight)
+
+
 def test_multi_label_classification_learns_presence() -> None:
     task = MultiLabel(SETTINGS)
     scores = task.score(trained(task, 160), *scenes(60, 1))

@@ -24,8 +24,8 @@ def _squeezed(rng: np.random.Generator, most: float) -> Disc:
 def _red(rng: np.random.Generator) -> np.ndarray:
     disc = _squeezed(rng, 1.5)
     edge = 0.92 * disc.outline(rng, 0.025, 4)
-    colour = np.array([0.72, 0.5, 0.45]) * (1 + rng.normal(0, 0.04, 3))
-    pallor = np.clip((rng.uniform(0.25, 0.6) - disc.radius) / rng.uniform(0.2, 0.5) + 0.5, 0, 1) * rng.uniform(0, 0.8)
+    colour = np.array([0.84, 0.82, 0.82]) * (1 + rng.normal(0, 0.04, 3))  # Before it is dyed by the world
+    pallor = np.clip((rng.uniform(0.25, 0.6) - disc.radius) / rng.uniform(0.2, 0.5) + 0.5, 0, 1) * rng.uniform(0, 1)
     rim = np.clip(1 - abs(disc.radius - 0.86) / 0.1, 0, 1) * rng.uniform(0, 0.25)
     shade = (1 - rim) * (1 + 0.02 * blobs(rng, _SIZE_PX, 4))
     cover = disc.inside(edge) * (rng.uniform(0.75, 0.95) * (1 - pallor))
