@@ -10,31 +10,27 @@ import torch
 
 
 class Purpose(IntEnum):
-    """The random streams. Their values determine the numbers of a seed: never change or reuse one."""
+    """The random streams. Their values determine the numbers of a seed: never change or reuse one.
+
+    Earlier versions used 4, 5, 11, 14, 15 and 18.
+    """
 
     WEIGHTS = 1
     PRETRAINING = 2
     TARGET = 3
-    SEARCH = 4
-    FEATURES = 5
     STEP = 6
     MONITOR = 7
     GENERATION = 8
     EVALUATION = 9
     TASK_NETWORK = 10
-    VALLEYS = 11
     PROBES = 12
     CHECK = 13
-    MOMENTS = 14
-    CHOICES = 15
     REWARD = 16
     VALIDATION = 17
-    READING = 18
     SIMULATION = 19
     TRANSPORT = 20
     JUDGEMENT = 21
     STRUCTURE = 22
-    TRANSLATION = 23
 
 
 class EvaluationStream(IntEnum):

@@ -14,6 +14,7 @@ from trainer.device import open_device
 from trainer.errors import InputError
 from trainer.experiments import Experiment, Labelling, Target, load_experiment
 from trainer.features import FeatureSpace, natural
+from trainer.features.neutral import RandomFeatures
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.files import Copies
 from trainer.grammar.productions import Structure, matching
@@ -74,7 +75,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     target_notes = experiment.target.notes(experiment.grammar.classes)
     for note in target_notes:
         progress.note(note)
-    inception = _pretrained_features(settings, options.inception_weights, progress)
+    space = _fixed_features(experiment.grammar, settings, options.inception_weights, progress)
     pool_options = options.pool.with_default_engine(experiment.engine)
     with (
         ExitStack() as claims,
@@ -91,7 +92,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         timer = Timer({} if checkpoint is None else checkpoint[0]["seconds"])
         # X_R, the target's images. No label of them is used.
         first = "render the target" if experiment.target.evaluation else "read the photographs"
-        infers, frames = settings.start in ("auto", "infer"), experiment.grammar.render_settings()
+        infers, frames = settings.start == "infer", experiment.grammar.render_settings()
         structure = bool(experiment.grammar.productions)
         of_stages = stage_steps(settings, frames, infers=infers, structure=structure)
         progress.plan([*pretraining_steps(settings, first), *of_stages])
@@ -110,7 +111,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             target=target if held_out is None else target[~held_out],
             held_out=None if held_out is None else target[held_out],
             validation=_validation(experiment, experiment.target, settings, options, pool),
-            inception=inception,
+            space=space,
             progress=progress,
             photographs=experiment.target.evaluation is None,
         )
@@ -132,14 +133,13 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             facts, renders = checkpoint[0]["facts"], checkpoint[0]["renders"]
             log = RunLog(run, learner, target_scenes, timer, facts, renders, target_structure)
             progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
-        infers, first_stage = problem.infers, learner.stage
+        first_stage = learner.stage
         progress.plan(stage_steps(settings, frames, infers=infers, structure=structure, first=first_stage))
         while not learner.finished:
             while not learner.prepared:
                 # The population that explains the target, which G_θ learns to generate, and the features φ.
                 learner.prepare()
                 timer.lap("inference")
-                log.found()
                 log.checkpoint()
             # Distribution matching: θ descends MMD²(φ(R(G_θ(S))), φ(X_R)), section 3.2.2.
             # Task loss: θ ascends the score on V of a network trained on R(G_θ(S)), section 3.2.3.
@@ -214,27 +214,30 @@ def _refuse_other_renderer(run: Run, kinds: str) -> None:
         )
 
 
-def _pretrained_features(settings: TrainingSettings, weights: Path | None, progress: Progress) -> FeatureSpace | None:
-    """Return the feature space that was trained elsewhere; None: learn one from the simulator.
+def _fixed_features(
+    grammar: Grammar, settings: TrainingSettings, weights: Path | None, progress: Progress
+) -> FeatureSpace | None:
+    """Return the feature space that does not come from the run itself; None: the estimator's is used.
 
     Raises:
-        InputError: the space that the settings name is not installed, or its weights are missing or damaged.
+        InputError: the space that the settings name is not installed, its weights are missing or damaged, or nothing is
+            inferred, so that there is no estimator.
     """
-    if settings.features == "simulator":
-        return None
-    if settings.features == "natural":
-        return natural.NaturalFeatures(natural.LOCAL_STRIDES)
-    try:
+    wanted, infers = settings.features, settings.start == "infer"
+    if wanted == "estimator" and not infers:
+        raise InputError("training.features: estimator needs training.start=infer; use natural, inception or random")
+    if wanted == "inception" or (wanted == "auto" and weights is not None):
         from trainer.features.inception import InceptionFeatures
 
         return InceptionFeatures(weights=weights, layers=settings.layers)
-    except InputError:
-        if settings.features == "inception" or weights is not None:
-            raise
-    if settings.start == "prior" and natural.available():
+    if wanted == "natural":
         return natural.NaturalFeatures(natural.LOCAL_STRIDES)
-    progress.note("InceptionV3 is not at hand, so features are learned from the simulator (metasim train --help)")
-    return None
+    if wanted == "random" or (wanted == "auto" and not infers and not natural.available()):
+        if wanted == "auto":
+            progress.note("the extra `natural` is not installed: images are compared in a random network's features")
+        render = grammar.render_settings()
+        return RandomFeatures((render.height_px, render.width_px))
+    return None if infers else natural.NaturalFeatures(natural.LOCAL_STRIDES)
 
 
 def _target(

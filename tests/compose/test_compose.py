@@ -19,8 +19,7 @@ OWNER = 12345
 EPOCHS = 28
 OPTIONS = (
     f"training.epochs={EPOCHS} training.steps=8 training.batch=32 training.pretraining_steps=20 "
-    "training.start=prior training.search_generations=0 training.feature_images=64 training.feature_epochs=1 "
-    "training.valley_images=64 training.target_images=64 training.monitor_scenes=32"
+    "training.start=prior training.features=random training.target_images=64 training.monitor_scenes=32"
 )
 PATIENCE_S = 240.0
 

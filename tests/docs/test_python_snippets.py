@@ -9,7 +9,7 @@ from PIL import Image
 from support.digits import write_digits
 from support.documents import DOCUMENTS, Snippet, snippets
 from support.grammars import write_sprites
-from support.shifting_run import shifting_run
+from support.moving_run import moving_run
 
 from trainer.generate import GenerateOptions, generate
 from trainer.pool import PoolOptions
@@ -27,16 +27,9 @@ SHORT = {
     "training.steps": 1,
     "training.batch": 2,
     "training.target_images": 8,
-    "training.features": "simulator",
-    "training.feature_images": 64,
-    "training.feature_epochs": 1,
     "training.pretraining_steps": 2,
-    "training.search_first": 2,
-    "training.search_generations": 0,
-    "training.search_scenes": 2,
+    "training.inference": {"rounds": 1, "simulations": 64, "epochs": [1], "transport_passes": 1},
     "training.monitor_scenes": 8,
-    "training.valley_images": 64,
-    "training.moment_images": 0,
 }
 LABEL = "Car 0.00 0 -1.57 10 20 60 50 1.5 1.6 4.0 1.0 1.65 20.0 -1.52\n"
 CAMERA = "P2: 700 0 600 0 0 700 180 0 0 0 1 0\n"
@@ -75,7 +68,7 @@ def test_it_runs(snippet: Snippet, folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(folder)
     monkeypatch.setenv("METASIM_MNIST", str(folder / "digits"))
     if '"runs/mnist-rot"' in snippet.text:
-        shifting_run(folder / "runs" / "mnist-rot", "mnist-rot", {})
+        moving_run(folder / "runs" / "mnist-rot", "mnist-rot", {})
     text = snippet.text
     for old, new in SHORTER.items():
         text = text.replace(old, new)

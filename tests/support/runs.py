@@ -31,7 +31,7 @@ EVALUATION = {
         "digit.x": {"prior": 16.0, "learned": 0.2, "unit": "px"},
     },
     "image_distances": {
-        "features": "simulator",
+        "features": "estimator",
         "target_images": 1000,
         "prior": {"images": 1000, "mmd": 0.31, "kid": 2.5, "kid_standard_error": 0.1},
         "learned": {"images": 1000, "mmd": 0.0004, "kid": -0.002, "kid_standard_error": 0.003},
@@ -101,9 +101,9 @@ def finished(folder: Path, epochs: int = 8, *, evaluated: bool = True, target: b
     run.update_summary(
         {
             "reconstruction_error": {"digit.yaw": 0.0021, "digit.x": 0.0034},
-            "search": {"shift": {"digit.yaw": [85.0], "digit.x": [-8.25]}},
-            "features": "simulator",
-            "seconds": {"total": 100.0, "target": 2.0, "pretraining": 8.0, "search": 10.0, "epochs": 80.0},
+            "inference": [{"stage": "mmd", "transport_error": {"digit.yaw": 0.12, "digit.x": 0.045}}],
+            "features": "estimator",
+            "seconds": {"total": 100.0, "target": 2.0, "pretraining": 8.0, "inference": 10.0, "epochs": 80.0},
             "renders": 123_456,
             "workers": 2,
         }

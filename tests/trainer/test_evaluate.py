@@ -10,24 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.crafted import moving
 from support.grammars import SPRITES, write_sprites
-from support.shifting_run import shifting_run
+from support.moving_run import moving_run
 
 from trainer.cli.evaluate import _table
 from trainer.errors import InputError
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.features.image_distances import image_distances
-from trainer.features.pyramid import PixelPyramid
+from trainer.features.neutral import RandomFeatures
 from trainer.pool import PoolOptions
 from trainer.progress import Silent
 from trainer.runs.folder import Run
 from trainer.runs.loading import open_run
-from trainer.runs.report.report import write_report
 from trainer.runs.task_scores import summaries
 from trainer.tasks import Scores, open_task
 from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet
-from trainer.translation.colour import ColourTranslator
-from trainer.translation.colour_transfer import LATTICE, lattice
 
 #: What makes a street of the prior of `aerial`, whose cars stand across the road and its houses upon it.
 STREET = {"house.y": 22.5, "forward.y": -5.7, "forward.yaw": -90.0, "oncoming.y": 5.7, "oncoming.yaw": 90.0}
@@ -37,7 +35,7 @@ STREET = {"house.y": 22.5, "forward.y": -5.7, "forward.yaw": -90.0, "oncoming.y"
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A run of `aerial` that moves cars and houses to their places, and how a quick network evaluates it."""
     folder = tmp_path_factory.mktemp("runs") / "aerial"
-    shifting_run(folder, "aerial", STREET)
+    moving_run(folder, "aerial", STREET)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
         return folder, evaluate(EvaluateOptions(folder, train_images=100, test_images=60, pool=PoolOptions(workers=1)))
@@ -73,7 +71,7 @@ def test_attributes_are_compared_with_the_targets(evaluated: tuple[Path, dict[st
 def test_images_are_compared_with_the_targets(evaluated: tuple[Path, dict[str, Any]]) -> None:
     _, scores = evaluated
     found = scores["image_distances"]
-    assert (found["features"], found["target_images"], found["learned"]["images"]) == ("pyramid", 60, 100)
+    assert (found["features"], found["target_images"], found["learned"]["images"]) == ("natural", 60, 100)
     assert found["learned"]["mmd"] < found["prior"]["mmd"]
     assert found["learned"]["kid_standard_error"] > 0
 
@@ -103,7 +101,7 @@ def photographed(folder: Path, *, labels: bool) -> Path:
             left = rng.integers(8, 16)
             image[12:20, left : left + 8] = level * level // 255  # Opacity is as high as the colour.
             Image.fromarray(image).save(photos / f"{shape}-{number}.png")
-    shifting_run(folder / "run", str(world), {"thing.yaw": 90})
+    moving_run(folder / "run", str(world), {"thing.yaw": 90})
     return folder / "run"
 
 
@@ -132,23 +130,6 @@ def test_labelled_photos_score_the_task(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found["metric"], found["test_images"], found["unseen"]) == ("accuracy", 18, False)
     assert found["learned"] > 0.9
     assert "tested on 18 images of the target" in _table(found)
-
-
-def test_a_translation_that_changes_nothing_scores_as_the_learned_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
-    run, model = photographed(tmp_path, labels=True), tmp_path / "same.safetensors"
-    ColourTranslator(lattice().reshape(LATTICE, LATTICE, LATTICE, 3).astype(np.float32)).save(model)
-    found = evaluate(EvaluateOptions(run, train_images=100, translate=model, pool=PoolOptions(workers=1)))
-    assert found["scores"]["translated"] == found["scores"]["learned"]
-    assert found["translated"] == found["learned"]
-    assert found["image_distances"]["translated"] == found["image_distances"]["learned"]
-    assert found["translation"].startswith("color (model ")
-    lines = [line.strip() for line in _table(found).splitlines()]
-    assert [line.split("  ")[0] for line in lines[2:5]] == ["prior", "learned model", "learned + translated"]
-    assert "learned + translated" in next(line for line in lines if line.startswith("distance from the target's"))
-    assert "the learned model, translated" in write_report(Run.open(run)).read_text()
 
 
 def more_photos(folder: Path, count: int, seed: int) -> Path:
@@ -206,8 +187,9 @@ class Tunable(DigitClassifier):
 def test_stages_and_fine_tuning_are_scored_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first stage has turned things by half of what is right; six of the photos are for fine-tuning."""
     folder = photographed(tmp_path, labels=True)
-    run, weights = Run.open(folder), open_run(folder).transformer.state_dict()
-    run.save_stage(1, {**weights, "shift": weights["shift"] / 2})
+    run, loaded = Run.open(folder), open_run(folder)
+    weights = loaded.transformer.state_dict()
+    run.save_stage(1, moving(loaded.transformer.encoding, {"thing.yaw": 45}).state_dict())
     settings = ClassifierSettings(classes=3, epochs=4)
     monkeypatch.setattr("trainer.evaluate.open_task", lambda _, **_options: Tunable(settings))
     options = EvaluateOptions(folder, train_images=100, stages=True, pool=PoolOptions(workers=1))
@@ -254,7 +236,7 @@ def test_what_cannot_be_scored_is_told(tmp_path: Path) -> None:
 def test_a_few_images_are_too_few_to_compare() -> None:
     images = np.zeros((3, 8, 8, 3), np.uint8)
     with pytest.raises(InputError, match=r"^3 images \(prior\) are too few to compare; 4 are needed$"):
-        image_distances(PixelPyramid(), {"prior": images}, np.zeros((9, 8, 8, 3), np.uint8), 0)
+        image_distances(RandomFeatures((8, 8)), {"prior": images}, np.zeros((9, 8, 8, 3), np.uint8), 0)
 
 
 def test_the_table_shows_all_scores_and_distances() -> None:
@@ -271,7 +253,7 @@ def test_the_table_shows_all_scores_and_distances() -> None:
         },
         "layout": {"Car heading": {"prior": 2.0, "learned": 0.5, "unit": "deg"}},
         "image_distances": {
-            "features": "simulator",
+            "features": "estimator",
             "prior": {"mmd": 0.5, "kid": 1.25, "kid_standard_error": 0.1},
             "learned": {"mmd": 0.01, "kid": -0.0002, "kid_standard_error": 0.0003},
         },
@@ -293,7 +275,7 @@ def test_the_table_shows_all_scores_and_distances() -> None:
         "  distance from the target's            prior           learned",
         "    MMD²                               0.5000            0.0100",
         "    KID                       1.2500 ± 0.1000  -0.0002 ± 0.0003",
-        "  of images, in the feature space simulator",
+        "  of images, in the feature space estimator",
     ]
 
 
@@ -311,7 +293,7 @@ def test_the_table_shows_stages_and_fine_tuning() -> None:
             {"name": "cars", "scores": {"ap": 0.45}, "fine_tuned": {"ap": 0.55}, "image_distances": far},
             {"name": "camera", "scores": {"ap": 0.5}, "fine_tuned": {"ap": 0.6}, "image_distances": near},
         ],
-        "image_distances": {"features": "simulator", "prior": far, "learned": near},
+        "image_distances": {"features": "estimator", "prior": far, "learned": near},
     }
     assert _table(scores).splitlines() == [
         "detection, tested on 500 unseen target images",
@@ -328,7 +310,7 @@ def test_the_table_shows_stages_and_fine_tuning() -> None:
         "  distance from the target's            prior             cars         + camera",
         "    MMD²                               0.5000           0.5000           0.0100",
         "    KID                       1.2500 ± 0.1000  1.2500 ± 0.1000  0.2500 ± 0.1000",
-        "  of images, in the feature space simulator",
+        "  of images, in the feature space estimator",
     ]
     real = {
         **scores,

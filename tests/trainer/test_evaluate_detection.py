@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.shifting_run import shifting_run
+from support.moving_run import moving_run
 
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.pool import PoolOptions
@@ -40,7 +40,7 @@ def test_a_detector_is_scored_by_stage_and_after_fine_tuning(tmp_path: Path, mon
     world = tmp_path / "world.yaml"
     world.write_text(WORLD)
     folder = tmp_path / "run"
-    shifting_run(folder, str(world), {"car.y": 2.0}, engine="blender")
+    moving_run(folder, str(world), {"car.y": 2.0}, engine="blender")
     weights = open_run(folder).transformer.state_dict()
     Run.open(folder).save_stage(1, {**weights, "shift": weights["shift"] / 2})
     Run.open(folder).save_stage(2, weights)

@@ -16,8 +16,8 @@ from metasim.image_files import encoder_name
 from metasim.v1 import render_pb2
 from PIL import Image
 from support.grammars import SPRITES, write_sprites
+from support.moving_run import moving_run
 from support.servers import server
-from support.shifting_run import shifting_run
 
 import trainer.datasets.writers.rendered
 import trainer.generate
@@ -128,7 +128,7 @@ def test_a_function_of_the_seed_alone(tmp_path: Path, endpoint: str, monkeypatch
 
 def test_a_dataset_of_a_run_has_what_was_learned(tmp_path: Path, endpoint: str) -> None:
     world = str(solid_sprites(tmp_path))
-    run = shifting_run(tmp_path / "run", world, {"thing.yaw": 45.0, "thing.x": 5.0})
+    run = moving_run(tmp_path / "run", world, {"thing.yaw": 45.0, "thing.x": 5.0})
     generate(GenerateOptions(world, 6, tmp_path / "prior", seed=2, pool=PoolOptions(endpoint)))
     summary = generate(GenerateOptions(str(run.folder), 6, tmp_path / "learned", seed=2, pool=PoolOptions(endpoint)))
     assert summary["of"] == f"the learned model of {tmp_path / 'run'}"

@@ -64,12 +64,9 @@ QUICK = {
     "training.epochs": 1,
     "training.steps": 2,
     "training.batch": 4,
-    "training.features": "simulator",
-    "training.feature_images": 64,
-    "training.feature_epochs": 1,
+    "training.features": "random",
     "training.pretraining_steps": 10,
     "training.start": "prior",
-    "training.moment_images": 0,
     "training.monitor_scenes": 16,
     "training.monitor_images": 0,
 }

@@ -1,8 +1,9 @@
 """Feature spaces in which images are compared (paper, section 3.2.2).
 
-simulator   a small network trained on renders of the grammar itself; needs no download
+estimator   what the inference reads off images (`trainer.inference.estimator`), learned from renders of the grammar
+natural     maps of EfficientNet-Lite0
 inception   InceptionV3's layers, the paper's choice; needs torchvision and its weights
-pyramid     pixels at several scales; for the search of a start, where a smooth landscape matters most
+random      an untrained network
 """
 
 from collections.abc import Sequence

@@ -15,12 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.features import to_tensor
-from trainer.features.dense import grid_of, input_size
+from trainer.features.appearance import Appearance
 from trainer.features.descent import Course, descend
-from trainer.features.pyramid import resized
+from trainer.features.resizing import grid_of, input_size, resized
 from trainer.grammar import SceneGraph
 from trainer.inference.channels import Channel, channel_of_nodes, true_counts
-from trainer.inference.estimator import Appearance
 from trainer.progress import Advance, ignore
 
 #: Channels of the convolutions and their strides; the product of the strides is the side of a cell in pixels.

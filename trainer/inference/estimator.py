@@ -6,7 +6,7 @@ estimation; Papamakarios & Murray, Fast ε-free Inference, NeurIPS 2016), and ca
 there its spreads are scaled to the errors that it makes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -15,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.errors import InputError
 from trainer.features import to_tensor
-from trainer.features.appearance import unchanged
+from trainer.features.appearance import Appearance, unchanged
 from trainer.features.descent import Course, descend
+from trainer.features.resizing import resized
 from trainer.inference.density import HIDDEN, DensityHead, Layout, Posterior
 from trainer.inference.object_reader import ObjectReader
 from trainer.inference.renders import Renders
@@ -33,8 +35,6 @@ TAUGHT = 0.5
 VIEWS = 3
 #: Images in a batch of which objects are read, and their learning rate over that of whole images.
 OBJECT_BATCH, OBJECT_RATE = 12, 0.7
-
-Appearance = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Estimator(nn.Module):
@@ -81,9 +81,18 @@ class Estimator(nn.Module):
         return posterior
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the points [N, codes] of images [N, 3, H, W], and the means of detections': a feature space."""
+        """Return the points [N, codes] of images [N, 3, H, W], and the means of detections': a feature space.
+
+        Larger images than those that it has learned from are averaged down to their size.
+        """
+        images = resized(images, self.size)
         parts = [self._seen(images)[1]] if self.layout.kinds else []
         return torch.cat(parts if self.objects is None else [*parts, self.objects(images)], 1)
+
+    @property
+    def reads(self) -> bool:
+        """Return whether there is a kind that it reads."""
+        return bool(self.layout.kinds or self.repeating)
 
     @property
     def repeating(self) -> tuple[Variables, ...]:
@@ -106,6 +115,26 @@ class Estimator(nn.Module):
             tuple(Variables.from_json(kind) for kind in plan.get(name, [])) for name in ("kinds", "repeating")
         )
         return cls(Layout(single), tuple(plan["size"]), torch.Generator(), repeating)
+
+    @classmethod
+    def restored(cls, plan: Mapping[str, Any] | None, weights: Mapping[str, Tensor]) -> "Estimator":
+        """Return the estimator that a run has kept, as a feature space.
+
+        Args:
+            plan: what `plan` gave; None: the run does not say.
+
+        Raises:
+            InputError: an older version kept it.
+        """
+        older = "an older version of metasim made this run, and its features cannot be read: train again"
+        if plan is None or plan.get("name") != cls.name:
+            raise InputError(older)
+        found = cls.from_plan(plan)
+        try:
+            found.load_state_dict(dict(weights))
+        except RuntimeError as error:  # Other names or shapes of weights.
+            raise InputError(older) from error
+        return found.requires_grad_(False)
 
     def fit(
         self,

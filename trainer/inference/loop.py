@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
 from trainer.grammar import SceneGraph
 from trainer.inference.correction import corrected
 from trainer.inference.deconvolution import Fit, Readings, deconvolve
 from trainer.inference.density import Layout
-from trainer.inference.estimator import Appearance, Estimator
+from trainer.inference.estimator import Estimator
 from trainer.inference.objects import matched, objects_of
 from trainer.inference.population import Population, divergence, proposal_log_density
 from trainer.inference.problem import LOOKED_AT, Problem
@@ -40,9 +39,11 @@ SAMPLES = 64
 KEPT_BACK = 6
 #: Images or objects in a batch, and the learning rate's peak in the first round and in later ones.
 BATCH, FIRST_RATE, LATER_RATE = 32, 3e-3, 2e-3
+#: Renders of a round for which `InferenceSettings.epochs` is meant; of fewer there are up to so many times more passes.
+FULL, MOST_REPEATED = 3000, 3
 #: The population stays when its divergence from that of the round before is smaller, in nats for each number.
 STAYS = 0.03
-#: Most renders of the population by which it is corrected.
+#: Most renders of the population by which it is corrected; no more than those of a round.
 CORRECTED_BY = 2000
 
 
@@ -70,6 +71,12 @@ class Rounds:
     def populations(self) -> dict[str, Population]:
         """The populations of the last round."""
         return {kind: fit.population for kind, fit in self.fits.items()}
+
+    @property
+    def unread(self) -> list[str]:
+        """Return the kinds that the estimator does not read."""
+        read = {kind.kind for kind in (*self.estimator.layout.kinds, *self.estimator.repeating)}
+        return [kind for kind in self.proposals[0] if kind not in read]
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return the rounds as JSON and tensors."""
@@ -143,10 +150,10 @@ def infer_round(problem: Problem, rounds: Rounds) -> None:
     of = f"(round {number + 1} of {options.rounds})"
     rounds.renders.append(simulate(problem, rounds, options.simulations, f"simulate {of}"))
     every = Renders.joined(rounds.renders)
-    appearance = _appearance(problem, rounds)
+    appearance = problem.appearance
     rounds.estimator.fit(
         every,
-        Course(options.epochs[min(number, len(options.epochs) - 1)], BATCH, LATER_RATE if number else FIRST_RATE),
+        Course(passes_of(options, number), BATCH, LATER_RATE if number else FIRST_RATE),
         torch_generator(problem.seed, Purpose.SIMULATION, 3, stage, number),
         appearance,
         problem.progress.step(f"train the estimator {of}"),
@@ -162,6 +169,12 @@ def infer_round(problem: Problem, rounds: Rounds) -> None:
     rounds.proposals.append({kind: _proposal(fit, options) for kind, fit in rounds.fits.items()})
 
 
+def passes_of(options: InferenceSettings, number: int) -> int:
+    """Return the passes of a round over all renders: of fewer renders more, so that steps are hardly fewer."""
+    passes = options.epochs[min(number, len(options.epochs) - 1)]
+    return round(passes * min(max(FULL / options.simulations, 1), MOST_REPEATED))
+
+
 def correct(problem: Problem, rounds: Rounds) -> None:
     """Take the bias of reading off the population: what readings of its own renders show (`correction`)."""
     number, stage = len(rounds.renders) - 1, rounds.stage
@@ -171,8 +184,7 @@ def correct(problem: Problem, rounds: Rounds) -> None:
     without = {kind: replace(each, background=0.0) for kind, each in rounds.populations.items()}
     scenes = drawn_from(problem, without, prior, rng)
     images = problem.images(scenes, Purpose.SIMULATION, 100 * stage + number + 50, "check the population")
-    if problem.photographs:
-        images = problem.camera.apply(images, rng)
+    images = problem.appearance(images, rng)
     for kind, readings in read(problem, rounds, images, 12).items():
         fit, variables = rounds.fits[kind], rounds.populations[kind].variables
         nodes = [(scene, node) for scene in scenes for node in scene.nodes if node.kind == kind]
@@ -292,7 +304,7 @@ def _selections(rounds: Rounds, problem: Problem, images: int) -> list[Selection
     estimator, rng = rounds.estimator, generator(problem.seed, Purpose.SIMULATION, 9, rounds.stage, len(rounds.renders))
     if estimator.objects is None:
         return []
-    detections, _ = estimator.objects.read(_appearance(problem, rounds)(kept.images, rng))
+    detections, _ = estimator.objects.read(problem.appearance(kept.images, rng))
     shows = matched(detections, kept.objects)
     detected = np.zeros(len(kept.objects.images), dtype=bool)
     detected[shows[shows >= 0]] = True
@@ -305,12 +317,6 @@ def _selections(rounds: Rounds, problem: Problem, images: int) -> list[Selection
         selection = Selection(numbers, categories, log, detected[own], len(kept.images), images)
         found.append(selection if own.any() else None)
     return found
-
-
-def _appearance(problem: Problem, rounds: Rounds) -> Appearance:
-    """Return what a camera does to images: where objects are counted, a target of renders has that of the renderer."""
-    as_rendered = rounds.estimator.objects is not None and not problem.photographs
-    return unchanged if as_rendered else problem.camera.apply
 
 
 def _log_proposal(rounds: Rounds, variables: Variables, numbers: np.ndarray, categories: np.ndarray) -> np.ndarray:

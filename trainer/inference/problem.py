@@ -12,23 +12,16 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
-from trainer.features.appearance import RandomCamera
-from trainer.features.dense import DenseFeatures
-from trainer.features.readout import Readout, Window
-from trainer.features.regions import RegionFeatures
-from trainer.features.simulator import SimulatorFeatures
+from trainer.features.appearance import Appearance, RandomCamera, unchanged
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import MODE, Camera, Mesh, Sprite
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
-from trainer.randomness import Purpose, generator, integer, torch_generator
+from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Frame, Renderer
 from trainer.tasks import TaskNetwork
 
-#: Most attributes whose ranges are searched if not told otherwise: the first candidates, on a grid, would be four along
-#: each of three.
-SEARCHED = 3
 #: Scenes that show which classes and parents occur, and which kinds stand once in every scene.
 LOOKED_AT = 500
 #: Scenes that are rendered at a time.
@@ -56,8 +49,8 @@ class Problem:
     target: np.ndarray
     #: Where a stage has the task loss.
     validation: Validation | None = None
-    #: InceptionV3's lower layers, if that is the feature space; None: one is learned from the simulator.
-    inception: FeatureSpace | None = None
+    #: The feature space in which distributions are compared; None: that of the estimator.
+    space: FeatureSpace | None = None
     progress: Progress = field(default_factory=Silent)
     #: Images of the target that nothing is learned from, for the two-sample test; None: there are too few.
     held_out: np.ndarray | None = None
@@ -136,9 +129,12 @@ class Problem:
     @cached_property
     def infers(self) -> bool:
         """Whether the population is inferred in rounds (`trainer.inference.loop`)."""
-        if self.settings.start != "auto":
-            return self.settings.start == "infer"
-        return self.photographs and not self.repeated
+        return self.settings.start == "infer"
+
+    @property
+    def appearance(self) -> Appearance:
+        """Return what a camera does to renders: photographs have been taken by an unknown one."""
+        return self.camera.apply if self.photographs else unchanged
 
     @cached_property
     def repeated(self) -> list[str]:
@@ -158,21 +154,6 @@ class Problem:
         several = any(sum(node.kind in seen for node in scene.nodes) != 1 for scene in scenes)
         return seen if several else []
 
-    @property
-    def too_many_to_search(self) -> bool:
-        """Whether there are too many attributes for a search over their ranges."""
-        return len(self.encoding.mutable) > SEARCHED
-
-    @property
-    def reads_start(self) -> bool:
-        """Whether the start is read off the target."""
-        return self.settings.start == "read" or (self.settings.start == "auto" and self.too_many_to_search)
-
-    @property
-    def looks_at_objects(self) -> bool:
-        """Whether the features look where the objects are."""
-        return self.too_many_to_search or self.reads_start
-
     def active(self, stage: int) -> list[int]:
         """Places in `encoding.mutable` of what is learned in a stage: what it names, and what earlier ones did."""
         return [place for place, name in enumerate(self.names) if self._joined(name, stage)]
@@ -185,66 +166,11 @@ class Problem:
             if self.encoding.choices[place][1] is MODE or self._joined(name, stage)
         ]
 
+    def joins(self, stage: int) -> bool:
+        """Return whether something is learned in a stage that earlier ones have not learned."""
+        both = [(self.active(number), self.redrawn(number)) for number in (stage - 1, stage)]
+        return both[0] != both[1]
+
     def _joined(self, name: str, stage: int) -> bool:
         patterns = (pattern for each in self.settings.stages[: stage + 1] for pattern in each.attributes)
         return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def scatter(
-    problem: Problem, scenes: Sequence[SceneGraph], window: Window, purpose: Purpose, index: int
-) -> list[SceneGraph]:
-    """The scenes with their mutable numbers anywhere in the window."""
-    rng = generator(problem.seed, purpose, index, 1)
-    return [window.scatter(problem.encoding, scene, rng) for scene in scenes]
-
-
-def feature_network(problem: Problem, layers: Sequence[int], purpose: Purpose) -> SimulatorFeatures:
-    """An untrained network for the problem's images."""
-    settings = problem.renderer.settings
-    size = settings.height_px, settings.width_px
-    return SimulatorFeatures(layers, size, torch_generator(problem.seed, purpose, 4))
-
-
-def region_kinds(problem: Problem, scenes: Sequence[SceneGraph], places: Sequence[int]) -> set[str]:
-    """Kinds of which a perspective camera sees several meshes, and whose attributes are at `places`."""
-    contents = {name: kind.content for name, kind in problem.grammar.kinds.items()}
-    if not any(isinstance(each, Camera) and each.projection == "perspective" for each in contents.values()):
-        return set()
-    counts = (Counter(node.kind for node in scene.nodes) for scene in scenes)
-    several = {kind for count in counts for kind in count if count[kind] > 1 and isinstance(contents[kind], Mesh)}
-    return several & {problem.encoding.mutable[place][0] for place in places}
-
-
-def bystanders(problem: Problem, scenes: Sequence[SceneGraph], places: Sequence[int]) -> list[int]:
-    """Places of what every scene has once, such as its camera, beside the `places` of what is read in regions.
-
-    Regions look different where these are off; so they are put right while what is at `places` is read.
-    """
-    if not region_kinds(problem, scenes, places):
-        return []
-    return [place for place in standing_once(problem.encoding, scenes) if place not in places]
-
-
-def standing_once(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[int]:
-    """Places of the attributes of kinds that each of the scenes has one node of, in `encoding.mutable`."""
-    counts = [Counter(node.kind for node in scene.nodes) for scene in scenes]
-    return [place for place, (kind, _) in enumerate(encoding.mutable) if all(count[kind] == 1 for count in counts)]
-
-
-def object_network(
-    problem: Problem, readout: Readout, scenes: Sequence[SceneGraph], places: Sequence[int]
-) -> DenseFeatures | RegionFeatures:
-    """An untrained network that looks where the objects are.
-
-    Args:
-        scenes: show how many nodes of each kind there are.
-        places: of the attributes that shall be read, in `encoding.mutable`.
-    """
-    settings = problem.renderer.settings
-    size = settings.height_px, settings.width_px
-    generator = torch_generator(problem.seed, Purpose.READING, 4)
-    found = region_kinds(problem, scenes, places)
-    if found:
-        regions = [number for number, kind in enumerate(readout.kinds) if kind in found]
-        return RegionFeatures(readout.column_kinds, size, generator, regions)
-    return DenseFeatures(readout.column_kinds, size, generator)

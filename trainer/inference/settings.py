@@ -6,7 +6,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import InputError
-from trainer.features.readout import SPREADS
 from trainer.grammar.document import nearest
 from trainer.rendering.probing import Probing
 
@@ -56,7 +55,12 @@ class InferenceSettings(BaseModel):
     )
     simulations: int = Field(3000, ge=64, description="Renders of each round.")
     epochs: list[int] = Field(
-        [12, 4, 3], min_length=1, description="Passes of each round over all renders so far; the last holds for others."
+        [12, 4, 3],
+        min_length=1,
+        description="Passes of each round over all renders so far, of 3,000; the last holds for later rounds.",
+    )
+    transport_passes: int = Field(
+        25, ge=1, description="Passes in which G_θ learns to carry the prior to the population."
     )
     context: bool = Field(
         True, description="The population depends on the context: class, assets, parent. false: an ablation."
@@ -83,41 +87,21 @@ class TrainingSettings(BaseModel):
         description="Other frames to learn from than the grammar's own, which are for data sets; see `Frames`.",
     )
     target_images: int | None = Field(None, ge=2, description="Images of the target that are used; default: all.")
-    features: Literal["auto", "simulator", "natural", "inception"] = Field(
+    features: Literal["auto", "estimator", "natural", "inception", "random"] = Field(
         "auto",
-        description="Space in which images are compared. simulator: learned from renders; natural: EfficientNet-Lite0; "
-        "inception: InceptionV3; auto: inception if its weights are at hand, else natural with start=prior, else "
-        "simulator.",
+        description="Space in which images are compared. estimator: what the inference reads off images; natural: "
+        "EfficientNet-Lite0; inception: InceptionV3; random: an untrained network; auto: inception with "
+        "--inception-weights, else estimator, or natural with start=prior.",
     )
     layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
-    feature_images: int = Field(4000, ge=64, description="Renders of each mode that the features learn from.")
-    feature_spreads: float = Field(
-        SPREADS, gt=0, description="Of the scenes' attributes, to each side: over so many the features learn."
-    )
-    feature_epochs: int = Field(6, ge=1, description="Epochs of that training.")
-    reading_epochs: int = Field(
-        20, ge=1, description="Epochs of it where it reads the start, over the whole ranges; half as many around that."
-    )
     pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
     inference: InferenceSettings = Field(
         InferenceSettings.model_validate({}), description="Of the population; see `InferenceSettings`."
     )
-    start: Literal["auto", "infer", "search", "read", "prior"] = Field(
-        "auto",
-        description="How the start of local descent is found: infer: by inference of the population; search: by "
-        "trying shifts over the whole ranges; read: off the target's images, by a network; auto: infer for photographs "
-        "of worlds whose learned kinds stand once in every scene, else search for up to three attributes, else read; "
-        "prior: not at all.",
-    )
-    search_first: int = Field(64, ge=1, description="Shifts that a search tries over the whole ranges.")
-    search_later: int = Field(32, ge=1, description="Shifts in each generation that refines them.")
-    search_generations: int = Field(5, ge=0, description="Generations of refinement.")
-    search_scenes: int = Field(64, ge=2, description="Scenes rendered for each shift.")
-    valley_images: int = Field(1500, ge=64, description="Renders of each valley from which they are told apart.")
-    moment_images: int = Field(
-        2000,
-        ge=0,
-        description="Renders of each mode to read the target's means and spreads; 0: they are not read.",
+    start: Literal["infer", "prior"] = Field(
+        "infer",
+        description="Where descent starts. infer: at the population that is inferred from the target; prior: at the "
+        "grammar's own distributions, as in the paper.",
     )
     choice_renders: int = Field(
         12,

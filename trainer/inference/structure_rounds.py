@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import MODE
@@ -100,7 +99,7 @@ class StructureRounds:
     ) -> StructureFit:
         problem = self._problem
         # Images of a synthetic target come from the same renderer.
-        appearance = problem.camera.apply if problem.photographs else unchanged
+        appearance = problem.appearance
         count = problem.settings.inference.simulations // 2  # Counts take fewer renders than attributes.
         prior = _sampled(
             self._grammar.with_structure(proposal), generator(problem.seed, Purpose.STRUCTURE, 2, number), count

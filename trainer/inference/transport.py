@@ -25,8 +25,8 @@ from trainer.model.encoding import GraphBatch
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator
 
-#: Scenes of the prior that are learned from, scenes in a step, passes over all, and the learning rate's peak.
-SCENES, BATCH, PASSES, LEARNING_RATE = 2048, 64, 25, 1e-2
+#: Scenes of the prior that are learned from, scenes in a step, and the learning rate's peak.
+SCENES, BATCH, LEARNING_RATE = 2048, 64, 1e-2
 #: A mode of a context with a smaller share is left out.
 LEAST_SHARE = 0.02
 #: Standard normal values beyond this are cut.
@@ -109,10 +109,11 @@ def carry(
     parts = (scenes[first : first + BATCH] for first in range(0, SCENES, BATCH))
     lessons = [lesson(problem, transformer, part, populations, rng) for part in parts]
     optimizer = torch.optim.Adam(transformer.parameters(), LEARNING_RATE, fused=True)
-    steps = PASSES * len(lessons)
+    passes = problem.settings.inference.transport_passes
+    steps = passes * len(lessons)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     advance = problem.progress.step("carry the prior to the population")
-    for number in range(PASSES):
+    for number in range(passes):
         for place in rng.permutation(len(lessons)):
             loss = _loss(transformer, lessons[place])
             optimizer.zero_grad()
@@ -120,7 +121,7 @@ def carry(
             torch.nn.utils.clip_grad_norm_(transformer.parameters(), 10.0)
             optimizer.step()
             schedule.step()
-        advance(number + 1, PASSES)
+        advance(number + 1, passes)
     fresh = problem.scenes(Purpose.TRANSPORT, 512, 2)
     return errors(problem, transformer, lesson(problem, transformer, fresh, populations, rng))
 
@@ -241,7 +242,8 @@ def _loss(transformer: DistributionTransformer, of: Lesson) -> Tensor:
 def _residual(transformer: DistributionTransformer, of: Lesson) -> Tensor:
     """Return what G_θ gives minus what is wanted [M], in standard deviations; 0 where nothing is wanted."""
     difference = transformer(of.batch) - of.wanted.nan_to_num()
-    angles = torch.tensor([spec.is_angle for _, spec in transformer.encoding.mutable])[of.batch.places]
+    angles = torch.tensor([spec.is_angle for _, spec in transformer.encoding.mutable], dtype=torch.bool)
+    angles = angles[of.batch.places]
     difference = torch.where(angles, torch.remainder(difference + 180, 360) - 180, difference)
     return torch.where(of.wanted.isfinite(), difference / of.scales, 0)
 

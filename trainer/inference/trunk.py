@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.features.pyramid import resized, scaled
+from trainer.features.resizing import input_size, resized
 from trainer.grammar import SceneGraph
 
-#: Longest side of the input, and the side of a cell in it, in pixels.
-INPUT_PX, CELL_PX = 64, 8
+#: Side of a cell of the input, in pixels.
+CELL_PX = 8
 #: Side of the image around a node, in pixels, and how far it reaches, in standard deviations of the cells' places.
 CLOSE_PX, REACH, LEAST_REACH_PX = 32, 2.5, 8.0
 #: Channels of the cells, and features of the whole.
@@ -38,7 +38,7 @@ class Trunk(nn.Module):
             kinds: how many kinds of nodes are read.
         """
         super().__init__()
-        self._size = scaled(*size, INPUT_PX / max(size))
+        self._size = input_size(*size)
         rows, columns = grid_of(*size)
         channels = (3, 16, 32, 48, CHANNELS, CHANNELS)
         with torch.random.fork_rng(devices=[]):
@@ -95,7 +95,7 @@ class Trunk(nn.Module):
 
 def grid_of(height: int, width: int) -> tuple[int, int]:
     """Return rows and columns of cells of an image."""
-    rows, columns = (math.ceil(side / CELL_PX) for side in scaled(height, width, INPUT_PX / max(height, width)))
+    rows, columns = (math.ceil(side / CELL_PX) for side in input_size(height, width))
     return rows, columns
 
 

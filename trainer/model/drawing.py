@@ -72,18 +72,3 @@ def transformed(transformer: DistributionTransformer, scenes: Sequence[SceneGrap
     with torch.no_grad():
         drawn = draw(transformer, scenes)
         return with_values(drawn.scenes, transformer(drawn.batch))
-
-
-def shifted(
-    transformer: DistributionTransformer, scenes: Sequence[SceneGraph], places: Sequence[int], shift: np.ndarray
-) -> list[SceneGraph]:
-    """G_θ(s) for each scene s, were the attributes at `places` of `encoding.mutable` shifted by so much more.
-
-    Args:
-        shift: [len(places)], in the attributes' units, alike for all modes.
-    """
-    before = transformer.shift.clone()
-    transformer.shift[:, places] += torch.from_numpy(shift).float()
-    moved = transformed(transformer, scenes)
-    transformer.shift.copy_(before)
-    return moved

@@ -1,6 +1,6 @@
 """The distribution transformer G_θ (paper, section 3.1): a graph network that changes a scene graph's attributes."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import RGCNConv
 
-from trainer.grammar.nodes import MODE, MODES
+from trainer.grammar.nodes import MODE
 from trainer.model.encoding import Encoding, GraphBatch
 
 #: Hidden features of a node, and rounds of messages along the edges.
 WIDTH, ROUNDS = 32, 2
-#: A mode with a smaller part of the weight is taken for a confusion.
-MINORITY = 0.1
 
 
 class DistributionTransformer(nn.Module):
@@ -26,18 +24,14 @@ class DistributionTransformer(nn.Module):
     them. Of categorical attributes, which are drawn anew, it gives the probabilities: those of `log_prior`, changed by
     its output.
 
-    What the stages before the gradient descent have found stands in buffers (`trainer.inference`):
+    What a stage may change, and the first probabilities, stand in buffers:
 
     Attributes:
-        shift: float32 [MODES, len(encoding.mutable)]: moves the attributes of a node by its mode, in their unit.
-        stretch: float32, as `shift`: by how much the deviation from the prior's mean is multiplied before that.
         log_prior: float32 [len(encoding.choices), most categories]: -inf where a category is impossible.
         active: bool [len(encoding.mutable)]: attributes that may change yet; others keep the values of the scene.
         redrawn: bool [len(encoding.choices)]: the same for categorical attributes.
     """
 
-    shift: Tensor
-    stretch: Tensor
     log_prior: Tensor
     active: Tensor
     redrawn: Tensor
@@ -55,8 +49,6 @@ class DistributionTransformer(nn.Module):
             self.output.weight[encoding.categorical] = 0
             self.output.bias[encoding.categorical] = 0
         numbers, choices = len(encoding.mutable), len(encoding.choices)
-        self.register_buffer("shift", torch.zeros(MODES, numbers))
-        self.register_buffer("stretch", torch.ones(MODES, numbers))
         self.register_buffer("active", torch.ones(numbers, dtype=torch.bool))
         self.register_buffer("redrawn", torch.ones(choices, dtype=torch.bool))
         most = max((len(choice.categories) for _, choice in encoding.choices), default=1)
@@ -104,34 +96,22 @@ class DistributionTransformer(nn.Module):
         weights = self.log_prior[self._mode_place(kind)].exp()
         return {mode: float(weight) for mode, weight in enumerate(weights) if weight > 0}
 
-    @property
-    def most_modes(self) -> int:
-        """Possible modes of the kind that has most: by so much more must be seen of what is learned."""
-        return max((len(self.modes(kind)) for kind in {kind for kind, _ in self.encoding.mutable}), default=1)
-
     def open_modes(self, kind: str, weights: np.ndarray) -> None:
         """Give the first modes of a kind these weights; the others become impossible."""
         row = torch.zeros(self.log_prior.shape[1])
         row[: len(weights)] = torch.from_numpy(weights).float()
         self.log_prior[self._mode_place(kind)] = row.log()
 
-    def set_modes(self, kind: str, weights: Mapping[int, float]) -> None:
-        """Gives a kind's modes their first weights, and sorts them, the heaviest first.
-
-        Modes that are light beside the others, or not named, are left out.
+    def learn_only(self, numbers: Sequence[int], choices: Sequence[int]) -> None:
+        """Let nothing change but some attributes.
 
         Args:
-            weights: >= 0, by mode; they need not sum to one.
+            numbers: their places in `encoding.mutable`.
+            choices: the same of categorical attributes, in `encoding.choices`.
         """
-        kept = [mode for mode, weight in weights.items() if weight >= MINORITY * sum(weights.values())]
-        kept.sort(key=lambda mode: -weights[mode])
-        order = kept + [mode for mode in range(MODES) if mode not in kept]
-        own = [place for place, (name, _) in enumerate(self.encoding.mutable) if name == kind]
-        for rows in (self.shift, self.stretch):
-            rows[:, own] = rows[order][:, own]
-        row = torch.zeros(self.log_prior.shape[1])
-        row[: len(kept)] = torch.tensor([weights[mode] for mode in kept])
-        self.log_prior[self._mode_place(kind)] = (row / row.sum()).log()
+        for buffer, places in ((self.active, numbers), (self.redrawn, choices)):
+            buffer.fill_(False)
+            buffer[list(places)] = True
 
     def _mode_place(self, kind: str) -> int:
         return next(
@@ -150,7 +130,7 @@ class DistributionTransformer(nn.Module):
         return Reconstruction(codes[:, :kinds], codes[:, kinds : kinds + classes], codes[:, self.encoding.numeric])
 
     def _codes(self, batch: GraphBatch) -> Tensor:
-        return self._changed(self._placed(batch), self.output(self._hidden(batch.nodes, batch)))
+        return self._changed(batch.nodes, self.output(self._hidden(batch.nodes, batch)))
 
     def _hidden(self, nodes: Tensor, batch: GraphBatch) -> Tensor:
         hidden = F.relu(self.input(nodes))
@@ -172,27 +152,6 @@ class DistributionTransformer(nn.Module):
                 turned = torch.stack([a * cosine - b * sine, b * cosine + a * sine], 1)
                 codes[:, slot.start : slot.stop] = turned
         return codes
-
-    def _placed(self, batch: GraphBatch) -> Tensor:
-        """The rows [N, columns] with `stretch` and `shift` applied to the mutable attributes."""
-        nodes = batch.nodes.clone()
-        for place, (_, spec) in enumerate(self.encoding.mutable):
-            chosen = (batch.places == place).nonzero().squeeze(1)
-            rows, modes, values = batch.rows[chosen], batch.modes[chosen], batch.values[chosen]
-            slot = self.encoding.slots[spec.name]
-            deviation = values - spec.distribution.mean
-            if spec.is_angle:
-                deviation = (deviation + 180) % 360 - 180
-            moved = self.shift[modes, place] + (self.stretch[modes, place] - 1) * deviation
-            code = nodes[rows, slot.start : slot.stop]
-            if spec.is_angle:
-                angle = torch.deg2rad(moved)
-                cosine, sine = torch.cos(angle), torch.sin(angle)
-                turned = torch.stack([cosine * code[:, 0] - sine * code[:, 1], sine * code[:, 0] + cosine * code[:, 1]])
-                nodes[rows, slot.start : slot.stop] = turned.T
-            else:
-                nodes[rows, slot.start : slot.stop] = code + (moved / self.encoding.unit_of(spec))[:, None]
-        return nodes
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ import numpy as np
 from torch import Tensor
 
 from trainer.features import FeatureSpace, features_of
-from trainer.features.natural import NaturalFeatures, available
-from trainer.features.simulator import SimulatorFeatures
+from trainer.features.neutral import neutral_space
 from trainer.grammar import SceneGraph
 from trainer.inference.deconvolution import Fit
 from trainer.inference.problem import Problem
 from trainer.metrics.two_sample import gain_quantile, verdict
-from trainer.randomness import Purpose, generator, integer, torch_generator
+from trainer.randomness import Purpose, generator, integer
 
 #: Images of each side that are compared.
 MOST = 400
@@ -21,8 +20,6 @@ MOST = 400
 STRIDES = (8, 16, 32)
 #: Pixels to which it resizes images.
 PIXELS = 96 * 96
-#: Features of the random network, where no natural-image features are installed.
-RANDOM_FEATURES = 64
 #: A mean that is nearer to the end of its range than this, in standard deviations, is told.
 AT_THE_END = 1.0
 #: A part of the readings that no component explains from which it is told.
@@ -38,7 +35,7 @@ class Judge:
             held_out: images of the target that nothing was learned from, uint8 [M, H, W, 3].
         """
         self._problem = problem
-        self.space = neutral_space(problem)
+        self.space = judging_space(problem)
         self._target = features_of(self.space, held_out[:MOST])
         self._prior: Tensor | None = None
 
@@ -102,13 +99,7 @@ def doubts(fits: Mapping[str, Fit]) -> list[str]:
     return found
 
 
-def neutral_space(problem: Problem) -> FeatureSpace:
-    """Return natural-image features where they are installed, else those of a random network."""
-    if available():
-        return NaturalFeatures(STRIDES, pixels=PIXELS)
+def judging_space(problem: Problem) -> FeatureSpace:
+    """Return the features in which renders of a problem are judged: nothing has learned them."""
     settings = problem.renderer.settings
-    size = settings.height_px, settings.width_px
-    draws = torch_generator(problem.seed, Purpose.JUDGEMENT, 3)
-    network = SimulatorFeatures([RANDOM_FEATURES], size, draws).requires_grad_(False)
-    network.name = "random"
-    return network
+    return neutral_space((settings.height_px, settings.width_px), STRIDES, PIXELS)

@@ -16,26 +16,20 @@ import torch
 from torch import Tensor
 
 from trainer.features import FeatureSpace, features_of
-from trainer.features.readout import Readout, Window
-from trainer.features.regions import RegionFeatures
 from trainer.grammar import SceneGraph
-from trainer.inference.joint import Scattered
-from trainer.inference.learned_space import LearnedSpace, learned_space
+from trainer.inference.estimator import Estimator
 from trainer.inference.loop import Rounds, begin, infer_round
-from trainer.inference.moments import match_moments
 from trainer.inference.monitoring import Monitor
-from trainer.inference.placing import place
 from trainer.inference.population import Population
 from trainer.inference.pretraining import pretrain
-from trainer.inference.problem import Problem, bystanders, feature_network, scatter
-from trainer.inference.reading import Reader, learn_to_read
+from trainer.inference.problem import Problem
 from trainer.inference.transport import carry
 from trainer.inference.variables import Variables
 from trainer.metrics.attributes import AttributeStatistics, attribute_statistics
 from trainer.model.drawing import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
-from trainer.refinement.judging import Judge, neutral_space
+from trainer.refinement.judging import Judge, judging_space
 from trainer.refinement.matching import DistributionMatching, Estimate
 from trainer.refinement.score_function import Baseline
 from trainer.refinement.structure_learner import StructureLearner
@@ -43,14 +37,10 @@ from trainer.refinement.task_loss import TaskLoss
 
 #: Fraction of a stage's steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
 AVERAGED = 0.2
-#: Most times that features are learned and moments matched in them, where they look at objects.
-TURNS = 2
 #: The learning rate's last value, as a fraction of its first.
 FINAL_LEARNING_RATE = 0.05
 #: Epochs after which descent from an inferred start must have brought images nearer to held-out ones.
 TRIAL = 2
-#: Scenes that show what every one has once.
-_LOOKED_AT = 64
 
 
 class Learner:
@@ -74,7 +64,7 @@ class Learner:
         self.structure = StructureLearner(problem) if problem.grammar.productions else None
         self.transformer = DistributionTransformer(problem.encoding, torch_generator(problem.seed, Purpose.WEIGHTS))
         self.average = copy.deepcopy(self.transformer)
-        self.space: FeatureSpace | None = problem.inception
+        self.space: FeatureSpace | None = problem.space
         self.stage = 0
         self.epoch = 0
         self.prepared = False
@@ -113,25 +103,15 @@ class Learner:
             self.problem = self.structure.problem
             return
         if not self.problem.encoding.choices:
-            self.space = self.space or neutral_space(self.problem)
+            self.space = self.space or judging_space(self.problem)
             self.prepared = True
             return
-        active = self.problem.active(self.stage)
-        joining = [place for place in active if self.stage == 0 or place not in self.problem.active(self.stage - 1)]
-        self.transformer.active.fill_(False)
-        self.transformer.active[active] = True
-        self.transformer.redrawn.fill_(False)
-        self.transformer.redrawn[self.problem.redrawn(self.stage)] = True
         objects = None if self.rounds is None else self.rounds.estimator.objects
-        if "mmd" not in self.problem.settings.stages[self.stage].losses:
-            pass
-        elif self.problem.infers:
-            if not self._infer():
-                return
-        else:
-            reader = place(self.problem, self.transformer, joining)
-            if self.problem.inception is None:
-                self._match_moments(reader, active)
+        self.transformer.learn_only(self.problem.active(self.stage), self.problem.redrawn(self.stage))
+        matches = "mmd" in self.problem.settings.stages[self.stage].losses
+        new = self.problem.joins(self.stage) or not self.findings
+        if matches and new and self.problem.infers and not self._infer():
+            return
         self._optimizer = self._new_optimizer()
         self._yield_present()
         if self.structure is not None and self.stage == 0:
@@ -147,6 +127,14 @@ class Learner:
         """Infer the population by one round more, or let G_θ learn it; return whether all is done."""
         if self.rounds is None:
             self.rounds = begin(self.problem, self.stage, self.populations)
+            for kind in self.rounds.unread:
+                self.problem.progress.note(
+                    f"{kind} is not read off images: scenes have several of it and it has no class, so descent alone "
+                    "changes it"
+                )
+        if not self.rounds.estimator.reads:
+            self.rounds, self.space = None, self.space or judging_space(self.problem)
+            return True
         if not self.rounds.done:
             infer_round(self.problem, self.rounds)
             return False
@@ -170,7 +158,7 @@ class Learner:
             self.problem.progress.note(line)
         for kind, count in self.findings[-1]["counts"].items():
             self.problem.progress.note(f"{kind}: {count['value']:.3g} ± {count['error']:.2g} in an image of the target")
-        if self.problem.inception is None:
+        if self.problem.space is None:
             self.space = self.rounds.estimator.requires_grad_(False)
         self.rounds = None
         self._inferred = copy.deepcopy(self.transformer.state_dict())
@@ -267,20 +255,6 @@ class Learner:
                 self._next_stage()
             yield metrics
 
-    def shift(self) -> dict[str, list[float]]:
-        """What the global stage has found, by "kind.name": the shift of each possible mode, in the attribute's unit."""
-        found = {}
-        for number, (kind, spec) in enumerate(self.problem.encoding.mutable):
-            modes = self.transformer.modes(kind)
-            found[f"{kind}.{spec.name}"] = [float(self.transformer.shift[mode, number]) for mode in modes]
-        return found
-
-    def mode_weights(self) -> dict[str, list[float]]:
-        """The first weights of the modes of each kind that has several."""
-        kinds = dict.fromkeys(kind for kind, _ in self.problem.encoding.mutable)
-        weights = {kind: list(self.transformer.modes(kind).values()) for kind in kinds}
-        return {kind: values for kind, values in weights.items() if len(values) > 1}
-
     def statistics(self) -> tuple[list[AttributeStatistics], list[SceneGraph], list[SceneGraph]]:
         """Attributes that the averaged weights yield, on the same scenes at each call; the prior's scenes and these."""
         problem = self.problem if self.structure is None else self.structure.prior
@@ -319,7 +293,7 @@ class Learner:
             tensors["inferred"] = self._inferred
         if self.rounds is not None:
             state["rounds"], tensors["rounds"] = self.rounds.state()
-        if isinstance(self.space, LearnedSpace):
+        if isinstance(self.space, Estimator):
             tensors["features"] = self.space.state_dict()
             state["features"] = self.space.plan()
         return state, tensors
@@ -350,56 +324,7 @@ class Learner:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
         if "features" in tensors:
-            self.space = learned_space(state.get("features"), tensors["features"])
-
-    def _match_moments(self, reader: Reader | None, places: Sequence[int]) -> None:
-        """Moves the attributes at `places` to the target's moments, in features learned where that leads."""
-        problem, transformer = self.problem, self.transformer
-        beside: list[int] = []
-        if problem.looks_at_objects:
-            beside = bystanders(problem, problem.scenes(Purpose.FEATURES, _LOOKED_AT), places)
-        shift = transformer.shift[:, beside].clone()
-        transformer.active[beside] = True
-        for turn in range(TURNS if problem.looks_at_objects else 1):
-            reader, readout, kept = self._learn_features(reader, places, turn)
-            if not match_moments(problem, transformer, self._space(), readout, places, turn, kept, beside):
-                break
-        transformer.shift[:, beside] = shift
-        transformer.active[beside] = False
-
-    def _learn_features(
-        self, reader: Reader | None, places: Sequence[int], turn: int
-    ) -> tuple[Reader | None, Readout, Scattered | None]:
-        """Trains the simulator's feature space around the present scenes, from what has read the start, if anything.
-
-        Args:
-            places: of the attributes that are learned, in `encoding.mutable`.
-
-        Returns:
-            What goes on learning, what the features stand for, and, of features that tell objects apart, renders that
-            they have not learned from.
-        """
-        problem, settings = self.problem, self.problem.settings
-        count = settings.feature_images * self.transformer.most_modes
-        number = self.stage + 1000 * turn  # Every stage and turn has its own scenes.
-        scenes = transformed(self.transformer, problem.scenes(Purpose.FEATURES, count, number))
-        window = Window.around(problem.encoding, scenes, settings.feature_spreads)
-        if problem.looks_at_objects:
-            reader, kept = learn_to_read(problem, reader, scenes, window, places, Purpose.FEATURES, number)
-            self.space = reader.network
-            return reader, reader.readout, kept if isinstance(reader.network, RegionFeatures) else None
-        readout = Readout.of(problem.encoding, window)
-        scattered = scatter(problem, scenes, window, Purpose.FEATURES, self.stage)
-        space = feature_network(problem, readout.layers, Purpose.FEATURES)
-        space.fit(
-            problem.images(scattered, Purpose.FEATURES, self.stage, "render for the features"),
-            np.stack([readout.read(scene) for scene in scattered]),
-            settings.feature_epochs,
-            torch_generator(problem.seed, Purpose.FEATURES, 3, self.stage),
-            problem.progress.step("learn the features"),
-        )
-        self.space = space
-        return None, readout, None
+            self.space = Estimator.restored(state["features"], tensors["features"])
 
     def _losses(self) -> list[DistributionMatching | TaskLoss]:
         losses: list[DistributionMatching | TaskLoss] = []
@@ -443,7 +368,7 @@ class Learner:
 
     def _space(self) -> FeatureSpace:
         if self.space is None:
-            raise RuntimeError("prepare() learns the features")
+            raise RuntimeError("prepare() finds the features")
         return self.space
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from trainer.errors import InputError
 from trainer.experiments import Experiment, load_experiment
 from trainer.features import FeatureSpace, natural
-from trainer.features.pyramid import PixelPyramid
+from trainer.features.neutral import RandomFeatures, neutral_space
 from trainer.grammar import Grammar
 from trainer.grammar.productions import Structure
-from trainer.inference.learned_space import LearnedSpace, learned_space
+from trainer.inference.estimator import Estimator
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
@@ -33,7 +33,7 @@ class LoadedRun:
     #: With the averaged weights.
     transformer: DistributionTransformer
     #: The feature space that it learned last; None where it learned none.
-    features: LearnedSpace | None
+    features: Estimator | None
     #: Its grammar with the structure that it has learned.
     grammar: Grammar
     #: Files that have changed since the run was made.
@@ -66,7 +66,7 @@ def open_run(folder: Path, *, mnist: Path | None = None) -> LoadedRun:
     transformer = _transformer(run, config, experiment, tensors.get("average", {}))
     features = None
     if "features" in tensors:
-        features = learned_space(state.get("features"), tensors["features"])
+        features = Estimator.restored(state.get("features"), tensors["features"])
     settings = TrainingSettings.parse(experiment.training)
     return LoadedRun(
         run,
@@ -119,14 +119,16 @@ def _transformer(
 
 
 def feature_space(loaded: LoadedRun) -> FeatureSpace:
-    """Return the feature space that the run compared images in last; pixels at several scales if it had none."""
+    """Return the feature space that the run compared images in last; a neutral one if it had none."""
+    render = loaded.grammar.render_settings()
+    size = render.height_px, render.width_px
     if loaded.features is not None:
         return loaded.features
-    if loaded.run.summary.get("features") == "natural":
-        return natural.NaturalFeatures(natural.LOCAL_STRIDES)
+    if loaded.run.summary.get("features") == "random":
+        return RandomFeatures(size)
     if loaded.run.summary.get("features") == "inception":
         from trainer.features.inception import InceptionFeatures
 
         weights = loaded.config.inception_weights
         return InceptionFeatures(weights=Path(weights) if weights else None, layers=loaded.settings.layers)
-    return PixelPyramid()
+    return neutral_space(size, natural.LOCAL_STRIDES, natural.PIXELS)

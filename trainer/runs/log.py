@@ -90,13 +90,6 @@ class RunLog:
         ]
         self._sheet(0, scenes, scenes)
 
-    def found(self) -> None:
-        """Record what the global part of a stage found."""
-        shifts: dict[str, Any] = {"shift": self.learner.shift()}
-        if self.learner.mode_weights():
-            shifts["modes"] = self.learner.mode_weights()
-        self.facts["search"] = shifts
-
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Record an epoch: metrics, distributions, picture, and the weights if it ends a stage."""
         learned, before, after = self.learner.statistics()

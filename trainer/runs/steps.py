@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from metasim.v1.render_pb2 import RenderSettings
 
-from trainer.inference.loop import CORRECTED_BY
+from trainer.inference.loop import CORRECTED_BY, passes_of
 from trainer.inference.settings import Stage, TrainingSettings
 from trainer.inference.structure_rounds import LAST_PASSES, PASSES, ROUNDS
 from trainer.progress import Step
@@ -68,11 +68,11 @@ def _inference(settings: TrainingSettings, image_s: float) -> Iterable[Step]:
     options = settings.inference
     for number in range(options.rounds):
         of = f"(round {number + 1} of {options.rounds})"
-        passes = options.epochs[min(number, len(options.epochs) - 1)] * (number + 1)
+        passes = passes_of(options, number) * (number + 1)
         yield Step(f"simulate {of}", options.simulations * image_s, "render")
         yield Step(f"train the estimator {of}", passes * options.simulations * _IMAGE_S, "learn")
         yield Step(f"find the population {of}", 5.0, "infer")
-    yield Step("check the population", CORRECTED_BY * image_s, "render")
+    yield Step("check the population", min(CORRECTED_BY, options.simulations) * image_s, "render")
     yield Step("carry the prior to the population", 20.0, "carry")
 
 

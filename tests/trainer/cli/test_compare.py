@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.shifting_run import shifting_run
+from support.moving_run import moving_run
 
 WORLD = """
 unit: px
@@ -29,7 +29,7 @@ task: detection
 
 def test_a_run_is_compared_with_photographs(metasim: Callable, tmp_path: Path) -> None:
     (tmp_path / "world.yaml").write_text(WORLD)
-    shifting_run(tmp_path / "run", "world.yaml", {"cell.scale": 1.0})
+    moving_run(tmp_path / "run", "world.yaml", {"cell.scale": 1.0})
     photos = tmp_path / "photos"
     photos.mkdir()
     lines = []

@@ -25,15 +25,8 @@ SHORT = [
     "training.steps=1",
     "training.batch=2",
     "training.target_images=8",
-    "training.features=simulator",
-    "training.feature_images=64",
-    "training.feature_epochs=1",
     "training.pretraining_steps=2",
-    "training.search_first=2",
-    "training.search_generations=0",
-    "training.search_scenes=2",
-    "training.valley_images=64",
-    "training.moment_images=0",
+    "training.inference={rounds: 1, simulations: 64, epochs: [1], transport_passes: 1}",
     "training.monitor_scenes=8",
 ]
 
@@ -85,7 +78,8 @@ def ended_steps(lines: list[str]) -> list[str]:
 
 def test_lines_of_progress(trained: Trained) -> None:
     lines = trained.err.splitlines()
-    assert [line for line in lines if not STEP.match(line)] == []
+    [population] = [line for line in lines if not STEP.match(line)]
+    assert population.startswith("note: digit.yaw: ")
     names = ended_steps(lines)
     assert names[:2] == ["render the target", "learn the identity"]
     assert names[-2:] == ["match the distributions", "write the report"]

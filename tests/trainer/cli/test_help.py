@@ -62,8 +62,6 @@ def test_commands() -> None:
         "pool status",
         "report",
         "train",
-        "translate apply",
-        "translate fit",
         "version",
     ]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from support.data import shared_data
 from support.digits import write_digits
 from support.grammars import SPRITES, write_sprites
-from support.shifting_run import shifting_run
+from support.moving_run import moving_run
 
 from trainer.cli import main
 from trainer.environment import shipped_files
@@ -270,7 +270,7 @@ def test_a_full_disk(metasim: Callable, tmp_path: Path, monkeypatch: pytest.Monk
     from trainer import train
 
     write_sprites(tmp_path)
-    shifting_run(tmp_path / "run", str(tmp_path / "world.yaml"), {})
+    moving_run(tmp_path / "run", str(tmp_path / "world.yaml"), {})
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "run/metrics.jsonl")
@@ -368,7 +368,7 @@ def test_a_truncated_copy_of_mnist(metasim: Callable, tmp_path: Path) -> None:
 )
 def test_a_run_goes_on_as_it_began(metasim: Callable, tmp_path: Path, arguments: str, line: str) -> None:
     world = write_sprites(tmp_path)
-    shifting_run(tmp_path / "run", str(world), {})
+    moving_run(tmp_path / "run", str(world), {})
     done = metasim("train", arguments, "--resume --out run")
     assert done.err.startswith(f"metasim: {line.format(world=world)}")
     assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
@@ -413,7 +413,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_runs(metasim: Callable, tmp_path: Path, name: str) -> None:
     damage, line = DAMAGED[name]
-    shifting_run(tmp_path / "run", str(write_sprites(tmp_path)), {})
+    moving_run(tmp_path / "run", str(write_sprites(tmp_path)), {})
     damage(tmp_path)
     done = metasim("generate run --count 1 --out data")
     assert done.err.startswith(f"metasim: {line.format(here=tmp_path)}")
@@ -421,7 +421,7 @@ def test_damaged_runs(metasim: Callable, tmp_path: Path, name: str) -> None:
 
 
 def test_damaged_records(metasim: Callable, tmp_path: Path) -> None:
-    run = shifting_run(tmp_path / "run", str(write_sprites(tmp_path)), {})
+    run = moving_run(tmp_path / "run", str(write_sprites(tmp_path)), {})
     (run.folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2, "mm')
     done = metasim("report run")
     assert done.err.startswith("metasim: run/metrics.jsonl is damaged: Unterminated string starting at")
@@ -434,7 +434,7 @@ def test_a_run_that_goes_on_elsewhere(metasim: Callable, tmp_path: Path, endpoin
     for number in range(4):
         Image.fromarray(np.full((32, 32, 3), 50 * number, np.uint8)).save(tmp_path / "photos" / f"{number}.png")
     world = write_sprites(tmp_path, SPRITES + "target: {images: photos}\n")
-    run = shifting_run(tmp_path / "run", str(world), {})
+    run = moving_run(tmp_path / "run", str(world), {})
     with run.claimed():
         done = metasim(f"train --resume --out run --renderer {endpoint}")
     assert done.err.splitlines()[-1] == (

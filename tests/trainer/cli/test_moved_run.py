@@ -8,8 +8,8 @@ from support.grammars import SPRITES, write_sprites
 
 WORLD = SPRITES + "target: {count: 8, overrides: {thing.yaw: {normal: [90, 10]}}}\nengine: raster\n"
 SHORT = (
-    "training.epochs=1 training.steps=1 training.batch=2 training.features=simulator training.feature_images=64 "
-    "training.feature_epochs=1 training.pretraining_steps=2 training.start=prior training.moment_images=0 "
+    "training.epochs=1 training.steps=1 training.batch=2 training.features=random "
+    "training.pretraining_steps=2 training.start=prior "
     "training.monitor_scenes=8"
 )
 

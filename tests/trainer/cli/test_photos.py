@@ -11,10 +11,8 @@ from PIL import Image
 from support.grammars import write_sprites
 
 SHORT = (
-    "training.epochs=1 training.steps=1 training.batch=2 training.target_images=6 training.features=simulator "
-    "training.feature_images=64 training.feature_epochs=1 training.pretraining_steps=2 training.search_first=2 "
-    "training.search_generations=0 training.search_scenes=2 training.monitor_scenes=8 training.valley_images=64 "
-    "training.moment_images=0 'training.inference={rounds: 1, simulations: 64, epochs: [1]}'"
+    "training.epochs=1 training.steps=1 training.batch=2 training.target_images=6 training.pretraining_steps=2 "
+    "training.monitor_scenes=8 'training.inference={rounds: 1, simulations: 64, epochs: [1], transport_passes: 1}'"
 )
 
 

@@ -30,8 +30,7 @@ target:
     thing.sprite: {set: shapes, weights: {bar: 0.7, block: 0.2, frame: 0.1}}
 training:
   pretraining_steps: 20
-  feature_images: 256
-  feature_epochs: 4
+  start: prior
   monitor_scenes: 300
   monitor_images: 0
   epochs: 1

@@ -7,7 +7,6 @@ from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
 from trainer.inference.density import Layout, Posterior
 from trainer.inference.estimator import Estimator
-from trainer.inference.learned_space import learned_space
 from trainer.inference.objects import objects_of
 from trainer.inference.renders import Renders
 from trainer.inference.variables import Factor, Number, Variables
@@ -86,7 +85,7 @@ def test_it_reads_what_is_seen_and_its_intervals_cover_the_truth(trained: Estima
 
 
 def test_it_survives_being_kept(trained: Estimator):
-    again = learned_space(trained.plan(), trained.state_dict())
+    again = Estimator.restored(trained.plan(), trained.state_dict())
     images = torch.rand(3, 3, 32, 32)
     assert torch.equal(again(images), trained(images))
     assert again(images).shape == (3, 4 + 1 + 2)

@@ -36,14 +36,7 @@ training:
   steps: 2
   batch: 8
   pretraining_steps: 20
-  search_first: 8
-  search_later: 4
-  search_generations: 2
-  search_scenes: 8
-  valley_images: 64
-  feature_images: 64
-  feature_epochs: 1
-  moment_images: 64
+  inference: {rounds: 2, simulations: 64, epochs: [1], transport_passes: 1}
   monitor_scenes: 32
   monitor_images: 0
   task_images: 16
@@ -92,7 +85,7 @@ def test_twenty_kills_change_nothing(world: Path, tmp_path: Path) -> None:
 
         whole = train(tmp_path / "whole")
         metrics, attributes, tensors = outcome(tmp_path / "whole")
-        assert [record["stage"] for record in metrics] == ["across"] * 3 + ["both"] * 3
+        assert list(dict.fromkeys(record["stage"] for record in metrics)) == ["across", "both"]
         assert "score" in metrics[-1]
 
         rng = random.Random(0)

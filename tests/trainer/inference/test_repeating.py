@@ -10,7 +10,7 @@ import torch
 from support.scattered import Scattered, scattered_problem
 
 from trainer.inference import loop
-from trainer.inference.learned_space import learned_space
+from trainer.inference.estimator import Estimator
 from trainer.inference.loop import Rounds, begin, infer_round
 
 SMALL = {"inference": {"rounds": 1, "simulations": 200, "epochs": [12]}}
@@ -81,7 +81,7 @@ def test_rounds_that_were_kept_read_and_detect_to_the_same_bits(learned: Learned
 
 def test_its_features_survive_being_kept(learned: Learned):
     estimator = learned.rounds.estimator
-    space = learned_space(estimator.plan(), estimator.state_dict())
+    space = Estimator.restored(estimator.plan(), estimator.state_dict())
     images = torch.from_numpy(learned.problem.target[:3].copy()).float().permute(0, 3, 1, 2) / 255
     features = space(images)
     assert torch.equal(features, estimator(images))

@@ -1,6 +1,5 @@
 """Which losses and attributes run when."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +12,7 @@ from trainer.errors import InputError
 from trainer.grammar import Grammar, load_grammar
 from trainer.inference.problem import Problem
 from trainer.inference.settings import TrainingSettings
-from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolOptions
-from trainer.refinement import learner
-from trainer.refinement.learner import Learner
 from trainer.rendering.columns import plan_columns
 from trainer.rendering.probing import Probing
 from trainer.runs.loading import open_run, open_stages
@@ -129,9 +125,6 @@ training:
   batch: 4
   pretraining_steps: 5
   start: prior
-  feature_images: 64
-  feature_epochs: 1
-  moment_images: 0
   monitor_scenes: 8
   monitor_images: 0
 """
@@ -156,30 +149,3 @@ def test_what_a_stage_ends_with_is_kept(tmp_path: Path) -> None:
     (run.folder / "stages" / "1.safetensors").unlink()
     with pytest.raises(InputError, match=r"run has no weights of its stages: no stage has ended yet, or an older"):
         open_stages(loaded)
-
-
-def test_the_camera_is_put_right_while_cars_are_read_and_then_put_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "street.yaml"
-    path.write_text(STREET, encoding="utf-8")
-    stages = problem(load_grammar(path), {"attributes": ["car.*"]}, {"attributes": ["camera.*"]})
-    found = replace(stages, settings=stages.settings.model_copy(update={"start": "read"}))
-    learner_of = Learner(found)
-    camera, car = found.names.index("camera.z"), found.names.index("car.x")
-    learner_of.transformer.shift[0, camera] = 0.25
-    seen = []
-
-    def matched(_: object, transformer: DistributionTransformer, *rest: object) -> bool:
-        seen.append((rest[2], rest[5], transformer.active.tolist(), float(transformer.shift[0, camera])))
-        transformer.shift[0, [camera, car]] += 1
-        return True
-
-    monkeypatch.setattr(learner_of, "_learn_features", lambda *_: (None, None, None))
-    monkeypatch.setattr(learner_of, "_space", lambda: None)
-    monkeypatch.setattr(learner, "place", lambda *_: None)
-    monkeypatch.setattr(learner, "match_moments", matched)
-    learner_of.prepare()
-    assert seen == [([car], [camera], [True, True], 0.25), ([car], [camera], [True, True], 1.25)]
-    assert learner_of.transformer.active.tolist() == [place == car for place in (0, 1)]
-    assert learner_of.transformer.shift[0, [camera, car]].tolist() == [0.25, 2.0]

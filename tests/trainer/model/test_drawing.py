@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.crafted import move
 from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
@@ -71,17 +72,16 @@ def test_probabilities_decide_the_frequencies_and_noise_what_each_scene_gets(
             assert shapes.item_name(node.asset.index) == ("disc", "square", "star")[node.choices["sprite"]]
 
 
-def test_a_mode_has_its_own_shift_and_stretch(grammar: Grammar, transformer: DistributionTransformer) -> None:
+def test_a_mode_moves_by_its_own_amount(grammar: Grammar, transformer: DistributionTransformer) -> None:
     place = next(i for i, (_, choice) in enumerate(transformer.encoding.choices) if choice is MODE)
     transformer.log_prior[place] = torch.tensor([0.25, 0.75, 0.0, 0.0]).log()
-    transformer.shift[:2, 0] = torch.tensor([-5.0, 5.0])
-    transformer.stretch[1, 0] = 0.5
+    move(transformer, {"thing.x": [-5.0, 5.0]})
     scenes = [grammar.sample(np.random.default_rng(seed)) for seed in range(1000)]
     learned = transformed(transformer, scenes)
     before = {node.id: node.values["x"] for node in scenes[0].nodes[1:]}
     for node in learned[0].nodes[1:]:
         mode = node.choices["mode"]
-        assert node.values["x"] == pytest.approx((-5 + before[node.id], 5 + 0.5 * before[node.id])[mode], abs=1e-3)
+        assert node.values["x"] == pytest.approx(before[node.id] + (-5, 5)[mode], abs=1e-3)
     assert frequencies(learned, "mode", 4) == pytest.approx([0.25, 0.75, 0, 0], abs=0.04)
 
 
@@ -99,7 +99,7 @@ def test_impossible_categories_are_never_drawn_and_their_probability_is_zero(
 def test_attributes_that_are_not_active_keep_their_values(
     grammar: Grammar, transformer: DistributionTransformer
 ) -> None:
-    transformer.shift.fill_(3.0)
-    transformer.active.fill_(False)
+    move(transformer, {"thing.x": 3.0})
+    transformer.learn_only([], [])
     scene = grammar.sample(np.random.default_rng(0))
     assert transformed(transformer, [scene])[0].values() == pytest.approx(scene.values())

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.crafted import moving
 from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
-from trainer.grammar.nodes import MODES
 from trainer.model.encoding import BOTTOM_UP, TOP_DOWN, Encoding, KeepInside, with_values
 from trainer.model.transformer import DistributionTransformer
 
@@ -145,19 +145,19 @@ def test_outside_of_its_range_a_value_can_only_come_back(x: float, gradient: flo
     assert value.grad.item() == (gradient if passes else 0.0)
 
 
-def test_a_shift_moves_all_nodes_of_its_kind(grammar: Grammar) -> None:
+def test_known_weights_move_all_nodes_of_a_kind(grammar: Grammar) -> None:
     encoding, scenes = Encoding(grammar), scenes_of(grammar, 30)
     batch = encoding.encode(scenes)
-    transformer = DistributionTransformer(encoding, torch.Generator().manual_seed(0))
-    torch.nn.init.zeros_(transformer.output.weight)
-    torch.nn.init.zeros_(transformer.output.bias)
-    transformer.shift.copy_(torch.tensor([1.5, 100.0]).expand(MODES, 2))
+    places = {f"{kind}.{spec.name}": place for place, (kind, spec) in enumerate(encoding.mutable)}
+    transformer = moving(encoding, {"car.x": 1.5, "road.yaw": 100.0})
 
     with torch.no_grad():
         difference = transformer(batch) - batch.values
 
-    assert torch.allclose(difference[batch.places == 0], torch.tensor(1.5), atol=1e-3)
-    assert torch.allclose((difference[batch.places == 1] - 100 + 180) % 360 - 180, torch.tensor(0.0), atol=1e-3)
+    inside = (batch.values + 1.5 <= 12)[batch.places == places["car.x"]]
+    assert torch.allclose(difference[batch.places == places["car.x"]][inside], torch.tensor(1.5), atol=1e-3)
+    turned = difference[batch.places == places["road.yaw"]] - 100
+    assert torch.allclose((turned + 180) % 360 - 180, torch.tensor(0.0), atol=1e-3)
 
 
 def test_the_weights_come_from_the_generator_alone(grammar: Grammar) -> None:

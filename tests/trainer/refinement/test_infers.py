@@ -1,21 +1,15 @@
 """A whole training whose population is inferred, with the fake engine's blobs."""
 
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support.grammars import SHIFTED, write_sprites
 
-from trainer.grammar import load_grammar
 from trainer.inference import loop
 from trainer.inference.deconvolution import Fit
 from trainer.inference.population import Population
-from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
 from trainer.inference.variables import Number, Variables
 from trainer.pool import PoolOptions
 from trainer.refinement.judging import doubts
@@ -26,7 +20,6 @@ from trainer.train import TrainOptions, train
 WORLD = (
     SHIFTED
     + """\
-  start: infer
   inference: {rounds: 2, simulations: 600, epochs: [10, 8]}
   pretraining_steps: 50
   monitor_scenes: 128
@@ -39,7 +32,7 @@ WORLD = (
 
 #: Little is learned, but all that is kept is kept.
 TINY = (
-    WORLD.replace("simulations: 600, epochs: [10, 8]", "simulations: 64, epochs: [1]")
+    WORLD.replace("simulations: 600, epochs: [10, 8]", "simulations: 64, epochs: [1], transport_passes: 1")
     .replace("pretraining_steps: 50", "pretraining_steps: 5")
     .replace("monitor_scenes: 128", "monitor_scenes: 16\n  monitor_images: 16")
     .replace("batch: 32", "batch: 4")
@@ -107,22 +100,18 @@ def test_a_run_that_stops_in_its_preparation_goes_on_to_the_same_bits(
     assert run.summary["population"] == tiny.summary["population"]
 
 
+def test_a_stage_in_which_nothing_joins_is_not_inferred_again(tmp_path: Path):
+    twice = TINY + "  stages: [{name: first}, {name: second}]\n"
+    run = run_once(write_sprites(tmp_path, twice), "run")
+    assert [record["stage"] for record in run.records("metrics.jsonl")] == ["first", "second"]
+    assert [found["stage"] for found in run.summary["inference"]] == ["first"]
+
+
 def test_kinds_that_repeat_are_inferred_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "CORRECTED_BY", 64)
     twice = TINY.replace("scene: [camera, thing]", "scene: [camera, thing, thing]")
     run = run_once(write_sprites(tmp_path, twice), "run")
     assert any(line.startswith("thing.x:") for line in run.summary["population"])
-
-
-def test_photographs_are_inferred_from_where_kinds_stand_once(tmp_path: Path):
-    renderer: Any = SimpleNamespace()
-    found = {}
-    for scene in ("[camera, thing]", "[camera, thing, thing]"):
-        text = WORLD.replace("scene: [camera, thing]", f"scene: {scene}")
-        grammar = load_grammar(write_sprites(tmp_path, text))
-        problem = Problem(grammar, TrainingSettings(), 0, renderer, np.zeros((2, 4, 4, 3), np.uint8))
-        found[scene] = problem.infers, replace(problem, photographs=True).infers
-    assert found == {"[camera, thing]": (False, True), "[camera, thing, thing]": (False, False)}
 
 
 def test_doubts_name_ends_of_ranges_and_readings_that_nothing_explains():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from metasim.v1 import render_pb2 as pb
+from support.crafted import moving
 from support.grammars import SHIFTED, write_sprites
 
 from trainer.errors import InputError
@@ -20,7 +21,6 @@ from trainer.inference.pretraining import reconstruction_error
 from trainer.inference.problem import Problem
 from trainer.inference.settings import TrainingSettings
 from trainer.model.encoding import Encoding
-from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolOptions
 from trainer.progress import Silent
 from trainer.rendering import Audits
@@ -32,14 +32,7 @@ WORLD = (
     SHIFTED
     + """\
   pretraining_steps: 100
-  search_first: 8
-  search_later: 6
-  search_generations: 2
-  search_scenes: 32
-  valley_images: 64
-  feature_images: 384
-  feature_epochs: 4
-  reading_epochs: 8
+  inference: {rounds: 2, simulations: 600, epochs: [10, 8]}
   monitor_scenes: 128
   epochs: 4
 
@@ -55,11 +48,7 @@ TINY = {
         "steps": 3,
         "batch": 8,
         "pretraining_steps": 5,
-        "search_scenes": 8,
-        "feature_images": 64,
-        "feature_epochs": 1,
-        "reading_epochs": 1,
-        "moment_images": 64,
+        "inference": {"rounds": 1, "simulations": 64, "epochs": [1], "transport_passes": 1},
         "monitor_scenes": 16,
         "monitor_images": 16,
         "target_images": 64,
@@ -111,13 +100,12 @@ def test_mean_and_spread_reach_the_target(finished: Run) -> None:
         assert record["mmd_batch"] < record["mmd_prior"]
     assert summary["reconstruction_error"]["thing.x"] < 0.01
     assert sorted(path.name for path in (finished.folder / "samples").iterdir()) == [
-        f"epoch-{i:03}.png" for i in range(5)
+        f"epoch-{i:03}.png" for i in range(len(finished.records("metrics.jsonl")) + 1)
     ]
 
 
-@pytest.mark.parametrize("start", ["search", "read"])
-def test_it_learns_from_other_frames_than_data_sets_have(world: Path, start: str) -> None:
-    small = TINY | {"training.render": {"width": 16, "height": 12}, "training.epochs": 1, "training.start": start}
+def test_it_learns_from_other_frames_than_data_sets_have(world: Path) -> None:
+    small = TINY | {"training.render": {"width": 16, "height": 12}, "training.epochs": 1}
     run = run_once(world, "small", workers=1, overrides=small)
     loaded = open_run(run.folder)
     assert loaded.features is not None
@@ -143,14 +131,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
 
 
 def test_the_number_of_workers_changes_nothing(world: Path, whole: Callable[[str], Run]) -> None:
-    one = whole("search")
-    two = run_once(world, "two", workers=2, overrides=TINY | {"training.start": "search"})
+    one = whole("infer")
+    two = run_once(world, "two", workers=2, overrides=TINY | {"training.start": "infer"})
 
     assert figures(one) == figures(two)
     assert all(torch.equal(value, weights(two)[name]) for name, value in weights(one).items())
 
 
-@pytest.mark.parametrize("start", ["search", "read"])
+@pytest.mark.parametrize("start", ["infer", "prior"])
 def test_a_resumed_run_ends_with_the_same_bits(
     world: Path, whole: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
@@ -172,7 +160,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
     assert figures(resumed) == figures(undisturbed)
     assert resumed.records("attributes.jsonl") == undisturbed.records("attributes.jsonl")
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(undisturbed).items())
-    assert resumed.summary["features"] == {"search": "simulator", "read": "dense"}[start]
+    assert resumed.summary["features"] == {"infer": "estimator", "prior": "natural"}[start]
 
 
 def test_a_run_folder_is_never_overwritten(world: Path) -> None:
@@ -209,10 +197,7 @@ def test_an_unfinished_run_cannot_be_opened(finished: Run, tmp_path: Path) -> No
 def test_reconstruction_errors_are_fractions_of_the_range(world: Path) -> None:
     grammar = load_grammar(world)
     rng = np.random.default_rng(0)
-    transformer = DistributionTransformer(Encoding(grammar), torch.Generator().manual_seed(0))
-    torch.nn.init.zeros_(transformer.output.weight)
-    torch.nn.init.zeros_(transformer.output.bias)
-    transformer.shift.fill_(2.0)
+    transformer = moving(Encoding(grammar), {"thing.x": 2.0})
 
     error = reconstruction_error(transformer, [grammar.sample(rng) for _ in range(20)])
 
@@ -221,7 +206,7 @@ def test_reconstruction_errors_are_fractions_of_the_range(world: Path) -> None:
 
 def test_audits_are_recorded_in_each_epoch(world: Path) -> None:
     quick = {"epochs": 2, "steps": 1, "batch": 4, "pretraining_steps": 1, "start": "prior"}
-    overrides = TINY | {f"training.{key}": value for key, value in quick.items()} | {"training.features": "simulator"}
+    overrides = TINY | {f"training.{key}": value for key, value in quick.items()} | {"training.features": "random"}
 
     run = run_once(world, "audited", workers=1, overrides={**overrides, "training.probing.audit": 1.0})
 

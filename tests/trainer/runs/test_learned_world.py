@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import torch
+from support.crafted import moving
 from support.grammars import FLAT, write_sprites
 from typer.testing import CliRunner
 
@@ -11,8 +11,6 @@ from trainer.experiments import load_experiment
 from trainer.grammar import load_grammar
 from trainer.model.drawing import transformed
 from trainer.model.encoding import Encoding
-from trainer.model.transformer import DistributionTransformer
-from trainer.randomness import Purpose, torch_generator
 from trainer.runs.folder import Run, RunConfig
 from trainer.runs.learned_world import learned_world
 from trainer.runs.loading import open_run
@@ -52,13 +50,7 @@ def run(tmp_path_factory):
     """A run that turns discs by 60 degrees and moves them by 3, and whose structure is known."""
     folder = tmp_path_factory.mktemp("world")
     path = write_sprites(folder, WORLD)
-    encoding = Encoding(load_grammar(path))
-    transformer = DistributionTransformer(encoding, torch_generator(0, Purpose.WEIGHTS))
-    torch.nn.init.zeros_(transformer.output.weight)
-    torch.nn.init.zeros_(transformer.output.bias)
-    names = [f"{kind}.{spec.name}" for kind, spec in encoding.mutable]
-    shift = {"disc.yaw": 60.0, "disc.x": 3.0}
-    transformer.shift.copy_(torch.tensor([shift.get(name, 0.0) for name in names]).expand_as(transformer.shift))
+    transformer = moving(Encoding(load_grammar(path)), {"disc.yaw": 60.0, "disc.x": 3.0})
     made = Run.create(folder / "run", RunConfig(experiment=str(path), overrides={}, seed=0, engine="raster"))
     state = {"epoch": 1, "structure": {"structure": STRUCTURE}}
     made.save_checkpoint(state, {"average": transformer.state_dict()})

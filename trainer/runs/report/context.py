@@ -27,9 +27,7 @@ _STAGES = {
     "target": "Obtain the target",
     "pretraining": "Learn the identity",
     "prior": "Render the prior",
-    "search": "Search the start",
-    "search and features": "Infer the start, learn the features",
-    "features": "Learn the features",
+    "inference": "Infer the population",
     "epochs": "Match the distributions",
 }
 
@@ -65,7 +63,7 @@ def report_context(run: Run) -> dict[str, Any]:
         "gradient": _gradient(metrics),
         "population": summary.get("population") or (),
         "stages": _stages(summary.get("inference") or ()),
-        "preparation": run_tables.preparation_table(summary, histories),
+        "preparation": run_tables.preparation_table(summary),
         "features": summary.get("features"),
         "seconds": _seconds(summary),
         "cost": run_tables.cost_facts(summary, metrics),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.runs.formatting import short, signed_percent, with_unit
+from trainer.runs.formatting import short, signed_percent
 from trainer.runs.histories import AttributeHistory
 
 NOTHING = "–"
@@ -96,21 +96,19 @@ def frequency_tables(choices: Mapping[str, Any]) -> list[Frequencies]:
     return tables
 
 
-def preparation_table(summary: Mapping[str, Any], histories: Sequence[AttributeHistory]) -> Table | None:
-    """Return what preceded the epochs, by attribute: the error of the identity, and the initial shift."""
-    errors: Mapping[str, float] = summary.get("reconstruction_error") or {}
-    shifts: Mapping[str, Sequence[float]] = (summary.get("search") or {}).get("shift", {})
-    if not errors and not shifts:
+def preparation_table(summary: Mapping[str, Any]) -> Table | None:
+    """Return the errors of G_θ, by attribute: of the identity, and of what carries the prior to the population."""
+    identity: Mapping[str, float] = summary.get("reconstruction_error") or {}
+    findings = summary.get("inference") or []
+    transport: Mapping[str, float] = findings[-1].get("transport_error", {}) if findings else {}
+    if not identity and not transport:
         return None
-    units = {history.label: history.any.unit for history in histories}
     rows = []
-    for label in dict.fromkeys([*errors, *shifts]):
-        modes = [
-            f"{'+' if shift > 0 else ''}{with_unit(shift, units.get(label, '1'))}" for shift in shifts.get(label, ())
-        ]
-        error = f"{short(100 * errors[label])} %" if label in errors else NOTHING
-        rows.append([label, error, " or ".join(modes) or NOTHING])
-    return Table("", ["Attribute", "Error of the identity, fraction of the range", "Initial shift"], rows)
+    for label in dict.fromkeys([*identity, *transport]):
+        first = f"{short(100 * identity[label])} %" if label in identity else NOTHING
+        rows.append([label, first, short(transport[label]) if label in transport else NOTHING])
+    heads = ["Attribute", "Error of the identity, fraction of the range", "Error of the transport, standard deviations"]
+    return Table("", heads, rows)
 
 
 def cost_facts(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Sequence[str]]:

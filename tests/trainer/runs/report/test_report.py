@@ -215,9 +215,9 @@ def test_without_a_target_nothing_is_compared(tmp_path: Path) -> None:
 
 def test_cost_and_preparation_are_listed(tmp_path: Path) -> None:
     text = page_of(runs.finished(tmp_path / "run")).text
-    assert "digit.yaw 0.21 % +85°" in text
-    assert "digit.x 0.34 % −8.25 px" in text
-    assert "feature space simulator" in text
+    assert "digit.yaw 0.21 % 0.12" in text
+    assert "digit.x 0.34 % 0.045" in text
+    assert "feature space estimator" in text
     assert "Match the distributions 80.0 s" in text
     assert "Total 100.0 s" in text
     assert "Images rendered, probes included 123,456" in text
