@@ -173,6 +173,8 @@ class Estimator(nn.Module):
         steps, total = count(), course.passes * max(1, len(part.images) // course.batch)
         if bool(self.trained):
             total = 0
+        else:
+            self.trunk.expect(presence)
 
         def loss_of(index: Tensor) -> Tensor:
             chosen = views[int(torch.randint(len(views), (), generator=generator))]

@@ -16,6 +16,8 @@ from trainer.grammar import SceneGraph
 CELL_PX = 8
 #: Side of the image around a node, in pixels, and how far it reaches, in standard deviations of the cells' places.
 CLOSE_PX, REACH, LEAST_REACH_PX = 32, 2.5, 8.0
+#: Least frequency at which a cell is expected to show a kind.
+RAREST = 2e-3
 #: Channels of the cells, and features of the whole.
 CHANNELS, WHOLE = 64, 64
 
@@ -48,6 +50,8 @@ class Trunk(nn.Module):
                 blocks += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
             self.blocks = nn.Sequential(*blocks)
             self.presence = nn.Conv2d(CHANNELS, kinds, 1)
+            # Kinds may look alike and differ by their place: how often each cell shows each kind, as a logit.
+            self.usual = nn.Parameter(torch.zeros(kinds, rows, columns)) if kinds > 1 else None
             blocks = []
             for inputs, outputs in pairwise((3, 16, 32, 64, 64)):
                 blocks += [nn.Conv2d(inputs, outputs, 3, 2, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
@@ -62,6 +66,19 @@ class Trunk(nn.Module):
         close = self.closer(torch.zeros(1, 3, CLOSE_PX, CLOSE_PX)).shape[1]
         self.features = kinds * (close + 4) + WHOLE
 
+    def expect(self, presence: Tensor) -> None:
+        """Start from how often each cell shows each kind that is ever seen.
+
+        Args:
+            presence: uint8 [N, K, h, w], see `presence_of`.
+        """
+        if self.usual is None:
+            return
+        mean = (presence.float() / 255).mean(0).clamp(RAREST, 1 - RAREST)
+        seen = (presence > 0).any(0).flatten(1).any(1)
+        with torch.no_grad():
+            self.usual.copy_(torch.where(seen[:, None, None], mean.logit(), 0.0))
+
     def forward(self, images: Tensor, told: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return features [N, `features`] of images [N, 3, H, W], and logits of the kinds' presence [N, K, h, w].
 
@@ -69,7 +86,7 @@ class Trunk(nn.Module):
             told: the true presence [N, K, h, w], from 0 to 1, to look there; default: where kinds are seen.
         """
         cells = self.blocks((resized(images, self._size) - 0.3) * 2)
-        logits = self.presence(cells)
+        logits = self.presence(cells) if self.usual is None else self.presence(cells) + self.usual
         seen = logits.sigmoid() if told is None else torch.where(told.amax((2, 3), True) > 0, told, logits.sigmoid())
         shares = seen.flatten(2).square()
         weights = shares / shares.sum(2, keepdim=True).clamp_min(1e-6)

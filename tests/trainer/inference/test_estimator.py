@@ -9,6 +9,7 @@ from trainer.inference.density import Layout, Posterior
 from trainer.inference.estimator import Estimator
 from trainer.inference.objects import objects_of
 from trainer.inference.renders import Renders
+from trainer.inference.trunk import RAREST, Trunk
 from trainer.inference.variables import Factor, Number, Variables
 
 ANGLE = Number("yaw", "deg", -180.0, 180.0, True, 0.0, 10.0)
@@ -89,3 +90,19 @@ def test_it_survives_being_kept(trained: Estimator):
     images = torch.rand(3, 3, 32, 32)
     assert torch.equal(again(images), trained(images))
     assert again(images).shape == (3, 4 + 1 + 2)
+
+
+def test_kinds_that_look_alike_are_found_where_each_of_them_stands():
+    trunk = Trunk((64, 64), 3, torch.Generator().manual_seed(0))
+    presence = torch.zeros(40, 3, 8, 8, dtype=torch.uint8)
+    presence[:30, 0, 2, 1] = 255
+    presence[:, 1, 5, 6] = 128
+    trunk.expect(presence)
+    usual = trunk.usual.detach().sigmoid()
+    assert usual[0, 2, 1].item() == pytest.approx(0.75)
+    assert usual[1, 5, 6].item() == pytest.approx(128 / 255)
+    assert usual[0, 5, 6].item() == pytest.approx(RAREST)
+    assert (usual[2] == 0.5).all(), "what is never seen, such as a camera, is read off the whole image"
+    _, seen = trunk(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+    for kind, place in ((0, (2, 1)), (1, (5, 6))):
+        assert [divmod(int(cells.argmax()), 8) for cells in seen[:, kind]] == [place, place]
