@@ -4,6 +4,8 @@ VISION_VENV := .venv-vision
 PYTHON := $(firstword $(shell command -v python3.11 python3.13 python3.12) python3.11)
 CONSTRAINTS = $(if $(findstring 3.11,$(shell $(PYTHON) --version)),constraints.txt,constraints-3.13.txt)
 METASIM := $(VENV)/bin/metasim
+# Readers of datasets that `make test-vision` opens exports with; opencv-python 4.12 needs NumPy 2, which bpy 4.5 does not bear.
+READERS := 'datasets>=4' 'ultralytics>=8.3' 'opencv-python<4.12'
 PROTOS := $(wildcard proto/metasim/v1/*.proto)
 
 .PHONY: help setup protos lint test test-gpu test-vision test-compose test-tutorial demo clean
@@ -37,7 +39,7 @@ test: setup ## Pass all tests, in a process per core
 test-gpu: setup ## Test and measure Blender on the GPU of this machine, beside its CPU
 	VENV=$(CURDIR)/$(VENV) docker/gpu-check.sh
 
-test-vision: $(VISION_VENV)/.ready ## Test what needs torchvision, in an environment of its own (5 GB)
+test-vision: $(VISION_VENV)/.ready ## Test with torchvision, ultralytics and datasets, in an environment of its own (5 GB)
 	$(VISION_VENV)/bin/pytest -m vision tests/vision
 
 test-compose: setup ## Test compose.yaml on the Docker engine of this machine: builds, trains, loses workers
@@ -49,7 +51,8 @@ test-tutorial: setup ## Do what docs/tutorial.md says, word for word: trains for
 # torchvision's wheel needs the build of torch that PyPI has: === takes no other, such as a local 2.13.0+cpu.
 $(VISION_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VISION_VENV)
-	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt 'torch===2.13.0' --editable '.[trainer,vision,dev]'
+	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt 'torch===2.13.0' --editable '.[trainer,vision,parquet,dev]'
+	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt $(READERS)
 	touch $@
 
 demo: setup ## Train mnist-rot with Blender workers of its own, evaluate it, write a dataset and a report

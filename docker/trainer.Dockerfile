@@ -4,8 +4,8 @@ FROM python:3.11-slim-bookworm AS build
 # Where PyTorch comes from besides PyPI. The default has builds for the CPU alone; with --build-arg TORCH_INDEX= it is
 # PyPI's, which brings CUDA (several gigabytes).
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-# With --build-arg EXTRAS="trainer parquet cloud" the image writes datasets to object stores.
-ARG EXTRAS=trainer
+# Extras of the project. With --build-arg EXTRAS="trainer natural parquet cloud" the image writes datasets to object stores.
+ARG EXTRAS="trainer natural"
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH

@@ -89,6 +89,19 @@ def test_requirements_of_an_image_are_those_of_its_half() -> None:
     assert not any(line.startswith("bpy") for line in module.requirements(document, ["trainer"]))
 
 
+def test_the_trainers_image_has_extras_that_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    dockerfile = (ROOT / "docker/trainer.Dockerfile").read_text()
+    default = re.search(r'^ARG EXTRAS="(.*)"$', dockerfile, re.MULTILINE)
+    assert default is not None
+    argument = COMPOSE["services"]["trainer"]["build"]["args"]["EXTRAS"]
+    assert argument == f"${{METASIM_TRAINER_EXTRAS:-{default[1]}}}"
+    job = (ROOT / "docker/generate-job.yaml").read_text()
+    for stated in (default[1], *re.findall(r'EXTRAS="(.*?)"', dockerfile + job)):
+        assert set(stated.split()) <= extras.keys()
+        assert "trainer" in stated.split()
+
+
 def test_parts_of_datasets_are_made_with_options_that_exist() -> None:
     [job] = yaml.safe_load_all((ROOT / "docker/generate-job.yaml").read_text())
     container = job["spec"]["template"]["spec"]["containers"][0]

@@ -19,6 +19,8 @@ import grpc
 from metasim.batches import take_batch
 from metasim.v1 import render_pb2 as pb
 
+from trainer.bench.simulated_workers import SERVER_OPTIONS
+
 #: Tasks that a worker accepts, and that it says it renders at the same time.
 SLOTS, PROCESSES = 96, 32
 _LENGTH = struct.Struct(">Q")
@@ -61,7 +63,7 @@ async def _start(tensors: bytes, files: bytes) -> tuple[grpc.aio.Server, str]:
             image_formats=[pb.IMAGE_FORMAT_PNG],
         )
 
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=SERVER_OPTIONS)
     service = pb.DESCRIPTOR.services_by_name["Renderer"].full_name
     handlers = {
         "Render": grpc.stream_stream_rpc_method_handler(render, request_deserializer=pb.RenderRequests.FromString),

@@ -5,6 +5,7 @@ cost: their number times the cost of one more sample, which is the slope between
 per pixel and with twice as many, in the same regions and the same run; of both, the fastest of three counts.
 """
 
+import concurrent.futures
 import dataclasses
 import importlib.util
 import math
@@ -23,6 +24,7 @@ from trainer.bench.street_scene import HEIGHT_PX, SAMPLES, WIDTH_PX, street_task
 from trainer.pool.assets import AssetStore
 from trainer.pool.client import RenderPool
 from trainer.pool.local import LocalWorkers
+from trainer.progress import Advance, Progress, Silent, Step, ignore
 from trainer.rendering.agreement import Agreement
 from trainer.rendering.columns import column_from_wire
 from trainer.rendering.probing import Probing
@@ -35,6 +37,21 @@ REFERENCE_SAMPLES = 256
 _LOSSES = 4
 #: Width in pixels over which the gradients of smooth losses are averaged.
 _SMOOTH_PX = 9
+
+#: Streets of one seed; those of the next follow.
+_STREETS = 1_000
+
+# Steps of the progress.
+START = "start workers"
+IMAGES = "render images"
+CENTRAL = "measure columns by central differences"
+FORWARD = "measure columns by forward differences"
+SCREEN = "derive columns in screen space"
+SAMPLE = "measure the cost of a sample"
+WHOLE = "render columns as whole frames"
+REFERENCE = f"render the reference at {REFERENCE_SAMPLES} samples"
+MODES = "compare modes"
+ONE = "measure one worker"
 
 _SCREEN = {"screen": Probing(method="screen"), "auto": Probing(method="auto")}
 
@@ -87,74 +104,124 @@ class DigitCost:
     bytes_per_column: dict[str, float]
 
 
-def bench_jacobian(*, scenes: int = 16, audited: int = 24, workers: int = 2) -> dict[str, Any]:
-    """Measures streets with Blender, where it is installed, and digits with each engine.
+def bench_jacobian(
+    *, scenes: int = 4, audited: int = 24, workers: int = 2, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Measure streets with Blender, where it is installed, and digits with each engine.
 
     Args:
         scenes: streets in the batch.
         audited: columns that are rendered as full frames too.
         workers: processes.
+        seed: other streets for another seed.
+        progress: shown while it runs.
 
     Raises:
         InputError: an engine cannot run here.
     """
+    progress = progress or Silent()
     keep_freed_memory()
     blender = importlib.util.find_spec("bpy") is not None
+    engines = ("blender", "raster") if blender else ("raster",)
+    progress.plan([*(_street_steps(scenes, audited, workers) if blender else ()), *map(_digit_step, engines)])
     result: dict[str, Any] = {}
     if blender:
-        result["street"] = dataclasses.asdict(_street(scenes, audited, workers))
-    engines = ("blender", "raster") if blender else ("raster",)
-    result["digits"] = {engine: dataclasses.asdict(_digits(engine, workers)) for engine in engines}
+        result["street"] = dataclasses.asdict(_street(scenes, audited, workers, seed, progress))
+    result["digits"] = {}
+    for engine in engines:
+        with progress.step(_digit_step(engine).name):
+            result["digits"][engine] = dataclasses.asdict(_digits(engine, workers))
+    progress.stop()
     return result
 
 
-def _street(scenes: int, audited: int, workers: int) -> StreetCost:
+def _street_steps(scenes: int, audited: int, workers: int) -> list[Step]:
+    """Return the steps of the streets, with expected durations: a street's columns take 7 s of a worker."""
+    batch_s = 7.0 * scenes / workers
+    few_s = 7.0 * min(scenes, 2 * workers) / workers
+    return [
+        Step(START, 10.0),
+        Step(IMAGES, 0.1 * batch_s, "render"),
+        Step(CENTRAL, batch_s, "render"),
+        Step(FORWARD, 0.5 * batch_s, "render"),
+        Step(SCREEN, 0.4 * batch_s, "render"),
+        Step(SAMPLE, 10.0 * _REPEATS, "render"),
+        Step(WHOLE, 0.9 * audited / workers, "render"),
+        Step(REFERENCE, 1.3 * audited / workers, "render"),
+        Step(MODES, 7.0 + few_s, "render"),
+        Step(ONE, 8.0 + few_s, "render"),
+    ]
+
+
+def _digit_step(engine: str) -> Step:
+    return Step(f"measure digits with {engine}", 8.0, "digits")
+
+
+def _street(scenes: int, audited: int, workers: int, seed: int, progress: Progress) -> StreetCost:
     assets = AssetStore()
-    tasks = [street_task(seed, assets) for seed in range(scenes)]
+    tasks = [street_task(_STREETS * seed + number, assets) for number in range(scenes)]
     columns = sum(len(task.columns) for task in tasks)
     few = tasks[: min(scenes, 2 * workers)]
+    picked = _picked(tasks, audited)
+    smooth = [_smooth_gradient(number) for number in range(_LOSSES)]
+    progress.step(START)
     with _pool("blender", workers, assets) as pool:
+        progress.watch(pool)
         pool.render([_variant(task, f"warm-{i}", columns=task.columns[:2]) for i, task in enumerate(tasks)])
-        images, _ = _timed(pool, [_variant(task, "i", columns=()) for task in tasks])
-        central, central_s = _timed(pool, tasks)
-        forward = [_variant(task, "f", difference=pb.DIFFERENCE_FORWARD) for task in tasks]
-        by_forward, forward_s = _timed(pool, forward)
-        smooth = [_smooth_gradient(number) for number in range(_LOSSES)]
-        methods = {
-            name: _timed(
-                pool, [_variant(task, name, outputs=(), gradient=smooth[0], probing=probing) for task in tasks]
-            )[0]
-            for name, probing in _SCREEN.items()
-        }
-        # Columns alone, so that the images do not count.
-        usual, _ = _timed(pool, [_variant(task, "r", outputs=()) for task in few])
-        # In turns, so that a machine whose speed changes slows both.
-        once: list[list[pb.RenderResult]] = []
-        twice: list[list[pb.RenderResult]] = []
-        for _ in range(_REPEATS):
-            for runs, samples in ((once, SAMPLES), (twice, 2 * SAMPLES)):
-                runs.append(_timed(pool, [_variant(t, "s", outputs=(), samples=samples) for t in tasks[:workers]])[0])
-        picked = _picked(tasks, audited)
-        frames, _ = _timed(pool, [_variant(t, "a", outputs=(), columns=c, full_frame=True) for t, c in picked])
-        regions, _ = _timed(pool, [_variant(t, "b", outputs=(), columns=c) for t, c in picked])
-        reference, _ = _timed(
-            pool, [_variant(t, "ref", outputs=(), columns=c, samples=REFERENCE_SAMPLES) for t, c in picked]
-        )
-        found = {"central": _products(regions, smooth)}
-        found["screen"] = np.array(
-            [
+        with progress.step(IMAGES) as advance:
+            images, _ = _timed(pool, [_variant(task, "i", columns=()) for task in tasks], advance)
+        with progress.step(CENTRAL) as advance:
+            central, central_s = _timed(pool, tasks, advance)
+        with progress.step(FORWARD) as advance:
+            forward = [_variant(task, "f", difference=pb.DIFFERENCE_FORWARD) for task in tasks]
+            by_forward, forward_s = _timed(pool, forward, advance)
+        with progress.step(SCREEN) as advance:
+            derived, _ = _timed(
+                pool,
                 [
-                    column.product
-                    for result in _timed(pool, _in_screen_space(picked, each))[0]
-                    for column in result.columns
+                    _variant(task, name, outputs=(), gradient=smooth[0], probing=probing)
+                    for name, probing in _SCREEN.items()
+                    for task in tasks
+                ],
+                advance,
+            )
+            methods = {name: derived[place * scenes : (place + 1) * scenes] for place, name in enumerate(_SCREEN)}
+        with progress.step(SAMPLE) as advance:
+            # Columns alone, so that the images do not count.
+            usual, _ = _timed(pool, [_variant(task, "r", outputs=()) for task in few])
+            # In turns, so that a machine whose speed changes slows both.
+            once: list[list[pb.RenderResult]] = []
+            twice: list[list[pb.RenderResult]] = []
+            for repeat in range(_REPEATS):
+                for runs, samples in ((once, SAMPLES), (twice, 2 * SAMPLES)):
+                    variants = [_variant(task, "s", outputs=(), samples=samples) for task in tasks[:workers]]
+                    runs.append(_timed(pool, variants)[0])
+                advance(repeat + 1, _REPEATS)
+        with progress.step(WHOLE) as advance:
+            whole = [_variant(t, "a", outputs=(), columns=c, full_frame=True) for t, c in picked]
+            frames, _ = _timed(pool, whole, advance)
+            regions, _ = _timed(pool, [_variant(t, "b", outputs=(), columns=c) for t, c in picked])
+        with progress.step(REFERENCE) as advance:
+            precise = [_variant(t, "ref", outputs=(), columns=c, samples=REFERENCE_SAMPLES) for t, c in picked]
+            reference, _ = _timed(pool, precise, advance)
+            found = {"central": _products(regions, smooth)}
+            found["screen"] = np.array(
+                [
+                    [
+                        column.product
+                        for result in _timed(pool, _in_screen_space(picked, each))[0]
+                        for column in result.columns
+                    ]
+                    for each in smooth
                 ]
-                for each in smooth
-            ]
-        )
-        gradient = np.random.default_rng(0).normal(size=(HEIGHT_PX, WIDTH_PX, 3)).astype(np.float32)
-        products, _ = _timed(pool, [_variant(tasks[0], "v", outputs=(), gradient=gradient)])
-        _, several_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
+            )
+        with progress.step(MODES):
+            gradient = np.random.default_rng(0).normal(size=(HEIGHT_PX, WIDTH_PX, 3)).astype(np.float32)
+            products, _ = _timed(pool, [_variant(tasks[0], "v", outputs=(), gradient=gradient)])
+            _, several_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
+    progress.step(ONE)
     with _pool("blender", 1, assets) as pool:
+        progress.watch(pool)
         pool.render([_variant(task, f"warm-{i}", columns=task.columns[:2]) for i, task in enumerate(few)])
         _, single_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
 
@@ -236,7 +303,7 @@ def _variant(
     gradient: np.ndarray | None = None,
     probing: Probing | None = None,
 ) -> pb.RenderTask:
-    """The task with another id, and what else is given."""
+    """Return the task with another id and the given changes."""
     chosen = list(task.columns if columns is None else columns)
     asked = list(task.outputs if outputs is None else outputs)
     variant = pb.RenderTask()
@@ -280,14 +347,20 @@ def _cosine(found: np.ndarray, expected: np.ndarray) -> float:
     return float((found * expected).sum() / np.linalg.norm(found) / np.linalg.norm(expected))
 
 
-def _timed(pool: RenderPool, tasks: Sequence[pb.RenderTask]) -> tuple[list[pb.RenderResult], float]:
+def _timed(
+    pool: RenderPool, tasks: Sequence[pb.RenderTask], advance: Advance = ignore
+) -> tuple[list[pb.RenderResult], float]:
+    """Return the results in the order of the tasks, and the wall time."""
     began_s = time.perf_counter()
-    results = pool.render(tasks)
-    return results, time.perf_counter() - began_s
+    futures = pool.submit_all(tasks)
+    for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
+        future.result()
+        advance(number, len(tasks))
+    return [future.result() for future in futures], time.perf_counter() - began_s
 
 
 def _picked(tasks: Sequence[pb.RenderTask], count: int) -> list[tuple[pb.RenderTask, list[pb.Column]]]:
-    """`count` columns, evenly spread over the objects, attributes and a few of the scenes."""
+    """Return `count` columns, evenly spread over the objects, attributes and a few of the scenes."""
     scenes = tasks[: max(1, min(4, len(tasks)))]
     share = math.ceil(count / len(scenes))
     rng = np.random.default_rng(0)

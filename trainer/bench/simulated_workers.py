@@ -25,6 +25,8 @@ WINDOW = 3
 #: Size of the image of a result, about that of 64 x 64 pixels.
 IMAGE_BYTES = 8192
 _IMAGE = os.urandom(IMAGE_BYTES)
+#: Options of the servers. Clients ping connections that are silent, as real workers permit.
+SERVER_OPTIONS = [("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 5_000)]
 
 
 class _Stream:
@@ -82,7 +84,7 @@ async def _start_worker(service_s: float) -> tuple[grpc.aio.Server, str]:
         await _Stream(service_s).serve(context)
 
     handler = grpc.stream_stream_rpc_method_handler(render, request_deserializer=pb.RenderRequests.FromString)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=SERVER_OPTIONS)
     service = pb.DESCRIPTOR.services_by_name["Renderer"].full_name
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Render": handler}),))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,13 +1,30 @@
 """The figures of the Jacobian's benchmark."""
 
-import dataclasses
+import importlib.util
 import json
+from collections.abc import Iterable
 
 import pytest
 
-from trainer.bench.jacobian import _digits
+from trainer.bench.jacobian import bench_jacobian
 from trainer.bench.street_scene import street_task
 from trainer.pool.assets import AssetStore
+from trainer.progress import Silent, Step, StepHandle
+
+
+class Recorded(Silent):
+    """Keeps the names of the planned steps and of those that began."""
+
+    def __init__(self) -> None:
+        self.planned: list[str] = []
+        self.begun: list[str] = []
+
+    def plan(self, steps: Iterable[Step]) -> None:
+        self.planned = [step.name for step in steps]
+
+    def step(self, name: str) -> StepHandle:
+        self.begun.append(name)
+        return StepHandle()
 
 
 def test_a_street_is_what_it_says() -> None:
@@ -22,8 +39,11 @@ def test_a_street_is_what_it_says() -> None:
     assert street_task(1, assets) != task
 
 
-def test_digits_are_counted() -> None:
-    cost = json.loads(json.dumps(dataclasses.asdict(_digits("raster", 1))))
+def test_digits_are_counted_and_steps_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # As where Blender is not installed.
+    progress = Recorded()
+    cost = json.loads(json.dumps(bench_jacobian(workers=1, progress=progress)))["digits"]["raster"]
+    assert progress.begun == progress.planned == ["measure digits with raster"]
     assert (cost["scenes"], cost["columns"], cost["renders"]) == (64, 192, 448)
     assert cost["seconds_per_render"] == pytest.approx(cost["worker_seconds"] / 448)
     assert cost["worker_seconds"] < cost["batch_seconds"]
