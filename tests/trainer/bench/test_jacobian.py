@@ -40,7 +40,8 @@ def test_a_street_is_what_it_says() -> None:
 
 
 def test_digits_are_counted_and_steps_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # As where Blender is not installed.
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bpy" else found(name))
     progress = Recorded()
     cost = json.loads(json.dumps(bench_jacobian(workers=1, progress=progress)))["digits"]["raster"]
     assert progress.begun == progress.planned == ["measure digits with raster"]
