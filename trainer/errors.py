@@ -4,6 +4,7 @@
     ├── InputError           wrong input: the command line prints its line and exits with 2
     │   ├── GrammarError     a grammar or experiment file is wrong
     │   └── PoolUnreachable  no render worker answers at the endpoint
+    ├── TranslationRefused   a translation model breaks labels
     └── RenderError          a task could not be rendered; carries `task_id`
         ├── TaskRefused      the task itself is wrong, so every worker refuses it
         └── PoolLost         no worker was left, and none came back in time
@@ -37,6 +38,10 @@ class GrammarError(InputError):
 
 class PoolUnreachable(InputError):  # noqa: N818
     """No render worker answers at the endpoint."""
+
+
+class TranslationRefused(MetasimError):  # noqa: N818
+    """A translation model removes, moves or invents objects, so labels would not hold."""
 
 
 class RenderError(MetasimError):

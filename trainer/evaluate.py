@@ -11,7 +11,7 @@ among them.
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from trainer.runs.loading import LoadedRun, feature_space, open_run, open_stages
 from trainer.runs.steps import evaluation_steps
 from trainer.runs.task_scores import DataModel, Measurement, stage_scores, summarised, without_stages
 from trainer.tasks import open_task
+from trainer.translation import open_translator
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class EvaluateOptions:
     #: Also trains networks on labelled images of the target alone. None: if there are photographs that are not test
     #: images.
     real: bool | None = None
+    #: A model of `metasim translate fit`: also scores the learned data with its appearance translated.
+    translate: Path | None = None
     #: Of the task networks: auto, cpu, cuda or mps.
     device: str = "auto"
     #: Settings of the task network that replace those of the experiment.
@@ -80,8 +83,12 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     if target is None:
         raise InputError(f"{experiment.path} has no target, so there is nothing to evaluate on")
     torch.set_num_threads(loaded.settings.threads)
-    network = open_task(experiment, device=open_device(options.device), settings=options.task_settings)
+    device = open_device(options.device)
+    network = open_task(experiment, device=device, settings=options.task_settings)
     models = _models(loaded, stages=options.stages)
+    translator = None if options.translate is None else open_translator(options.translate, device)
+    if translator is not None:
+        models["translated"] = replace(models["learned"], title="translated learned", translator=translator)
     with open_pool(options.pool.with_default_engine(loaded.config.engine), assets=experiment.asset_source) as pool:
         progress.watch(pool)
         data = DataSets(experiment.grammar, Renderer(pool, experiment.grammar), network, seed, progress)
@@ -114,7 +121,7 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
     if found.results:
         every = summarised(
             found.results,
-            ("prior", *(name for name in models if name.isdigit()), "learned", "real"),
+            ("prior", *(name for name in models if name.isdigit()), "learned", "translated", "real"),
             seed,
             len(test.images),
         )
@@ -163,8 +170,10 @@ def evaluate(options: EvaluateOptions, progress: Progress | None = None) -> dict
                 **(stage_scores(tuned, "fine_tuned", name) if found.tuned else {}),
             }
             for name, model in models.items()
-            if model.transformer is not None
+            if model.transformer is not None and model.translator is None
         ]
+    if translator is not None:
+        evaluation["translation"] = translator.description
     evaluation["image_distances"] = {name: item for name, item in apart.items() if not name.isdigit()}
     evaluation["seconds"] = time.monotonic() - began_s
     progress.stop()

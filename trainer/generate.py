@@ -23,6 +23,7 @@ from trainer.progress import Progress, Silent, Step
 from trainer.runs.sample_stream import SampleStream
 from trainer.runs.scene_filter import SceneFilter
 from trainer.runs.scene_source import SceneSource, open_source
+from trainer.translation import Translator, open_translator
 
 #: Scenes, and pixels of them, that are sampled, rendered and written at a time: memory does not grow with the size of
 #: the dataset.
@@ -62,6 +63,8 @@ class GenerateOptions:
     samples: int | None = None
     #: Remove sampling noise from the images by a neural network.
     denoise: bool = False
+    #: A model of `metasim translate fit` that changes the appearance of the images.
+    translate: Path | None = None
     #: The encoding of images, such as "png" or "jpeg:90"; see `trainer.datasets.writers.picture.Encoding`.
     images: str = "png"
     #: Images of a file, in formats whose files hold many.
@@ -192,7 +195,8 @@ class _Job:
         for note in self.source.notes:
             progress.note(note)
         self._pool_options = options.pool.with_default_engine(self.source.engine)
-        self._encodes = self._writer.encodes_image and options.workers_encode
+        self._translator = None if options.translate is None else open_translator(options.translate)
+        self._encodes = self._writer.encodes_image and options.workers_encode and self._translator is None
         if self._encodes:
             formats = {self._encoding.format} | ({PNG.format} if self._writer.encodes_masks else set())
             settings = replace(self._pool_options.settings, image_formats=frozenset(formats))
@@ -203,7 +207,7 @@ class _Job:
         classes = self.source.grammar.classes
         self._keep = None if options.keep is None else SceneFilter.parse(options.keep, classes)
         self._audited = frozenset(chosen(options.count, options.audit)) if options.audit else frozenset()
-        self.card = _card(options, self.source, self.rendered_by)
+        self.card = _card(options, self.source, self.rendered_by, self._translator)
         self._writer.check(self.card)
         self.destination = destination(options.out, options.format, options.per_file)
         splits: list[tuple[str | None, range]] = [(None, range(options.count))]
@@ -260,6 +264,7 @@ class _Job:
             keep=self._keep,
             audited=self._audited,
             chunk=max(1, min(CHUNK, CHUNK_PX // (render.width_px * render.height_px))),
+            translator=self._translator,
         )
 
 
@@ -272,12 +277,14 @@ def _with_quality(source: SceneSource, options: GenerateOptions) -> SceneSource:
     )
 
 
-def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> DatasetCard:
+def _card(
+    options: GenerateOptions, source: SceneSource, rendered_by: str, translator: Translator | None
+) -> DatasetCard:
     grammar = source.grammar
     render, shown = grammar.render, ", ".join(name for name, kind in grammar.kinds.items() if kind.class_name)
     command = ["metasim", "generate", options.source, "--count", str(options.count), "--format", options.format]
     command += ["--seed", str(options.seed), "--out", str(options.out)]
-    for name in ("split", "keep", "samples"):
+    for name in ("split", "keep", "samples", "translate"):
         if getattr(options, name) is not None:
             command += [f"--{name}", str(getattr(options, name))]
     command += ["--denoise"] if options.denoise else []
@@ -300,6 +307,7 @@ def _card(options: GenerateOptions, source: SceneSource, rendered_by: str) -> Da
         classes=grammar.classes,
         models=model_names(grammar),
         kept=options.keep or "",
+        translation=translator.description if translator else "",
         images=options.images,
         count=options.count,
         per_file=options.per_file,

@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     TRANSPORT = 20
     JUDGEMENT = 21
     STRUCTURE = 22
+    TRANSLATION = 23
 
 
 class EvaluationStream(IntEnum):

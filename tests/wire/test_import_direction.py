@@ -23,8 +23,8 @@ LAYERS = {
             "rendering",
             "datasets",
         ),
-        *("datasets", "metrics", "experiments", "features", "tasks", "inference", "refinement", "runs"),
-        *("train", "evaluate", "generate", "bench", "checks", "cli"),
+        *("datasets", "metrics", "experiments", "features", "tasks", "translation", "inference", "refinement", "runs"),
+        *("train", "evaluate", "generate", "translate", "bench", "checks", "cli"),
     ],
     "render_server": [
         *("errors", "devices", "limits", "log_format", "counters", "features", "scene", "jacobian", "checks"),

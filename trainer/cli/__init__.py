@@ -13,7 +13,21 @@ import typer
 from metasim.memory import keep_freed_memory
 from typer.main import get_command
 
-from trainer.cli import bench, check, data, dataset, doctor, evaluate, generate, grammar, init, pool, report, train
+from trainer.cli import (
+    bench,
+    check,
+    data,
+    dataset,
+    doctor,
+    evaluate,
+    generate,
+    grammar,
+    init,
+    pool,
+    report,
+    train,
+    translate,
+)
 from trainer.cli.commands import Commands
 from trainer.errors import InputError, MetasimError, file_problem
 
@@ -35,6 +49,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(grammar.app, name="grammar")
 app.add_typer(data.app, name="data")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(translate.app, name="translate")
 app.add_typer(pool.app, name="pool")
 app.add_typer(bench.app, name="bench")
 app.add_typer(check.app, name="check")

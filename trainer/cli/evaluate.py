@@ -79,13 +79,22 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    translate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also score the learned data with its appearance translated by a model of [bold]metasim translate "
+            "fit[/bold] (table 4).",
+            show_default=False,
+        ),
+    ] = None,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
-    """Measure what the learned data is worth: the paper's tables 1 to 3 and 5.
+    """Measure what the learned data is worth: the paper's tables 1 to 5.
 
     Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
     images of the target: fresh ones, the labelled photos that --target named, or those of --test. Intervals are
@@ -120,6 +129,7 @@ def evaluate(
                 test=test,
                 validation=validation,
                 real=real,
+                translate=translate,
                 device=device,
                 task_settings=parse_assignments(assignments or ()),
                 pool=pool,
@@ -192,10 +202,11 @@ def _models(found: dict[str, Any], ends: dict[str, Any], key: str) -> list[tuple
         key: where the same stands in a stage.
     """
     stages = found.get("stages")
+    translated = [("learned + translated", ends["translated"])] if "translated" in ends else []
     if not stages:
-        return [("prior", ends["prior"]), ("learned model", ends["learned"])]
+        return [("prior", ends["prior"]), ("learned model", ends["learned"]), *translated]
     names = [f"+ {stage['name']}" if number else stage["name"] for number, stage in enumerate(stages)]
-    return [("prior", ends["prior"]), *zip(names, (stage[key] for stage in stages), strict=True)]
+    return [("prior", ends["prior"]), *zip(names, (stage[key] for stage in stages), strict=True), *translated]
 
 
 def _rows(found: dict[str, Any], every: dict[str, Any], key: str, names: list[str]) -> list[list[str]]:
@@ -212,6 +223,8 @@ def _rows(found: dict[str, Any], every: dict[str, Any], key: str, names: list[st
         rows.append((f"+ {stage['name']}" if number else stage["name"], _Columns.of_stage(stage, key)))
     if not stages:
         rows.append(("learned model", _Columns.of(every, "learned")))
+    if "translated" in every["scores"]:
+        rows.append(("learned + translated", _Columns.of(every, "translated")))
     return [_row(title, columns, found, names) for title, columns in rows]
 
 

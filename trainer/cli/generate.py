@@ -111,6 +111,7 @@ def generate(
             "scenes of sprites, which have no noise, stay as they are.",
         ),
     ] = False,
+    translate: options.Translate = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Measure for ten seconds, print what --count images take, and write nothing."),
@@ -129,6 +130,7 @@ def generate(
     metasim generate my-world.yaml --count 100 --engine raster --out datasets/preview
     metasim generate my-street.yaml --count 5000 --format kitti --out datasets/street --resume
     metasim generate my-street.yaml --count 9000 --keep 'visible(car) >= 1' --split train=0.9,val=0.1 --out cars
+    metasim generate runs/coins --count 2000 --format coco --translate models/coins.safetensors --out coins
     metasim generate my-street.yaml --count 1000000 --format webdataset --shard 3/200 --out million
     metasim generate my-street.yaml --count 1000000 --format parquet --images jpeg:90 --out s3://bucket/million
     """
@@ -155,6 +157,7 @@ def generate(
                 audit=audit,
                 samples=samples,
                 denoise=denoise,
+                translate=translate,
                 images=images,
                 per_file=per_file,
             )

@@ -113,6 +113,14 @@ Device = Annotated[
         rich_help_panel="Training",
     ),
 ]
+Translate = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Translate the appearance of the images by a model of [bold]metasim translate fit[/bold].",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output and nothing else.")]
 
 

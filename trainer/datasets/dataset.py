@@ -39,6 +39,11 @@ class ImageDataset(ABC):
             InputError: one of its files is missing or damaged; the text names it.
         """
 
+    def image_path(self, index: int) -> Path | None:
+        """Return the file of an image; None: it lies in a file with others."""
+        del index
+        return None
+
     def __iter__(self) -> Iterator[Example]:
         return (self.example(index) for index in range(len(self)))
 

@@ -177,7 +177,7 @@ def _label(dataset: ImageDataset, example: Example, fit: Fit, task: str, names: 
             raise InputError(f"{where} has the label {example.label!r}; {names.advice()}")
         return number
     if task == "segmentation":
-        mask = _class_mask(dataset, example, names)
+        mask = class_mask(dataset, example, names)
         if mask is None:
             raise InputError(f"{where} has no masks, which segmentation needs")
         return fit.mask(mask)
@@ -191,7 +191,16 @@ def _label(dataset: ImageDataset, example: Example, fit: Fit, task: str, names: 
     )
 
 
-def _class_mask(dataset: ImageDataset, example: Example, names: ClassNames) -> np.ndarray | None:
+def class_mask(dataset: ImageDataset, example: Example, names: ClassNames) -> np.ndarray | None:
+    """Return the class of each pixel of an image, uint8 [h, w]: the index in `names.classes` + 1, 0: none of them.
+
+    Returns:
+        None where the dataset has no masks.
+
+    Raises:
+        InputError: a mask is damaged, or holds a class that the dataset does not name.
+    """
+
     def value(name: str) -> int:
         number = names.number(name)
         return 0 if number is None else number + 1

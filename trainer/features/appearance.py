@@ -95,21 +95,46 @@ def fourier_adapted(
     Returns:
         uint8 [N, H, W, 3].
     """
-    height, width = images.shape[1:3]
     chosen = rng.integers(len(target), size=len(images))
     sizes = rng.choice(np.asarray(betas), size=len(images))
-    rows = np.abs(np.fft.fftfreq(height)) * height
-    columns = np.abs(np.fft.fftfreq(width)) * width
-    adapted = np.empty_like(images)
-    for index, (image, other, beta) in enumerate(zip(images, target[chosen], sizes, strict=True)):
-        reach = beta * min(height, width)
-        low = ((rows[:, None] <= reach) & (columns[None, :] <= reach))[..., None]
-        spectrum = np.fft.fft2(image.astype(np.float64), axes=(0, 1))
-        wanted = np.abs(np.fft.fft2(other.astype(np.float64), axes=(0, 1)))
-        amplitude = np.where(low, wanted, np.abs(spectrum))
-        changed = np.fft.ifft2(amplitude * np.exp(1j * np.angle(spectrum)), axes=(0, 1)).real
-        adapted[index] = np.clip(changed + 0.5, 0, 255).astype(np.uint8)
-    return adapted
+    return np.stack(
+        [
+            with_low_amplitude(image, low_amplitude(target[other], beta))
+            for image, other, beta in zip(images, chosen, sizes, strict=True)
+        ]
+    )
+
+
+def low_amplitude(image: np.ndarray, beta: float) -> np.ndarray:
+    """Return the amplitude of an image's low frequencies in parts of full scale, float32 [2 r + 1, r + 1, 3].
+
+    r = β · min(H, W), rounded down. Row r + k holds the vertical frequency k, column l the horizontal frequency l, both
+    in periods per image. The others follow from the symmetry of a real image's spectrum.
+
+    Args:
+        image: uint8 [H, W, 3].
+        beta: below 0.5.
+    """
+    height, width = image.shape[:2]
+    reach = int(beta * min(height, width))
+    spectrum = np.fft.rfft2(image.astype(np.float64) / 255, axes=(0, 1), norm="forward")
+    return np.abs(spectrum[np.arange(-reach, reach + 1), : reach + 1]).astype(np.float32)
+
+
+def with_low_amplitude(image: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
+    """Return an image whose low frequencies have the given amplitude and their own phase.
+
+    Args:
+        image: uint8 [H, W, 3].
+        amplitude: as `low_amplitude` returns it, of an image of any size; r is below min(H, W) / 2.
+    """
+    reach = amplitude.shape[1] - 1
+    spectrum = np.fft.rfft2(image.astype(np.float64) / 255, axes=(0, 1), norm="forward")
+    places = np.arange(-reach, reach + 1)
+    phase = np.angle(spectrum[places, : reach + 1])
+    spectrum[places, : reach + 1] = amplitude * np.exp(1j * phase)
+    changed = np.fft.irfft2(spectrum, s=image.shape[:2], axes=(0, 1), norm="forward")
+    return np.clip(changed * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from metasim.v1 import render_pb2 as pb
 
 from trainer.datasets.fitting import chosen
 from trainer.errors import InputError
@@ -18,6 +19,8 @@ from trainer.randomness import EvaluationStream, Purpose, generator, integer
 from trainer.rendering import Renderer
 from trainer.tasks import TaskNetwork
 from trainer.tasks.labelling import labelled
+from trainer.translation import Translator
+from trainer.translation.buffers import OUTPUTS, translated_frame
 
 _MOST_PHOTOS = 1_000_000
 _CHUNK = 512  # Scenes that are rendered at a time
@@ -61,7 +64,9 @@ class DataSets:
         """Return the same for another grammar."""
         return replace(self, grammar=grammar, renderer=Renderer(self.renderer.pool, grammar))
 
-    def labelled(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> tuple[np.ndarray, list[Any]]:
+    def labelled(
+        self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int, translator: Translator | None = None
+    ) -> tuple[np.ndarray, list[Any]]:
         """Return images and labels of `count` scenes."""
         advance = self.progress.step(f"render {of}")
         return labelled(
@@ -70,18 +75,35 @@ class DataSets:
             scenes,
             integer(self.seed, Purpose.EVALUATION, purpose),
             lambda done: advance(done, count),
+            **self._appearance(translator),
         )
 
-    def images(self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int) -> np.ndarray:
+    def images(
+        self, of: str, scenes: Iterable[SceneGraph], count: int, purpose: int, translator: Translator | None = None
+    ) -> np.ndarray:
         """Return images of `count` scenes."""
         advance = self.progress.step(f"render {of}")
         noise = integer(self.seed, Purpose.EVALUATION, purpose)
         source, images, done = iter(scenes), [], 0
         while part := list(islice(source, _CHUNK)):
-            images.append(self.renderer.images(part, noise + done))
+            if translator is None:
+                images.append(self.renderer.images(part, noise + done))
+            else:
+                given = self._appearance(translator)
+                frames = self.renderer.render(part, noise + done, (pb.OUTPUT_IMAGE_U8, *given["outputs"]))
+                images.append(np.stack([given["image_of"](frame) for frame in frames]))
             done += len(part)
             advance(done, count)
         return np.concatenate(images)
+
+    def _appearance(self, translator: Translator | None) -> dict[str, Any]:
+        """Return what `labelled` of `trainer.tasks.labelling` takes, so that images are translated."""
+        if translator is None:
+            return {}
+        return {
+            "outputs": OUTPUTS if translator.uses_buffers else (),
+            "image_of": lambda frame: translated_frame(translator, frame, self.grammar.classes),
+        }
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from trainer.errors import InputError
 from trainer.pool import RenderPool
 from trainer.runs.scene_filter import SceneFilter
 from trainer.runs.scene_source import SceneSource
+from trainer.translation import Translator
+from trainer.translation.buffers import NEEDS, translated_sample
 
 Item = TypeVar("Item")
 
@@ -45,6 +47,7 @@ class SampleStream:
         keep: the condition that scenes meet. Another scene of the same number is drawn until one does.
         audited: numbers of the scenes that are rendered with boxes and masks as well.
         chunk: scenes that are rendered at a time.
+        translator: changes the appearance of the images.
     """
 
     pool: RenderPool
@@ -56,6 +59,7 @@ class SampleStream:
     keep: SceneFilter | None = None
     audited: Collection[int] = ()
     chunk: int = 256
+    translator: Translator | None = None
 
     def samples(self, indices: range) -> Generator[Drawn, None, None]:
         """Return the samples of those numbers; while one chunk is used, the next ones are rendered.
@@ -65,6 +69,8 @@ class SampleStream:
             RenderError: a scene could not be rendered.
         """
         needs = self.needs if self.keep is None else self.needs | Need.BOXES
+        if self.translator is not None and self.translator.uses_buffers:
+            needs |= NEEDS
         renderer = SampleRenderer(
             self.pool, self.source.grammar, needs, encoding=self.encoding, encodes_masks=self.encodes_masks
         )
@@ -92,9 +98,14 @@ class SampleStream:
             attempt += 1
             for index, sample in zip(left, samples, strict=True):
                 if self.keep is None or self.keep(sample):
-                    found[index] = Drawn(sample, attempt, index in self.audited)
+                    found[index] = Drawn(self._translated(sample), attempt, index in self.audited)
             left = [index for index in left if index not in found]
         return [found[index] for index in indices]
+
+    def _translated(self, sample: Sample) -> Sample:
+        if self.translator is None:
+            return sample
+        return translated_sample(self.translator, sample, self.source.grammar.classes)
 
 
 def blocks_ahead(pool: RenderPool, size: int) -> int:

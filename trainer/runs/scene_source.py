@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import InputError
-from trainer.experiments import load_experiment
+from trainer.experiments import Experiment, load_experiment
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.files import looks_like_path
 from trainer.model.drawing import transformed
@@ -22,6 +22,7 @@ class SceneSource:
     #: A description of the source, for cards.
     of: str
     name: str
+    experiment: Experiment
     grammar: Grammar
     engine: str
     notes: tuple[str, ...]
@@ -61,6 +62,7 @@ def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
         return SceneSource(
             of=f"the learned model of {folder}",
             name=folder.resolve().name,
+            experiment=loaded.experiment,
             grammar=loaded.grammar,
             engine=loaded.config.engine,
             notes=loaded.notes,
@@ -72,6 +74,7 @@ def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
     return SceneSource(
         of=f"the prior of {experiment.name}",
         name=experiment.name,
+        experiment=experiment,
         grammar=experiment.grammar,
         engine=experiment.engine,
         notes=experiment.notes,

@@ -1,6 +1,7 @@
 """Scores of the task network, trained on each model's data, on labelled images of the target, and on both in turn.
 
-The rows of an evaluation: "prior"; earlier stages by their number; "learned"; "real", trained on the target's labelled
+The rows of an evaluation: "prior"; earlier stages by their number; "learned"; "translated", the same images with
+their appearance translated; "real", trained on the target's labelled
 images alone (the ceiling). After fine-tuning on n of these: the same models, and "target", trained on the n alone.
 """
 
@@ -20,6 +21,7 @@ from trainer.randomness import EvaluationStream, Purpose, generator, integer
 from trainer.runs.evaluation_data import DataSets, LabelledImages, TargetImages
 from trainer.tasks import CountsObjects, Results, Scores
 from trainer.tasks.bootstrap import bootstrap, gap_closed, gaps_closed, interval
+from trainer.translation import Translator
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class DataModel:
 
     Attributes:
         grammar: that scenes are drawn from, with its structure as it has been learned; None: the prior's.
+        translator: changes the appearance of the images.
     """
 
     title: str
     transformer: DistributionTransformer | None
     grammar: Grammar | None = None
+    translator: Translator | None = None
 
 
 @dataclass
@@ -81,9 +85,9 @@ class Measurement:
             grammar, of = model.grammar or data.grammar, f"{model.title} data"
             scenes = scenes_of(grammar, self.count, rng, model.transformer)
             if self.test.labels is None:
-                found.images[name] = data.images(of, scenes, self.count, purpose)
+                found.images[name] = data.images(of, scenes, self.count, purpose, model.translator)
                 continue
-            images, labels = data.labelled(of, scenes, self.count, purpose)
+            images, labels = data.labelled(of, scenes, self.count, purpose, model.translator)
             for index in range(self.networks):
                 trained = self._trained(images, labels, purpose, index, of)
                 found.results.setdefault(name, []).append(self._tested(trained))

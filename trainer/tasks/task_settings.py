@@ -18,8 +18,11 @@ NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 _NOT_SETTINGS = ("classes", "device")
 
 
-def changed_settings(settings: Settings, given: Mapping[str, object]) -> Settings:
+def changed_settings(settings: Settings, given: Mapping[str, object], where: str = "task_settings.") -> Settings:
     """Return settings, a dataclass, with some fields replaced.
+
+    Args:
+        where: how messages begin, before the key.
 
     Raises:
         InputError: a key is unknown, or a value is of the wrong type or not allowed.
@@ -27,11 +30,11 @@ def changed_settings(settings: Settings, given: Mapping[str, object]) -> Setting
     names = [each.name for each in fields(settings) if each.name not in _NOT_SETTINGS]  # type: ignore[arg-type]
     for key in given:
         if key not in names:
-            raise InputError(f"task_settings.{key}: unknown key; {nearest(key, names)}")
+            raise InputError(f"{where}{key}: unknown key; {nearest(key, names)}")
     values: dict[str, Any] = {each.name: getattr(settings, each.name) for each in fields(settings)}  # type: ignore[arg-type]
     try:
         return TypeAdapter(type(settings)).validate_python({**values, **given})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"task_settings.{place} is {first['input']!r}: {first['msg'].lower()}") from None
+        raise InputError(f"{where}{place} is {first['input']!r}: {first['msg'].lower()}") from None

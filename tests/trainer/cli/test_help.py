@@ -62,6 +62,8 @@ def test_commands() -> None:
         "pool status",
         "report",
         "train",
+        "translate apply",
+        "translate fit",
         "version",
     ]
 

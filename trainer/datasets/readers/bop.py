@@ -51,6 +51,10 @@ class BopDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self._images)
 
+    def image_path(self, index: int) -> Path:
+        """See `ImageDataset.image_path`."""
+        return self._images[index][1]
+
     def example(self, index: int) -> Example:
         scene, path, number = self._images[index]
         image = read_image(path)

@@ -69,6 +69,10 @@ class CocoDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self._images)
 
+    def image_path(self, index: int) -> Path:
+        """See `ImageDataset.image_path`."""
+        return self._folder / str(self._images[index]["file_name"])
+
     def example(self, index: int) -> Example:
         image = self._images[index]
         name = str(image["file_name"])

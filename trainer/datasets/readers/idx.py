@@ -42,6 +42,11 @@ class IdxDataset(ImageDataset):
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def images_file(self) -> Path:
+        """Return the file of images."""
+        return self._images
+
     def example(self, index: int) -> Example:
         image = np.repeat(self._all_images[index][:, :, None], 3, axis=2)
         label = None if self._labels is None else int(self._all_labels[index])

@@ -42,6 +42,10 @@ class KittiDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self._images)
 
+    def image_path(self, index: int) -> Path:
+        """See `ImageDataset.image_path`."""
+        return self._images[index]
+
     def example(self, index: int) -> Example:
         path = self._images[index]
         objects = None

@@ -45,6 +45,10 @@ class MaskDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self._names)
 
+    def image_path(self, index: int) -> Path:
+        """See `ImageDataset.image_path`."""
+        return self.folder / "images" / self._names[index]
+
     def example(self, index: int) -> Example:
         name = self._names[index]
         photo = read_photo(self.folder / "images" / name)

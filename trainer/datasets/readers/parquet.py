@@ -70,6 +70,11 @@ class ParquetDataset(ImageDataset):
             class_mask=(lambda: read_mask_file(io.BytesIO(mask), f"{path}: row {index}")) if mask else None,
         )
 
+    def first_rows(self) -> dict[Path, int]:
+        """Return the files with the number of the first image in each."""
+        starts = [0, *self._ends[:-1]]
+        return {path: start for (path, _), start in zip(self._files, starts, strict=True)}
+
     def _row(self, number: int, place: int) -> dict[str, Any]:
         """Return a row of a file. Rows that are next to each other are read together."""
         file, group = self._files[number][1], 0

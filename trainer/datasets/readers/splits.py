@@ -47,13 +47,22 @@ class JoinedDataset(ImageDataset):
     def __len__(self) -> int:
         return self._ends[-1]
 
+    def image_path(self, index: int) -> Path | None:
+        """See `ImageDataset.image_path`."""
+        part, place = self._place(index)
+        return part.image_path(place)
+
     def example(self, index: int) -> Example:
-        number = bisect_right(self._ends, index)
-        part = self._parts[number]
-        example = part.example(index - (self._ends[number - 1] if number else 0))
+        part, place = self._place(index)
+        example = part.example(place)
         prefix = part.folder.relative_to(self.folder).as_posix()
         mask = example.class_mask
         if mask is not None and part.classes != self.classes:
             numbers = np.array([0, *(self.classes.index(name) + 1 for name in part.classes)])
             return replace(example, name=f"{prefix}/{example.name}", class_mask=lambda: numbers[mask()])
         return replace(example, name=f"{prefix}/{example.name}")
+
+    def _place(self, index: int) -> tuple[ImageDataset, int]:
+        """Return the part that an image lies in, and its number there."""
+        number = bisect_right(self._ends, index)
+        return self._parts[number], index - (self._ends[number - 1] if number else 0)

@@ -61,6 +61,10 @@ class VocDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self._names)
 
+    def image_path(self, index: int) -> Path:
+        """See `ImageDataset.image_path`."""
+        return self.folder / self._names[index]
+
     def example(self, index: int) -> Example:
         name = self._names[index]
         photo = read_photo(self.folder / name)

@@ -63,6 +63,11 @@ class WebDataset(ImageDataset):
             class_mask=(lambda: self._mask(index)) if masked else None,
         )
 
+    def image_member(self, index: int) -> tuple[Path, str]:
+        """Return the tar file of an image and the name of its member."""
+        path, key, members = self._samples[index]
+        return path, f"{key}.{_image(members)}"
+
     def _mask(self, index: int) -> np.ndarray:
         path, key, _ = self._samples[index]
         return read_mask_file(io.BytesIO(self._bytes(index, "class.png")), f"{path}/{key}.class.png")

@@ -56,6 +56,10 @@ class YoloDataset(ImageDataset):
     def __len__(self) -> int:
         return len(self._names)
 
+    def image_path(self, index: int) -> Path:
+        """See `ImageDataset.image_path`."""
+        return self.folder / "images" / self._names[index]
+
     def example(self, index: int) -> Example:
         name = self._names[index]
         image = read_image(self.folder / "images" / name)

@@ -50,6 +50,8 @@ class DatasetCard:
     count: int = 0
     #: Images of a file, in formats whose files hold many.
     per_file: int = 1000
+    #: How the appearance of the images was translated; empty: not at all.
+    translation: str = ""
     #: Of the first scene: another grammar, model or asset gives another one.
     fingerprint: str = ""
 
@@ -84,6 +86,8 @@ class DatasetCard:
         ]
         if self.rendering:
             lines.append(f"* Rendering: {self.rendering}")
+        if self.translation:
+            lines.append(f"* Appearance: translated by {self.translation}; labels are those of the renders")
         if self.kept:
             lines.append(
                 f"* Kept: scenes with `{self.kept}`, {count / max(counts.drawn, 1):.1%} of {counts.drawn:,} drawn"

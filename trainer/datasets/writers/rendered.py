@@ -24,6 +24,7 @@ _OUTPUTS: dict[Need, tuple["pb.Output.ValueType", ...]] = {
     Need.BOXES: (pb.OUTPUT_BOXES,),
     Need.MASKS: (pb.OUTPUT_CLASS_MASK, pb.OUTPUT_INSTANCE_MASK),
     Need.DEPTH: (pb.OUTPUT_DEPTH,),
+    Need.NORMALS: (pb.OUTPUT_NORMAL,),
     Need.SILHOUETTES: (),
     Need.CAMERA: (),
 }
@@ -130,6 +131,7 @@ class SampleRenderer:
                 if output in frame.layers or output in frame.files
             },
             depth=frame.layers.get(pb.OUTPUT_DEPTH),
+            normals=frame.layers.get(pb.OUTPUT_NORMAL),
             metadata={"attributes": attributes},
         )
 

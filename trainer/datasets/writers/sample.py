@@ -1,7 +1,7 @@
 """An image of a dataset with its labels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Flag, auto
 from functools import cached_property
 
@@ -20,6 +20,8 @@ class Need(Flag):
     MASKS = auto()
     #: `Sample.depth`.
     DEPTH = auto()
+    #: `Sample.normals`.
+    NORMALS = auto()
     #: `Instance.silhouette`: one more render for each object.
     SILHOUETTES = auto()
     #: `Sample.camera`, and `Instance.cuboid` and `Instance.mesh_scale` of each instance.
@@ -73,6 +75,8 @@ class Sample:
     mask_pictures: Mapping[str, Picture] = field(default_factory=dict)
     #: float32 [height, width] m along the camera's axis; +inf: nothing there.
     depth: np.ndarray | None = None
+    #: float32 [height, width, 3], unit vectors in the world's frame; 0: nothing there.
+    normals: np.ndarray | None = None
     #: Further fields of the sample, such as the scene's attributes: values that JSON can hold.
     metadata: Mapping[str, object] = field(default_factory=dict)
 
@@ -105,6 +109,10 @@ class Sample:
                 )
         pictures = {name: Picture.of(mask) for name, mask in (masks or {}).items()}
         return cls(Picture.of(image), label, instances, camera, pictures, depth, metadata or {})
+
+    def with_image(self, image: np.ndarray) -> "Sample":
+        """Return the same sample with another image, uint8 [height, width, 3]."""
+        return replace(self, picture=Picture.of(image))
 
     @property
     def image(self) -> np.ndarray:

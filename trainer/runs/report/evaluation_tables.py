@@ -15,6 +15,7 @@ def score_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     for words, of in (
         ("the prior", "prior"),
         ("the learned model", "learned"),
+        ("the learned model, translated", "translated"),
         ("labelled images of the target", "real"),
     ):
         if of not in evaluation:
@@ -55,6 +56,8 @@ def score_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     if tuned:
         learned = [(stage["name"], stage) for stage in stages] or [("the learned model", "learned")]
         models = [("nothing", "target"), ("the prior", "prior"), *learned]
+        if "translated" in tuned["scores"]:
+            models.append(("the learned model, translated", "translated"))
         title = f"Scores after fine-tuning on {tuned['images']:,} labelled images of the target"
         note = "None of these images is a test image."
         tables.append(_by_model(title, "Trained before on data from", models, tuned, "fine_tuned", note))
@@ -119,7 +122,8 @@ def distance_tables(evaluation: Mapping[str, Any]) -> list[Table]:
     ]
     images = evaluation.get("image_distances")
     if images:
-        pair = images["prior"], images["learned"]
+        present = [name for name in ("prior", "learned", "translated") if name in images]
+        pair = [images[name] for name in present]
         rows = [
             ["MMD²", *(short(of["mmd"]) for of in pair)],
             ["KID", *(f"{short(of['kid'])} ± {short(of['kid_standard_error'])}" for of in pair)],
@@ -129,7 +133,9 @@ def distance_tables(evaluation: Mapping[str, Any]) -> list[Table]:
             f"{images['target_images']:,} of the target; KID ± standard error. Both estimators are unbiased, so "
             "values near zero can be negative."
         )
-        tables.append(Table("Distance of images from the target's", ["Distance", "Prior", "Learned"], rows, note))
+        tables.append(
+            Table("Distance of images from the target's", ["Distance", *map(str.capitalize, present)], rows, note)
+        )
     return tables
 
 
