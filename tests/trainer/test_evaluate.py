@@ -23,9 +23,12 @@ from trainer.pool import PoolOptions
 from trainer.progress import Silent
 from trainer.runs.folder import Run
 from trainer.runs.loading import open_run
+from trainer.runs.report.report import write_report
 from trainer.runs.task_scores import summaries
 from trainer.tasks import Scores, open_task
 from trainer.tasks.classifier import ClassifierSettings, DigitClassifier, DigitNet
+from trainer.translation.colour import ColourTranslator
+from trainer.translation.colour_transfer import LATTICE, lattice
 
 #: What makes a street of the prior of `aerial`, whose cars stand across the road and its houses upon it.
 STREET = {"house.y": 22.5, "forward.y": -5.7, "forward.yaw": -90.0, "oncoming.y": 5.7, "oncoming.yaw": 90.0}
@@ -130,6 +133,23 @@ def test_labelled_photos_score_the_task(tmp_path: Path, monkeypatch: pytest.Monk
     assert (found["metric"], found["test_images"], found["unseen"]) == ("accuracy", 18, False)
     assert found["learned"] > 0.9
     assert "tested on 18 images of the target" in _table(found)
+
+
+def test_a_translation_that_changes_nothing_scores_as_the_learned_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.evaluate.open_task", partial(open_task, budget="quick"))
+    run, model = photographed(tmp_path, labels=True), tmp_path / "same.safetensors"
+    ColourTranslator(lattice().reshape(LATTICE, LATTICE, LATTICE, 3).astype(np.float32)).save(model)
+    found = evaluate(EvaluateOptions(run, train_images=100, translate=model, pool=PoolOptions(workers=1)))
+    assert found["scores"]["translated"] == found["scores"]["learned"]
+    assert found["translated"] == found["learned"]
+    assert found["image_distances"]["translated"] == found["image_distances"]["learned"]
+    assert found["translation"].startswith("color (model ")
+    lines = [line.strip() for line in _table(found).splitlines()]
+    assert [line.split("  ")[0] for line in lines[2:5]] == ["prior", "learned model", "learned + translated"]
+    assert "learned + translated" in next(line for line in lines if line.startswith("distance from the target's"))
+    assert "the learned model, translated" in write_report(Run.open(run)).read_text()
 
 
 def more_photos(folder: Path, count: int, seed: int) -> Path:

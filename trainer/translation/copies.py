@@ -64,9 +64,9 @@ def translate_dataset(
     """
     dataset = open_dataset(source)
     named_folder(out)
-    root = dataset.folder.resolve()
+    root = (dataset.folder if source.is_file() else source).resolve()
     if out.resolve().is_relative_to(root):
-        raise InputError(f"{out} lies in the dataset {dataset.folder}; choose a folder outside of it")
+        raise InputError(f"{out} lies in the dataset {source}; choose a folder outside of it")
     copy = _Copy(dataset, translator, out.with_name(f"{out.name}.partial"), advance)
     copy.begin(resume=resume)
     for path in sorted(each for each in root.rglob("*") if each.is_file()):
