@@ -137,6 +137,28 @@ def test_workers_that_come_and_go_do_not_change_the_numbers(stack: Stack, undist
         assert filecmp.cmp(path, stack.folder / "runs" / "disturbed" / "checkpoint" / path.name, shallow=False)
 
 
+def test_a_worker_whose_shared_memory_is_full_does_not_change_the_numbers(stack: Stack, undisturbed: Path) -> None:  # noqa: ARG001
+    def another(epochs: int) -> None:
+        wanted = len(stack.metrics("crowded")) + epochs
+        wait_for(f"epoch {wanted}", lambda: len(stack.metrics("crowded")) >= wanted, PATIENCE_S)
+
+    variables = {"METASIM_RUN": "crowded", "METASIM_TRAIN_OPTIONS": OPTIONS}
+    train(stack, "crowded")
+    another(1)
+    stack.compose("up", "--detach", "--no-build", "--no-recreate", "--scale", "render=2", **variables)
+    worker = stack.workers()[0]
+    status, said = worker.exec_run(["sh", "-c", "cat /dev/zero > /dev/shm/ballast"])
+    assert status != 0
+    assert b"No space left" in said
+    another(2)
+    status, said = worker.exec_run(["rm", "/dev/shm/ballast"])
+    assert status == 0, said
+    another(1)
+    assert len(stack.metrics("crowded")) < EPOCHS - 1  # So all of that happens while it trains.
+    finish(stack)
+    assert stack.metrics("crowded") == stack.metrics("undisturbed")
+
+
 def test_the_command_line_looks_after_workers(stack: Stack, undisturbed: Path) -> None:  # noqa: ARG001
     def metasim(*arguments: str) -> dict[str, object]:
         command = [Path(sys.executable).with_name("metasim"), "pool", *arguments, "--project", stack.project, "--json"]

@@ -18,7 +18,10 @@ from trainer.randomness import Purpose, generator
 from trainer.rendering import Renderer
 
 #: Time that the measurements of a benchmark take at most, about. Slow scenes are rendered fewer times.
-BUDGET_S = 90.0
+BUDGET_S = 75.0
+
+#: The first step: the experiment is read and its scenes are drawn.
+PREPARE = "draw the scenes"
 
 
 def bench_render(
@@ -51,10 +54,12 @@ def bench_render(
         InputError: there is no such experiment, or the engine cannot run here.
     """
     progress = progress or Silent()
+    counts = sorted({1, workers or len(os.sched_getaffinity(0))})
+    steps = [(PREPARE, 3.0), *(step for count in counts for step in _steps(count))]
+    progress.plan([Step(name, seconds) for name, seconds in steps])
+    progress.step(PREPARE)
     opened = load_experiment(experiment, overrides or {})
     engine = engine or opened.engine
-    counts = sorted({1, workers or len(os.sched_getaffinity(0))})
-    progress.plan([Step(name, seconds) for count in counts for name, seconds in _steps(count)])
     rng = generator(0, Purpose.GENERATION)
     batch = [opened.grammar.sample(rng) for _ in range(scenes)]
     render = opened.grammar.render

@@ -2,29 +2,13 @@
 
 import importlib.util
 import json
-from collections.abc import Iterable
 
 import pytest
+from support.recorded_steps import RecordedSteps
 
 from trainer.bench.jacobian import bench_jacobian
 from trainer.bench.street_scene import street_task
 from trainer.pool.assets import AssetStore
-from trainer.progress import Silent, Step, StepHandle
-
-
-class Recorded(Silent):
-    """Keeps the names of the planned steps and of those that began."""
-
-    def __init__(self) -> None:
-        self.planned: list[str] = []
-        self.begun: list[str] = []
-
-    def plan(self, steps: Iterable[Step]) -> None:
-        self.planned = [step.name for step in steps]
-
-    def step(self, name: str) -> StepHandle:
-        self.begun.append(name)
-        return StepHandle()
 
 
 def test_a_street_is_what_it_says() -> None:
@@ -42,7 +26,7 @@ def test_a_street_is_what_it_says() -> None:
 def test_digits_are_counted_and_steps_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bpy" else found(name))
-    progress = Recorded()
+    progress = RecordedSteps()
     cost = json.loads(json.dumps(bench_jacobian(workers=1, progress=progress)))["digits"]["raster"]
     assert progress.begun == progress.planned == ["measure digits with raster"]
     assert (cost["scenes"], cost["columns"], cost["renders"]) == (64, 192, 448)
