@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,7 +103,7 @@ class DataSets:
             return {}
         return {
             "outputs": OUTPUTS if translator.uses_buffers else (),
-            "image_of": lambda frame: translated_frame(translator, frame, self.grammar.classes),
+            "image_of": partial(translated_frame, translator, classes=self.grammar.classes),
         }
 
 

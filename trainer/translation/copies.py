@@ -21,6 +21,7 @@ from trainer.datasets.readers import open_dataset
 from trainer.datasets.readers.idx import IdxDataset
 from trainer.datasets.readers.parquet import ParquetDataset
 from trainer.datasets.readers.webdataset import WebDataset
+from trainer.datasets.writers.parquet import pyarrow
 from trainer.datasets.writers.writer import named_folder
 from trainer.errors import InputError
 from trainer.translation.guidance import Buffers
@@ -198,9 +199,7 @@ class _Copy:
 
     def _parquet(self, path: Path, part: Path, dataset: ParquetDataset) -> None:
         """Copy a Parquet file, group of rows by group of rows."""
-        import pyarrow
-        import pyarrow.parquet as parquet
-
+        arrow, parquet = pyarrow(), pyarrow("parquet")
         index = next(start for file, start in dataset.first_rows().items() if file.resolve() == path)
         with (
             parquet.ParquetFile(path) as source,
@@ -217,7 +216,7 @@ class _Copy:
                     index += 1
                     self._count(1)
                 field = source.schema_arrow.field(place)
-                target.write_table(table.set_column(place, field, pyarrow.array(files, field.type)))
+                target.write_table(table.set_column(place, field, arrow.array(files, field.type)))
 
     def _grey(self, index: int) -> np.ndarray:
         found = self._translated(index) @ _LUMA
@@ -229,8 +228,9 @@ def _encoded(pixels: np.ndarray, before: bytes, name: str) -> bytes:
     """Return an image file of the same format as one before."""
     with Image.open(io.BytesIO(before)) as file:
         image_format = file.format
-    if image_format in _FORMATS:
-        return encode_image(pixels, _FORMATS[image_format])
+    known = _FORMATS.get(image_format or "")
+    if known is not None:
+        return encode_image(pixels, known)
     buffer = io.BytesIO()
     try:
         Image.fromarray(pixels).save(buffer, image_format)

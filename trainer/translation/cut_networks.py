@@ -32,10 +32,12 @@ class Generator(nn.Module):
         super().__init__()
         self.guides = guides
         a, b, c = width, 2 * width, 4 * width
+        #: Channels of each of the maps of `features`.
+        self.feature_channels = [3, a, b, c]
         with torch.device("meta"):  # Draws nothing from the global generator.
             self.first = nn.Conv2d(3 + guides, a, 5, padding=2, padding_mode="reflect")
             self.down = nn.ModuleList([nn.Conv2d(a, b, 3, 2, 1), nn.Conv2d(b, c, 3, 2, 1)])
-            self.blocks = nn.ModuleList([nn.ModuleList([_reflected(c, c), _reflected(c, c)]) for _ in range(blocks)])
+            self.blocks = nn.ModuleList([_Block(c) for _ in range(blocks)])
             self.up = nn.ModuleList([_reflected(c, b), _reflected(b, a)])
             self.last = nn.Conv2d(a, 3, 5, padding=2, padding_mode="reflect")
         self.to_empty(device="cpu")
@@ -51,8 +53,8 @@ class Generator(nn.Module):
         """
         full, half, quarter = self._encoded(images, guides)
         x = quarter
-        for first, second in self.blocks:  # type: ignore[misc]
-            x = x + _normed(second(F.relu(_normed(first(x)))))
+        for block in self.blocks:
+            x = block(x)
         x = F.relu(_normed(self.up[0](_doubled(x)))) + half
         x = F.relu(_normed(self.up[1](_doubled(x)))) + full
         return (images + self.last(x)).clamp(-1, 1)
@@ -62,15 +64,22 @@ class Generator(nn.Module):
         guides = images.new_zeros(len(images), self.guides, *images.shape[-2:])
         return [images, *self._encoded(images, guides)]
 
-    @property
-    def feature_channels(self) -> list[int]:
-        """Return the channels of each of the maps of `features`."""
-        return [3, self.first.out_channels, *(layer.out_channels for layer in self.down)]  # type: ignore[list-item]
-
     def _encoded(self, images: Tensor, guides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         full = F.relu(_normed(self.first(torch.cat([images, guides], 1))))
         half = F.relu(_normed(self.down[0](full)))
         return full, half, F.relu(_normed(self.down[1](half)))
+
+
+class _Block(nn.Module):
+    """A residual block."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = _reflected(channels, channels), _reflected(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        changed: Tensor = x + _normed(self.second(F.relu(_normed(self.first(x)))))
+        return changed
 
 
 class Discriminator(nn.Module):
@@ -90,7 +99,7 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return a judgement for each patch, [N, 1, h, w]; 1: a photograph, 0: a translated render."""
         x = F.leaky_relu(self.layers[0](images), _SLOPE)
-        for layer in self.layers[1:-1]:  # type: ignore[index]
+        for layer in list(self.layers)[1:-1]:
             x = F.leaky_relu(_normed(layer(x)), _SLOPE)
         judged: Tensor = self.layers[-1](x)
         return judged

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from trainer.errors import InputError
 from trainer.translation.colour import ColourTranslator
@@ -44,5 +43,5 @@ def open_translator(path: Path, device: str = "cpu") -> Translator:
     return translator.to(device)
 
 
-def _first_line(error: Exception) -> Any:
+def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)

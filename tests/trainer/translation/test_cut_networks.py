@@ -1,5 +1,7 @@
 """The loss and the networks of contrastive translation."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -48,11 +50,12 @@ def test_features_come_from_pixels_alone() -> None:
 
 def test_the_discriminator_sees_patches_of_34_pixels() -> None:
     judge = Discriminator(4, torch.Generator().manual_seed(0))
-    for layer in judge.layers:
+    layers: Any = judge.layers
+    for layer in layers:
         torch.nn.init.constant_(layer.weight, 0.01)
     image = torch.zeros(1, 3, 96, 96, requires_grad=True)
     x = image
-    for layer in judge.layers:  # Without normalisation, which mixes all pixels.
+    for layer in layers:  # Without normalisation, which mixes all pixels.
         x = layer(x)
     x[0, 0, x.shape[2] // 2, x.shape[3] // 2].backward()
     assert image.grad is not None

@@ -18,7 +18,7 @@ MASKS = RNG.integers(0, 3, (5, 32, 40))
 DEPTH = np.where(MASKS > 0, 2.0, np.inf).astype(np.float32)
 RENDERS = Renders(IMAGES, [Buffers(mask, depth) for mask, depth in zip(MASKS, DEPTH, strict=True)], ("cat", "dog"))
 #: Settings that make a fit take no time.
-QUICK = {
+QUICK: dict[str, dict[str, object]] = {
     "color": {},
     "fourier": {"beta": 0.05},
     "cut": {"steps": 2, "width": 4, "blocks": 1, "judge_width": 4, "patches": 8},
