@@ -1,4 +1,6 @@
 # A render worker: Blender as a Python package and the gRPC server, no PyTorch.
+# It runs on CPUs as it is. On a GPU it needs `--device auto`, and on the host NVIDIA's driver and Container Toolkit, with
+# the driver's capabilities compute, graphics (OptiX) and utility. Not yet run on a GPU.
 # Build from the repository's root: docker build -f docker/render_server.Dockerfile -t metasim-render .
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -1,7 +1,8 @@
 # The trainer: PyTorch and the client of the render pool, no Blender.
 # Build from the repository's root: docker build -f docker/trainer.Dockerfile -t metasim-trainer .
 FROM python:3.11-slim-bookworm AS build
-# Where PyTorch comes from besides PyPI. The default has builds for the CPU alone; with --build-arg TORCH_INDEX= it is
+# On a GPU the container needs NVIDIA's driver and Container Toolkit on the host, and PyTorch with CUDA:
+# where PyTorch comes from besides PyPI. The default has builds for the CPU alone; with --build-arg TORCH_INDEX= it is
 # PyPI's, which brings CUDA (several gigabytes).
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # Extras of the project. With --build-arg EXTRAS="trainer natural parquet cloud" the image writes datasets to object stores.

@@ -1,6 +1,7 @@
 """The command line of the worker: `metasim-render`."""
 
 import asyncio
+import dataclasses
 import importlib.metadata
 import json
 import logging
@@ -54,10 +55,11 @@ def serve(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            min=0,
             envvar="METASIM_RENDER_WORKERS",
             help="Number of engine processes, bounded by CPUs and memory. Default: one per CPU that this process "
-            "may use; on a GPU one.",
+            "may use; on a GPU one. 0: on a GPU as many as render small scenes fastest, which is measured at the "
+            "start (not yet run on a GPU).",
         ),
     ] = None,
     engine: Annotated[
@@ -72,7 +74,7 @@ def serve(
         typer.Option(
             envvar="METASIM_RENDER_DEVICE",
             help="cpu, or cuda, optix, hip, oneapi or metal: a kind of GPU. auto: the best kind that renders a first "
-            "image. Images differ slightly between kinds, so all workers of a pool need the same.",
+            "image. Images may differ between kinds, so all workers of a pool need the same. Not yet run on a GPU.",
         ),
     ] = "cpu",
     queue: Annotated[
@@ -142,8 +144,8 @@ def serve(
             envvar="METASIM_RENDER_MAX_MEMORY",
             metavar="MB",
             help="Memory that one engine process may hold, in MB. A process that exceeds it is killed; from three "
-            "quarters of it on, the process is replaced after its task. 0: unbounded. Default: an equal share of 80 % "
-            "of the memory of this machine or container.",
+            "quarters of it on, the process is replaced after its task. 0: unbounded. Default: 4096, or an equal share "
+            "of 80 % of the memory of this machine or container where that is less.",
         ),
     ] = None,
     recycle_after: Annotated[
@@ -194,6 +196,14 @@ def serve(
             "Default: a folder for temporary files.",
         ),
     ] = None,
+    reserved_gpu: Annotated[
+        str,
+        typer.Option(
+            envvar="METASIM_RENDER_RESERVED_GPU",
+            metavar="GPU",
+            help="Place (0, 1, ...) or UUID of an NVIDIA GPU that is left to the trainer where there is another one.",
+        ),
+    ] = "",
     stop_with_stdin: Annotated[
         bool, typer.Option("--stop-with-stdin", help="End at once when standard input is closed.")
     ] = False,
@@ -219,7 +229,7 @@ def serve(
     from render_server.log_format import LOG_FORMATS, LOG_LEVELS, configure_logging
     from render_server.processes.memory import machine_bytes, memory_share, most_processes
     from render_server.processes.recycling import RecyclingPolicy
-    from render_server.server import UNUSABLE, ServerSettings, serve
+    from render_server.server import UNUSABLE, ServerSettings, processes_per_device, serve
     from render_server.service.security import SecurityUnusable, load_security, refuse_exposure
 
     _require("--engine", engine, ENGINES)
@@ -274,7 +284,22 @@ def serve(
         metrics_port=metrics_port,
         log_format=log_format,
         gpu_locks=gpu_locks,
+        reserved_gpu=reserved_gpu,
     )
+    if workers == 0 and found.kind != "cpu":
+        try:
+            count = asyncio.run(processes_per_device(settings, most))
+        except RenderServerError as error:
+            _fail(str(error), 2)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        logging.getLogger(__name__).info("%d processes render on one device", count)
+        settings = dataclasses.replace(
+            settings,
+            workers=count,
+            queue=2 * count if queue is None else queue,
+            recycling=RecyclingPolicy(recycle_after, memory_share(count) if max_memory is None else max_memory << 20),
+        )
 
     def announce(address: str) -> None:
         typer.echo(json.dumps({"address": address, "engine": engine, "device": found.kind, "workers": count}))

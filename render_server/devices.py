@@ -1,7 +1,6 @@
 """The kinds of devices that a worker can render on, and the choice among them."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,8 +16,8 @@ AUTO = "auto"
 #: Device files of drivers for NVIDIA's, AMD's and Intel's GPUs. Without any of them, a Linux machine has no usable GPU.
 _DRIVER_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dri", "/dev/dxg")
 _PROBE = "render_server.engines.blender.device"
-#: A GPU's kernels may have to be compiled once.
-_PROBE_S = 600.0
+#: How long a process may take to render its first image on a GPU, whose kernels may have to be compiled.
+GPU_START_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -102,10 +101,10 @@ def _probe(wanted: str) -> Device:
     command = [sys.executable, "-m", _PROBE, wanted]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_PROBE_S, check=False, env={**os.environ}
+            command, capture_output=True, text=True, errors="replace", timeout=GPU_START_S, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineUnavailable(f"--device {wanted}: no image within {_PROBE_S:.0f} s; use --device cpu") from error
+        raise EngineUnavailable(f"--device {wanted}: no image within {GPU_START_S:.0f} s; use --device cpu") from error
     return probed(wanted, done.returncode, done.stdout, done.stderr)
 
 

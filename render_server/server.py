@@ -16,12 +16,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from render_server.counters import Counters
+from render_server.devices import GPU_START_S
 from render_server.errors import EngineUnavailable, RenderServerError
 from render_server.limits import Limits
-from render_server.processes.engine_process import EngineSettings
-from render_server.processes.gpu_claim import NVIDIA, GpuClaim, claim_gpu, lock_folder, visible_gpus
+from render_server.processes.engine_process import START_S, EngineSettings
+from render_server.processes.gpu_claim import NVIDIA, claim_gpu, lock_folder, unreserved, visible_gpus
 from render_server.processes.process_pool import ProcessPool
 from render_server.processes.recycling import RecyclingPolicy
+from render_server.processes.sharing import measured_processes
 from render_server.processes.work_folder import WorkFolder, WorkFolderUnusable
 from render_server.service.assets import AssetCache
 from render_server.service.security import Security, TokenCheck
@@ -81,6 +83,8 @@ class ServerSettings:
     log_format: str = "text"
     #: Folder in which the workers of this machine lock their GPUs; None: the default folder.
     gpu_locks: Path | None = None
+    #: Place or UUID of a GPU that is left to others where there is another one; empty: none.
+    reserved_gpu: str = ""
 
 
 class _Interrupted(Exception):  # noqa: N818
@@ -100,11 +104,8 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
     """
     stop, kill = _stop_events(settings)
     with contextlib.ExitStack() as held:
-        folder = held.enter_context(WorkFolder())
-        gpus = visible_gpus() if settings.device in NVIDIA else []
-        claim = claim_gpu(settings.gpu_locks or lock_folder(), gpus)
-        held.callback(claim.release)
-        pool = ProcessPool(_engine_settings(settings, folder, claim), settings.workers, recycling=settings.recycling)
+        engine, folder = _engine_settings(settings, held)
+        pool = ProcessPool(engine, settings.workers, recycling=settings.recycling)
         service = RenderService(
             pool,
             AssetCache(folder.assets, settings.limits),
@@ -137,6 +138,17 @@ async def serve(settings: ServerSettings, announce: Callable[[str], None]) -> No
             await pool.close()
 
 
+async def processes_per_device(settings: ServerSettings, most: int) -> int:
+    """Return how many processes render small scenes fastest on the worker's device; see `processes.sharing`.
+
+    Raises:
+        RenderServerError: the engine cannot run here.
+    """
+    with contextlib.ExitStack() as held:
+        engine, _ = _engine_settings(settings, held)
+        return await measured_processes(engine, most=most)
+
+
 async def _finish(service: RenderService, pool: ProcessPool) -> None:
     """Drain the service; raise if the processes cannot be replaced meanwhile."""
     draining, breaking = asyncio.create_task(service.drain()), asyncio.create_task(pool.run())
@@ -150,8 +162,13 @@ async def _finish(service: RenderService, pool: ProcessPool) -> None:
         await asyncio.gather(draining, breaking, return_exceptions=True)
 
 
-def _engine_settings(settings: ServerSettings, folder: WorkFolder, claim: GpuClaim) -> EngineSettings:
-    return EngineSettings(
+def _engine_settings(settings: ServerSettings, held: contextlib.ExitStack) -> tuple[EngineSettings, WorkFolder]:
+    """Return what the processes run, with a folder and a GPU that are kept until the stack closes."""
+    folder = held.enter_context(WorkFolder())
+    gpus = unreserved(visible_gpus(), settings.reserved_gpu) if settings.device in NVIDIA else []
+    claim = claim_gpu(settings.gpu_locks or lock_folder(), gpus)
+    held.callback(claim.release)
+    engine = EngineSettings(
         settings.engine,
         folder.assets,
         folder.scratch,
@@ -159,8 +176,10 @@ def _engine_settings(settings: ServerSettings, folder: WorkFolder, claim: GpuCla
         device=settings.device,
         service_time_s=settings.service_time_s,
         environment=claim.environment,
+        start_timeout_s=START_S if settings.device == "cpu" else GPU_START_S,
         log_format=settings.log_format,
     )
+    return engine, folder
 
 
 def _serve_metrics(pool: ProcessPool, service: RenderService, settings: ServerSettings) -> Callable[[], None]:

@@ -48,7 +48,7 @@ class TrainOptions:
     resume: bool = False
     mnist: Path | None = None
     inception_weights: Path | None = None
-    #: Of the task network: auto, cpu, cuda or mps.
+    #: That networks run on: auto, cpu, cuda or mps.
     device: str = "auto"
     overrides: Mapping[str, object] = field(default_factory=dict)
     pool: PoolOptions = field(default_factory=PoolOptions)
@@ -62,6 +62,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         RenderError: a scene could not be rendered, or every worker was lost.
     """
     progress = progress or Silent()
+    device = open_device(options.device)
     run, options = _run_folder(options)
     experiment, settings = _experiment(options, kept_copies(run) if run else None)
     torch.set_num_threads(settings.threads)
@@ -75,7 +76,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     target_notes = experiment.target.notes(experiment.grammar.classes)
     for note in target_notes:
         progress.note(note)
-    space = _fixed_features(experiment.grammar, settings, options.inception_weights, progress)
+    space = _fixed_features(experiment.grammar, settings, options.inception_weights, device, progress)
     pool_options = options.pool.with_default_engine(experiment.engine)
     with (
         ExitStack() as claims,
@@ -83,7 +84,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
     ):
         progress.watch(pool)
         if run is None:
-            run = Run.create(options.out, _config(options, str(pool_options.engine), pool.kinds))
+            run = Run.create(options.out, _config(options, str(pool_options.engine), pool.kinds, device))
             keep_inputs(run, options.experiment, options.overrides)
         elif not options.pool.settings.mixed_devices:
             _refuse_other_renderer(run, pool.kinds)
@@ -110,10 +111,11 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             renderer=Renderer(pool, experiment.grammar),
             target=target if held_out is None else target[~held_out],
             held_out=None if held_out is None else target[held_out],
-            validation=_validation(experiment, experiment.target, settings, options, pool),
+            validation=_validation(experiment, experiment.target, settings, options.seed, device, pool),
             space=space,
             progress=progress,
             photographs=experiment.target.evaluation is None,
+            device=device,
         )
         timer.lap("target")
         learner = Learner(problem)
@@ -184,7 +186,7 @@ def _run_folder(options: TrainOptions) -> tuple[Run | None, TrainOptions]:
     )
 
 
-def _config(options: TrainOptions, engine: str, kinds: str) -> RunConfig:
+def _config(options: TrainOptions, engine: str, kinds: str, device: str) -> RunConfig:
     path = Path(options.experiment)
     return RunConfig(
         experiment=str(path.resolve()) if path.is_file() else options.experiment,
@@ -196,6 +198,7 @@ def _config(options: TrainOptions, engine: str, kinds: str) -> RunConfig:
         versions={
             **{name: version(name) for name in ("metasim", "torch", "torch_geometric", "numpy")},
             "renderer": kinds,
+            "device": device,
         },
     )
 
@@ -215,9 +218,9 @@ def _refuse_other_renderer(run: Run, kinds: str) -> None:
 
 
 def _fixed_features(
-    grammar: Grammar, settings: TrainingSettings, weights: Path | None, progress: Progress
+    grammar: Grammar, settings: TrainingSettings, weights: Path | None, device: str, progress: Progress
 ) -> FeatureSpace | None:
-    """Return the feature space that does not come from the run itself; None: the estimator's is used.
+    """Return, on the device, the feature space that does not come from the run itself; None: the estimator's is used.
 
     Raises:
         InputError: the space that the settings name is not installed, its weights are missing or damaged, or nothing is
@@ -229,15 +232,15 @@ def _fixed_features(
     if wanted == "inception" or (wanted == "auto" and weights is not None):
         from trainer.features.inception import InceptionFeatures
 
-        return InceptionFeatures(weights=weights, layers=settings.layers)
+        return InceptionFeatures(weights=weights, layers=settings.layers).to(device)
     if wanted == "natural":
-        return natural.NaturalFeatures(natural.LOCAL_STRIDES)
+        return natural.NaturalFeatures(natural.LOCAL_STRIDES).to(device)
     if wanted == "random" or (wanted == "auto" and not infers and not natural.available()):
         if wanted == "auto":
             progress.note("the extra `natural` is not installed: images are compared in a random network's features")
         render = grammar.render_settings()
-        return RandomFeatures((render.height_px, render.width_px))
-    return None if infers else natural.NaturalFeatures(natural.LOCAL_STRIDES)
+        return RandomFeatures((render.height_px, render.width_px)).to(device)
+    return None if infers else natural.NaturalFeatures(natural.LOCAL_STRIDES).to(device)
 
 
 def _target(
@@ -265,12 +268,12 @@ def _held_out(count: int) -> np.ndarray | None:
 
 
 def _validation(
-    experiment: Experiment, target: Target, settings: TrainingSettings, options: TrainOptions, pool: RenderPool
+    experiment: Experiment, target: Target, settings: TrainingSettings, seed: int, device: str, pool: RenderPool
 ) -> Validation | None:
     """V, labelled images of the target, where a stage has the task loss."""
     if not any("task" in stage.losses for stage in settings.stages):
         return None
-    network, seed = open_task(experiment, "quick", open_device(options.device)), options.seed
+    network = open_task(experiment, "quick", device)
 
     def render(grammar: Grammar, scenes: Iterable[SceneGraph]) -> tuple[np.ndarray, list[Any]]:
         return labelled(Renderer(pool, grammar), network, scenes, integer(seed, Purpose.VALIDATION))

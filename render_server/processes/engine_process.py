@@ -25,6 +25,9 @@ from render_server.processes.messages import Message, MessageKind, MessageSplitt
 #: Bytes that are read at once. Most replies fit, so that the front wakes up once per reply.
 _READ_BYTES = 8 << 20
 
+#: How long a process may take to start and render its first image on the CPU.
+START_S = 120.0
+
 # One thread per process, because as many processes as cores share the machine.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -50,7 +53,7 @@ class EngineSettings:
     #: Shortest time that the engine "fake" takes for a task.
     service_time_s: float = 0.0
     #: How long a process may take to start and render its first image.
-    start_timeout_s: float = 120.0
+    start_timeout_s: float = START_S
     #: Environment variables beyond the worker's own.
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Format of the log.

@@ -82,6 +82,16 @@ def claim_gpu(folder: Path, gpus: Sequence[str]) -> GpuClaim:
     return GpuClaim(gpus[int.from_bytes(name[:8], "big") % len(gpus)])
 
 
+def unreserved(gpus: Sequence[str], reserved: str) -> list[str]:
+    """Return the GPUs without the one that others have, unless there is no other.
+
+    Args:
+        reserved: its place in the list, from 0 on, or its UUID; empty: none.
+    """
+    left = [gpu for place, gpu in enumerate(gpus) if reserved not in (str(place), gpu)]
+    return left or list(gpus)
+
+
 def visible_gpus(
     environment: Mapping[str, str] = os.environ, run: Callable[..., "subprocess.CompletedProcess[str]"] = subprocess.run
 ) -> list[str]:

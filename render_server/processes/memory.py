@@ -10,6 +10,8 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 #: Fraction of the machine's memory that all processes together may take by default.
 _SHARE_OF_MACHINE = 0.8
+#: Most memory that a process may take by default: large scenes need a GB or two.
+_MOST_BYTES = 4 << 30
 #: Largest number of processes per CPU: more of them only wait for each other.
 _PROCESSES_PER_CPU = 8
 #: Memory of a process that has just started, by engine.
@@ -24,8 +26,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def memory_share(processes: int) -> int:
-    """Return the bytes that each of several processes may hold so that they fit into this machine or container."""
-    return int(_SHARE_OF_MACHINE * machine_bytes() / processes)
+    """Return the bytes that each of several processes may hold by default: all fit into this machine or container."""
+    return min(_MOST_BYTES, int(_SHARE_OF_MACHINE * machine_bytes() / processes))
 
 
 def most_processes(engine: str) -> int:

@@ -25,11 +25,15 @@ def kind(name: str) -> dict[str, Any]:
     return found
 
 
-GPU_PATCH: dict[str, Any] = yaml.safe_load((ROOT / "docker/kubernetes.gpu.yaml").read_text())
+KUSTOMIZATION: dict[str, Any] = yaml.safe_load((ROOT / "docker/kustomization.yaml").read_text())
+GPU_PATCHES: list[dict[str, Any]] = [
+    yaml.safe_load((ROOT / "docker" / patch["path"]).read_text()) for patch in KUSTOMIZATION["patches"]
+]
 
 
-def patched_container() -> dict[str, Any]:
-    container: dict[str, Any] = GPU_PATCH["spec"]["template"]["spec"]["containers"][0]
+def patched_container(name: str = "Deployment") -> dict[str, Any]:
+    (patch,) = (patch for patch in GPU_PATCHES if patch["kind"] == name)
+    container: dict[str, Any] = patch["spec"]["template"]["spec"]["containers"][0]
     return container
 
 
@@ -49,10 +53,29 @@ def test_workers_are_started_with_options_that_exist(command: list[str]) -> None
     assert "--insecure" in options
 
 
-def test_workers_on_kubernetes_get_a_gpu_each() -> None:
-    assert patched_container()["name"] == workers_container()["name"]
-    assert patched_container()["resources"]["limits"] == {"nvidia.com/gpu": 1}
+def test_workers_and_trainer_on_kubernetes_get_a_gpu_each() -> None:
+    assert KUSTOMIZATION["resources"] == ["kubernetes.yaml"]
+    assert {patch["kind"] for patch in GPU_PATCHES} == {"Deployment", "Job"}
+    for patch in GPU_PATCHES:
+        patched = kind(patch["kind"])  # A patch changes what there is, and names it as it is named.
+        assert patch["apiVersion"] == patched["apiVersion"]
+        assert patch["metadata"] == {key: patched["metadata"][key] for key in ("name", "namespace")}
+        container = patched_container(patch["kind"])
+        assert container["name"] == patched["spec"]["template"]["spec"]["containers"][0]["name"]
+        assert container["resources"]["limits"] == {"nvidia.com/gpu": 1}
     assert "--device=auto" in patched_container()["args"]
+
+
+def test_the_trainer_gets_one_gpu_and_the_workers_the_others() -> None:
+    gpu = yaml.safe_load((ROOT / "docker/compose.gpu.yaml").read_text())["services"]
+    (trainers,) = gpu["trainer"]["deploy"]["resources"]["reservations"]["devices"]
+    assert trainers["device_ids"] == ["${METASIM_TRAINER_GPU:-0}"]
+    (workers,) = gpu["render"]["deploy"]["resources"]["reservations"]["devices"]
+    assert workers["count"] == "all"
+    assert gpu["render"]["environment"]["METASIM_RENDER_RESERVED_GPU"] == "${METASIM_TRAINER_GPU:-0}"
+    variables = {parameter.envvar for parameter in get_command(app).commands["serve"].params}  # type: ignore[attr-defined]
+    ours = {name for name in gpu["render"]["environment"] if name.startswith("METASIM_")}
+    assert ours <= variables
 
 
 def test_workers_can_be_scaled() -> None:

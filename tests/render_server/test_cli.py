@@ -68,7 +68,7 @@ def test_port_in_use() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", [("--port", "70000"), ("--workers", "0"), ("--task-timeout-s", "0")])
+@pytest.mark.parametrize("arguments", [("--port", "70000"), ("--workers", "-1"), ("--task-timeout-s", "0")])
 def test_numbers_out_of_range(arguments: tuple[str, str]) -> None:
     done = run("serve", *arguments)
     assert done.returncode == 2
@@ -92,7 +92,7 @@ def test_help_is_complete() -> None:
 
 WITH_VARIABLES = """
     tls-cert tls-key tls-client-ca token-file insecure metrics-port log-format log-level max-memory recycle-after
-    host workers engine queue gpu-locks cache-mib
+    host workers engine queue gpu-locks reserved-gpu cache-mib
 """
 
 

@@ -105,7 +105,13 @@ class DigitCost:
 
 
 def bench_jacobian(
-    *, scenes: int = 4, audited: int = 24, workers: int = 2, seed: int = 0, progress: Progress | None = None
+    *,
+    scenes: int = 4,
+    audited: int = 24,
+    workers: int = 2,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measure streets with Blender, where it is installed, and digits with each engine.
 
@@ -114,6 +120,7 @@ def bench_jacobian(
         audited: columns that are rendered as full frames too.
         workers: processes.
         seed: other streets for another seed.
+        device: kind of device of Blender; raster renders on the CPU only, and is left out on others.
         progress: shown while it runs.
 
     Raises:
@@ -122,15 +129,15 @@ def bench_jacobian(
     progress = progress or Silent()
     keep_freed_memory()
     blender = importlib.util.find_spec("bpy") is not None
-    engines = ("blender", "raster") if blender else ("raster",)
+    engines = [*(["blender"] if blender else []), *(["raster"] if device == "cpu" or not blender else [])]
     progress.plan([*(_street_steps(scenes, audited, workers) if blender else ()), *map(_digit_step, engines)])
     result: dict[str, Any] = {}
     if blender:
-        result["street"] = dataclasses.asdict(_street(scenes, audited, workers, seed, progress))
+        result["street"] = dataclasses.asdict(_street(scenes, audited, workers, seed, progress, device))
     result["digits"] = {}
     for engine in engines:
         with progress.step(_digit_step(engine).name):
-            result["digits"][engine] = dataclasses.asdict(_digits(engine, workers))
+            result["digits"][engine] = dataclasses.asdict(_digits(engine, workers, device))
     progress.stop()
     return result
 
@@ -157,7 +164,7 @@ def _digit_step(engine: str) -> Step:
     return Step(f"measure digits with {engine}", 8.0, "digits")
 
 
-def _street(scenes: int, audited: int, workers: int, seed: int, progress: Progress) -> StreetCost:
+def _street(scenes: int, audited: int, workers: int, seed: int, progress: Progress, device: str) -> StreetCost:
     assets = AssetStore()
     tasks = [street_task(_STREETS * seed + number, assets) for number in range(scenes)]
     columns = sum(len(task.columns) for task in tasks)
@@ -165,7 +172,7 @@ def _street(scenes: int, audited: int, workers: int, seed: int, progress: Progre
     picked = _picked(tasks, audited)
     smooth = [_smooth_gradient(number) for number in range(_LOSSES)]
     progress.step(START)
-    with _pool("blender", workers, assets) as pool:
+    with _pool("blender", workers, assets, device) as pool:
         progress.watch(pool)
         pool.render([_variant(task, f"warm-{i}", columns=task.columns[:2]) for i, task in enumerate(tasks)])
         with progress.step(IMAGES) as advance:
@@ -220,7 +227,7 @@ def _street(scenes: int, audited: int, workers: int, seed: int, progress: Progre
             products, _ = _timed(pool, [_variant(tasks[0], "v", outputs=(), gradient=gradient)])
             _, several_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
     progress.step(ONE)
-    with _pool("blender", 1, assets) as pool:
+    with _pool("blender", 1, assets, device) as pool:
         progress.watch(pool)
         pool.render([_variant(task, f"warm-{i}", columns=task.columns[:2]) for i, task in enumerate(few)])
         _, single_s = _timed(pool, [_variant(task, "e", difference=pb.DIFFERENCE_FORWARD) for task in few])
@@ -266,10 +273,10 @@ def _street(scenes: int, audited: int, workers: int, seed: int, progress: Progre
     )
 
 
-def _digits(engine: str, workers: int) -> DigitCost:
+def _digits(engine: str, workers: int, device: str) -> DigitCost:
     assets = AssetStore()
     tasks = digit_tasks(_DIGITS, _DIGIT_SIZE_PX, _DIGIT_STEPS, assets)
-    with _pool(engine, workers, assets) as pool:
+    with _pool(engine, workers, assets, device) as pool:
         pool.render(tasks)
         results, seconds = min((_timed(pool, tasks) for _ in range(5)), key=lambda run: _seconds(run[0]))
         gradient = np.ones((_DIGIT_SIZE_PX, _DIGIT_SIZE_PX, 3), np.float32)
@@ -286,8 +293,8 @@ def _digits(engine: str, workers: int) -> DigitCost:
     )
 
 
-def _pool(engine: str, workers: int, assets: AssetStore) -> RenderPool:
-    local = LocalWorkers(engine=engine, workers=workers)
+def _pool(engine: str, workers: int, assets: AssetStore, device: str) -> RenderPool:
+    local = LocalWorkers(engine=engine, workers=workers, device=device)
     return RenderPool(local.address, assets=assets, on_close=local.close)
 
 

@@ -32,6 +32,7 @@ def bench_render(
     scenes: int = 64,
     repeats: int = 3,
     overrides: Mapping[str, object] | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
     budget_s: float = BUDGET_S,
 ) -> dict[str, Any]:
@@ -40,10 +41,11 @@ def bench_render(
     Args:
         experiment: name or path, as for training.
         engine: engine of the workers; default: the experiment's.
-        workers: number of processes; default: one per CPU that this process may use.
+        workers: number of processes; default: one per CPU that this process may use, on a GPU one.
         scenes: scenes of each repeat, always the same. Fewer if they would exceed the budget.
         repeats: repeats of each number of workers; the median counts.
         overrides: settings that replace those of the experiment.
+        device: kind of device that renders.
         progress: shown while it runs.
         budget_s: time that the measurements take at most, about.
 
@@ -54,7 +56,7 @@ def bench_render(
         InputError: there is no such experiment, or the engine cannot run here.
     """
     progress = progress or Silent()
-    counts = sorted({1, workers or len(os.sched_getaffinity(0))})
+    counts = sorted({1, workers or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)})
     steps = [(PREPARE, 3.0), *(step for count in counts for step in _steps(count))]
     progress.plan([Step(name, seconds) for name, seconds in steps])
     progress.step(PREPARE)
@@ -68,7 +70,9 @@ def bench_render(
     for count in counts:
         (start, _), (measure, _) = _steps(count)
         progress.step(start)
-        with open_pool(PoolOptions(engine=engine, workers=count), assets=opened.asset_source) as pool:
+        with open_pool(
+            PoolOptions(engine=engine, workers=count, render_device=device), assets=opened.asset_source
+        ) as pool:
             progress.watch(pool)
             renderer = Renderer(pool, opened.grammar)
             renderer.images(batch[:count], 0)  # The workers load assets that many scenes share.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.device import open_device
 from trainer.experiments import Experiment, load_experiment
 from trainer.grammar.distributions import Distribution
 from trainer.metrics.attributes import components
@@ -47,6 +48,7 @@ def bench_training(
     overrides: Mapping[str, object],
     near: float | None = None,
     keep: Path | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
     train_run: Callable[[TrainOptions, Progress], Run] = train,
 ) -> dict[str, Any]:
@@ -55,19 +57,23 @@ def bench_training(
     Args:
         near: tolerance of means, as a fraction of the range; default: `MEAN`.
         keep: folder that keeps the run folders; default: they are deleted.
+        device: that networks run on.
         train_run: the training function; the ablation passes another.
 
     Returns:
         `runs`: for each seed the figures, whether all were reached, the MMD and the seconds. `reached`: number of runs.
     """
     progress = progress or Silent()
+    open_device(device)
     loaded = load_experiment(experiment, overrides)
     runs = []
     with tempfile.TemporaryDirectory() as temporary:
         for seed in seeds:
             progress.note(f"{experiment}, seed {seed}")
             out = (keep or Path(temporary)) / f"{Path(experiment).stem}-{seed}"
-            options = TrainOptions(experiment, out, seed=seed, overrides=overrides, pool=pool or PoolOptions())
+            options = TrainOptions(
+                experiment, out, seed=seed, device=device, overrides=overrides, pool=pool or PoolOptions()
+            )
             run = train_run(options, progress)
             found = figures(loaded, run, MEAN if near is None else near)
             runs.append(

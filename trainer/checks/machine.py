@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from trainer.checks.gpu_driver import driver_report
+from trainer.checks.gpu_driver import DriverReport, driver_report, pytorch_advice
 from trainer.environment import Settings
 from trainer.errors import InputError, PoolUnreachable
 
@@ -43,7 +43,8 @@ _PROGRAMS = {
     "torch": """
 import json, torch
 gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "gpus": gpus}), flush=True)
+about = {"torch": torch.__version__, "threads": torch.get_num_threads(), "gpus": gpus, "cuda": torch.version.cuda}
+print(json.dumps(about), flush=True)
 device = "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu"
 try:
     a = torch.linspace(-1, 1, 256 * 256, dtype=torch.float64).reshape(256, 256)
@@ -114,12 +115,13 @@ def examine(renderer: str | None = None, folder: Path | None = None, settings: S
     with ThreadPoolExecutor(len(_PROGRAMS)) as threads:
         torch, bpy, grpc = threads.map(_ask, _PROGRAMS)
     local = renderer in (None, "local")
+    driver = driver_report()
     return [
         _python(),
         _packages(),
         _torch(torch),
-        _driver(),
-        _gpu(torch),
+        Finding("GPU driver", driver.ok, driver.detail, driver.advice, needed=False),
+        _gpu(torch, driver),
         _product(torch),
         _grpc(grpc),
         _blender(bpy, needed=local),
@@ -165,17 +167,14 @@ def _torch(asked: _Asked) -> Finding:
     return Finding("PyTorch", False, asked.problem, "`make setup` in a checkout, else pip install '.[trainer]'")
 
 
-def _gpu(asked: _Asked) -> Finding:
+def _gpu(asked: _Asked, driver: DriverReport) -> Finding:
+    """Return whether PyTorch finds a GPU."""
     gpus = asked.values.get("gpus")
     if isinstance(gpus, list) and gpus:
         return Finding("GPU", True, ", ".join(gpus), needed=False)
-    advice = "only task detection-mask-rcnn wants one; the rest trains on the CPU"
+    cuda = asked.values.get("cuda")
+    advice = pytorch_advice(driver, cuda if isinstance(cuda, str) else None)
     return Finding("GPU", False, "none that PyTorch can use", advice, needed=False)
-
-
-def _driver() -> Finding:
-    report = driver_report()
-    return Finding("GPU driver", report.ok, report.detail, report.advice, needed=False)
 
 
 def _product(asked: _Asked) -> Finding:

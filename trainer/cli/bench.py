@@ -11,6 +11,7 @@ from trainer.cli.commands import Commands
 from trainer.cli.text_tables import aligned, echo_json
 
 if TYPE_CHECKING:
+    from trainer.bench.devices import OnDevices
     from trainer.pool import PoolOptions
 
 app = Commands(help="Measure speed and results on this machine.")
@@ -20,6 +21,15 @@ _FirstSeed = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the f
 _Keep = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder that keeps the run folders.", show_default="they are deleted"),
+]
+RenderDevices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="KIND,...",
+        help="Kinds of devices that render, measured one after the other: cpu, cuda, optix, hip, oneapi, metal, auto. "
+        "GPUs: not yet run on one.",
+    ),
 ]
 
 
@@ -107,6 +117,7 @@ def render(
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Runs; the median counts.")] = 3,
     engine: options.Engine = None,
     workers: options.Workers = None,
+    device: RenderDevices = "cpu",
     json: options.Json = False,
 ) -> None:
     """Measure how fast this machine renders an experiment's scenes, with one worker and with several.
@@ -117,33 +128,40 @@ def render(
     [bold]Examples[/bold]
     metasim bench render aerial --workers 2
     metasim bench render driving render.samples=4 render.width=310
+    metasim bench render driving --device cpu,optix
     """
     from trainer.cli.console import console_progress
 
     overrides = parse_assignments(assignments or ())
     with console_progress() as progress:
+        from trainer.bench.devices import on_each_device
         from trainer.bench.render import bench_render
 
-        result = bench_render(
-            experiment,
-            engine=engine,
-            workers=workers,
-            scenes=scenes,
-            repeats=repeats,
-            overrides=overrides,
-            progress=progress,
-        )
+        def measured(kind: str) -> dict[str, Any]:
+            return bench_render(
+                experiment,
+                engine=engine,
+                workers=workers,
+                scenes=scenes,
+                repeats=repeats,
+                overrides=overrides,
+                device=kind,
+                progress=progress,
+            )
+
+        found = on_each_device(device, measured)
     if json:
-        echo_json(result)
+        echo_json(found.to_json())
         return
+    result = next(iter(found.results.values()))
     size = f"{result['width_px']} x {result['height_px']} pixels, samples per pixel {result['samples']}"
-    rows = [["workers", "frames/s", "samples/s", "speedup"]]
-    for run in result["runs"]:
-        rates = (f"{run[name]:.3g}" for name in ("frames_per_s", "samples_per_s"))
-        rows.append([str(run["workers"]), *rates, f"{run['speedup']:.2f}"])
-    typer.echo(
-        f"{result['scenes']} scenes of {result['experiment']}, {size}, engine {result['engine']}\n{aligned(rows)}"
-    )
+    rows = [["device", "workers", "scenes", "frames/s", "samples/s", "speedup"]]
+    for kind, each in found.results.items():
+        for run in each["runs"]:
+            rates = (f"{run[name]:.3g}" for name in ("frames_per_s", "samples_per_s"))
+            rows.append([kind, str(run["workers"]), str(run["scenes"]), *rates, f"{run['speedup']:.2f}"])
+    typer.echo(f"scenes of {result['experiment']}, {size}, engine {result['engine']}\n{aligned(rows)}")
+    _echo_missing(found)
 
 
 @app.command()
@@ -184,6 +202,7 @@ def jacobian(
     ] = 24,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 2,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the streets.")] = 0,
+    device: RenderDevices = "cpu",
     json: options.Json = False,
 ) -> None:
     """Measure the cost of the Jacobian through the renderer: streets of 60 cars, and digits.
@@ -191,25 +210,36 @@ def jacobian(
     Takes about two minutes, and half a minute more for each further street.
 
     \b
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
     metasim bench jacobian --scenes 16 --json
+    metasim bench jacobian --device cpu,optix
     """
     from trainer.cli.console import console_progress
 
     with console_progress() as progress:
+        from trainer.bench.devices import on_each_device
         from trainer.bench.jacobian import bench_jacobian
 
-        result = bench_jacobian(scenes=scenes, audited=audited, workers=workers, seed=seed, progress=progress)
+        def measured(kind: str) -> dict[str, Any]:
+            return bench_jacobian(
+                scenes=scenes, audited=audited, workers=workers, seed=seed, device=kind, progress=progress
+            )
+
+        found = on_each_device(device, measured)
     if json:
-        echo_json(result)
+        echo_json(found.to_json())
         return
-    if "street" in result:
-        rows = [["street", ""], *([name.replace("_", " "), _shown(value)] for name, value in result["street"].items())]
-        typer.echo(aligned(rows) + "\n")
-    names = list(next(iter(result["digits"].values())))
-    rows = [["digits", *result["digits"]]]
-    rows += [[name.replace("_", " "), *(_shown(found[name]) for found in result["digits"].values())] for name in names]
-    typer.echo(aligned(rows))
+    streets = {kind: result["street"] for kind, result in found.results.items() if "street" in result}
+    digits = {
+        f"{engine}, {kind}": cost for kind, result in found.results.items() for engine, cost in result["digits"].items()
+    }
+    for title, costs in (("street", streets), ("digits", digits)):
+        if costs:
+            rows = [[title, *costs]]
+            names = next(iter(costs.values()))
+            rows += [[name.replace("_", " "), *(_shown(cost[name]) for cost in costs.values())] for name in names]
+            typer.echo(aligned(rows) + "\n")
+    _echo_missing(found)
 
 
 @app.command()
@@ -224,6 +254,14 @@ def train(
     ] = 3 / 360,
     *,
     pool: "PoolOptions",
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Devices that networks run on, measured one after the other: cpu, cuda, mps, auto. GPUs: not yet run "
+            "on one.",
+        ),
+    ] = "auto",
     keep: _Keep = None,
     json: options.Json = False,
 ) -> None:
@@ -233,23 +271,37 @@ def train(
     range; 30 % for spreads; 10 points for the weights of a mixture; 5 points for the frequencies of categories.
 
     \b
-    [bold]Example[/bold]
+    [bold]Examples[/bold]
     metasim bench train mnist-rot --engine raster --seeds 10
+    metasim bench train aerial --seeds 1 --device cpu,cuda
     """
+    from trainer.bench.devices import on_each_device
     from trainer.bench.several_seeds import bench_training, table
     from trainer.cli.console import console_progress
 
     with console_progress() as progress:
-        result = bench_training(
-            experiment,
-            range(first_seed, first_seed + seeds),
-            pool=pool,
-            overrides=parse_assignments(assignments or ()),
-            near=near,
-            keep=keep,
-            progress=progress,
-        )
-    _show(result, table(result), json=json)
+
+        def measured(name: str) -> dict[str, Any]:
+            return bench_training(
+                experiment,
+                range(first_seed, first_seed + seeds),
+                pool=pool,
+                overrides=parse_assignments(assignments or ()),
+                near=near,
+                keep=keep if keep is None or "," not in device else keep / name,
+                device=name,
+                progress=progress,
+            )
+
+        found = on_each_device(device, measured)
+    if json:
+        echo_json(found.to_json())
+        return
+    for name, result in found.results.items():
+        if len(found.results) > 1:
+            typer.echo(f"device {name}")
+        typer.echo(aligned(table(result)))
+    _echo_missing(found)
 
 
 @app.command()
@@ -316,6 +368,11 @@ def ablation(
     with console_progress() as progress:
         result = bench_ablation(range(seeds), pool=pool, only=only, keep=keep, progress=progress)
     _show(result, table(result), json=json, numbers_from=6)
+
+
+def _echo_missing(found: "OnDevices") -> None:
+    for device, reason in found.missing.items():
+        typer.echo(f"{device}: not measured: {reason}")
 
 
 _FLEET_FIGURES = ("makespan_ratio", "client_cores", "client_ms_per_task", "ratio_to_echo")

@@ -58,7 +58,7 @@ Workers = Annotated[
         min=1,
         metavar="N",
         help="Number of local worker processes.",
-        show_default="one per CPU that this process may use",
+        show_default="one per CPU that this process may use, or one on a GPU",
         rich_help_panel=_RENDERING,
     ),
 ]
@@ -66,7 +66,8 @@ RenderDevice = Annotated[
     str,
     typer.Option(
         metavar="auto|cpu|cuda|optix|hip|oneapi|metal",
-        help="Kind of device of local workers. [bold]auto[/bold]: the best kind that renders a first image.",
+        help="Kind of device of local workers. [bold]auto[/bold]: the best kind that renders a first image. "
+        "Not yet run on a GPU.",
         rich_help_panel=_RENDERING,
     ),
 ]
@@ -109,7 +110,7 @@ Mnist = Annotated[
 Device = Annotated[
     DeviceName,
     typer.Option(
-        help="Device that trains the task network. [bold]auto[/bold] takes a GPU if there is one.",
+        help="Device that networks run on. [bold]auto[/bold] takes a GPU if there is one. Not yet run on a GPU.",
         rich_help_panel="Training",
     ),
 ]

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.device import device_of, upload
+
 
 class FeatureSpace(Protocol):
     """Differentiable features of images."""
@@ -29,12 +31,13 @@ class FeatureSpace(Protocol):
         ...
 
 
-def to_tensor(images: np.ndarray) -> Tensor:
-    """8-bit images [N, H, W, 3] as float32 [N, 3, H, W] from 0 to 1."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+def to_tensor(images: np.ndarray, device: str | torch.device = "cpu") -> Tensor:
+    """Return 8-bit images [N, H, W, 3] as float32 [N, 3, H, W] from 0 to 1, on a device."""
+    return upload(images, device).permute(0, 3, 1, 2).float() / 255
 
 
 def features_of(space: FeatureSpace, images: np.ndarray, batch: int = 256) -> Tensor:
-    """Features [N, D], without gradient, of 8-bit images [N, H, W, 3]."""
+    """Return features [N, D], without gradient, of 8-bit images [N, H, W, 3], on the device of the space."""
+    device = device_of(space)
     with torch.no_grad():
-        return torch.cat([space(to_tensor(images[i : i + batch])) for i in range(0, len(images), batch)])
+        return torch.cat([space(to_tensor(images[i : i + batch], device)) for i in range(0, len(images), batch)])

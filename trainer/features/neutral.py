@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from trainer.features import FeatureSpace
 from trainer.features.natural import NaturalFeatures, available
 from trainer.features.resizing import resized, scaled
 
@@ -44,7 +43,7 @@ class RandomFeatures(nn.Module):
         return features
 
 
-def neutral_space(size: tuple[int, int], strides: Sequence[int], pixels: int) -> FeatureSpace:
+def neutral_space(size: tuple[int, int], strides: Sequence[int], pixels: int) -> NaturalFeatures | RandomFeatures:
     """Return natural-image features where they are installed, else those of a random network.
 
     Args:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.device import device_of, upload
 from trainer.features import to_tensor
 from trainer.features.appearance import Appearance
 from trainer.features.descent import Course, descend
@@ -150,20 +151,22 @@ class CountReader(nn.Module):
     ) -> float:
         """Train on the renders that are not kept back; return the last epoch's mean loss."""
         part = renders.of_index(np.flatnonzero(~renders.kept_back))
-        self.shown = torch.from_numpy((part.density > 0).any((2, 3)).mean(0) >= SHOWN)
+        device = device_of(self)
+        shown = (part.density > 0).any((2, 3)).mean(0) >= SHOWN
+        self.shown = upload(shown, device)
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         views = [appearance(part.images, rng) for _ in range(VIEWS)]
         density = torch.from_numpy(part.density)
-        visible = np.where(self.shown.numpy(), part.density.astype(np.float32).sum((2, 3)), part.counts)
-        wanted = torch.from_numpy(visible).float()
+        visible = np.where(shown, part.density.astype(np.float32).sum((2, 3)), part.counts)
+        wanted = upload(torch.from_numpy(visible).float(), device)
 
         def loss_of(index: Tensor) -> Tensor:
             chosen = views[int(torch.randint(VIEWS, (), generator=generator))]
-            cells, counts = self(to_tensor(chosen[index.numpy()]))
+            cells, counts = self(to_tensor(chosen[index.numpy()], device))
             squares = (counts - wanted[index]).square() / (1 + wanted[index])
             loss = COUNTS * squares.mean()
             if self.shown.any():
-                there = density[index].float()[:, self.shown]
+                there = upload(density[index], device).float()[:, self.shown]
                 likelihood = F.poisson_nll_loss(cells[:, self.shown], there, log_input=False, reduction="none")
                 loss = loss + likelihood.sum((2, 3)).mean()
             return loss
@@ -173,5 +176,5 @@ class CountReader(nn.Module):
     def read(self, images: np.ndarray, batch: int = 256) -> np.ndarray:
         """Return the readings [N, J] of 8-bit images [N, H, W, 3]."""
         with torch.no_grad():
-            parts = [self(to_tensor(images[i : i + batch]))[1] for i in range(0, len(images), batch)]
-        return torch.cat(parts).double().numpy()
+            parts = [self(to_tensor(images[i : i + batch], device_of(self)))[1] for i in range(0, len(images), batch)]
+        return torch.cat(parts).cpu().double().numpy()

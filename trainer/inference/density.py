@@ -133,7 +133,8 @@ class Posterior:
         log = self.log_weights
         if numbers.shape[1]:
             difference = numbers[:, None] - self.means
-            difference = torch.where(angles, torch.remainder(difference + math.pi, 2 * math.pi) - math.pi, difference)
+            turned = torch.remainder(difference + math.pi, 2 * math.pi) - math.pi
+            difference = torch.where(angles.to(difference.device), turned, difference)
             whitened = (self.precision @ difference[..., None])[..., 0]
             log = log - 0.5 * whitened.square().sum(-1)
             log = log + self.precision.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -151,6 +152,11 @@ class Posterior:
             self.precision / log_scales.exp(),
             tuple((each * log_temperature.exp()).log_softmax(2) for each in self.log_frequencies),
         )
+
+    def cpu(self) -> "Posterior":
+        """Return the posteriors on the CPU, where samples are drawn."""
+        frequencies = tuple(each.cpu() for each in self.log_frequencies)
+        return Posterior(self.log_weights.cpu(), self.means.cpu(), self.precision.cpu(), frequencies)
 
     def of(self, index: np.ndarray) -> "Posterior":
         """Return some of the posteriors."""
@@ -215,7 +221,8 @@ class DensityHead(nn.Module):
         hidden = self.hidden(features)
         n, k, d = len(hidden), COMPONENTS, self.dimensions
         pairs = self.means(hidden).reshape(n, k, max(d, 1), 2)[:, :, :d]
-        means = torch.where(self.layout.angles, torch.atan2(pairs[..., 1], pairs[..., 0] + 1e-6), pairs[..., 0])
+        angles = self.layout.angles.to(pairs.device)
+        means = torch.where(angles, torch.atan2(pairs[..., 1], pairs[..., 0] + 1e-6), pairs[..., 0])
         stds = NARROWEST + (WIDEST - NARROWEST) * torch.sigmoid(
             self.diagonal(hidden).reshape(n, k, max(d, 1))[:, :, :d]
         )

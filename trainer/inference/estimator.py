@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.device import device_of, upload
 from trainer.errors import InputError
 from trainer.features import to_tensor
 from trainer.features.appearance import Appearance, unchanged
@@ -166,8 +167,9 @@ class Estimator(nn.Module):
     def _fit_single(
         self, part: Renders, views: Sequence[np.ndarray], course: Course, generator: torch.Generator, progress: Advance
     ) -> float:
-        numbers, categories = self.layout.in_units(part.numbers), torch.from_numpy(part.categories)
-        presence = torch.from_numpy(part.presence)
+        device = device_of(self)
+        numbers = upload(self.layout.in_units(part.numbers), device)
+        categories, presence = upload(part.categories, device), upload(part.presence, device)
         shown = (presence > 0).any(0).any(-1).any(-1)[:, None, None].float()
 
         steps, total = count(), course.passes * max(1, len(part.images) // course.batch)
@@ -180,7 +182,7 @@ class Estimator(nn.Module):
             chosen = views[int(torch.randint(len(views), (), generator=generator))]
             there = presence[index].float() / 255
             taught = next(steps) < TAUGHT * total
-            hidden, points, seen = self._seen(to_tensor(chosen[index.numpy()]), there if taught else None)
+            hidden, points, seen = self._seen(to_tensor(chosen[index.numpy()], device), there if taught else None)
             posterior = self.head(torch.cat([hidden, points], 1).detach())
             log = posterior.log_prob(self.layout.angles, numbers[index], categories[index])
             presence_loss = F.binary_cross_entropy_with_logits(seen, there, weight=shown)
@@ -203,15 +205,17 @@ class Estimator(nn.Module):
 
     def posterior(self, images: np.ndarray) -> Posterior:
         """Return the calibrated posterior of 8-bit images [N, H, W, 3]."""
-        return self._posterior(images).calibrated(self.log_scales, self.log_temperature)
+        return self._posterior(images).calibrated(self.log_scales.cpu(), self.log_temperature.cpu())
 
     def sample(self, images: np.ndarray, count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return numbers [N, count, D], in their units, and categories [N, count, F] of 8-bit images."""
         return self.layout.in_their_units(*self.posterior(images).sample(count, generator))
 
     def _posterior(self, images: np.ndarray, batch: int = 256) -> Posterior:
+        """Return the posterior, not calibrated, of 8-bit images, on the CPU."""
+        device = device_of(self)
         with torch.no_grad():
-            parts = [self.read(to_tensor(images[i : i + batch])) for i in range(0, len(images), batch)]
+            parts = [self.read(to_tensor(images[i : i + batch], device)).cpu() for i in range(0, len(images), batch)]
         return Posterior(
             torch.cat([part.log_weights for part in parts]),
             torch.cat([part.means for part in parts]),

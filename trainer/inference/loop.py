@@ -131,7 +131,7 @@ def begin(problem: Problem, stage: int, before: Mapping[str, Population]) -> Rou
     settings = problem.renderer.settings
     size = settings.height_px, settings.width_px
     draws = torch_generator(problem.seed, Purpose.SIMULATION, 1, stage)
-    estimator = Estimator(Layout(single), size, draws, repeating)
+    estimator = Estimator(Layout(single), size, draws, repeating).to(problem.device)
     options = problem.settings.inference
     first = {
         kind: before[kind].widened(options.widening, options.least_width, options.background)

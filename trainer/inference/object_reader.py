@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.device import device_of, upload
 from trainer.features import to_tensor
 from trainer.features.descent import Course, descend
 from trainer.features.detector import Detector, detection_loss, make_targets, peaks
@@ -87,11 +88,11 @@ class ObjectReader(nn.Module):
             make_targets(self.size, boxes[own], boxes[ignored], objects.kinds[own].tolist(), len(self.kinds))
             for own, ignored in zip(seen, hardly, strict=True)
         ]
-        units = self._units(objects)
+        units, device = self._units(objects), device_of(self)
 
         def loss_of(index: Tensor) -> Tensor:
             chosen = views[int(torch.randint(len(views), (), generator=generator))]
-            images = to_tensor(chosen[index.numpy()])
+            images = to_tensor(chosen[index.numpy()], device)
             features = self.detector.features(images)
             loss = detection_loss(*self.detector.maps(features), [targets[i] for i in index.tolist()])
             rows = np.concatenate([seen[i] for i in index.tolist()])
@@ -108,7 +109,7 @@ class ObjectReader(nn.Module):
                 own = np.flatnonzero(objects.kinds[rows] == k)
                 if not len(own):
                     continue
-                numbers, categories = (each[rows[own]] for each in units[k])
+                numbers, categories = (upload(each[rows[own]], device) for each in units[k])
                 points = self.points[k](hidden[own])
                 posterior = self.heads[k](torch.cat([hidden[own], points], 1).detach())
                 log = posterior.log_prob(layout.angles, numbers, categories)
@@ -136,13 +137,17 @@ class ObjectReader(nn.Module):
     def read(
         self, images: np.ndarray, *, calibrated: bool = True, batch: int = 64
     ) -> tuple[Detections, list[Posterior]]:
-        """Return what is detected in 8-bit images [N, H, W, 3], and of each kind the posteriors of its detections."""
+        """Return what is detected in 8-bit images [N, H, W, 3], and of each kind the posteriors of its detections.
+
+        Both are on the CPU.
+        """
         at, kinds, boxes, scores, hidden = [], [], [], [], []
+        device = device_of(self)
         with torch.no_grad():
             for first in range(0, len(images), batch):
-                part = to_tensor(images[first : first + batch])
+                part = to_tensor(images[first : first + batch], device)
                 features = self.detector.features(part)
-                found = [peaks(heat, edges, MOST) for heat, edges in zip(*self.detector.maps(features), strict=True)]
+                found = self._found(features)
                 sure = [sure_of >= SURE for _, sure_of, _ in found]
                 own = torch.cat([torch.full((int(kept.sum()),), i) for i, kept in enumerate(sure)])
                 there = torch.cat([each[0][kept] for each, kept in zip(found, sure, strict=True)])
@@ -159,13 +164,13 @@ class ObjectReader(nn.Module):
                 if calibrated:
                     scales = self.log_scales[k, : len(self.layouts[k].angles)]
                     posterior = posterior.calibrated(scales, self.log_temperatures[k])
-                posteriors.append(posterior)
+                posteriors.append(posterior.cpu())
         arrays = (torch.cat(each).numpy() for each in (at, kinds, boxes, scores))
         return Detections(*arrays), posteriors
 
     def true(self, detections: Detections) -> np.ndarray:
         """Return the probability [n] that each detection shows a node of its kind that no other one shows."""
-        a, b = self.precision.numpy()[detections.kinds].T
+        a, b = self.precision.cpu().numpy()[detections.kinds].T
         return np.asarray(1 / (1 + np.exp(-(a + b * logit_of(detections.scores)))), dtype=np.float64)
 
     def counts(self, images: np.ndarray) -> np.ndarray:
@@ -179,9 +184,9 @@ class ObjectReader(nn.Module):
         """Return of each kind the sum of scores, and the means of points over detections [N, D + K]."""
         features = self.detector.features(images)
         with torch.no_grad():
-            found = [peaks(heat, edges, MOST) for heat, edges in zip(*self.detector.maps(features), strict=True)]
-            at = torch.cat([torch.full((len(each[1]),), i) for i, each in enumerate(found)])
-            boxes, scores, kinds = (torch.cat([each[place] for each in found]) for place in range(3))
+            found = self._found(features)
+            at = torch.cat([torch.full((len(each[1]),), i) for i, each in enumerate(found)]).to(images.device)
+            boxes, scores, kinds = (torch.cat([each[place] for each in found]).to(images.device) for place in range(3))
         hidden, parts = self._read(images, features, at, boxes), []
         for k, (layout, points) in enumerate(zip(self.layouts, self.points, strict=True)):
             own = kinds == k
@@ -191,6 +196,11 @@ class ObjectReader(nn.Module):
             values = values.index_add(0, at[own], weights * points(hidden[own]))
             parts += [sums / 4, values / (sums + 0.1)]
         return torch.cat(parts, 1)
+
+    def _found(self, features: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return boxes, scores and kinds of the peaks in each image, on the CPU, which compares them one by one."""
+        maps = (each.cpu() for each in self.detector.maps(features))
+        return [peaks(heat, edges, MOST) for heat, edges in zip(*maps, strict=True)]
 
     def _units(self, objects: Objects) -> list[tuple[Tensor, Tensor]]:
         """Return numbers [n, d] in units and categories [n, F], as each kind reads them."""
@@ -207,7 +217,7 @@ class ObjectReader(nn.Module):
         if not len(boxes):
             return images.new_zeros(0, HIDDEN)
         height, width = images.shape[-2:]
-        frame = torch.tensor([width, height])
+        boxes, frame = boxes.to(images.device), torch.tensor([width, height]).to(images.device)
         middle = (boxes[:, :2] + boxes[:, 2:]) / frame - 1  # From -1 to 1 across the image
         sides = (boxes[:, 2:] - boxes[:, :2]).clamp_min(2.0)
         reach = REGION_SIDES * sides.prod(1, keepdim=True).sqrt() / frame

@@ -56,10 +56,12 @@ class Problem:
     held_out: np.ndarray | None = None
     #: Whether the target's images are photographs, which another camera has taken.
     photographs: bool = False
+    #: Of networks, in torch; see `trainer.device`.
+    device: str = "cpu"
 
     @cached_property
     def encoding(self) -> Encoding:
-        return Encoding(self.grammar)
+        return Encoding(self.grammar, self.device)
 
     @cached_property
     def names(self) -> list[str]:

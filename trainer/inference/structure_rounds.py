@@ -59,6 +59,7 @@ class StructureRounds:
         settings = problem.renderer.settings
         size = settings.height_px, settings.width_px
         self.reader = CountReader(self.channels, size, torch_generator(problem.seed, Purpose.STRUCTURE, 1))
+        self.reader.to(problem.device)
         self.fit: StructureFit | None = None
         self._objects: ObjectReader | None = None
         self._renders: list[CountRenders] = []

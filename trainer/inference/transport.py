@@ -185,9 +185,7 @@ def lesson(
     both = np.array(pairs, dtype=np.float64).reshape(-1, 2)
     return Lesson(
         encoding.encode(shown),
-        torch.from_numpy(both[:, 0]).float(),
-        torch.from_numpy(both[:, 1]).float(),
-        torch.from_numpy(table).float(),
+        *(torch.from_numpy(each).float().to(encoding.device) for each in (both[:, 0], both[:, 1], table)),
     )
 
 
@@ -226,8 +224,8 @@ def _carried(
 
 
 def _loss(transformer: DistributionTransformer, of: Lesson) -> Tensor:
-    loss = torch.zeros(())
     residual = _residual(transformer, of)
+    loss = residual.new_zeros(())
     known = of.wanted.isfinite()
     if known.any():
         loss = loss + F.huber_loss(residual[known], torch.zeros_like(residual[known]))
@@ -242,8 +240,8 @@ def _loss(transformer: DistributionTransformer, of: Lesson) -> Tensor:
 def _residual(transformer: DistributionTransformer, of: Lesson) -> Tensor:
     """Return what G_θ gives minus what is wanted [M], in standard deviations; 0 where nothing is wanted."""
     difference = transformer(of.batch) - of.wanted.nan_to_num()
-    angles = torch.tensor([spec.is_angle for _, spec in transformer.encoding.mutable], dtype=torch.bool)
-    angles = angles[of.batch.places]
+    is_angle = [spec.is_angle for _, spec in transformer.encoding.mutable]
+    angles = torch.tensor(is_angle, dtype=torch.bool).to(difference.device)[of.batch.places]
     difference = torch.where(angles, torch.remainder(difference + 180, 360) - 180, difference)
     return torch.where(of.wanted.isfinite(), difference / of.scales, 0)
 

@@ -100,7 +100,7 @@ class Trunk(nn.Module):
         """Return the image around each kind [N · K, 3, CLOSE_PX, CLOSE_PX]; places and spreads are [N, K, 2]."""
         n, kinds, _ = place.shape
         height, width = images.shape[-2:]
-        sides = torch.tensor([width, height])
+        sides = torch.tensor([width, height]).to(images.device)
         reach = (REACH * spread * sides).amax(2, keepdim=True).clamp_min(LEAST_REACH_PX) / sides
         theta = images.new_zeros(n * kinds, 2, 3)
         theta[:, 0, 0], theta[:, 1, 1] = reach.reshape(-1, 2).T

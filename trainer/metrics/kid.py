@@ -46,6 +46,6 @@ def kid(x: Tensor, y: Tensor, block: int = BLOCK) -> KID:
     blocks = min(len(x), len(y)) // block
     if blocks < 2 or block < 2:
         raise ValueError(f"{len(x)} and {len(y)} features are too few for two blocks of {max(block, 2)}")
-    parts = zip(x.double().split(block), y.double().split(block), strict=False)
+    parts = zip(x.cpu().double().split(block), y.cpu().double().split(block), strict=False)
     values = torch.stack([polynomial_mmd(a, b) for (a, b), _ in zip(parts, range(blocks), strict=False)])
     return KID(values.mean().item(), (values.std() / blocks**0.5).item())

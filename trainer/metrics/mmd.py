@@ -126,7 +126,7 @@ class MMD:
         """
         n = len(features)
         kernel = self.kernel(candidates, features)
-        own = kernel.gather(1, places[:, None]).squeeze(1)
+        own = kernel.gather(1, places.to(kernel.device)[:, None]).squeeze(1)
         others = (kernel.sum(1) - own) / (n - 1)
         return 2 / n * (others - self.kernel(candidates, self.target).mean(1))
 

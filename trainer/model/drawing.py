@@ -39,11 +39,11 @@ def draw(transformer: DistributionTransformer, scenes: Sequence[SceneGraph], *, 
     unsettled = transformer.unsettled
     if not bool(unsettled.any()):
         return Drawn(list(scenes), batch, log_probabilities)
-    redrawn, present = unsettled[batch.choice_places].numpy(), batch.categories.numpy()
+    redrawn, present = unsettled[batch.choice_places].cpu().numpy(), batch.categories.cpu().numpy()
     logits = (
         log_probabilities.detach() if offsets is None else log_probabilities.detach() + offsets[batch.choice_places]
     )
-    cumulative = logits.double().softmax(1).cumsum(1).numpy()
+    cumulative = logits.cpu().double().softmax(1).cumsum(1).numpy()
     drawn, first = [], 0
     for scene in scenes:
         count = len(scene.choices)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.device import upload
 from trainer.grammar import AttributeSpec, Grammar, SceneGraph
 from trainer.grammar.nodes import MODE, ChoiceSpec
 
@@ -63,12 +64,20 @@ class GraphBatch:
     choice_places: Tensor
     categories: Tensor
 
+    def to(self, device: str) -> "GraphBatch":
+        """Return the batch on a device."""
+        return GraphBatch(**{name: upload(tensor, device) for name, tensor in vars(self).items()})
+
 
 class Encoding:
     """The columns of a grammar, known before any scene is sampled."""
 
-    def __init__(self, grammar: Grammar) -> None:
-        self.grammar = grammar
+    def __init__(self, grammar: Grammar, device: str = "cpu") -> None:
+        """
+        Args:
+            device: of the batches, and of the transformer that takes them.
+        """
+        self.grammar, self.device = grammar, device
         self.kinds = tuple(grammar.kinds)
         self.classes = grammar.classes
         #: (kind, spec) of every mutable attribute, in the order of the grammar.
@@ -121,7 +130,7 @@ class Encoding:
         return {(kind, spec.name): place for place, (kind, spec) in enumerate(self.choices)}
 
     def encode(self, scenes: Sequence[SceneGraph]) -> GraphBatch:
-        """Scenes of the grammar as one batch."""
+        """Return scenes of the grammar as one batch, on the encoding's device."""
         rows = sum(len(scene.nodes) for scene in scenes)
         nodes = np.zeros((rows, self.columns), dtype=np.float32)
         classes = np.full(rows, -1, dtype=np.int64)
@@ -155,7 +164,7 @@ class Encoding:
                 choices.append((row + choice.node, place, category))
             row += len(scene.nodes)
         links = torch.tensor(edges, dtype=torch.int64).reshape(-1, 3).T
-        return GraphBatch(
+        batch = GraphBatch(
             nodes=torch.from_numpy(nodes),
             edges=links[:2].contiguous(),
             relations=links[2].contiguous(),
@@ -168,6 +177,7 @@ class Encoding:
             choice_places=_integers(place for _, place, _ in choices),
             categories=_integers(category for *_, category in choices),
         )
+        return batch.to(self.device)
 
     def decode(self, nodes: Tensor, batch: GraphBatch) -> Tensor:
         """Values [M], in their units, of the mutable attributes whose codes stand in `nodes` [N, columns].
@@ -200,7 +210,7 @@ def _integers(numbers: Iterable[int]) -> Tensor:
 def with_values(scenes: Sequence[SceneGraph], values: Tensor) -> list[SceneGraph]:
     """The scenes with other values [M] of their mutable attributes, scene after scene."""
     counts = [len(scene.mutable) for scene in scenes]
-    parts = torch.split(values.detach().double().cpu(), counts)
+    parts = torch.split(values.detach().cpu().double(), counts)
     return [
         scene.with_values(
             np.array([_within(item.spec, value) for item, value in zip(scene.mutable, part.tolist(), strict=True)])

@@ -55,6 +55,7 @@ class DistributionTransformer(nn.Module):
         self.register_buffer("log_prior", torch.full((choices, most), -torch.inf))
         for place, (_, choice) in enumerate(encoding.choices):
             self.log_prior[place, : len(choice.categories)] = torch.tensor(choice.probabilities).log()
+        self.to(encoding.device)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """New values [M] of the mutable attributes, in their units, at the batch's categories."""
@@ -75,13 +76,13 @@ class DistributionTransformer(nn.Module):
                 start = self.encoding.choice_starts[place]
                 nodes[:, start : start + len(MODE.categories)] = 0
             given = self.output(self._hidden(nodes, batch))
-            of_modes = torch.zeros(self.encoding.columns, dtype=torch.bool)
+            of_modes = torch.zeros(self.encoding.columns, dtype=torch.bool, device=output.device)
             for place in self.encoding.mode_places:
                 start = self.encoding.choice_starts[place]
                 of_modes[start : start + len(MODE.categories)] = True
             output = torch.where(of_modes, given, output)
-        columns = torch.tensor(self.encoding.choice_starts, dtype=torch.int64)[batch.choice_places]
-        wanted = columns[:, None] + torch.arange(self.log_prior.shape[1])
+        columns = torch.tensor(self.encoding.choice_starts, dtype=torch.int64).to(output.device)[batch.choice_places]
+        wanted = columns[:, None] + torch.arange(self.log_prior.shape[1], device=output.device)
         logits = output[batch.choice_rows[:, None], wanted.clamp_max(self.encoding.columns - 1)]
         return (self.log_prior[batch.choice_places] + logits).log_softmax(1)
 

@@ -66,7 +66,7 @@ class KindCheck:
             first = next(iter(self.names))
             if not self._mixed:
                 return (
-                    f"it renders with {kind}, and other workers with {first}; images differ slightly between kinds: "
+                    f"it renders with {kind}, and other workers with {first}; images may differ between kinds: "
                     "start all workers alike, or accept the differences with --mixed-devices"
                 )
             _log.warning("the pool is mixed: %s beside %s; results depend on which worker renders", kind, first)

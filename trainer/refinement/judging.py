@@ -36,13 +36,13 @@ class Judge:
         """
         self._problem = problem
         self.space = judging_space(problem)
-        self._target = features_of(self.space, held_out[:MOST])
+        self._target = features_of(self.space, held_out[:MOST]).cpu()
         self._prior: Tensor | None = None
 
     def features(self, scenes: Sequence[SceneGraph]) -> Tensor:
-        """Return features of renders of the first scenes, as many as there are held-out images."""
+        """Return features of renders of the first scenes, as many as there are held-out images, on the CPU."""
         seed = integer(self._problem.seed, Purpose.JUDGEMENT)
-        return features_of(self.space, self._problem.renderer.images(scenes[: len(self._target)], seed))
+        return features_of(self.space, self._problem.renderer.images(scenes[: len(self._target)], seed)).cpu()
 
     def _features_of_prior(self, scenes: Sequence[SceneGraph]) -> Tensor:
         if self._prior is None:
@@ -102,4 +102,4 @@ def doubts(fits: Mapping[str, Fit]) -> list[str]:
 def judging_space(problem: Problem) -> FeatureSpace:
     """Return the features in which renders of a problem are judged: nothing has learned them."""
     settings = problem.renderer.settings
-    return neutral_space((settings.height_px, settings.width_px), STRIDES, PIXELS)
+    return neutral_space((settings.height_px, settings.width_px), STRIDES, PIXELS).to(problem.device)

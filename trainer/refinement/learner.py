@@ -324,7 +324,7 @@ class Learner:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
         if "features" in tensors:
-            self.space = Estimator.restored(state["features"], tensors["features"])
+            self.space = Estimator.restored(state["features"], tensors["features"]).to(self.problem.device)
 
     def _losses(self) -> list[DistributionMatching | TaskLoss]:
         losses: list[DistributionMatching | TaskLoss] = []

@@ -68,10 +68,11 @@ class DistributionMatching:
         open_choices = transformer.unsettled[drawn.batch.choice_places].nonzero().squeeze(1)
         if not len(open_choices):
             return 0.0
+        device = features.device
         scenes = torch.tensor(
             [index for index, scene in enumerate(drawn.scenes) for _ in scene.choices], dtype=torch.int64
-        )
-        own = self.mmd.contributions(features, features, torch.arange(len(features)))
+        ).to(device)
+        own = self.mmd.contributions(features, features, torch.arange(len(features), device=device))
         log_probabilities = drawn.log_probabilities
         chosen = drawn.batch.categories
         others = categories.possible(log_probabilities)[open_choices].sum() - len(open_choices)
@@ -79,7 +80,7 @@ class DistributionMatching:
             picked = log_probabilities[open_choices, chosen[open_choices]]
             return categories.scored(picked, scenes[open_choices], own - self.mmd.baselines(features))
         contributions = torch.zeros_like(log_probabilities)
-        rows = torch.arange(len(chosen))
+        rows = torch.arange(len(chosen), device=device)
         contributions[rows, chosen] = own[scenes]
         places, alternatives = self._alternatives(drawn, open_choices.tolist(), scenes.tolist())
         if alternatives:
@@ -89,7 +90,7 @@ class DistributionMatching:
                 moved = with_values(alternatives, transformer(batch))
             # An alternative is drawn with the sampling noise of its scene, so that only the category differs.
             images = self._problem.renderer.images(moved, seed, numbers=at.tolist())
-            found = self.mmd.contributions(self._space(to_tensor(images)), features, at)
+            found = self.mmd.contributions(self._space(to_tensor(images, device)), features, at)
             for (row, category), contribution in zip(places, found, strict=True):
                 contributions[row, category] = contribution
         return categories.expected(log_probabilities[open_choices], contributions[open_choices])

@@ -29,8 +29,8 @@ def shared_noise(places: Tensor, count: int, generator: torch.Generator, correla
     Args:
         places: int64 [M], below `count`.
     """
-    common = torch.randn(count, generator=generator)
-    own = torch.randn(len(places), generator=generator)
+    common = torch.randn(count, generator=generator).to(places.device)
+    own = torch.randn(len(places), generator=generator).to(places.device)
     return correlation**0.5 * common[places] + (1 - correlation) ** 0.5 * own
 
 
@@ -39,7 +39,7 @@ def shared_score(noise: Tensor, places: Tensor, count: int, correlation: float =
 
     0 for places without a value.
     """
-    sums = torch.zeros(count).index_add_(0, places, noise)
+    sums = noise.new_zeros(count).index_add_(0, places, noise)
     sizes = torch.bincount(places, minlength=count)
     return sums / (1 - correlation + sizes * correlation)
 

@@ -59,7 +59,7 @@ def surrogate(log_probabilities: Tensor, draws: np.ndarray, advantages: Tensor) 
         draws: [N, C], how often each category was drawn in each scene.
         advantages: h - b of each scene's image, [N].
     """
-    return (torch.from_numpy(draws) * log_probabilities).sum(1) @ advantages.detach().double()
+    return (torch.from_numpy(draws) * log_probabilities).sum(1) @ advantages.detach().cpu().double()
 
 
 def advantages(mmd: MMD, features: Tensor, *, baseline: bool = True) -> Tensor:

@@ -37,6 +37,7 @@ class TaskLoss:
         for place in active:
             _, spec = problem.encoding.mutable[place]
             self._sigma[place] = problem.settings.task_sigma * (spec.high - spec.low)
+        self._sigma = self._sigma.to(problem.device)
         datasets = 2 * problem.settings.task_pairs
         problem.progress.note(
             f"task loss: each step renders {datasets * self._images:,} images, trains the {validation.network.name} "
@@ -57,8 +58,8 @@ class TaskLoss:
         for pair in range(settings.task_pairs):
             generator = torch_generator(problem.seed, Purpose.REWARD, step, pair)
             noise = shared_noise(drawn.batch.places, len(self._sigma), generator)
-            offsets = LOGIT_SIGMA * torch.randn(transformer.log_prior.shape, generator=generator)
-            offsets = offsets * transformer.unsettled[:, None]
+            offsets = torch.randn(transformer.log_prior.shape, generator=generator).to(transformer.log_prior)
+            offsets = LOGIT_SIGMA * offsets * transformer.unsettled[:, None]
             for sign in (1, -1):
                 moved = draw(transformer, scenes, offsets=sign * offsets) if len(offsets) else drawn
                 values = self._drawn(transformer(moved.batch).detach(), sign * noise, moved.batch)
@@ -87,8 +88,8 @@ class TaskLoss:
         """mean + σ noise, within the ranges, which the density does not notice: it is that of the draw."""
         values = mean + self._sigma[batch.places] * noise
         specs = [self._problem.encoding.mutable[place][1] for place in batch.places.tolist()]
-        low = torch.tensor([-torch.inf if spec.wraps else spec.low for spec in specs])
-        high = torch.tensor([torch.inf if spec.wraps else spec.high for spec in specs])
+        low = torch.tensor([-torch.inf if spec.wraps else spec.low for spec in specs]).to(values)
+        high = torch.tensor([torch.inf if spec.wraps else spec.high for spec in specs]).to(values)
         return torch.minimum(torch.maximum(values, low), high)
 
     def _shift(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:

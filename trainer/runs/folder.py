@@ -220,8 +220,8 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _alone(group: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that share no memory, as safetensors requires."""
-    return {key: value.detach().contiguous().clone() for key, value in group.items()}
+    """Return tensors on the CPU that share no memory, as safetensors requires."""
+    return {key: value.detach().cpu().contiguous().clone() for key, value in group.items()}
 
 
 def _parsed(text: str, path: Path, line: int = 0) -> Any:

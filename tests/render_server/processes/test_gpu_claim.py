@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from render_server.processes.gpu_claim import GpuClaim, claim_gpu, visible_gpus
+from render_server.processes.gpu_claim import GpuClaim, claim_gpu, unreserved, visible_gpus
 
 GPUS = ["GPU-aaaa", "GPU-bbbb"]
 
@@ -93,3 +93,18 @@ def test_what_was_made_visible_is_kept_to(visible: str, found: list[str]) -> Non
 def test_no_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert visible_gpus({}) == []
+
+
+@pytest.mark.parametrize(
+    ("gpus", "reserved", "left"),
+    [
+        (["a", "b", "c"], "", ["a", "b", "c"]),
+        (["a", "b", "c"], "0", ["b", "c"]),
+        (["a", "b", "c"], "b", ["a", "c"]),
+        (["a", "b"], "7", ["a", "b"]),
+        (["a"], "0", ["a"]),
+        ([], "0", []),
+    ],
+)
+def test_the_trainers_gpu_is_left_to_it_where_there_is_another(gpus: list[str], reserved: str, left: list[str]) -> None:
+    assert unreserved(gpus, reserved) == left

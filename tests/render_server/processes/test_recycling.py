@@ -111,8 +111,16 @@ def test_the_policy_says_when_and_why() -> None:
 def test_memory_of_processes_and_of_this_machine() -> None:
     assert 10 << 20 < resident_bytes(os.getpid()) < 8 << 30
     assert resident_bytes(2**22 + 1) == 0
-    assert memory_share(2) == pytest.approx(memory_share(1) / 2, abs=1)
-    assert memory_share(1) > 64 << 20
+
+
+@pytest.mark.parametrize(
+    ("memory_gib", "processes", "share_gib"), [(4, 1, 3.2), (4, 2, 1.6), (64, 2, 4), (64, 16, 3.2)]
+)
+def test_a_process_may_hold_an_equal_share_but_a_few_gb_at_most(
+    monkeypatch: pytest.MonkeyPatch, memory_gib: float, processes: int, share_gib: float
+) -> None:
+    monkeypatch.setattr(memory, "machine_bytes", lambda: int(memory_gib * GIB))
+    assert memory_share(processes) == pytest.approx(share_gib * GIB, abs=1)
 
 
 @pytest.mark.parametrize(("cpus", "memory_gib", "most"), [(2, 64, 16), (64, 8, 16), (1, 0.1, 1)])

@@ -178,6 +178,48 @@ def test_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert found.detail == f"{tmp_path} cannot be written: Permission denied"
 
 
+@pytest.mark.parametrize(
+    ("script", "state", "line"),
+    [
+        (
+            None,
+            "missing",
+            "no driver of NVIDIA; without a GPU, everything runs on the CPU; with one, install NVIDIA's driver 535 or "
+            "later (in a container: the NVIDIA Container Toolkit and `--gpus all`)",
+        ),
+        (
+            "echo No devices were found; exit 6",
+            "missing",
+            "a driver without a device (nvidia-smi: No devices were found); see that the GPU is seated and that the "
+            "kernel module is loaded (`sudo modprobe nvidia`); in a container, start it with `--gpus all`",
+        ),
+        (
+            "echo Tesla V100, 470.82.01, 16160, 3, 0",
+            "missing",
+            "Tesla V100, driver 470.82.01; the driver is too old: install 535 or later",
+        ),
+        (
+            "echo NVIDIA H200, 570.12, 141000, 140500, 3",
+            "missing",
+            "NVIDIA H200, 140500 of 141000 MiB used, 3 % busy; every GPU is busy: wait, end other programs "
+            "(`nvidia-smi` lists them), or use --device cpu",
+        ),
+        ("echo NVIDIA H200, 570.12, 141000, 0, 0", "ok", "driver 570.12; NVIDIA H200, 0 of 141000 MiB used, 0 % busy"),
+    ],
+    ids=["no driver", "no device", "too old", "busy", "fine"],
+)
+def test_the_command_tells_the_state_of_the_gpu(
+    metasim: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str | None, state: str, line: str
+) -> None:
+    if script is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "_PROGRAMS", GOOD)
+    (found,) = [row for row in metasim("doctor").out.splitlines() if " GPU driver " in row]
+    assert [part.strip() for part in found.split("GPU driver")] == [state, line]
+
+
 @pytest.mark.parametrize(("good", "last"), [(True, "Ready: metasim train mnist-rot"), (False, "Cannot train yet")])
 def test_the_command(metasim: Callable, monkeypatch: pytest.MonkeyPatch, good: bool, last: str) -> None:
     findings = [Finding("Python", True, "3.11.7"), Finding("Blender (bpy)", good, "4.5", "" if good else "install it")]
