@@ -17,6 +17,11 @@ from render_server.jacobian.regions import NOWHERE, Window
 
 #: Largest pinhole image behind an image, in multiples of its pixels.
 _LARGEST = 8.0
+#: Pixels around the pinhole image of an unperturbed scene, so that those of probes fit into it.
+_MARGIN_PX = 8
+
+#: Left, top, right and bottom of a pinhole image, in pixels from the optical axis.
+PinholeFrame = tuple[int, int, int, int]
 
 
 class LensMap:
@@ -25,6 +30,8 @@ class LensMap:
     Args:
         view: of a perspective camera.
         field: path of the camera in the task, for errors.
+        frame: the pinhole image to use if it holds what the lens sees. Sampling noise depends on a pixel's place in the
+            whole image, so that of two sides of a probe cancels only if both have the same frame.
 
     Attributes:
         pinhole: the view behind the lens. Its focal length in pixels is that of `view`.
@@ -33,9 +40,8 @@ class LensMap:
         InvalidTask: a pixel shows nothing, or the pinhole image is too large.
     """
 
-    def __init__(self, view: CameraView, field: str) -> None:
-        columns, rows = np.meshgrid(np.arange(view.width_px) + 0.5, np.arange(view.height_px) + 0.5)
-        places = view.undistorted(np.stack((columns, rows), axis=2)) * view.focal_px
+    def __init__(self, view: CameraView, field: str, frame: PinholeFrame | None = None) -> None:
+        places = _places(view)
         wrong = np.isnan(places).any(axis=2)
         lens = f"{field}.perspective.lens"
         shown = ", ".join(f"{number:g}" for number in view.distortion.coefficients)
@@ -45,12 +51,13 @@ class LensMap:
             raise InvalidTask(
                 lens, value, f"it must be invertible all over the image, and pixel ({column}, {row}) has no inverse"
             )
-        # One more pixel to each side, so that every pixel has four neighbours.
-        (left, top), (right, bottom) = (np.floor(end).astype(int) for end in (places.min((0, 1)), places.max((0, 1))))
-        left, top, right, bottom = int(left) - 1, int(top) - 1, int(right) + 2, int(bottom) + 2
+        left, top, right, bottom = _bounds(places)
         width, height = right - left, bottom - top
         if width * height > _LARGEST * view.width_px * view.height_px + 4 * (width + height):
             raise InvalidTask(lens, value, f"it must not need a pinhole image of {width} x {height} pixels")
+        if frame is not None and min(left - frame[0], top - frame[1], frame[2] - right, frame[3] - bottom) >= 0:
+            left, top, right, bottom = frame
+            width, height = right - left, bottom - top
         self.pinhole = replace(
             view,
             width_px=width,
@@ -92,6 +99,30 @@ class LensMap:
         return pinhole[self._nearest]
 
 
-def lens_map(view: CameraView, field: str) -> LensMap | None:
+def lens_map(view: CameraView, field: str, frame: PinholeFrame | None = None) -> LensMap | None:
     """Return the map of a view's lens; None if the renderer's own camera shows the image as it is."""
-    return None if view.is_pinhole or not view.perspective or not math.isfinite(view.focal_px) else LensMap(view, field)
+    if view.is_pinhole or not view.perspective or not math.isfinite(view.focal_px):
+        return None
+    return LensMap(view, field, frame)
+
+
+def pinhole_frame(view: CameraView) -> PinholeFrame | None:
+    """Return the frame for an unperturbed perspective view and its probes; None if a pixel shows nothing."""
+    places = _places(view)
+    if np.isnan(places).any():
+        return None
+    left, top, right, bottom = _bounds(places)
+    return left - _MARGIN_PX, top - _MARGIN_PX, right + _MARGIN_PX, bottom + _MARGIN_PX
+
+
+def _places(view: CameraView) -> np.ndarray:
+    """Return where the pinhole image shows what each pixel shows, [h, w, 2] in pixels from the optical axis."""
+    columns, rows = np.meshgrid(np.arange(view.width_px) + 0.5, np.arange(view.height_px) + 0.5)
+    places: np.ndarray = view.undistorted(np.stack((columns, rows), axis=2)) * view.focal_px
+    return places
+
+
+def _bounds(places: np.ndarray) -> PinholeFrame:
+    """Return the frame around places, with one more pixel to each side, so that every pixel has four neighbours."""
+    low, high = np.floor(places.min((0, 1))), np.floor(places.max((0, 1)))
+    return int(low[0]) - 1, int(low[1]) - 1, int(high[0]) + 2, int(high[1]) + 2

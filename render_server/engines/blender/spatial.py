@@ -19,7 +19,7 @@ from render_server.engines.blender.material import is_translucent, show_labels
 from render_server.engines.blender.session import RenderScene
 from render_server.engines.flat import sample_offsets
 from render_server.engines.frame import SurfaceLayers, wants_labels
-from render_server.engines.lens import LensMap, lens_map
+from render_server.engines.lens import LensMap, PinholeFrame, lens_map, pinhole_frame
 from render_server.errors import InvalidTask
 from render_server.jacobian.regions import Window
 from render_server.jacobian.screen_space import Casters, SurfaceBuffers, has_screen_space
@@ -62,6 +62,7 @@ class SpatialScene:
         self._blocks: list[bpy.types.ID] = []
         self._translucent: list[bpy.types.Object] = []
         self._lens: LensMap | None = None
+        self._frame: PinholeFrame | None = None
         self._environment: Environment | None = None
 
     def __enter__(self) -> "SpatialScene":
@@ -293,7 +294,9 @@ class SpatialScene:
 
     def _aim(self, graph: SceneGraph) -> None:
         view = camera_view(graph, self._settings.width_px, self._settings.height_px)
-        self._lens = lens_map(view, f"scene.nodes[{graph.camera}].camera")
+        if self._frame is None and not view.is_pinhole and view.perspective:
+            self._frame = pinhole_frame(camera_view(self._graph, self._settings.width_px, self._settings.height_px))
+        self._lens = lens_map(view, f"scene.nodes[{graph.camera}].camera", self._frame)
         view = self._view = view if self._lens is None else self._lens.pinhole
         camera = self._target.camera
         longest = max(view.width_px, view.height_px)
