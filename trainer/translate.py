@@ -18,9 +18,9 @@ from metasim.v1 import render_pb2 as pb
 from trainer.device import open_device
 from trainer.errors import InputError, TranslationRefused
 from trainer.experiments.target import PhotographTarget
-from trainer.features import FeatureSpace, natural
+from trainer.features import natural
 from trainer.features.image_distances import image_distances
-from trainer.features.pyramid import PixelPyramid
+from trainer.features.neutral import neutral_space
 from trainer.inference.settings import TrainingSettings
 from trainer.pool import PoolOptions, open_pool
 from trainer.progress import Progress, Silent, Step
@@ -232,7 +232,9 @@ def _examined(
     advance(2, 3)
     check = LabelCheck(outlines, task)
     sets = {"renders": before[asked], "translated": after[asked]}
-    distances = image_distances(_space(), sets, photographs, options.seed)
+    distances = image_distances(
+        neutral_space((before.shape[1], before.shape[2]), (16, 32), natural.PIXELS), sets, photographs, options.seed
+    )
     worst = np.array(outlines.worst[:SHOWN]) + options.renders
     _draw(options.out, photographs, before, after, instances, asked, worst)
     return {
@@ -243,11 +245,6 @@ def _examined(
         "check": check.figures(),
         "images_per_s": images_per_s,
     }
-
-
-def _space() -> FeatureSpace:
-    """Return natural features; pixels at several scales where these are not installed."""
-    return natural.NaturalFeatures() if natural.available() else PixelPyramid()
 
 
 def _draw(

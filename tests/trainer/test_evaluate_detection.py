@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.crafted import moving
 from support.moving_run import moving_run
 
 from trainer.evaluate import EvaluateOptions, evaluate
@@ -41,9 +42,9 @@ def test_a_detector_is_scored_by_stage_and_after_fine_tuning(tmp_path: Path, mon
     world.write_text(WORLD)
     folder = tmp_path / "run"
     moving_run(folder, str(world), {"car.y": 2.0}, engine="blender")
-    weights = open_run(folder).transformer.state_dict()
-    Run.open(folder).save_stage(1, {**weights, "shift": weights["shift"] / 2})
-    Run.open(folder).save_stage(2, weights)
+    transformer = open_run(folder).transformer
+    Run.open(folder).save_stage(1, moving(transformer.encoding, {"car.y": 1.0}).state_dict())
+    Run.open(folder).save_stage(2, transformer.state_dict())
     network = ObjectDetection(KittiRules(), DetectionSettings(epochs=6, width=16))
     monkeypatch.setattr("trainer.evaluate.open_task", lambda _, **_options: network)
 

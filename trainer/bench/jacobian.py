@@ -239,9 +239,9 @@ def _street(scenes: int, audited: int, workers: int, seed: int, progress: Progre
     renders = [column.samples for result in usual for column in result.columns]
     agreement = Agreement()
     for region, frame in zip(regions, frames, strict=True):
-        for column, whole in zip(region.columns, frame.columns, strict=True):
-            by_region, by_frame = (column_from_wire(each).in_frame(HEIGHT_PX, WIDTH_PX) for each in (column, whole))
-            agreement.add(by_region * column.span, by_frame * whole.span)
+        for pair in zip(region.columns, frame.columns, strict=True):
+            by_region, by_frame = (column_from_wire(each).in_frame(HEIGHT_PX, WIDTH_PX) * each.span for each in pair)
+            agreement.add(by_region, by_frame)
     expected = np.array([column_from_wire(column).dot(gradient) for column in central[0].columns])
     returned = np.array([column.product for column in products[0].columns])
     spans = np.array([column.span for result in reference for column in result.columns])

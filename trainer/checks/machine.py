@@ -244,7 +244,7 @@ def _weights(asked: _Asked) -> Finding:
         "InceptionV3 weights: "
     )
     what, _, advice = found.partition("; ")
-    instead = "without them, features are learned from the simulator"
+    instead = "without them, training.features=inception is refused; other features need no weights"
     return Finding("InceptionV3 weights", False, what, f"{advice}; {instead}" if advice else instead, needed=False)
 
 

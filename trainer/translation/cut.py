@@ -7,7 +7,7 @@ beside its pixels; PatchNCE compares pixels alone.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 import torch
@@ -210,7 +210,7 @@ class _Training:
 
     def averaged(self) -> Generator:
         """Return the generator with the average of its weights."""
-        found: Generator = self._average.module
+        found = cast(Generator, self._average.module)
         return found.requires_grad_(False)
 
     def _content_loss(self, images: Tensor, translated: Tensor) -> Tensor:

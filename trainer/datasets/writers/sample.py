@@ -75,10 +75,10 @@ class Sample:
     mask_pictures: Mapping[str, Picture] = field(default_factory=dict)
     #: float32 [height, width] m along the camera's axis; +inf: nothing there.
     depth: np.ndarray | None = None
-    #: float32 [height, width, 3], unit vectors in the world's frame; 0: nothing there.
-    normals: np.ndarray | None = None
     #: Further fields of the sample, such as the scene's attributes: values that JSON can hold.
     metadata: Mapping[str, object] = field(default_factory=dict)
+    #: float32 [height, width, 3], unit vectors in the world's frame; 0: nothing there.
+    normals: np.ndarray | None = None
 
     @classmethod
     def of(
