@@ -13,7 +13,7 @@ from trainer.inference import loop
 from trainer.inference.estimator import Estimator
 from trainer.inference.loop import Rounds, begin, infer_round
 
-SMALL = {"inference": {"rounds": 1, "simulations": 200, "epochs": [12]}}
+SMALL = {"inference": {"rounds": 1, "simulations": 200, "epochs": [4]}}
 #: Shares of one, two, three and four discs; all are seen at times.
 COUNTS = (0.5, 0.3, 0.15, 0.05)
 

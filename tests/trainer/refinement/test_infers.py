@@ -14,28 +14,20 @@ from trainer.inference.variables import Number, Variables
 from trainer.pool import PoolOptions
 from trainer.refinement.judging import doubts
 from trainer.runs.folder import Run
-from trainer.runs.loading import open_run
 from trainer.train import TrainOptions, train
 
+#: Little is learned, but all that is kept is kept.
 WORLD = (
     SHIFTED
     + """\
-  inference: {rounds: 2, simulations: 600, epochs: [10, 8]}
-  pretraining_steps: 50
-  monitor_scenes: 128
+  inference: {rounds: 2, simulations: 64, epochs: [1], transport_passes: 1}
+  pretraining_steps: 5
+  monitor_scenes: 16
+  monitor_images: 16
   epochs: 1
   steps: 2
-  batch: 32
+  batch: 4
 """
-)
-
-
-#: Little is learned, but all that is kept is kept.
-TINY = (
-    WORLD.replace("simulations: 600, epochs: [10, 8]", "simulations: 64, epochs: [1], transport_passes: 1")
-    .replace("pretraining_steps: 50", "pretraining_steps: 5")
-    .replace("monitor_scenes: 128", "monitor_scenes: 16\n  monitor_images: 16")
-    .replace("batch: 32", "batch: 4")
 )
 
 
@@ -45,32 +37,8 @@ def run_once(world: Path, out: str, *, resume: bool = False) -> Run:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_once(write_sprites(tmp_path_factory.mktemp("finished"), WORLD), "run")
-
-
-def test_mean_and_spread_reach_the_target(finished: Run):
-    (learned,), (target,) = (finished.summary["attributes"][name] for name in ("learned", "target"))
-    assert learned["mean"] == pytest.approx(target["mean"], abs=0.6)
-    assert learned["std"] == pytest.approx(target["std"], rel=0.3)
-
-
-def test_the_summary_tells_the_population_and_the_verdict(finished: Run):
-    summary = finished.summary
-    assert any(line.startswith("thing.x: ") for line in summary["population"])
-    assert summary["verdict"]["outcome"] in ("matches", "closer")
-    assert set(summary["verdict"]) >= {"text", "matches", "p_value"}
-    assert summary["inference"][0]["transport_error"]["thing.x"] < 0.3
-    assert "kept" in summary["inference"][0]["descent"]
-
-
-def test_the_estimator_is_the_feature_space_of_the_run(finished: Run):
-    assert open_run(finished.folder).features.name == "estimator"  # type: ignore[union-attr]
-
-
-@pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_once(write_sprites(tmp_path_factory.mktemp("tiny"), TINY), "run")
+    return run_once(write_sprites(tmp_path_factory.mktemp("tiny"), WORLD), "run")
 
 
 @pytest.mark.parametrize("checkpoints", [1, 3])
@@ -85,7 +53,7 @@ def test_a_run_that_stops_in_its_preparation_goes_on_to_the_same_bits(
         if len(saved) == checkpoints:
             raise KeyboardInterrupt
 
-    world = write_sprites(tmp_path, TINY)
+    world = write_sprites(tmp_path, WORLD)
     with monkeypatch.context() as patched:
         patched.setattr(Run, "save_checkpoint", stops)
         with pytest.raises(KeyboardInterrupt):
@@ -101,7 +69,7 @@ def test_a_run_that_stops_in_its_preparation_goes_on_to_the_same_bits(
 
 
 def test_a_stage_in_which_nothing_joins_is_not_inferred_again(tmp_path: Path):
-    twice = TINY + "  stages: [{name: first}, {name: second}]\n"
+    twice = WORLD + "  stages: [{name: first}, {name: second}]\n"
     run = run_once(write_sprites(tmp_path, twice), "run")
     assert [record["stage"] for record in run.records("metrics.jsonl")] == ["first", "second"]
     assert [found["stage"] for found in run.summary["inference"]] == ["first"]
@@ -109,7 +77,7 @@ def test_a_stage_in_which_nothing_joins_is_not_inferred_again(tmp_path: Path):
 
 def test_kinds_that_repeat_are_inferred_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loop, "CORRECTED_BY", 64)
-    twice = TINY.replace("scene: [camera, thing]", "scene: [camera, thing, thing]")
+    twice = WORLD.replace("scene: [camera, thing]", "scene: [camera, thing, thing]")
     run = run_once(write_sprites(tmp_path, twice), "run")
     assert any(line.startswith("thing.x:") for line in run.summary["population"])
 

@@ -32,7 +32,7 @@ WORLD = (
     SHIFTED
     + """\
   pretraining_steps: 100
-  inference: {rounds: 2, simulations: 600, epochs: [10, 8]}
+  inference: {rounds: 2, simulations: 600, epochs: [4, 3], transport_passes: 12}
   monitor_scenes: 128
   epochs: 4
 
@@ -102,6 +102,21 @@ def test_mean_and_spread_reach_the_target(finished: Run) -> None:
     assert sorted(path.name for path in (finished.folder / "samples").iterdir()) == [
         f"epoch-{i:03}.png" for i in range(len(finished.records("metrics.jsonl")) + 1)
     ]
+
+
+def test_the_summary_states_the_population_and_the_verdict(finished: Run) -> None:
+    summary = finished.summary
+    assert any(line.startswith("thing.x: ") for line in summary["population"])
+    assert summary["verdict"]["outcome"] in ("matches", "closer")
+    assert set(summary["verdict"]) >= {"text", "matches", "p_value"}
+    assert summary["inference"][0]["transport_error"]["thing.x"] < 0.3
+    assert "kept" in summary["inference"][0]["descent"]
+
+
+def test_the_estimator_is_the_feature_space_of_the_run(finished: Run) -> None:
+    features = open_run(finished.folder).features
+    assert features is not None
+    assert features.name == "estimator"
 
 
 def test_it_learns_from_other_frames_than_data_sets_have(world: Path) -> None:
