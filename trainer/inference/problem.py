@@ -149,10 +149,14 @@ class Problem:
         """Return those of some kinds whose nodes are detected and read one by one.
 
         They are the ones that masks show, unless every scene has a single node of all these: it is read off the image.
+        With `inference.together` this holds for each kind by itself.
         """
         found = self.grammar.kinds
         seen = [k for k in kinds if found[k].class_name and isinstance(found[k].content, Mesh | Sprite)]
         scenes = self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)
+        if self.settings.inference.together:
+            counts = [Counter(node.kind for node in scene.nodes) for scene in scenes]
+            return [kind for kind in seen if any(count[kind] != 1 for count in counts)]
         several = any(sum(node.kind in seen for node in scene.nodes) != 1 for scene in scenes)
         return seen if several else []
 

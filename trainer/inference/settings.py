@@ -67,6 +67,9 @@ class InferenceSettings(BaseModel):
     )
     widening: float = Field(1.6, ge=1, description="A proposal's standard deviations over the population's.")
     least_width: float = Field(0.02, gt=0, description="Least standard deviation of a proposal, as a part of a range.")
+    together: bool = Field(
+        False, description="Several kinds that stand once in every scene are read off the image together, not detected."
+    )
     background: float = Field(0.1, gt=0, lt=1, description="Part of a proposal that is uniform over the ranges.")
 
 
