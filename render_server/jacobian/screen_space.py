@@ -39,8 +39,6 @@ Points = tuple[np.ndarray, np.ndarray]
 _FLAT = 1e-4
 #: Cosine between a surface and the sun below which shading and shadow edges are not followed.
 _GRAZING = 0.05
-#: Smallest cosine by which the length of a shadow is divided.
-_LONGEST_SHADOW = 0.1
 #: Distance to the plane of another surface below which two surfaces meet, in points of the image.
 _MEETING = 3.0
 #: Squared sine of the angle between two surfaces that meet, at least.

@@ -1,4 +1,7 @@
-"""How many engine processes share a GPU: small scenes leave it idle between launches, and several processes fill it."""
+"""Measure how many engine processes share a GPU.
+
+Small scenes leave it idle between launches; several processes fill these gaps.
+"""
 
 import asyncio
 import functools

@@ -61,7 +61,7 @@ class Held(torch.Tensor):
 
 
 class _Functions(TorchFunctionMode):
-    """What PyTorch does above its operators."""
+    """Route functions of PyTorch that are not operators to the accelerator."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -9,7 +9,7 @@ from trainer.errors import InputError
 
 @dataclass(frozen=True)
 class OnDevices:
-    """What was measured."""
+    """The figures of each device, and why some devices were not measured."""
 
     #: By device, in the order in which they were asked for.
     results: Mapping[str, dict[str, Any]]

@@ -1,4 +1,4 @@
-"""How readings of counts err: p(d | n) of readings d [D] where the true counts are n [J].
+"""The errors of readings of counts: p(d | n) of readings d [D] where the true counts are n [J].
 
     d | n ~ Normal(B n + b + c N², Σ(n)),    N = Σ_j n_j
     Σ(n) = diag(s(n)) R diag(s(n)),    s_k(n)² = f_k + g_k n_j(k) + h_k N

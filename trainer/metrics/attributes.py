@@ -12,8 +12,6 @@ from trainer.model.encoding import Encoding
 
 Numbers = TypeVar("Numbers", float, np.ndarray)
 
-#: Standard deviations beyond which values are pulled in.
-OUTLYING = 3.0
 #: Integration of a density: points, and the limits of an unbounded one in standard deviations.
 _GRID, _TAIL = 20_001, 8
 
@@ -151,10 +149,3 @@ def mean_of(values: np.ndarray, is_angle: bool) -> float:
 def deviation(values: Numbers, centre: float, is_angle: bool) -> Numbers:
     """Return values - centre; for angles, in degrees, the shorter way round."""
     return (values - centre + 180) % 360 - 180 if is_angle else values - centre
-
-
-def without_outliers(values: np.ndarray) -> np.ndarray:
-    """Return the values, clipped to `OUTLYING` robust standard deviations around the median."""
-    middle = np.median(values)
-    reach = OUTLYING * np.median(np.abs(values - middle)) / 0.6745  # Of a normal: standard deviations
-    return np.clip(values, middle - reach, middle + reach)

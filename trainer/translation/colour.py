@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.progress import Advance
 from trainer.randomness import Purpose, generator
 from trainer.tasks.task_settings import changed_settings
 from trainer.translation.colour_transfer import (
@@ -18,7 +19,7 @@ from trainer.translation.colour_transfer import (
     sliced_transport,
 )
 from trainer.translation.guidance import UNKNOWN, Buffers
-from trainer.translation.translator import Advance, Renders, Translator
+from trainer.translation.translator import Renders, Translator
 
 #: Pixels of renders and of photographs that a map is fitted to.
 _PIXELS = 50_000

@@ -24,8 +24,9 @@ from trainer.datasets.readers.webdataset import WebDataset
 from trainer.datasets.writers.parquet import pyarrow
 from trainer.datasets.writers.writer import named_folder
 from trainer.errors import InputError
+from trainer.progress import Advance
 from trainer.translation.guidance import Buffers
-from trainer.translation.translator import Advance, Translator
+from trainer.translation.translator import Translator
 
 #: What an unfinished copy is of.
 IDENTITY = ".translation.json"

@@ -17,12 +17,13 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainer.errors import InputError
+from trainer.progress import Advance
 from trainer.randomness import Purpose, torch_generator
 from trainer.tasks.task_settings import changed_settings
 from trainer.translation.colour import ColourTranslator
 from trainer.translation.cut_networks import Discriminator, Generator, PatchHeads, patch_nce
 from trainer.translation.guidance import UNKNOWN, Buffers, channels_of, typical_depth
-from trainer.translation.translator import Advance, Renders, Translator
+from trainer.translation.translator import Renders, Translator
 
 #: Sides of images are multiples of it in the network.
 _MULTIPLE = 4

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from trainer.errors import InputError
 from trainer.features.appearance import low_amplitude, with_low_amplitude
+from trainer.progress import Advance
 from trainer.tasks.task_settings import changed_settings
 from trainer.translation.guidance import UNKNOWN, Buffers
-from trainer.translation.translator import Advance, Renders, Translator, image_generator
+from trainer.translation.translator import Renders, Translator, image_generator
 
 
 @dataclass(frozen=True)

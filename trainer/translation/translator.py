@@ -8,7 +8,7 @@ can be translated in any order, and a stopped export can go on.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,15 +19,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from trainer.errors import InputError
+from trainer.progress import Advance
 from trainer.randomness import Purpose, generator
 from trainer.translation.guidance import UNKNOWN, Buffers
 
 #: The version of the files. A reader refuses other versions.
 VERSION = 1
 _FORMAT = "metasim-translator"
-
-#: Called with the number of finished steps and of all steps.
-Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

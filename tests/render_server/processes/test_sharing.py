@@ -1,4 +1,4 @@
-"""How many processes share a GPU. Its rates are given here: no GPU is needed."""
+"""The number of processes that share a GPU, chosen from given rates; no GPU is needed."""
 
 import asyncio
 from collections.abc import Mapping

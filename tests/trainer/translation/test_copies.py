@@ -14,9 +14,10 @@ from torch import Tensor
 from trainer.datasets.readers import open_dataset
 from trainer.datasets.writers import FORMATS, open_writer
 from trainer.errors import InputError
+from trainer.progress import Advance
 from trainer.translation import UNKNOWN, Buffers, Translator
 from trainer.translation.copies import translate_dataset
-from trainer.translation.translator import Advance, Renders
+from trainer.translation.translator import Renders
 
 
 class Negative(Translator):
