@@ -25,7 +25,7 @@ from trainer.inference.density import Layout
 from trainer.inference.estimator import Estimator
 from trainer.inference.objects import matched, objects_of
 from trainer.inference.population import Population, divergence, proposal_log_density
-from trainer.inference.problem import LOOKED_AT, Problem
+from trainer.inference.problem import Problem
 from trainer.inference.renders import Renders
 from trainer.inference.selection import Selection
 from trainer.inference.settings import InferenceSettings
@@ -119,7 +119,7 @@ def begin(problem: Problem, stage: int, before: Mapping[str, Population]) -> Rou
     active = {problem.encoding.mutable[place] for place in problem.active(stage)}
     redrawn = {(kind, choice.name) for kind, choice in (problem.encoding.choices[p] for p in problem.redrawn(stage))}
     names = {(kind, spec.name) for kind, spec in active} | redrawn
-    variables = variables_of(problem.grammar, _looked_at(problem), names)
+    variables = variables_of(problem.grammar, problem.looked_at, names)
     if not problem.settings.inference.context:
         variables = {
             kind: replace(each, factors=tuple(factor for factor in each.factors if factor.mutable))
@@ -331,7 +331,3 @@ def _proposal(fit: Fit, options: InferenceSettings) -> Population:
     if not len(fit.unexplained):
         return fit.population
     return fit.population.widened(options.widening / np.sqrt(fit.information), options.least_width, options.background)
-
-
-def _looked_at(problem: Problem) -> list[SceneGraph]:
-    return problem.scenes(Purpose.SIMULATION, LOOKED_AT, 0)

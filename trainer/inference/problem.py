@@ -22,7 +22,7 @@ from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Frame, Renderer
 from trainer.tasks import TaskNetwork
 
-#: Scenes that show which classes and parents occur, and which kinds stand once in every scene.
+#: Scenes that `Problem.looked_at` has.
 LOOKED_AT = 500
 #: Scenes that are rendered at a time.
 _CHUNK = 256
@@ -79,6 +79,11 @@ class Problem:
         stated = {spec.name for kind in cameras for spec in kind.specs}
         found = RandomCamera()
         return found.of_known_colours() if stated & {"exposure", "temperature"} else found
+
+    @cached_property
+    def looked_at(self) -> list[SceneGraph]:
+        """Scenes of the prior that show which classes and parents occur, and which kinds stand once in every scene."""
+        return self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)
 
     def scenes(self, purpose: Purpose, count: int, *indices: int) -> list[SceneGraph]:
         """Scenes of the prior."""
@@ -142,7 +147,7 @@ class Problem:
     def repeated(self) -> list[str]:
         """Kinds of which something is learned and some scene has not exactly one node."""
         kinds = list(dict.fromkeys(kind for kind, _ in self.encoding.choices))
-        counts = [Counter(node.kind for node in scene.nodes) for scene in self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)]
+        counts = [Counter(node.kind for node in scene.nodes) for scene in self.looked_at]
         return [kind for kind in kinds if any(count[kind] != 1 for count in counts)]
 
     def detected(self, kinds: Collection[str]) -> list[str]:
@@ -153,11 +158,10 @@ class Problem:
         """
         found = self.grammar.kinds
         seen = [k for k in kinds if found[k].class_name and isinstance(found[k].content, Mesh | Sprite)]
-        scenes = self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)
         if self.settings.inference.together:
-            counts = [Counter(node.kind for node in scene.nodes) for scene in scenes]
+            counts = [Counter(node.kind for node in scene.nodes) for scene in self.looked_at]
             return [kind for kind in seen if any(count[kind] != 1 for count in counts)]
-        several = any(sum(node.kind in seen for node in scene.nodes) != 1 for scene in scenes)
+        several = any(sum(node.kind in seen for node in scene.nodes) != 1 for scene in self.looked_at)
         return seen if several else []
 
     def active(self, stage: int) -> list[int]:

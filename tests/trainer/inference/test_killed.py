@@ -31,8 +31,9 @@ target:
     thing.x: {mixture: [{weight: 0.5, normal: [-6, 1]}, {weight: 0.5, normal: [6, 1]}]}
 training:
   stages:
-    - {name: across, losses: [mmd], attributes: [thing.x], epochs: 3}
-    - {name: both, losses: [mmd, task], epochs: 3}
+    - {name: across, losses: [mmd], attributes: [thing.x], epochs: 2}
+    - {name: both, losses: [mmd, task], epochs: 2}
+  features: random
   steps: 2
   batch: 8
   pretraining_steps: 20

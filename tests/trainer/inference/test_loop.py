@@ -11,7 +11,7 @@ from support.painted import Painted, painted_problem
 
 from trainer.inference.loop import Rounds, begin, infer_round
 
-SMALL = {"inference": {"rounds": 2, "simulations": 1200, "epochs": [6, 3]}}
+SMALL = {"inference": {"rounds": 2, "simulations": 1200, "epochs": [3, 1]}}
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ WORLD = (
     SHIFTED
     + """\
   pretraining_steps: 100
-  inference: {rounds: 2, simulations: 600, epochs: [4, 3], transport_passes: 12}
+  inference: {rounds: 2, simulations: 600, epochs: [2, 1], transport_passes: 12}
   monitor_scenes: 128
-  epochs: 4
+  epochs: 2
 
 """
 )
