@@ -70,6 +70,29 @@ class RandomCamera:
         return _jpeg(taken, int(rng.integers(*self.jpeg_quality))) if rng.random() < 0.5 else taken
 
 
+@dataclass(frozen=True)
+class PhotographicAppearance:
+    """The appearance of renders that are read beside photographs: a random camera, and for a part of the images the
+    photographs' low frequencies (`fourier_adapted`).
+
+    Attributes:
+        photographs: uint8 [M, H, W, 3], M >= 1.
+        share: part of the images that take over low frequencies.
+    """
+
+    camera: RandomCamera
+    photographs: np.ndarray
+    share: float = 0.5
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return uint8 [N, H, W, 3], a new array; the same generator state gives the same images."""
+        taken = self.camera.apply(images, rng)
+        chosen = np.flatnonzero(rng.random(len(taken)) < self.share)
+        if len(chosen):
+            taken[chosen] = fourier_adapted(taken[chosen], self.photographs, rng)
+        return taken
+
+
 def unchanged(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the images as they are."""
     del rng

@@ -12,7 +12,7 @@ from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import InputError
 from trainer.features import FeatureSpace
-from trainer.features.appearance import Appearance, RandomCamera, unchanged
+from trainer.features.appearance import Appearance, PhotographicAppearance, RandomCamera, unchanged
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import MODE, Camera, Mesh, Sprite
 from trainer.inference.settings import TrainingSettings
@@ -140,8 +140,16 @@ class Problem:
 
     @property
     def appearance(self) -> Appearance:
-        """Return what a camera does to renders: photographs have been taken by an unknown one."""
-        return self.camera.apply if self.photographs else unchanged
+        """Return what a camera does to renders: photographs have been taken by an unknown one.
+
+        Where the world leaves brightness and colours to the camera, half of the renders also take over low frequencies
+        of photographs. Where they are attributes, that would hide them.
+        """
+        if not self.photographs:
+            return unchanged
+        if self.camera != RandomCamera():
+            return self.camera.apply
+        return PhotographicAppearance(self.camera, self.target)
 
     @cached_property
     def repeated(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trainer.features.appearance import RandomCamera, fourier_adapted
+from trainer.features.appearance import PhotographicAppearance, RandomCamera, fourier_adapted
 
 NEUTRAL = RandomCamera(
     gamma=(1, 1), gain=(1, 1), offset=(0, 0), balance=(1, 1), blur_px=(0, 0), noise=(0, 0), jpeg_quality=(99, 100)
@@ -67,3 +67,13 @@ def test_a_camera_of_known_colours_leaves_brightness_and_balance() -> None:
     known, any_camera = means(RandomCamera().of_known_colours()), means(RandomCamera())
     assert np.abs(known - [90, 120, 150]).max() < 32
     assert known.std(0).max() < 0.5 * any_camera.std(0).min()
+
+
+def test_a_share_of_the_images_takes_over_low_frequencies_of_photographs() -> None:
+    bright = np.full((1, 16, 24, 3), 200, dtype=np.uint8)
+    dark = (images(40) // 8 + 50).astype(np.uint8)
+    found = [PhotographicAppearance(NEUTRAL, bright)(dark, np.random.default_rng(5)) for _ in range(2)]
+    assert (found[0] == found[1]).all()
+    adapted = found[0].mean((1, 2, 3)) > 180
+    assert 10 < adapted.sum() < 30
+    assert np.abs(found[0][~adapted].astype(int) - dark[~adapted]).mean() < 4
