@@ -51,7 +51,7 @@ test-tutorial: setup ## Do what docs/tutorial.md says, word for word: trains for
 # torchvision's wheel needs the build of torch that PyPI has: === takes no other, such as a local 2.13.0+cpu.
 $(VISION_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VISION_VENV)
-	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt 'torch===2.13.0' --editable '.[trainer,vision,parquet,dev]'
+	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt 'torch===2.13.0' --editable '.[trainer,vision,render,parquet,dev]'
 	$(VISION_VENV)/bin/pip install --quiet --constraint constraints.txt $(READERS)
 	touch $@
 
