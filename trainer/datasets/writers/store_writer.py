@@ -15,11 +15,11 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from trainer.datasets.writers.audit import check_files
 from trainer.datasets.writers.card import Counts, DatasetCard
+from trainer.datasets.writers.close_or_abort import CloseOrAbort
 from trainer.datasets.writers.object_store import ObjectStore
 from trainer.datasets.writers.sample import Sample
 from trainer.datasets.writers.sharded import ShardedWriter
@@ -31,7 +31,7 @@ EXPORT, COMPLETE, CARD = "export.json", "complete.json", "README.md"
 _UPLOADS = 2
 
 
-class StoreWriter:
+class StoreWriter(CloseOrAbort):
     """Writes the samples of a dataset, or of a part of one, into an object store.
 
     A file is made in a folder for temporary files, is read back where samples in it are audited, and is uploaded. So
@@ -126,17 +126,6 @@ class StoreWriter:
                 self._store.delete([f"{self._state}/{EXPORT}"])
         finally:
             self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     @property
     def _url(self) -> str:

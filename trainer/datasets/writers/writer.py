@@ -5,15 +5,15 @@ import errno
 import json
 import os
 import shutil
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from trainer.datasets.writers.audit import Expected, check_files, check_sample
 from trainer.datasets.writers.card import Counts, DatasetCard
+from trainer.datasets.writers.close_or_abort import CloseOrAbort
 from trainer.datasets.writers.journal import JOURNAL, Journal, read_identity, read_journal
 from trainer.datasets.writers.meshes import MeshSource
 from trainer.datasets.writers.picture import Encoding
@@ -29,7 +29,7 @@ Record = Any
 RENDERED_BY = ".rendered-by"
 
 
-class DatasetWriter(ABC):
+class DatasetWriter(CloseOrAbort):
     """Writes samples into `NAME.partial`, and renames that to `NAME` when it is closed.
 
     The files of a sample depend on the sample and its number alone. Files of the whole dataset are made from the
@@ -190,17 +190,6 @@ class DatasetWriter(ABC):
                 path.rmdir() if path.is_dir() else path.unlink()
             self._partial.rmdir()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
     @abstractmethod
     def _write(self, index: int, sample: Sample) -> Record:
         """Write sample number `index` (from 0) into `self._partial`; overwrite files of an earlier try.
@@ -213,7 +202,7 @@ class DatasetWriter(ABC):
     def _finish(self) -> None:
         """Write the files of the whole dataset from `self._records()`. May be called again after a failure."""
 
-    def _flush_files(self) -> None:  # noqa: B027
+    def _flush_files(self) -> None:
         """Hand everything that `_write` has written to the file system. Formats that keep files open override it."""
 
     def _flush(self) -> None:
