@@ -8,9 +8,10 @@ told where a cell is, for classes that differ by their place (CoordConv; Liu et 
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 from trainer.tasks.augmentation import photographed
 from trainer.tasks.boxes import ImageBoxes, boxes_of_frame, boxes_of_photo
-from trainer.tasks.task import MeanResults, Progress, Scores
+from trainer.tasks.task import Budget, MeanResults, Progress, Scores
+from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
 from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, optimise, to_float
 
 #: Pixels of the image per cell.
@@ -111,6 +113,18 @@ class CellTask(ABC):
                 f"{self.name} needs objects with a class; the grammar has none: add `class: NAME` to a kind"
             )
         self.settings, self.train_images = settings, train_images
+
+    @classmethod
+    def for_classes(
+        cls, classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
+    ) -> Self:
+        """Return the network for an experiment's classes.
+
+        Raises:
+            InputError: there are no classes, or a setting is wrong.
+        """
+        settings = CellSettings(tuple(classes), epochs=20 if budget == "full" else 6, device=device)
+        return cls(changed_settings(settings, given), train_images=1_000 if budget == "full" else 300)
 
     def label(self, scene: SceneGraph, frame: Frame) -> np.ndarray:
         """Return the label of a rendered scene's visible objects."""

@@ -1,14 +1,13 @@
 """Counting: the number of objects of each class in an image, scored by the mean absolute error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.tasks.cells import CellNet, CellSettings, CellTask
-from trainer.tasks.task import Budget, MeanResults
-from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
+from trainer.tasks.cells import CellNet, CellTask
+from trainer.tasks.task import MeanResults
 
 #: The mean of the classes' errors, the primary score.
 MAE = "MAE"
@@ -52,13 +51,4 @@ class Counting(CellTask):
         return MeanResults(MAE, {MAE: wrong.mean(axis=1), **by_class}, errors=True)
 
 
-def open_network(
-    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
-) -> Counting:
-    """Return the network for an experiment's classes.
-
-    Raises:
-        InputError: there are no classes, or a setting is wrong.
-    """
-    settings = CellSettings(tuple(classes), epochs=20 if budget == "full" else 6, device=device)
-    return Counting(changed_settings(settings, given), train_images=1_000 if budget == "full" else 300)
+open_network = Counting.for_classes

@@ -1,14 +1,11 @@
 """Multi-label classification: which classes an image of several objects shows."""
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.tasks.cells import CellSettings, CellTask
-from trainer.tasks.task import Budget, MeanResults
-from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
+from trainer.tasks.cells import CellTask
+from trainer.tasks.task import MeanResults
 
 #: The fraction of right answers over images and classes, the primary score; that of images with right answers only.
 ACCURACY, EXACT = "accuracy", "all right"
@@ -39,13 +36,4 @@ class MultiLabel(CellTask):
         return MeanResults(ACCURACY, {ACCURACY: right.mean(axis=1), EXACT: right.all(axis=1), **by_class})
 
 
-def open_network(
-    classes: Sequence[str], budget: Budget, device: str = "cpu", given: Mapping[str, object] = NO_SETTINGS
-) -> MultiLabel:
-    """Return the network for an experiment's classes.
-
-    Raises:
-        InputError: there are no classes, or a setting is wrong.
-    """
-    settings = CellSettings(tuple(classes), epochs=20 if budget == "full" else 6, device=device)
-    return MultiLabel(changed_settings(settings, given), train_images=1_000 if budget == "full" else 300)
+open_network = MultiLabel.for_classes
