@@ -1,6 +1,6 @@
-"""Prints images per second of one engine process on a device: `gpu_bench.py KIND`.
+"""Print the images per second of one engine process on a device: `gpu_bench.py KIND`.
 
-Renders a scene of spheres, cubes and shadows at two sizes, as a dataset does, and the columns of a Jacobian.
+The script renders a scene of spheres, cubes and shadows at two sizes, as a dataset does, and the columns of a Jacobian.
 """
 
 import json
@@ -11,50 +11,19 @@ from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from render_server.engines import create_engine
+from render_server.processes.sharing import objects_scene, objects_task
 
 #: How long each figure is measured.
 _SECONDS = 8.0
 
 
-def _scene() -> scene_pb2.Scene:
-    nodes = [
-        scene_pb2.Node(
-            id="camera",
-            transform=scene_pb2.Transform(y_m=-14, z_m=6, roll_deg=68),
-            camera=scene_pb2.Camera(perspective=scene_pb2.Perspective(vertical_fov_deg=40)),
-        ),
-        scene_pb2.Node(
-            id="sun",
-            transform=scene_pb2.Transform(roll_deg=40, yaw_deg=20),
-            light=scene_pb2.Light(sun=scene_pb2.SunLight(irradiance_w_m2=3, angle_deg=1)),
-        ),
-    ]
-    for number in range(60):
-        x, y = number % 10 - 4.5, number // 10 - 2.5
-        node = scene_pb2.Node(
-            id=f"n{number}", class_name="thing", transform=scene_pb2.Transform(x_m=x, y_m=y, scale=0.7)
-        )
-        node.mesh.primitive = scene_pb2.PRIMITIVE_SPHERE if number % 2 else scene_pb2.PRIMITIVE_CUBE
-        nodes.append(node)
-    return scene_pb2.Scene(nodes=nodes, classes=["thing"], background=scene_pb2.Color(red=0.3, green=0.4, blue=0.5))
-
-
 def _task(width: int, height: int, samples: int, columns: int) -> pb.RenderTask:
-    steps = [pb.Column(node=f"n{number}", attribute=scene_pb2.ATTRIBUTE_X, step=0.05) for number in range(columns)]
-    return pb.RenderTask(
-        id="bench",
-        scene=_scene(),
-        settings=pb.RenderSettings(
-            width_px=width,
-            height_px=height,
-            samples=samples,
-            filter_width_px=1,
-            view_transform=pb.VIEW_TRANSFORM_STANDARD,
-            max_bounces=2,
-        ),
-        outputs=[pb.OUTPUT_IMAGE_U8],
-        columns=steps,
+    scene = objects_scene(
+        scene_pb2.Transform(y_m=-14, z_m=6, roll_deg=68),
+        [(number % 10 - 4.5, number // 10 - 2.5) for number in range(60)],
     )
+    steps = [pb.Column(node=f"n{number}", attribute=scene_pb2.ATTRIBUTE_X, step=0.05) for number in range(columns)]
+    return objects_task("bench", scene, width_px=width, height_px=height, samples=samples, columns=steps)
 
 
 def main(device: str) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
@@ -99,10 +99,17 @@ def _keep(answers: asyncio.Queue[tuple[bytes, bool]], job: Job, reply: bytes, co
 
 def small_task() -> pb.RenderTask:
     """Return a small scene: objects with shadows on 64 x 64 pixels."""
+    camera = scene_pb2.Transform(y_m=-6, z_m=3, roll_deg=65)
+    scene = objects_scene(camera, [(number - 1.5, 0.0) for number in range(4)])
+    return objects_task("small", scene, width_px=64, height_px=64, samples=16)
+
+
+def objects_scene(camera: scene_pb2.Transform, places: Sequence[tuple[float, float]]) -> scene_pb2.Scene:
+    """Return cubes and spheres n0, n1 ... in turn at (x, y) m on the ground, in the light of a sun."""
     nodes = [
         scene_pb2.Node(
             id="camera",
-            transform=scene_pb2.Transform(y_m=-6, z_m=3, roll_deg=65),
+            transform=camera,
             camera=scene_pb2.Camera(perspective=scene_pb2.Perspective(vertical_fov_deg=40)),
         ),
         scene_pb2.Node(
@@ -111,20 +118,28 @@ def small_task() -> pb.RenderTask:
             light=scene_pb2.Light(sun=scene_pb2.SunLight(irradiance_w_m2=3, angle_deg=1)),
         ),
     ]
-    for number in range(4):
-        node = scene_pb2.Node(id=f"n{number}", transform=scene_pb2.Transform(x_m=number - 1.5, scale=0.7))
+    for number, (x, y) in enumerate(places):
+        node = scene_pb2.Node(id=f"n{number}", transform=scene_pb2.Transform(x_m=x, y_m=y, scale=0.7))
         node.mesh.primitive = scene_pb2.PRIMITIVE_SPHERE if number % 2 else scene_pb2.PRIMITIVE_CUBE
         nodes.append(node)
+    return scene_pb2.Scene(nodes=nodes, background=scene_pb2.Color(red=0.3, green=0.4, blue=0.5))
+
+
+def objects_task(
+    name: str, scene: scene_pb2.Scene, *, width_px: int, height_px: int, samples: int, columns: Sequence[pb.Column] = ()
+) -> pb.RenderTask:
+    """Return the task that renders an image of a scene, and columns of its Jacobian."""
     return pb.RenderTask(
-        id="small",
-        scene=scene_pb2.Scene(nodes=nodes, background=scene_pb2.Color(red=0.3, green=0.4, blue=0.5)),
+        id=name,
+        scene=scene,
         settings=pb.RenderSettings(
-            width_px=64,
-            height_px=64,
-            samples=16,
+            width_px=width_px,
+            height_px=height_px,
+            samples=samples,
             filter_width_px=1,
             view_transform=pb.VIEW_TRANSFORM_STANDARD,
             max_bounces=2,
         ),
         outputs=[pb.OUTPUT_IMAGE_U8],
+        columns=columns,
     )
