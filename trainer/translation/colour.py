@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.progress import Advance
 from trainer.randomness import Purpose, generator
 from trainer.tasks.task_settings import changed_settings
 from trainer.translation.colour_transfer import (
@@ -19,7 +18,7 @@ from trainer.translation.colour_transfer import (
     sliced_transport,
 )
 from trainer.translation.guidance import UNKNOWN, Buffers
-from trainer.translation.translator import Renders, Translator
+from trainer.translation.translator import FitInputs, Translator
 
 #: Pixels of renders and of photographs that a map is fitted to.
 _PIXELS = 50_000
@@ -47,21 +46,10 @@ class ColourTranslator(Translator):
         self.table, self.settings = table, settings
 
     @classmethod
-    def fit(
-        cls,
-        renders: Renders,
-        photographs: np.ndarray,
-        seed: int,
-        settings: Mapping[str, object],
-        *,
-        device: str = "cpu",
-        advance: Advance | None = None,
-    ) -> Self:
-        """See `Translator.fit`."""
-        del device, advance
-        chosen = changed_settings(ColourSettings(), settings, "")
-        rng = generator(seed, Purpose.TRANSLATION)
-        source, target = (colours_of(images, _PIXELS, rng) for images in (renders.images, photographs))
+    def _fitted(cls, inputs: FitInputs) -> Self:
+        chosen = changed_settings(ColourSettings(), inputs.settings, "")
+        rng = generator(inputs.seed, Purpose.TRANSLATION)
+        source, target = (colours_of(images, _PIXELS, rng) for images in (inputs.renders.images, inputs.photographs))
         if chosen.matching == "moments":
             found = moments_transfer(lattice(), source, target)
         else:

@@ -17,13 +17,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainer.errors import InputError
-from trainer.progress import Advance
 from trainer.randomness import Purpose, torch_generator
 from trainer.tasks.task_settings import changed_settings
 from trainer.translation.colour import ColourTranslator
 from trainer.translation.cut_networks import Discriminator, Generator, PatchHeads, patch_nce
 from trainer.translation.guidance import UNKNOWN, Buffers, channels_of, typical_depth
-from trainer.translation.translator import Renders, Translator
+from trainer.translation.translator import FitInputs, Renders, Translator
 
 #: Sides of images are multiples of it in the network.
 _MULTIPLE = 4
@@ -85,22 +84,13 @@ class CutTranslator(Translator):
         self._device = "cpu"
 
     @classmethod
-    def fit(
-        cls,
-        renders: Renders,
-        photographs: np.ndarray,
-        seed: int,
-        settings: Mapping[str, object],
-        *,
-        device: str = "cpu",
-        advance: Advance | None = None,
-    ) -> Self:
-        """See `Translator.fit`."""
-        chosen = changed_settings(CutSettings() if device == "cpu" else FULL_SIZE, settings, "")
+    def _fitted(cls, inputs: FitInputs) -> Self:
+        renders, photographs, device = inputs.renders, inputs.photographs, inputs.device
+        chosen = changed_settings(CutSettings() if device == "cpu" else FULL_SIZE, inputs.settings, "")
         for what, images in (("renders", renders.images), ("photographs", photographs)):
             if len(images) < _FEWEST:
                 raise InputError(f"{len(images)} {what} are too few for method cut; at least {_FEWEST} are needed")
-        colours = ColourTranslator.fit(renders, photographs, seed, {})
+        colours = ColourTranslator.fit(renders, photographs, inputs.seed, {})
         depths = [each.depth[::4, ::4] for each in renders.buffers if each.depth is not None]
         depth_m = typical_depth(depths)
         matched = np.stack([colours.apply(image) for image in renders.images])
@@ -109,13 +99,13 @@ class CutTranslator(Translator):
             photographs,
             depth_m,
             chosen,
-            torch_generator(seed, Purpose.TRANSLATION),
+            torch_generator(inputs.seed, Purpose.TRANSLATION),
             device,
         )
         for step in range(chosen.steps):
             training.step(step / chosen.steps)
-            if advance:
-                advance(step + 1, chosen.steps)
+            if inputs.advance:
+                inputs.advance(step + 1, chosen.steps)
         return cls(colours, training.averaged(), renders.classes, depth_m, chosen).to(device)
 
     def apply(self, image: np.ndarray, buffers: Buffers = UNKNOWN) -> np.ndarray:

@@ -11,10 +11,9 @@ from torch import Tensor
 
 from trainer.errors import InputError
 from trainer.features.appearance import low_amplitude, with_low_amplitude
-from trainer.progress import Advance
 from trainer.tasks.task_settings import changed_settings
 from trainer.translation.guidance import UNKNOWN, Buffers
-from trainer.translation.translator import Renders, Translator, image_generator
+from trainer.translation.translator import FitInputs, Translator, image_generator
 
 
 @dataclass(frozen=True)
@@ -39,20 +38,9 @@ class FourierTranslator(Translator):
         self.amplitudes, self.settings = amplitudes, settings
 
     @classmethod
-    def fit(
-        cls,
-        renders: Renders,
-        photographs: np.ndarray,
-        seed: int,
-        settings: Mapping[str, object],
-        *,
-        device: str = "cpu",
-        advance: Advance | None = None,
-    ) -> Self:
-        """See `Translator.fit`."""
-        del renders, seed, device, advance
-        chosen = changed_settings(FourierSettings(), settings, "")
-        return cls(np.stack([low_amplitude(image, chosen.beta) for image in photographs]), chosen)
+    def _fitted(cls, inputs: FitInputs) -> Self:
+        chosen = changed_settings(FourierSettings(), inputs.settings, "")
+        return cls(np.stack([low_amplitude(image, chosen.beta) for image in inputs.photographs]), chosen)
 
     def apply(self, image: np.ndarray, buffers: Buffers = UNKNOWN) -> np.ndarray:
         """See `Translator.apply`.

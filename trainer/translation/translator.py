@@ -44,6 +44,18 @@ class Renders:
 
 
 @dataclass(frozen=True)
+class FitInputs:
+    """The arguments of `Translator.fit`."""
+
+    renders: Renders
+    photographs: np.ndarray
+    seed: int
+    settings: Mapping[str, object]
+    device: str
+    advance: Advance | None
+
+
+@dataclass(frozen=True)
 class Origin:
     """What a translator was fitted to.
 
@@ -77,7 +89,6 @@ class Translator(ABC):
         self.classes, self.origin = classes, origin
 
     @classmethod
-    @abstractmethod
     def fit(
         cls,
         renders: Renders,
@@ -100,6 +111,12 @@ class Translator(ABC):
         Raises:
             InputError: a setting is unknown or not allowed, or there are too few images.
         """
+        return cls._fitted(FitInputs(renders, photographs, seed, settings, device, advance))
+
+    @classmethod
+    @abstractmethod
+    def _fitted(cls, inputs: FitInputs) -> Self:
+        """Return what `fit` returns."""
 
     @abstractmethod
     def apply(self, image: np.ndarray, buffers: Buffers = UNKNOWN) -> np.ndarray:

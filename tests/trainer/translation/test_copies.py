@@ -14,10 +14,9 @@ from torch import Tensor
 from trainer.datasets.readers import open_dataset
 from trainer.datasets.writers import FORMATS, open_writer
 from trainer.errors import InputError
-from trainer.progress import Advance
 from trainer.translation import UNKNOWN, Buffers, Translator
 from trainer.translation.copies import translate_dataset
-from trainer.translation.translator import Renders
+from trainer.translation.translator import FitInputs
 
 
 class Negative(Translator):
@@ -31,16 +30,7 @@ class Negative(Translator):
         self.left = stop
 
     @classmethod
-    def fit(
-        cls,
-        renders: Renders,
-        photographs: np.ndarray,
-        seed: int,
-        settings: Mapping[str, object],
-        *,
-        device: str = "cpu",
-        advance: Advance | None = None,
-    ) -> Self:
+    def _fitted(cls, inputs: FitInputs) -> Self:
         raise NotImplementedError
 
     def apply(self, image: np.ndarray, buffers: Buffers = UNKNOWN) -> np.ndarray:
