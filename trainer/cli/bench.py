@@ -201,7 +201,7 @@ def jacobian(
         int, typer.Option(min=1, metavar="N", help="Columns that are also rendered as full frames.")
     ] = 24,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Worker processes.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the streets.")] = 0,
+    seed: Annotated[int, options.seed_option("Seed of the streets.")] = 0,
     device: RenderDevices = "cpu",
     json: options.Json = False,
 ) -> None:

@@ -38,7 +38,7 @@ def gradient(
     columns: Annotated[
         float, typer.Option(min=1e-9, max=1.0, metavar="FRACTION", help="Fraction of the columns, drawn at random.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of scenes and noise.")] = 0,
+    seed: Annotated[int, options.seed_option("Seed of scenes and noise.")] = 0,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,

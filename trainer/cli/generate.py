@@ -13,14 +13,7 @@ if TYPE_CHECKING:
 
 @options.with_pool()
 def generate(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|GRAMMAR",
-            help="A run folder (its learned model), or a grammar or experiment by name or file (its prior).",
-            autocompletion=completion.sources,
-        ),
-    ],
+    source: options.Source,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Number of images.")],
     out: Annotated[
         str,
@@ -46,9 +39,7 @@ def generate(
     ] = "imagefolder",
     seed: Annotated[
         int,
-        typer.Option(
-            min=0, metavar="N", help="The same seed gives the same dataset; other seeds give independent ones."
-        ),
+        options.seed_option("The same seed gives the same dataset; other seeds give independent ones."),
     ] = 0,
     resume: Annotated[
         bool,

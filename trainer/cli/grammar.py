@@ -99,7 +99,7 @@ def sample(
         typer.Option(metavar="DIR", help="Real images to compare with, as for `metasim train`.", show_default=False),
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=1024, metavar="N", help="Images in a row.")] = 32,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the scenes.")] = 0,
+    seed: Annotated[int, options.seed_option("Seed of the scenes.")] = 0,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,

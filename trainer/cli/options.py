@@ -35,6 +35,14 @@ Experiment = Annotated[
         autocompletion=completion.experiments,
     ),
 ]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|GRAMMAR",
+        help="A run folder (its learned model), or a grammar or experiment by name or file (its prior).",
+        autocompletion=completion.sources,
+    ),
+]
 Assignments = Annotated[
     list[str] | None,
     typer.Argument(
@@ -123,6 +131,15 @@ Translate = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output and nothing else.")]
+
+
+def seed_option(description: str) -> Any:
+    """Return the option --seed.
+
+    Args:
+        description: shown by --help.
+    """
+    return typer.Option(min=0, metavar="N", help=description)
 
 
 def with_pool(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from trainer.cli import completion, options
+from trainer.cli import options
 from trainer.cli.assignments import parse_assignments
 from trainer.cli.commands import Commands
 from trainer.cli.text_tables import aligned, echo_json
@@ -29,14 +29,7 @@ def _group() -> None:
 @app.command()
 @options.with_pool()
 def fit(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|GRAMMAR",
-            help="A run folder (its learned model), or a grammar or experiment by name or file (its prior).",
-            autocompletion=completion.sources,
-        ),
-    ],
+    source: options.Source,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The model to write, such as models/coins.safetensors.")],
     assignments: Annotated[
         list[str] | None,
@@ -62,7 +55,7 @@ def fit(
         ),
     ] = "color",
     renders: Annotated[int, typer.Option(min=10, metavar="N", help="Renders that the model is fitted to.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed gives the same model.")] = 0,
+    seed: Annotated[int, options.seed_option("The same seed gives the same model.")] = 0,
     *,
     pool: "PoolOptions",
     mnist: options.Mnist = None,
