@@ -1,4 +1,4 @@
-"""The camera of a scene as a projection: points to pixels and depths."""
+"""The camera of a scene as a projection: points to pixels and depths, and pixels to rays."""
 
 import math
 from dataclasses import dataclass, field
@@ -19,6 +19,8 @@ UPPER_CORNERS = np.array([[bool(corner >> axis & 1) for axis in range(3)] for co
 BOX_EDGES = np.array([(low, low | 1 << axis) for axis in range(3) for low in range(8) if not low >> axis & 1])
 
 
+#: From a camera's own frame (x right, y up, looking along -z) to that of computer vision (x right, y down, z forward).
+TO_VISION = np.diag((1.0, -1.0, -1.0))
 #: Parts of an edge whose ends are looked at where a lens bends it.
 _PARTS = 8
 #: Difference, in units of x / z, that tells that a lens shows two points at one place.
@@ -30,7 +32,8 @@ class CameraView:
     """A camera and the image that it fills.
 
     Pixel coordinates run to the right and down from the top left corner of the top left pixel, whose centre is
-    (0.5, 0.5). The camera's frame has x to the right, y up and looks along -z; depth is -z.
+    (0.5, 0.5). The camera's frame has x to the right, y up and looks along -z; depth is -z. The names that begin with
+    `vision_` are in the frame of computer vision: x to the right, y down, z forward.
     """
 
     camera_from_world: np.ndarray  # [4, 4] float64, rigid
@@ -38,8 +41,8 @@ class CameraView:
     focal_px: float  # Perspective: pixels per unit of x / depth. Orthographic: pixels per metre.
     width_px: int
     height_px: int
-    near_m: float
-    far_m: float
+    near_m: float = DEFAULT_NEAR_M
+    far_m: float = DEFAULT_FAR_M
     #: The principal point as a fraction of width and height, and the focal length along x over that along y.
     center: tuple[float, float] = (0.5, 0.5)
     aspect: float = 1.0
@@ -64,6 +67,22 @@ class CameraView:
         f, (u, v) = self.focal_px, self.center_px
         return np.array(((f * self.aspect, 0.0, u), (0.0, f, v), (0.0, 0.0, 1.0)))
 
+    @property
+    def vision_matrix(self) -> list[float]:
+        """Return K [9], row by row, in OpenCV's convention: the centre of the first pixel is (0, 0)."""
+        (fx, _, u), (_, fy, v), _ = self.intrinsics.tolist()
+        return [fx, 0.0, u - 0.5, 0.0, fy, v - 0.5, 0.0, 0.0, 1.0]
+
+    @property
+    def vision_rotation(self) -> np.ndarray:
+        """Return the rotation [3, 3] from the world's frame to the camera's frame of computer vision."""
+        return TO_VISION @ self.camera_from_world[:3, :3]
+
+    @property
+    def vision_translation(self) -> np.ndarray:
+        """Return the world's origin [3] in the camera's frame of computer vision, m."""
+        return TO_VISION @ self.camera_from_world[:3, 3]
+
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """Return world points [n, 3] in the camera's frame [n, 3]."""
         return points @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
@@ -86,9 +105,21 @@ class CameraView:
     def undistorted(self, pixels: np.ndarray) -> np.ndarray:
         """Return (x, y) / depth [..., 2], x to the right and y down, of what a perspective camera sees at pixels.
 
-        It is NaN where the lens shows nothing.
+        The result is NaN where the lens shows nothing. For an orthographic camera it is (x, y) in metres.
         """
         return self.distortion.undo((pixels - self.center_px) / (self.focal_px * self.aspect, self.focal_px))
+
+    def vision_rays(self, left: int, top: int, right: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return origins and directions [h, w, 3] of the rays through the centres of pixels, in the frame of vision.
+
+        Directions have z = 1.
+        """
+        pixels = np.stack(np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5), axis=2)
+        aside = self.undistorted(pixels)
+        one, zero = np.ones(aside.shape[:2]), np.zeros(aside.shape[:2])
+        if self.perspective:
+            return np.dstack((zero, zero, zero)), np.dstack((aside, one))
+        return np.dstack((aside, zero)), np.dstack((zero, zero, one))
 
     def box_around(
         self, camera_points: np.ndarray, edges: np.ndarray | None = None

@@ -1,12 +1,20 @@
 """Samples with all that any format needs."""
 
 import numpy as np
+from metasim.camera import CameraView
 
 from trainer.datasets.writers import DatasetCard, Instance, Rectangle, Sample
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 
 CARD = DatasetCard("t", "d", "s", 0, classes=("Bus", "Car"), models=("Bus", "Car"), count=10, per_file=4)
-CAMERA = Camera(12, 8, 10.0, True, np.eye(3), np.zeros(3))
+
+
+def vision_camera(width_px: int, height_px: int, focal_px: float) -> CameraView:
+    """Return a perspective camera whose frame of computer vision is the world's frame."""
+    return CameraView(np.diag((1.0, -1, -1, 1)), True, focal_px, width_px, height_px)
+
+
+CAMERA = vision_camera(12, 8, 10.0)
 
 
 def car_sample(index: int) -> Sample:

@@ -41,19 +41,20 @@ def layout_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) 
     for scene in scenes:
         wire = scene.to_wire(lambda _: "")  # Only places are read from it.
         camera = camera_of(wire, settings)
-        if not camera.perspective or np.hypot(*camera.rotation[2, :2]) < _LEVEL:
+        rotation = camera.vision_rotation
+        if not camera.perspective or np.hypot(*rotation[2, :2]) < _LEVEL:
             continue
         world = world_matrices(wire)
-        to_ground = _to_ground(camera.rotation)
+        to_ground = _to_ground(rotation)
         for node in wire.nodes:
             name = kitti_type(node.class_name)
             if name is None:
                 continue
-            seen = camera.rotation @ world[node.id][:3, 3] + camera.translation
+            seen = rotation @ world[node.id][:3, 3] + camera.vision_translation
             if seen[2] <= 0 or abs(seen[0]) / seen[2] > camera.width_px / 2 / camera.focal_px:
                 continue
             ahead, left, _ = to_ground @ seen
-            facing = to_ground @ camera.rotation @ world[node.id][:3, 0]
+            facing = to_ground @ rotation @ world[node.id][:3, 0]
             if 0 < ahead <= FARTHEST_M:
                 turned = math.degrees(math.atan2(facing[1], facing[0]))
                 found.setdefault(name, []).append((float(ahead), float(left), _of_axis(turned)))

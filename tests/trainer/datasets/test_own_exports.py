@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.samples import vision_camera
 
 from trainer.datasets.readers import open_dataset
 from trainer.datasets.writers import DatasetCard, Instance, Rectangle, Sample, open_writer
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 
 CARD = DatasetCard("t", "d", "s", 0, classes=("Bus", "Car"), models=("things/obj_000003", "things/obj_000007"))
 
@@ -33,7 +34,7 @@ def sample() -> Sample:
         rng.integers(0, 256, (8, 12, 3), dtype=np.uint8),
         label=4,
         instances=(car,),
-        camera=Camera(12, 8, 10.0, True, np.eye(3), np.zeros(3)),
+        camera=vision_camera(12, 8, 10.0),
         masks={"class": np.where(instances, 2, 0).astype(np.uint16), "instance": instances},
         depth=np.where(instances, 9.0, np.inf).astype(np.float32),
     )

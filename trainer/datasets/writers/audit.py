@@ -113,7 +113,7 @@ def _check_instance(sample: Sample, item: Instance, box: Rectangle, classes: Seq
     if sample.depth is not None and camera.perspective:
         rows, columns = np.nonzero(mask)
         depth = sample.depth[rows, columns].astype(np.float64)
-        _, rays = camera.rays(0, 0, width, height)
+        _, rays = camera.vision_rays(0, 0, width, height)
         local = (rays[rows, columns] * depth[:, None] - cuboid.translation) @ cuboid.rotation
         margin = _OUTSIDE * np.linalg.norm(cuboid.size) + _OUTSIDE_DEPTH * depth[:, None]
         inside = ((local >= cuboid.low - margin) & (local <= cuboid.high + margin)).all(axis=1)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from metasim.camera import CameraView
 
 from trainer.datasets.writers.audit import Expected
 from trainer.datasets.writers.card import DatasetCard
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 from trainer.datasets.writers.meshes import MeshSource, bop_model
 from trainer.datasets.writers.png import save_png
 from trainer.datasets.writers.sample import Instance, Need, Sample
@@ -187,14 +188,14 @@ def _box(mask: np.ndarray) -> list[int]:
     return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
 
 
-def _camera(camera: Camera, depth_scale: float) -> dict[str, Any]:
+def _camera(camera: CameraView, depth_scale: float) -> dict[str, Any]:
     distortion = {} if camera.distortion.is_none else {"distortion": list(camera.distortion.coefficients)}
     return {
-        "cam_K": camera.matrix,
+        "cam_K": camera.vision_matrix,
         **distortion,  # OpenCV's k1, k2, p1, p2, k3; BOP's own tools ignore it.
         "depth_scale": depth_scale,
-        "cam_R_w2c": camera.rotation.ravel().tolist(),
-        "cam_t_w2c": (camera.translation * 1000).tolist(),
+        "cam_R_w2c": camera.vision_rotation.ravel().tolist(),
+        "cam_t_w2c": (camera.vision_translation * 1000).tolist(),
         "width": camera.width_px,
         "height": camera.height_px,
     }

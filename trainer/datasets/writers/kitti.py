@@ -8,6 +8,7 @@ pixels from the centre of the top left one, half a pixel less than the rest of t
 import math
 
 import numpy as np
+from metasim.camera import CameraView
 
 from trainer.datasets.kitti_labels import (
     TYPES,
@@ -19,7 +20,7 @@ from trainer.datasets.kitti_labels import (
 )
 from trainer.datasets.writers.audit import Expected
 from trainer.datasets.writers.card import DatasetCard
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
@@ -77,7 +78,7 @@ class KittiWriter(DatasetWriter):
         ]
         if not camera.distortion.is_none:
             raise InputError("kitti holds rectified images: leave the camera's k1, k2, p1, p2, k3 out, or choose bop")
-        calibration = KittiCalibration.of_camera(camera.matrix)
+        calibration = KittiCalibration.of_camera(camera.vision_matrix)
         self._save_image(sample, "training", "image_2", name)
         self._path("training", "label_2", f"{name}.txt").write_text(format_labels(objects), encoding="ascii")
         self._path("training", "calib", f"{name}.txt").write_text(format_calibration(calibration), encoding="ascii")
@@ -87,7 +88,7 @@ class KittiWriter(DatasetWriter):
         """All files are written by `_write`."""
 
 
-def kitti_object(item: Instance, camera: Camera, depth: np.ndarray | None) -> KittiObject:
+def kitti_object(item: Instance, camera: CameraView, depth: np.ndarray | None) -> KittiObject:
     """Return an object as KITTI describes it.
 
     Args:
@@ -115,7 +116,7 @@ def kitti_object(item: Instance, camera: Camera, depth: np.ndarray | None) -> Ki
     )
 
 
-def _edges(box: Rectangle, camera: Camera) -> tuple[float, float, float, float]:
+def _edges(box: Rectangle, camera: CameraView) -> tuple[float, float, float, float]:
     """Left, top, right, bottom from the centre of the top left pixel, inside of the image."""
     right, bottom = box.x + box.width - 0.5, box.y + box.height - 0.5
     return (
@@ -126,7 +127,7 @@ def _edges(box: Rectangle, camera: Camera) -> tuple[float, float, float, float]:
     )
 
 
-def _occluded(cuboid: Cuboid, camera: Camera, depth: np.ndarray) -> int:
+def _occluded(cuboid: Cuboid, camera: CameraView, depth: np.ndarray) -> int:
     hidden = cuboid.occlusion(camera, depth)
     return 0 if hidden < PARTLY else 1 if hidden < LARGELY else 2
 

@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
+from metasim.camera import CameraView
 from metasim.tensors import tensor_from_proto
 from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2 as pb
 from metasim.v1 import scene_pb2
 
 from trainer.assets.asset_sets import AssetSet
-from trainer.datasets.writers.geometry import Camera, camera_of, cuboid_of
+from trainer.datasets.writers.geometry import camera_of, cuboid_of
 from trainer.datasets.writers.meshes import MeshFile, MeshSource
 from trainer.datasets.writers.picture import PNG, Encoding, Picture
 from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
@@ -146,7 +147,7 @@ class SampleRenderer:
         scene: SceneGraph,
         wire: scene_pb2.Scene,
         frame: Frame,
-        camera: Camera | None,
+        camera: CameraView | None,
         silhouettes: dict[str, np.ndarray],
     ) -> tuple[Instance, ...]:
         """Return the objects of a scene; without a camera their cuboids are left out."""

@@ -6,8 +6,9 @@ from enum import Flag, auto
 from functools import cached_property
 
 import numpy as np
+from metasim.camera import CameraView
 
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 from trainer.datasets.writers.picture import Picture
 
 
@@ -70,7 +71,7 @@ class Sample:
     #: The class of the whole image: a number from 0, or a name. None where the task has none.
     label: int | str | None = None
     instances: tuple[Instance, ...] = ()
-    camera: Camera | None = None
+    camera: CameraView | None = None
     #: "class": index of the class in `DatasetCard.classes` + 1; "instance": see `Instance.number`. 0: neither.
     mask_pictures: Mapping[str, Picture] = field(default_factory=dict)
     #: float32 [height, width] m along the camera's axis; +inf: nothing there.
@@ -86,7 +87,7 @@ class Sample:
         image: np.ndarray,
         label: int | str | None = None,
         instances: tuple[Instance, ...] = (),
-        camera: Camera | None = None,
+        camera: CameraView | None = None,
         masks: Mapping[str, np.ndarray] | None = None,
         depth: np.ndarray | None = None,
         metadata: Mapping[str, object] | None = None,

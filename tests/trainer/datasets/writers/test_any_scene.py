@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
+from support.samples import vision_camera
 
 from trainer.datasets.writers import FORMATS, DatasetCard, Instance, Rectangle, Sample, open_writer
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 
 WIDTH, HEIGHT, FOCAL = 24, 18, 20.0
-CAMERA = Camera(WIDTH, HEIGHT, FOCAL, True, np.eye(3), np.zeros(3))
+CAMERA = vision_camera(WIDTH, HEIGHT, FOCAL)
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=8)
 
 

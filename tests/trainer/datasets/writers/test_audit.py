@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.samples import vision_camera
 
 from trainer.datasets.writers import FORMATS, DatasetCard, Instance, Rectangle, Sample, open_writer
 from trainer.datasets.writers.audit import AuditError, check_files, check_sample
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 from trainer.datasets.writers.picture import Picture
 
 CARD = DatasetCard("t", "d", "s", 0, classes=("Bus", "Car"), models=("Bus", "Car"))
-CAMERA = Camera(40, 30, 20.0, True, np.eye(3), np.zeros(3))
+CAMERA = vision_camera(40, 30, 20.0)
 
 
 FAR = np.full((30, 40), 10.5, np.float32)

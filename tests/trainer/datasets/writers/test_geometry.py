@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from metasim.camera import TO_VISION
 from metasim.v1 import render_pb2, scene_pb2
+from support.samples import vision_camera
 
-from trainer.datasets.writers.geometry import Camera, Cuboid, camera_of, cuboid_of
+from trainer.datasets.writers.geometry import Cuboid, camera_of, cuboid_of
 
-CAMERA = Camera(200, 100, focal_px=100.0, perspective=True, rotation=np.eye(3), translation=np.zeros(3))
+CAMERA = vision_camera(200, 100, 100.0)
 
 
 def box(x: float, y: float, z: float, size: float = 2.0) -> Cuboid:
@@ -76,10 +78,10 @@ def test_the_camera_of_a_scene(perspective: bool) -> None:
     np.testing.assert_allclose(cuboid.center, (0, -3, 10), atol=1e-12)
     if perspective:
         assert camera.focal_px == pytest.approx(50)
-        np.testing.assert_allclose(camera.project(cuboid.center[None]), [(150, 50 - 15)])
+        np.testing.assert_allclose(camera.project(cuboid.center[None] @ TO_VISION), [(150, 50 - 15)])
     else:
         assert camera.focal_px == pytest.approx(5)
-        np.testing.assert_allclose(camera.project(cuboid.center[None]), [(150, 50 - 15)])
-        origins, directions = camera.rays(0, 0, 300, 100)
+        np.testing.assert_allclose(camera.project(cuboid.center[None] @ TO_VISION), [(150, 50 - 15)])
+        origins, directions = camera.vision_rays(0, 0, 300, 100)
         np.testing.assert_allclose(origins[35, 145], (-0.9, -2.9, 0))
         np.testing.assert_allclose(directions[35, 145], (0, 0, 1))

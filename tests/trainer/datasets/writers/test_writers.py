@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.samples import vision_camera
 
 from trainer.datasets.writers import FORMATS, DatasetCard, Instance, Rectangle, Sample, open_writer
-from trainer.datasets.writers.geometry import Camera, Cuboid
+from trainer.datasets.writers.geometry import Cuboid
 from trainer.datasets.writers.journal import JOURNAL
 from trainer.errors import InputError
 
@@ -29,7 +30,7 @@ CARD = DatasetCard(
     classes=("sign", "car"),
     models=("sign", "car"),
 )
-CAMERA = Camera(6, 4, focal_px=5.0, perspective=True, rotation=np.eye(3), translation=np.zeros(3))
+CAMERA = vision_camera(6, 4, 5.0)
 CUBOID = Cuboid(np.eye(3), np.array((0.0, 0.0, 4.0)), np.full(3, -0.5), np.full(3, 0.5))
 
 
