@@ -220,6 +220,8 @@ class RenderPool:
         _log.debug("no worker: %s", dispatcher.members.problems())
         if dispatcher.members.answers:
             raise PoolUnreachable(f"{names} answers but takes no tasks ({tried}): wait until it is ready")
+        if dispatcher.members.failed:
+            raise PoolUnreachable(f"{names} fails ({tried}): {dispatcher.members.problems()}")
         port = self._endpoints[0].port
         raise PoolUnreachable(
             f"cannot reach {names} ({tried}): start one with `metasim-render serve --port {port}`, "

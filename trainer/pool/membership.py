@@ -41,6 +41,11 @@ class Membership:
         return any(stream.connected for stream in self.streams.values())
 
     @property
+    def failed(self) -> bool:
+        """Return whether a worker was reached, and failed."""
+        return any(stream.failed for stream in self.streams.values())
+
+    @property
     def refused(self) -> bool:
         """Return whether every worker refuses the client, so that waiting does not help."""
         streams = self.streams.values()

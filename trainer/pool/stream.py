@@ -24,6 +24,8 @@ _METHOD, _DESCRIBE = f"/{_SERVICE}/Render", f"/{_SERVICE}/Describe"
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 2.0
 
 _REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+#: Of a call that has reached the worker and failed there.
+_FAILURES = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 
 
 class StreamListener(Protocol):
@@ -61,6 +63,7 @@ class WorkerStream:
         connected: whether the worker has sent a message since the stream was opened.
         problem: why the worker accepts no tasks.
         refused: whether the problem is a certificate, a token or the worker's kind, so that waiting does not help.
+        failed: whether the worker was reached, and the last call failed there.
         pace: estimate of its speed.
         breaker: counts its failures.
         busy_until_s: when it accepts tasks again, in the time of the event loop.
@@ -84,6 +87,7 @@ class WorkerStream:
         self.connected = False
         self.problem = "not tried yet"
         self.refused = False
+        self.failed = False
         self.pace = Pace()
         self.breaker = CircuitBreaker(settings.max_worker_failures, settings.circuit_open_s)
         self.busy_until_s = float("-inf")
@@ -171,6 +175,7 @@ class WorkerStream:
     async def _diagnose(self, error: grpc.aio.AioRpcError) -> None:
         self._attempts += 1
         self.problem, self.refused = error.details() or str(error.code()), False
+        self.failed = error.code() in _FAILURES
         if error.code() in _REFUSALS:
             self.refused = True
             self.problem = (

@@ -229,6 +229,17 @@ def test_an_unreachable_endpoint_is_one_clear_line() -> None:
     )
 
 
+def test_a_worker_that_fails_is_one_clear_line() -> None:
+    def broken(requests: Requests, context: grpc.ServicerContext) -> Iterator[pb.RenderReply]:  # noqa: ARG001
+        context.abort(grpc.StatusCode.INTERNAL, "no scratch folder")
+        yield slots(1)
+
+    settings = PoolSettings(connect_timeout_s=1.0)
+    with scripted(broken) as address, pytest.raises(PoolUnreachable) as caught:
+        open_pool(address, settings=settings)
+    assert str(caught.value) == f"{address} fails (tried for 1 s): ipv4:{address}: no scratch folder"
+
+
 def test_a_worker_that_never_becomes_ready_is_one_clear_line() -> None:
     def warming_up(requests: Requests, context: grpc.ServicerContext) -> Iterator[pb.RenderReply]:  # noqa: ARG001
         yield slots(0)
