@@ -27,7 +27,7 @@ from trainer.progress import Progress, Silent
 from trainer.rendering import Renderer
 from trainer.runs.evaluation_data import DataSets, EvaluationImages
 from trainer.runs.loading import LoadedRun, feature_space, open_run, open_stages
-from trainer.runs.steps import evaluation_steps
+from trainer.runs.planned_steps import evaluation_steps
 from trainer.runs.task_scores import DataModel, Measurement, stage_scores, summarised, without_stages
 from trainer.tasks import open_task
 from trainer.translation import open_translator

@@ -20,7 +20,7 @@ from trainer.grammar.files import Copies
 from trainer.grammar.productions import Structure, matching
 from trainer.grammar.symmetry import ambiguities
 from trainer.inference.problem import Problem, Validation
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.pool import PoolOptions, RenderPool, open_pool
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
@@ -29,8 +29,8 @@ from trainer.rendering import Renderer
 from trainer.runs.folder import Run, RunConfig
 from trainer.runs.inputs import changed_inputs, keep_inputs, kept_copies
 from trainer.runs.log import RunLog, Timer
+from trainer.runs.planned_steps import pretraining_steps, stage_steps
 from trainer.runs.requirements import check_run
-from trainer.runs.steps import pretraining_steps, stage_steps
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 

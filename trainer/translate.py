@@ -21,7 +21,7 @@ from trainer.experiments.target import PhotographTarget
 from trainer.features import natural
 from trainer.features.image_distances import image_distances
 from trainer.features.neutral import neutral_space
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.pool import PoolOptions, open_pool
 from trainer.progress import Progress, Silent, Step
 from trainer.randomness import Purpose, integer

@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from trainer.cli import app, main
 from trainer.experiments import load_experiment
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 COMMANDS = [

@@ -12,7 +12,7 @@ from support.grammars import write_sprites
 
 from trainer.grammar import SceneGraph, load_grammar
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.model.transformer import DistributionTransformer
 
 SIZE_PX = 24

@@ -11,7 +11,7 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import SceneGraph, load_grammar
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 
 SIZE_PX = 40
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from support.grammars import write_sprites
 
 from trainer.grammar import Grammar, load_grammar
-from trainer.inference.settings import TrainingSettings
-from trainer.model.drawing import draw, transformed
+from trainer.inference.training_settings import TrainingSettings
 from trainer.model.encoding import Encoding, with_values
+from trainer.model.sampling import draw, transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolOptions
 from trainer.randomness import Purpose, torch_generator

@@ -23,18 +23,18 @@ from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
 from trainer.features.natural import NaturalFeatures, available
 from trainer.grammar import Grammar, load_grammar
-from trainer.inference.channels import Channel
-from trainer.inference.counting import CountReader, CountRenders
-from trainer.inference.density import Layout
+from trainer.inference.count_channels import Channel
+from trainer.inference.count_reader import CountReader, CountRenders
 from trainer.inference.estimator import Estimator
 from trainer.inference.objects import objects_of
+from trainer.inference.posterior import Layout
 from trainer.inference.renders import Renders
 from trainer.inference.trunk import presence_of
 from trainer.inference.variables import variables_of
 from trainer.metrics.kid import kid
 from trainer.metrics.mmd import MMD
-from trainer.model.drawing import transformed
 from trainer.model.encoding import Encoding
+from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.pool import PoolOptions
 from trainer.refinement.structure_descent import advantages, surrogate

@@ -14,7 +14,7 @@ from trainer.checks.blob_gradients import blob_jacobian
 from trainer.errors import InputError
 from trainer.experiments import load_experiment
 from trainer.grammar import SceneGraph
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.pool import PoolOptions, open_pool
 from trainer.progress import Advance, Progress, Silent
 from trainer.randomness import Purpose, generator, integer, torch_generator

@@ -39,7 +39,7 @@ def check(file: File, mnist: options.Mnist = None) -> None:
     """
     from trainer.experiments import load_experiment
     from trainer.experiments.describe import check_text
-    from trainer.inference.settings import TrainingSettings
+    from trainer.inference.training_settings import TrainingSettings
     from trainer.runs.requirements import check_run, task_problem
 
     experiment = load_experiment(file, mnist=mnist)

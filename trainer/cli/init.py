@@ -37,7 +37,7 @@ def init(
     from trainer.experiments import load_experiment
     from trainer.experiments.describe import check_text
     from trainer.experiments.starter import Look, starter_text
-    from trainer.inference.settings import TrainingSettings
+    from trainer.inference.training_settings import TrainingSettings
     from trainer.runs.requirements import check_run
 
     path = expanded(name if name.suffix == ".yaml" else name.with_name(f"{name.name}.yaml"))

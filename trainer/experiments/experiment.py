@@ -13,7 +13,7 @@ from trainer.grammar.grammar import Grammar
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.productions import matching
 from trainer.grammar.schema import WorldFile
-from trainer.grammar.structure import check_flat
+from trainer.grammar.structure_checks import check_flat
 from trainer.grammar.validation import validate_document
 
 #: Part of a target's draws that a grammar need not be able to draw.

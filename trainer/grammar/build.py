@@ -33,7 +33,7 @@ from trainer.grammar.nodes import (
 from trainer.grammar.path import PLACE, most_places, place_kind
 from trainer.grammar.productions import check_options
 from trainer.grammar.schema import ChildSection, CountSection, LightSection, NodeSection, WorldFile
-from trainer.grammar.structure import check_cameras, check_cycles, check_flat
+from trainer.grammar.structure_checks import check_cameras, check_cycles, check_flat
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _CONTENTS = ("sprite", "mesh", "camera", "light")

@@ -21,8 +21,8 @@ from trainer.features import to_tensor
 from trainer.features.appearance import Appearance, unchanged
 from trainer.features.descent import Course, descend
 from trainer.features.resizing import resized
-from trainer.inference.density import HIDDEN, DensityHead, Layout, Posterior
 from trainer.inference.object_reader import ObjectReader
+from trainer.inference.posterior import HIDDEN, DensityHead, Layout, Posterior
 from trainer.inference.renders import Renders
 from trainer.inference.trunk import Trunk
 from trainer.inference.variables import Variables

@@ -16,8 +16,8 @@ from trainer.device import device_of, upload
 from trainer.features import to_tensor
 from trainer.features.descent import Course, descend
 from trainer.features.detector import Detector, detection_loss, make_targets, peaks
-from trainer.inference.density import HIDDEN, DensityHead, Layout, Posterior
 from trainer.inference.objects import Detections, Objects, logit_of, matched, precision_of
+from trainer.inference.posterior import HIDDEN, DensityHead, Layout, Posterior
 from trainer.inference.variables import Variables
 from trainer.progress import Advance, ignore
 

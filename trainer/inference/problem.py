@@ -15,7 +15,7 @@ from trainer.features import FeatureSpace
 from trainer.features.appearance import Appearance, PhotographicAppearance, RandomCamera, unchanged
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import MODE, Camera, Mesh, Sprite
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.progress import Progress, Silent
 from trainer.randomness import Purpose, generator, integer
@@ -135,7 +135,7 @@ class Problem:
 
     @cached_property
     def infers(self) -> bool:
-        """Whether the population is inferred in rounds (`trainer.inference.loop`)."""
+        """Whether the population is inferred in rounds (`trainer.inference.rounds`)."""
         return self.settings.start == "infer"
 
     @property

@@ -3,7 +3,7 @@
     proposal ← uniform over the categories of every production
     repeat:  scenes ~ proposal, attributes prior or anywhere in their ranges; images ← render
              counts | image ← train on all renders so far; errors of the readings on renders that were kept back
-             structure ← what explains the target's readings               (trainer.inference.structure)
+             structure ← what explains the target's readings               (trainer.inference.structure_deconvolution)
              proposal ← structure, mixed with the uniform one
 
 Attributes are not known yet: half of the scenes keep those of the prior, the others have them anywhere. Once attributes
@@ -19,14 +19,14 @@ from trainer.features.descent import Course
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.nodes import MODE
 from trainer.grammar.productions import Structure
-from trainer.inference.channels import channels_of
+from trainer.inference.count_channels import channels_of
 from trainer.inference.count_likelihood import CountLikelihood
-from trainer.inference.counting import CountReader, CountRenders
-from trainer.inference.loop import drawn_from
+from trainer.inference.count_reader import CountReader, CountRenders
 from trainer.inference.object_reader import ObjectReader
 from trainer.inference.population import Population
 from trainer.inference.problem import LOOKED_AT, Problem
-from trainer.inference.structure import StructureFit, explain
+from trainer.inference.rounds import drawn_from
+from trainer.inference.structure_deconvolution import StructureFit, explain
 from trainer.inference.variables import variables_of
 from trainer.randomness import Purpose, generator, torch_generator
 

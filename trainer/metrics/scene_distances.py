@@ -8,8 +8,8 @@ import numpy as np
 from trainer.grammar import Grammar, SceneGraph
 from trainer.metrics.attributes import attribute_statistics
 from trainer.metrics.wasserstein import wasserstein
-from trainer.model.drawing import transformed
 from trainer.model.encoding import Encoding
+from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import EvaluationStream, Purpose, generator
 

@@ -18,18 +18,18 @@ from torch import Tensor
 from trainer.features import FeatureSpace, features_of
 from trainer.grammar import SceneGraph
 from trainer.inference.estimator import Estimator
-from trainer.inference.loop import Rounds, begin, infer_round
 from trainer.inference.monitoring import Monitor
 from trainer.inference.population import Population
 from trainer.inference.pretraining import pretrain
 from trainer.inference.problem import Problem
+from trainer.inference.rounds import Rounds, begin, infer_round
 from trainer.inference.transport import carry
 from trainer.inference.variables import Variables
 from trainer.metrics.attributes import AttributeStatistics, attribute_statistics
-from trainer.model.drawing import transformed
+from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
-from trainer.refinement.judging import Judge, judging_space
+from trainer.refinement.judge import Judge, judging_space
 from trainer.refinement.matching import DistributionMatching, Estimate
 from trainer.refinement.score_function import Baseline
 from trainer.refinement.structure_learner import StructureLearner

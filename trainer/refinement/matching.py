@@ -11,8 +11,8 @@ from trainer.features import FeatureSpace, features_of, to_tensor
 from trainer.grammar import SceneGraph
 from trainer.inference.problem import Problem
 from trainer.metrics.mmd import MMD
-from trainer.model.drawing import Drawn, changed, draw
 from trainer.model.encoding import GraphBatch, with_values
+from trainer.model.sampling import Drawn, changed, draw
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, integer
 from trainer.refinement import categories

@@ -15,7 +15,7 @@ from torch import Tensor
 from trainer.features import FeatureSpace, features_of
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.productions import Production, Structure
-from trainer.inference.channels import draw_counts
+from trainer.inference.count_channels import draw_counts
 from trainer.inference.problem import Problem
 from trainer.metrics.mmd import MMD
 from trainer.randomness import Purpose, generator, integer

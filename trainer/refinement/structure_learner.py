@@ -9,10 +9,10 @@ from trainer.grammar import SceneGraph
 from trainer.grammar.productions import Structure
 from trainer.inference.object_reader import ObjectReader
 from trainer.inference.problem import Problem
-from trainer.inference.structure import StructureFit
+from trainer.inference.structure_deconvolution import StructureFit
 from trainer.inference.structure_rounds import StructureRounds
 from trainer.randomness import Purpose
-from trainer.refinement.judging import Judge
+from trainer.refinement.judge import Judge
 from trainer.refinement.structure_descent import descend_structure
 
 #: Changes scenes of the prior as the run has learned it.

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from trainer.grammar import SceneGraph
 from trainer.inference.problem import Problem, Validation
-from trainer.model.drawing import changed, draw
 from trainer.model.encoding import GraphBatch, with_values
+from trainer.model.sampling import changed, draw
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, integer, torch_generator
 from trainer.refinement.matching import Estimate

@@ -21,9 +21,9 @@ from trainer.grammar.nodes import MODE
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.productions import COUNT, KIND, SCENE, Production
 from trainer.grammar.schema import DISTRIBUTIONS
-from trainer.grammar.written import shares, short, written
-from trainer.metrics.fitted import fitted
-from trainer.model.drawing import transformed
+from trainer.grammar.write_distribution import shares, short, written
+from trainer.metrics.distribution_fit import fitted
+from trainer.model.sampling import transformed
 from trainer.randomness import EvaluationStream, Purpose, generator
 from trainer.runs.inputs import kept_copies
 from trainer.runs.loading import LoadedRun

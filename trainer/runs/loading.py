@@ -14,7 +14,7 @@ from trainer.features.neutral import RandomFeatures, neutral_space
 from trainer.grammar import Grammar
 from trainer.grammar.productions import Structure
 from trainer.inference.estimator import Estimator
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator

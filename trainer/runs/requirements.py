@@ -9,8 +9,8 @@ from trainer.errors import InputError
 from trainer.experiments import Experiment
 from trainer.grammar import Grammar
 from trainer.grammar.nodes import MODE, Camera, NodeKind
-from trainer.grammar.structure import node_bounds
-from trainer.inference.settings import TrainingSettings
+from trainer.grammar.structure_checks import node_bounds
+from trainer.inference.training_settings import TrainingSettings
 from trainer.tasks import open_task
 from trainer.tasks.kitti_rules import has_cars
 

@@ -9,7 +9,7 @@ from trainer.errors import InputError
 from trainer.experiments import Experiment, load_experiment
 from trainer.grammar import Grammar, SceneGraph
 from trainer.grammar.files import looks_like_path
-from trainer.model.drawing import transformed
+from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator, integer
 from trainer.runs.loading import open_run

@@ -13,8 +13,8 @@ from pycocotools import mask as coco_masks
 from support.data import shared_data
 
 from trainer.assets.idx import write_idx
-from trainer.datasets.drawing import polygons_mask, runs_mask, unpacked_runs
 from trainer.datasets.kitti_labels import KittiObject, format_calibration, format_labels
+from trainer.datasets.rasterisation import polygons_mask, runs_mask, unpacked_runs
 from trainer.datasets.readers import BopPose, open_dataset
 from trainer.errors import InputError
 

@@ -13,7 +13,7 @@ from trainer.experiments import load_experiment
 from trainer.grammar import load_grammar
 from trainer.grammar.path import PLACE
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 
 #: Height of what the kinds stand on, where it is not the road.
 ON_PAVEMENTS = {"pedestrian", "house", "building", "hedge", "tree", "street-tree", "lamp", "sign"}

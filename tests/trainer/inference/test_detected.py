@@ -8,7 +8,7 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import load_grammar
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 
 WORLD = (
     FLAT

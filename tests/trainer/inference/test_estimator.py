@@ -5,9 +5,9 @@ from scipy.stats import multivariate_normal
 
 from trainer.features.appearance import unchanged
 from trainer.features.descent import Course
-from trainer.inference.density import Layout, Posterior
 from trainer.inference.estimator import Estimator
 from trainer.inference.objects import objects_of
+from trainer.inference.posterior import Layout, Posterior
 from trainer.inference.renders import Renders
 from trainer.inference.trunk import RAREST, Trunk
 from trainer.inference.variables import Factor, Number, Variables

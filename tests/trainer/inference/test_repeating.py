@@ -9,9 +9,9 @@ import pytest
 import torch
 from support.scattered import Scattered, scattered_problem
 
-from trainer.inference import loop
+from trainer.inference import rounds as inference_rounds
 from trainer.inference.estimator import Estimator
-from trainer.inference.loop import Rounds, begin, infer_round
+from trainer.inference.rounds import Rounds, begin, infer_round
 
 SMALL = {"inference": {"rounds": 1, "simulations": 200, "epochs": [4]}}
 #: Shares of one, two, three and four discs; all are seen at times.
@@ -29,7 +29,7 @@ class Learned:
 @pytest.fixture(scope="module", autouse=True)
 def few_renders_correct() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(loop, "CORRECTED_BY", 150)
+        patched.setattr(inference_rounds, "CORRECTED_BY", 150)
         yield
 
 
@@ -69,7 +69,9 @@ def test_rounds_that_were_kept_read_and_detect_to_the_same_bits(learned: Learned
         kind: fit.to_json() for kind, fit in learned.rounds.fits.items()
     }
     images = learned.problem.target[:20]
-    wanted, found = (loop.read(learned.problem, each, images, 7)["disc"] for each in (learned.rounds, again))
+    wanted, found = (
+        inference_rounds.read(learned.problem, each, images, 7)["disc"] for each in (learned.rounds, again)
+    )
     assert np.array_equal(found.numbers, wanted.numbers)
     assert np.array_equal(found.log_proposal, wanted.log_proposal)
     assert np.array_equal(found.weights, wanted.weights)

@@ -11,7 +11,7 @@ from support.grammars import write_sprites
 from trainer.errors import InputError
 from trainer.grammar import Grammar, load_grammar
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.pool import PoolOptions
 from trainer.rendering.columns import plan_columns
 from trainer.rendering.probing import Probing

@@ -12,11 +12,11 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import SceneGraph, load_grammar
 from trainer.grammar.productions import Structure
-from trainer.inference.channels import Channel
-from trainer.inference.counting import density_of
+from trainer.inference.count_channels import Channel
+from trainer.inference.count_reader import density_of
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
 from trainer.inference.structure_rounds import StructureRounds
+from trainer.inference.training_settings import TrainingSettings
 
 SIZE_PX = 32
 WORLD = (

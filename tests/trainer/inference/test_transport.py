@@ -12,10 +12,10 @@ from trainer.grammar import load_grammar
 from trainer.grammar.distributions import Mixture, Normal, TruncatedNormal, Uniform
 from trainer.inference.population import Population
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.inference.transport import Modes, carry, standard_normal
 from trainer.inference.variables import Factor, Number, Variables, variables_of
-from trainer.model.drawing import transformed
+from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 
 

@@ -10,8 +10,8 @@ from support.grammars import FLAT, write_sprites
 from trainer.grammar import Grammar, load_grammar
 from trainer.metrics.choices import ChoiceStatistics, choice_statistics, learned_choices, prior_choices
 from trainer.metrics.counts import count_statistics
-from trainer.model.drawing import transformed
 from trainer.model.encoding import Encoding
+from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 
 WORLD = (

@@ -7,12 +7,12 @@ import pytest
 import torch
 from support.grammars import SHIFTED, write_sprites
 
-from trainer.inference import loop
+from trainer.inference import rounds as inference_rounds
 from trainer.inference.deconvolution import Fit
 from trainer.inference.population import Population
 from trainer.inference.variables import Number, Variables
 from trainer.pool import PoolOptions
-from trainer.refinement.judging import doubts
+from trainer.refinement.judge import doubts
 from trainer.runs.folder import Run
 from trainer.train import TrainOptions, train
 
@@ -76,7 +76,7 @@ def test_a_stage_in_which_nothing_joins_is_not_inferred_again(tmp_path: Path):
 
 
 def test_kinds_that_repeat_are_inferred_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(loop, "CORRECTED_BY", 64)
+    monkeypatch.setattr(inference_rounds, "CORRECTED_BY", 64)
     twice = WORLD.replace("scene: [camera, thing]", "scene: [camera, thing, thing]")
     run = run_once(write_sprites(tmp_path, twice), "run")
     assert any(line.startswith("thing.x:") for line in run.summary["population"])

@@ -19,7 +19,7 @@ from trainer.grammar import load_grammar
 from trainer.inference.monitoring import Monitor
 from trainer.inference.pretraining import reconstruction_error
 from trainer.inference.problem import Problem
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.pool import PoolOptions
 from trainer.progress import Silent

@@ -7,7 +7,7 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import load_grammar
 from trainer.grammar.productions import Structure
-from trainer.inference.channels import Channel, draw_counts, true_counts
+from trainer.inference.count_channels import Channel, draw_counts, true_counts
 from trainer.metrics.mmd import MMD
 from trainer.refinement.structure_descent import Logits, advantages, surrogate
 

@@ -12,7 +12,7 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, SceneGraph, load_grammar
 from trainer.inference.problem import Problem, Validation
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.model.encoding import Encoding
 from trainer.model.transformer import DistributionTransformer
 from trainer.refinement.score_function import Baseline

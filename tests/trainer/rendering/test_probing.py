@@ -4,7 +4,7 @@ import pytest
 from metasim.v1 import render_pb2 as pb
 
 from trainer.errors import InputError
-from trainer.inference.settings import TrainingSettings
+from trainer.inference.training_settings import TrainingSettings
 from trainer.rendering import Probing
 
 DIGITS = pb.RenderSettings(width_px=64, height_px=64)

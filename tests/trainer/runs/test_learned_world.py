@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from trainer.cli import app
 from trainer.experiments import load_experiment
 from trainer.grammar import load_grammar
-from trainer.model.drawing import transformed
 from trainer.model.encoding import Encoding
+from trainer.model.sampling import transformed
 from trainer.runs.folder import Run, RunConfig
 from trainer.runs.learned_world import learned_world
 from trainer.runs.loading import open_run

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from trainer.datasets.dataset import ImageDataset, read_json
-from trainer.datasets.drawing import polygons_mask, runs_mask, unpacked_runs
 from trainer.datasets.example import Example, ExampleObject
 from trainer.datasets.label_frame import LabelFrame
 from trainer.datasets.pixels import read_photo
+from trainer.datasets.rasterisation import polygons_mask, runs_mask, unpacked_runs
 from trainer.errors import InputError
 
 

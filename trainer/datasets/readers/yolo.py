@@ -10,9 +10,9 @@ import yaml
 
 from trainer.assets.folder_files import files_below
 from trainer.datasets.dataset import ImageDataset, read_text
-from trainer.datasets.drawing import polygons_mask
 from trainer.datasets.example import Example, ExampleObject
 from trainer.datasets.pixels import read_image
+from trainer.datasets.rasterisation import polygons_mask
 from trainer.datasets.readers.image_folder import image_names
 from trainer.errors import InputError
 

@@ -10,8 +10,8 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import Grammar, load_grammar
 from trainer.grammar.nodes import MODE
-from trainer.model.drawing import draw, transformed
 from trainer.model.encoding import Encoding
+from trainer.model.sampling import draw, transformed
 from trainer.model.transformer import DistributionTransformer
 
 WORLD = (

@@ -19,7 +19,7 @@ import numpy as np
 
 from trainer.grammar import Grammar
 from trainer.grammar.productions import Production, Structure
-from trainer.inference.channels import Channel, draw_counts, true_counts
+from trainer.inference.count_channels import Channel, draw_counts, true_counts
 
 #: Draws that the prior counts as, for each production, and the part of them that is even over the categories.
 CONCENTRATION, EVEN = 4.0, 0.1

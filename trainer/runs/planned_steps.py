@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from metasim.v1.render_pb2 import RenderSettings
 
-from trainer.inference.loop import CORRECTED_BY, passes_of
-from trainer.inference.settings import Stage, TrainingSettings
+from trainer.inference.rounds import CORRECTED_BY, passes_of
 from trainer.inference.structure_rounds import LAST_PASSES, PASSES, ROUNDS
+from trainer.inference.training_settings import Stage, TrainingSettings
 from trainer.progress import Step
 from trainer.refinement.learner import DOING
 from trainer.refinement.structure_descent import BATCH, STEPS

@@ -21,14 +21,14 @@ from trainer.features.descent import Course
 from trainer.grammar import SceneGraph
 from trainer.inference.correction import corrected
 from trainer.inference.deconvolution import Fit, Readings, deconvolve
-from trainer.inference.density import Layout
 from trainer.inference.estimator import Estimator
 from trainer.inference.objects import matched, objects_of
 from trainer.inference.population import Population, divergence, proposal_log_density
+from trainer.inference.posterior import Layout
 from trainer.inference.problem import Problem
 from trainer.inference.renders import Renders
 from trainer.inference.selection import Selection
-from trainer.inference.settings import InferenceSettings
+from trainer.inference.training_settings import InferenceSettings
 from trainer.inference.trunk import presence_of
 from trainer.inference.variables import Variables, variables_of
 from trainer.randomness import Purpose, generator, torch_generator

@@ -9,7 +9,7 @@ from trainer.assets.mnist import sklearn_digits
 from trainer.features import features_of
 from trainer.features.natural import NaturalFeatures, available
 from trainer.metrics.two_sample import two_sample_test
-from trainer.refinement.judging import PIXELS, STRIDES
+from trainer.refinement.judge import PIXELS, STRIDES
 
 COUNT = 250
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support.painted import Painted, painted_problem
 
-from trainer.inference.loop import Rounds, begin, infer_round
+from trainer.inference.rounds import Rounds, begin, infer_round
 
 SMALL = {"inference": {"rounds": 2, "simulations": 1200, "epochs": [3, 1]}}
 

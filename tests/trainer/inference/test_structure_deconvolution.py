@@ -7,9 +7,9 @@ from support.grammars import FLAT, write_sprites
 
 from trainer.grammar import load_grammar
 from trainer.grammar.productions import Structure
-from trainer.inference.channels import Channel, channels_of, draw_counts, true_counts
+from trainer.inference.count_channels import Channel, channels_of, draw_counts, true_counts
 from trainer.inference.count_likelihood import CountLikelihood
-from trainer.inference.structure import CONCENTRATION, StructureFit, explain
+from trainer.inference.structure_deconvolution import CONCENTRATION, StructureFit, explain
 
 KINDS = """\
   disc: {class: disc, sprite: shapes, width: 8, height: 8}

@@ -20,7 +20,7 @@ from trainer.features.appearance import Appearance
 from trainer.features.descent import Course, descend
 from trainer.features.resizing import grid_of, input_size, resized
 from trainer.grammar import SceneGraph
-from trainer.inference.channels import Channel, channel_of_nodes, true_counts
+from trainer.inference.count_channels import Channel, channel_of_nodes, true_counts
 from trainer.progress import Advance, ignore
 
 #: Channels of the convolutions and their strides; the product of the strides is the side of a cell in pixels.

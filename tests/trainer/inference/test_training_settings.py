@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from trainer.inference.settings import InferenceSettings, Stage, TrainingSettings
+from trainer.inference.training_settings import InferenceSettings, Stage, TrainingSettings
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "training.md").read_text(encoding="utf-8")
 

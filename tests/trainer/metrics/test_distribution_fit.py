@@ -8,8 +8,8 @@ from metasim.v1 import scene_pb2 as pb
 
 from trainer.grammar import AttributeSpec
 from trainer.grammar.distributions import Constant, Mixture, Normal, TruncatedNormal, Uniform, Wrapped
-from trainer.grammar.written import shares, written
-from trainer.metrics.fitted import fitted
+from trainer.grammar.write_distribution import shares, written
+from trainer.metrics.distribution_fit import fitted
 
 LINE = AttributeSpec("x", pb.ATTRIBUTE_X, -10.0, 10.0, "m", False, True, None, TruncatedNormal(0.0, 2.0, -10.0, 10.0))
 ANGLE = AttributeSpec("yaw", pb.ATTRIBUTE_YAW, -180.0, 180.0, "deg", True, True, None, Wrapped(Normal(0.0, 10.0)))
