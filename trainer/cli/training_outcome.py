@@ -25,7 +25,7 @@ def training_outcome(run: Run, report: Path) -> str:
         *([found.text] if found else []),
         *([f"MMD² to the target: {short(distance.learned)} ({distance.references})"] if distance else []),
         "",
-        *_table(summary["attributes"], summary.get("counts") or {}),
+        *_table(summary["attributes"], summary.get("counts") or {}, summary["choices"]),
         *_frequencies(summary["choices"]),
         *(f"Note: {note}" for note in summary.get("notes", ())),
         *([""] if summary.get("notes") else []),
@@ -40,8 +40,8 @@ def training_outcome(run: Run, report: Path) -> str:
     return "\n".join(lines)
 
 
-def _table(attributes: Mapping[str, Any], counts: Mapping[str, Any]) -> list[str]:
-    """Return mean ± standard deviation of each attribute and count, one row each, and an empty line."""
+def _table(attributes: Mapping[str, Any], counts: Mapping[str, Any], choices: Mapping[str, Any]) -> list[str]:
+    """Return mean ± standard deviation of attributes, counts and numeric choices, one row each, and an empty line."""
     rows: dict[str, dict[str, str]] = {}
     for of in MODELS:
         for item in attributes.get(of) or ():
@@ -49,6 +49,9 @@ def _table(attributes: Mapping[str, Any], counts: Mapping[str, Any]) -> list[str
             rows.setdefault(label, {})[of] = plus_minus(item["mean"], item["std"])
         for item in counts.get(of) or ():
             rows.setdefault(f"  {item['kind']}, number in a scene", {})[of] = plus_minus(item["mean"], item["std"])
+        for item in choices.get(of) or ():
+            if "mean" in item:
+                rows.setdefault(f"  {item['kind']}.{item['name']}", {})[of] = plus_minus(item["mean"], item["std"])
     if not rows:
         return []
     known = [of for of in MODELS if any(of in row for row in rows.values())]
@@ -57,9 +60,14 @@ def _table(attributes: Mapping[str, Any], counts: Mapping[str, Any]) -> list[str
 
 
 def _frequencies(choices: Mapping[str, Any]) -> list[str]:
-    """Return the frequency of each category of each categorical attribute, one row each, and an empty line each."""
+    """Return the frequency of each category of each choice that is no number, one row each, and an empty line each."""
     by_name = {
-        of: {f"{item['kind']}.{item['name']}": item["frequencies"] for item in choices.get(of) or ()} for of in MODELS
+        of: {
+            f"{item['kind']}.{item['name']}": item["frequencies"]
+            for item in choices.get(of) or ()
+            if "mean" not in item
+        }
+        for of in MODELS
     }
     lines = []
     for name, learned in by_name["learned"].items():

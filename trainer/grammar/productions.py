@@ -110,17 +110,16 @@ class Structure:
 
     def lines(self, productions: Iterable[Production]) -> list[str]:
         """Return a plain-text summary, a line for each production."""
-        found = []
-        for each in productions:
-            row = self.probabilities[each.name]
-            shares = ", ".join(
-                f"{category} {100 * share:.0f} %"
-                for category, share in zip(each.categories, row, strict=True)
-                if share > 0.005
-            )
-            mean = each.mean(row)
-            found.append(f"{each.name}: {shares}" if mean is None else f"{each.name}: mean {mean:.3g} ({shares})")
-        return found
+        return [f"{each.name}: {self._line(each)}" for each in productions]
+
+    def _line(self, production: Production) -> str:
+        row = self.probabilities[production.name]
+        mean = production.mean(row)
+        if mean is not None:
+            spread = float(np.sqrt(np.dot(np.square(np.asarray(production.numbers) - mean), row)))
+            return f"{mean:.3g} ± {spread:.2g}"
+        shares = zip(production.categories, row, strict=True)
+        return ", ".join(f"{category} {100 * share:.0f} %" for category, share in shares if share > 0.005)
 
 
 def productions_of(roots: Sequence[Children], kinds: Mapping[str, NodeKind]) -> tuple[Production, ...]:

@@ -4,7 +4,7 @@ Those of the prior and of a learned model are the distribution's own probabiliti
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,15 +18,26 @@ from trainer.model.transformer import DistributionTransformer
 
 @dataclass(frozen=True)
 class ChoiceStatistics:
-    """The frequency of each category of a categorical attribute among all nodes of one kind."""
+    """The frequency of each category of a categorical attribute among all nodes of one kind.
+
+    Attributes:
+        numbers: the numbers that the categories stand for, as those of a count do; empty for others.
+    """
 
     kind: str
     name: str
     frequencies: Mapping[str, float]
+    numbers: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields, with rounded frequencies."""
-        return {**asdict(self), "frequencies": {name: round(value, 5) for name, value in self.frequencies.items()}}
+        """Return kind, name and rounded frequencies, and the mean and standard deviation of numbers."""
+        rounded = {name: round(value, 5) for name, value in self.frequencies.items()}
+        found: dict[str, object] = {"kind": self.kind, "name": self.name, "frequencies": rounded}
+        if self.numbers:
+            shares = list(self.frequencies.values())
+            mean = float(np.dot(self.numbers, shares))
+            found |= {"mean": mean, "std": float(np.sqrt(np.dot((np.array(self.numbers) - mean) ** 2, shares)))}
+        return found
 
 
 def prior_choices(encoding: Encoding) -> list[ChoiceStatistics]:
@@ -90,7 +101,7 @@ def production_statistics(
         if each.name in probabilities:
             row = dict(zip(each.categories, probabilities[each.name], strict=True))
             entry = each.name.removesuffix(f".{each.part}")
-            found.append(ChoiceStatistics(entry, each.part, row))
+            found.append(ChoiceStatistics(entry, each.part, row, each.numbers))
     return found
 
 

@@ -40,7 +40,7 @@ def report_context(run: Run) -> dict[str, Any]:
     """
     config, summary, metrics = run.config, run.summary, run.records("metrics.jsonl")
     histories = attribute_histories(run)
-    evaluation = summary.get("evaluation") or {}
+    evaluation, choices = summary.get("evaluation") or {}, summary.get("choices") or {}
     return {
         "run": run.folder.resolve().name,
         "name": Path(config.experiment).stem,
@@ -54,10 +54,12 @@ def report_context(run: Run) -> dict[str, Any]:
         "evaluation": evaluation,
         "scores": score_tables(evaluation) if "prior" in evaluation else [],
         "distances": [*count_tables(evaluation), *distance_tables(evaluation)],
-        "attributes": run_tables.attribute_table(histories, summary.get("counts") or {}) if histories else None,
+        "attributes": run_tables.attribute_table(histories, summary.get("counts") or {}, choices)
+        if histories
+        else None,
         "charts": [(history.label, history.unit.strip(), attribute_chart(history)) for history in histories],
         "has_target": any(history.target for history in histories),
-        "frequencies": run_tables.frequency_tables(summary.get("choices") or {}),
+        "frequencies": run_tables.frequency_tables(choices),
         "ambiguities": summary.get("ambiguities", ()),
         "curves": _learning_curves(metrics),
         "gradient": _gradient(metrics),

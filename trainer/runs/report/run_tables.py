@@ -25,13 +25,16 @@ class Table:
     highlight: str = ""
 
 
-def attribute_table(histories: Sequence[AttributeHistory], counts: Mapping[str, Any]) -> Table:
-    """Return mean ± standard deviation of each attribute and count for the prior, the learned model and the target.
+def attribute_table(
+    histories: Sequence[AttributeHistory], counts: Mapping[str, Any], choices: Mapping[str, Any]
+) -> Table:
+    """Return mean ± standard deviation of each number for the prior, the learned model and the target.
 
     Without statistics of the target, its columns are left out.
 
     Args:
         counts: `summary["counts"]`.
+        choices: `summary["choices"]`; those that stand for numbers have a row.
     """
     rows = []
     for history in histories:
@@ -43,18 +46,24 @@ def attribute_table(histories: Sequence[AttributeHistory], counts: Mapping[str, 
         else:
             cells += [NOTHING, NOTHING]
         rows.append([history.label, *cells])
-    rows += _count_rows(counts)
+    named = {of: {f"{item['kind']}, number in a scene": item for item in items or ()} for of, items in counts.items()}
+    rows += _number_rows(named)
+    rows += _number_rows(
+        {
+            of: {f"{item['kind']}.{item['name']}": item for item in items or () if "mean" in item}
+            for of, items in choices.items()
+        }
+    )
     head = ["Attribute", "Prior", "Learned", "Target", "Mean off by", "Spread off by"]
     if all(row[3] == NOTHING for row in rows):
         head, rows = head[:3], [row[:3] for row in rows]
     return Table("", head, rows)
 
 
-def _count_rows(counts: Mapping[str, Any]) -> list[list[str]]:
-    by_kind = {of: {item["kind"]: item for item in items or ()} for of, items in counts.items()}
+def _number_rows(by_label: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     rows = []
-    for kind in by_kind.get("learned", {}):
-        items = [by_kind.get(of, {}).get(kind) for of, _ in MODELS]
+    for label in by_label.get("learned", {}):
+        items = [by_label.get(of, {}).get(label) for of, _ in MODELS]
         cells = [NOTHING if item is None else f"{item['mean']:.2f} ± {item['std']:.2f}" for item in items]
         learned, target = items[1], items[2]
         if learned is not None and target is not None:
@@ -62,7 +71,7 @@ def _count_rows(counts: Mapping[str, Any]) -> list[list[str]]:
             cells += [short(learned["mean"] - target["mean"]), spread]
         else:
             cells += [NOTHING, NOTHING]
-        rows.append([f"{kind}, number in a scene", *cells])
+        rows.append([label, *cells])
     return rows
 
 
@@ -76,13 +85,14 @@ class Frequencies:
 
 
 def frequency_tables(choices: Mapping[str, Any]) -> list[Frequencies]:
-    """Return the frequencies of each categorical attribute.
+    """Return the frequencies of each choice that is no number.
 
     Args:
         choices: `summary["choices"]`.
     """
     by_name = {
-        of: {(item["kind"], item["name"]): item["frequencies"] for item in choices.get(of) or ()} for of, _ in MODELS
+        of: {(item["kind"], item["name"]): item["frequencies"] for item in choices.get(of) or () if "mean" not in item}
+        for of, _ in MODELS
     }
     tables = []
     for key, frequencies in by_name["learned"].items():

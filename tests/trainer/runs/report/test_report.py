@@ -336,6 +336,15 @@ def test_frequencies_have_a_column_for_each_known_model(tmp_path: Path) -> None:
     assert "joker" not in text
 
 
+def test_choices_of_numbers_have_a_row_of_mean_and_spread(tmp_path: Path) -> None:
+    run = runs.finished(tmp_path / "run")
+    choice = {"kind": "scene.1", "name": "count", "frequencies": {"1": 0.5, "3": 0.5}, "mean": 2.0, "std": 1.0}
+    run.update_summary({"choices": {"prior": [choice], "learned": [choice], "target": []}})
+    text = page_of(run).text
+    assert "scene.1.count 2.00 ± 1.00 2.00 ± 1.00" in text
+    assert "scene.1.count, frequency" not in text
+
+
 def test_notes_stand_on_the_page(tmp_path: Path) -> None:
     run = runs.finished(tmp_path / "run")
     assert "Notes" not in page_of(run).text
