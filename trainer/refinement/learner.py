@@ -3,15 +3,12 @@
 Everything here is a function of the problem and its seed.
 """
 
-import copy
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,18 +26,14 @@ from trainer.metrics.attributes import AttributeStatistics, attribute_statistics
 from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, torch_generator
+from trainer.refinement.descent_trial import DescentTrial
 from trainer.refinement.judge import Judge, judging_space
-from trainer.refinement.matching import DistributionMatching, Estimate
+from trainer.refinement.matching import DistributionMatching
+from trainer.refinement.optimiser import Optimiser
 from trainer.refinement.score_function import Baseline
+from trainer.refinement.stage_losses import DOING, StepRecord, losses_of, mean_record, step_record
 from trainer.refinement.structure_learner import StructureLearner
 from trainer.refinement.task_loss import TaskLoss
-
-#: Fraction of a stage's steps that the average of the weights reaches back over (Polyak & Juditsky, 1992).
-AVERAGED = 0.2
-#: The learning rate's last value, as a fraction of its first.
-FINAL_LEARNING_RATE = 0.05
-#: Epochs after which descent from an inferred start must have brought images nearer to held-out ones.
-TRIAL = 2
 
 
 class Learner:
@@ -48,7 +41,6 @@ class Learner:
 
     Attributes:
         transformer: G_θ.
-        average: with the average of the last steps' weights: what the run yields.
         space: the feature space of the present stage.
         stage: the present stage's number.
         epoch: finished epochs, over all stages.
@@ -63,7 +55,7 @@ class Learner:
         self.problem = problem
         self.structure = StructureLearner(problem) if problem.grammar.productions else None
         self.transformer = DistributionTransformer(problem.encoding, torch_generator(problem.seed, Purpose.WEIGHTS))
-        self.average = copy.deepcopy(self.transformer)
+        self._optimiser = Optimiser(self.transformer, problem.settings.learning_rate)
         self.space: FeatureSpace | None = problem.space
         self.stage = 0
         self.epoch = 0
@@ -71,13 +63,16 @@ class Learner:
         self.rounds: Rounds | None = None
         self.populations: dict[str, Population] = {}
         self.findings: list[dict[str, Any]] = []
-        #: The weights of G_θ as the inference has left them, while the descent that follows lasts.
-        self._inferred: dict[str, Tensor] | None = None
+        self._trial = DescentTrial()
         self._epoch_of_stage = 0
-        self._optimizer = self._new_optimizer()
         self._baseline = Baseline()
         self._monitor = Monitor(problem)
         problem.check_stages()
+
+    @property
+    def average(self) -> DistributionTransformer:
+        """Return G_θ with the average of the last steps' weights: the run's result."""
+        return self._optimiser.average
 
     @property
     def finished(self) -> bool:
@@ -89,7 +84,7 @@ class Learner:
         if not self.problem.encoding.choices:
             return {}  # The structure alone is learned.
         error = pretrain(self.problem, self.transformer)
-        self._yield_present()
+        self._optimiser.reset_average()
         return error
 
     def prepare(self) -> None:
@@ -112,8 +107,7 @@ class Learner:
         new = self.problem.joins(self.stage) or not self.findings
         if matches and new and self.problem.infers and not self._infer():
             return
-        self._optimizer = self._new_optimizer()
-        self._yield_present()
+        self._optimiser.restart()
         if self.structure is not None and self.stage == 0:
             self.structure.recalibrate(self._changed, objects)
             self.problem = self.structure.problem
@@ -141,7 +135,7 @@ class Learner:
         self.populations = {**self.populations, **self.rounds.populations}
         errors = carry(self.problem, self.transformer, self.populations)
         _, prior, _ = self.statistics()
-        self._yield_present()
+        self._optimiser.reset_average()
         learned = self.statistics()[2]
         judge = self._judge
         self.findings.append(
@@ -161,42 +155,26 @@ class Learner:
         if self.problem.space is None:
             self.space = self.rounds.estimator.requires_grad_(False)
         self.rounds = None
-        self._inferred = copy.deepcopy(self.transformer.state_dict())
+        self._trial.begin(self.transformer)
         return True
 
     def _ends(self, *, last: bool) -> bool:
-        """Return whether the stage ends after this epoch.
-
-        Descent from an inferred start ends after its last epoch, or after `TRIAL` epochs that have not brought images
-        nearer to the held-out ones. It goes back to what the inference has left, unless it has brought them nearer.
+        """Return whether the stage ends after this epoch; record whether descent after an inference is kept.
 
         Args:
-            last: whether it is the last of the stage's epochs.
+            last: whether this is the stage's last epoch.
         """
-        judge = self._judge
-        if self._inferred is None or judge is None:
-            self._inferred = None if last else self._inferred
-            return last
-        if not last and self._epoch_of_stage != TRIAL:
-            return False
-        descended = copy.deepcopy(self.average.state_dict())
-        after = self.statistics()[2]
-        self.average.load_state_dict(self._inferred)
-        _, prior, before = self.statistics()
-        found = judge.improves(before, after)
-        if found["kept"]:
-            self.average.load_state_dict(descended)
-            if not last:
-                return False
-            found["verdict"] = judge.verdict(prior, after, {})
-        self._inferred = None
-        self.findings[-1]["descent"] = {**found, "epochs": self._epoch_of_stage}
-        self.problem.progress.note(
-            "descent has brought images nearer to the target's and is kept"
-            if found["kept"]
-            else "descent has not brought images nearer to the target's and is dropped"
+        ends, found = self._trial.after_epoch(
+            self._epoch_of_stage, self.average, lambda: self.statistics()[1:], self._judge, last=last
         )
-        return True
+        if found is not None:
+            self.findings[-1]["descent"] = found
+            self.problem.progress.note(
+                "descent has brought images nearer to the target's and is kept"
+                if found["kept"]
+                else "descent has not brought images nearer to the target's and is dropped"
+            )
+        return ends
 
     @cached_property
     def _judge(self) -> Judge | None:
@@ -214,7 +192,7 @@ class Learner:
         problem, settings = self.problem, self.problem.settings
         stage = settings.stages[self.stage]
         alone = not problem.encoding.choices  # The structure alone is learned, which needs no steps.
-        losses = [] if alone else self._losses()
+        losses = [] if alone else losses_of(problem, self.stage, self.space, self._baseline)
         epochs = 1 if alone else settings.epochs_of(self.stage)
         total = epochs * settings.steps
         advance = problem.progress.step(stage.name or DOING[tuple(sorted(stage.losses))])
@@ -239,8 +217,8 @@ class Learner:
             metrics: dict[str, Any] = {
                 "epoch": self.epoch,
                 "stage": stage.title,
-                **_means(records, problem.names),
-                "learning_rate": self._optimizer.param_groups[0]["lr"],
+                **mean_record(records, problem.names),
+                "learning_rate": self._optimiser.learning_rate,
                 "seconds": seconds,
                 "renders_per_s": (after.renders - stats.renders) / seconds,
                 "waiting_share": (after.waited_s - stats.waited_s) / seconds,
@@ -271,11 +249,7 @@ class Learner:
         tensors = {
             "transformer": self.transformer.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": {
-                f"{index}.{key}": value
-                for index, entry in self._optimizer.state_dict()["state"].items()
-                for key, value in entry.items()
-            },
+            "optimizer": self._optimiser.state(),
         }
         state: dict[str, Any] = {
             "epoch": self.epoch,
@@ -289,8 +263,8 @@ class Learner:
         }
         if self.structure is not None:
             state["structure"] = self.structure.state()
-        if self._inferred is not None:
-            tensors["inferred"] = self._inferred
+        if self._trial.inferred is not None:
+            tensors["inferred"] = self._trial.inferred
         if self.rounds is not None:
             state["rounds"], tensors["rounds"] = self.rounds.state()
         if isinstance(self.space, Estimator):
@@ -303,7 +277,7 @@ class Learner:
         self.epoch, self.stage, self.prepared = state["epoch"], state["stage"], state["prepared"]
         self._epoch_of_stage = state["epoch_of_stage"]
         self._baseline.value = state["baseline"]
-        self._inferred = tensors.get("inferred")
+        self._trial.inferred = tensors.get("inferred")
         if self.structure is not None:
             self.structure.restore(state["structure"])
             self.problem = self.structure.problem
@@ -317,41 +291,16 @@ class Learner:
             self.rounds.restore(state["rounds"], tensors["rounds"])
         self.transformer.load_state_dict(tensors["transformer"])
         self.average.load_state_dict(tensors["average"])
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors["optimizer"].items():
-            index, key = name.split(".", 1)
-            entries.setdefault(int(index), {})[key] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        self._optimiser.restore(tensors["optimizer"])
         if "features" in tensors:
             self.space = Estimator.restored(state["features"], tensors["features"]).to(self.problem.device)
 
-    def _losses(self) -> list[DistributionMatching | TaskLoss]:
-        losses: list[DistributionMatching | TaskLoss] = []
-        for name in self.problem.settings.stages[self.stage].losses:
-            if name == "mmd":
-                losses.append(DistributionMatching(self.problem, self._space(), self.problem.active(self.stage)))
-            elif self.problem.validation is not None:
-                active = self.problem.active(self.stage)
-                losses.append(TaskLoss(self.problem, self.problem.validation, self._baseline, active))
-        return losses
-
-    def _step(
-        self, losses: list[DistributionMatching | TaskLoss], step: int, total: int
-    ) -> tuple[dict[str, float], list[float]]:
-        """One step of gradient descent; returns the losses' figures, and the gradient's norm per mutable number."""
-        self._optimizer.param_groups[0]["lr"] = self.problem.settings.learning_rate * _cosine(step / total)
+    def _step(self, losses: list[DistributionMatching | TaskLoss], step: int, total: int) -> StepRecord:
+        """Take one step of gradient descent; return its record."""
         offset = 1_000_000 * self.stage  # Every stage has its own scenes.
-        estimates: list[Estimate] = [loss(self.transformer, offset + step) for loss in losses]
-        self._optimizer.zero_grad()
-        torch.stack([estimate.loss for estimate in estimates]).sum().backward()
-        self._optimizer.step()
-        weight = 1 / min(step + 1, max(1, math.ceil(AVERAGED * total)))
-        with torch.no_grad():
-            for mean, parameter in zip(self.average.parameters(), self.transformer.parameters(), strict=True):
-                mean.lerp_(parameter, weight)
-        figures = {name: value for estimate in estimates for name, value in estimate.figures.items()}
-        return figures, np.sum([_norms(estimate, len(self.problem.names)) for estimate in estimates], axis=0).tolist()
+        estimates = [loss(self.transformer, offset + step) for loss in losses]
+        self._optimiser.step(torch.stack([estimate.loss for estimate in estimates]).sum(), step, total)
+        return step_record(estimates, len(self.problem.names))
 
     def _next_stage(self) -> None:
         self.stage += 1
@@ -360,43 +309,7 @@ class Learner:
         # The next stage goes on from what this one yields.
         self.transformer.load_state_dict(self.average.state_dict())
 
-    def _yield_present(self) -> None:
-        self.average.load_state_dict(self.transformer.state_dict())
-
-    def _new_optimizer(self) -> torch.optim.Adam:
-        return torch.optim.Adam(self.transformer.parameters(), self.problem.settings.learning_rate)
-
     def _space(self) -> FeatureSpace:
         if self.space is None:
             raise RuntimeError("prepare() finds the features")
         return self.space
-
-
-#: What the progress bar says of a stage without a name.
-DOING = {
-    ("mmd",): "match the distributions",
-    ("task",): "raise the score",
-    ("mmd", "task"): "match the distributions and raise the score",
-}
-
-
-def _means(records: Sequence[tuple[dict[str, float], list[float]]], names: Sequence[str]) -> dict[str, Any]:
-    """Return the mean figures of steps, and the mean norms of the gradient by attribute."""
-    if not records:
-        return {}
-    norms = np.mean([norms for _, norms in records], axis=0).tolist()
-    figures = {name: float(np.mean([figures[name] for figures, _ in records])) for name in records[0][0]}
-    return {**figures, "gradient_norms": dict(zip(names, norms, strict=True))}
-
-
-def _norms(estimate: Estimate, count: int) -> list[float]:
-    """Of the gradient with respect to each mutable attribute of a kind."""
-    gradient = estimate.values.grad
-    if gradient is None:
-        return [0.0] * count
-    return [gradient[estimate.batch.places == place].norm().item() for place in range(count)]
-
-
-def _cosine(progress: float) -> float:
-    """From 1 at 0 to FINAL_LEARNING_RATE at 1."""
-    return FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * (1 + math.cos(math.pi * progress)) / 2

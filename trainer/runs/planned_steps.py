@@ -12,7 +12,7 @@ from trainer.inference.rounds import CORRECTED_BY, passes_of
 from trainer.inference.structure_rounds import LAST_PASSES, PASSES, ROUNDS
 from trainer.inference.training_settings import Stage, TrainingSettings
 from trainer.progress import Step
-from trainer.refinement.learner import DOING
+from trainer.refinement.stage_losses import DOING
 from trainer.refinement.structure_descent import BATCH, STEPS
 
 #: Seconds of an image for the trainer, and of a sample of a pixel for a worker.
