@@ -16,6 +16,7 @@ from trainer.grammar.build_path import build_along
 from trainer.grammar.distributions import Categorical, Constant, Distribution, Wrapped
 from trainer.grammar.document import Document, KeyPath
 from trainer.grammar.grammar import Grammar, RenderOptions
+from trainer.grammar.node_schema import ChildSection, LightSection, NodeSection
 from trainer.grammar.nodes import (
     Along,
     AssetDraw,
@@ -32,7 +33,8 @@ from trainer.grammar.nodes import (
 )
 from trainer.grammar.path import PLACE, most_places, place_kind
 from trainer.grammar.productions import check_options
-from trainer.grammar.schema import ChildSection, CountSection, LightSection, NodeSection, WorldFile
+from trainer.grammar.schema import WorldFile
+from trainer.grammar.schema_sections import CountSection
 from trainer.grammar.structure_checks import check_cameras, check_cycles, check_flat
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")

@@ -19,17 +19,9 @@ from trainer.errors import InputError
 from trainer.grammar.build_distribution import build_number, check_sum
 from trainer.grammar.distributions import Constant, Distribution
 from trainer.grammar.document import Document, KeyPath
+from trainer.grammar.node_schema import AssetSection, ColorSection, MaterialSection, MeshSection, NodeSection
 from trainer.grammar.nodes import AssetDraw, ColorDraw, Mesh
-from trainer.grammar.schema import (
-    ASSET_SOURCES,
-    AssetSection,
-    AssetSetSection,
-    ColorSection,
-    MaterialSection,
-    MeshSection,
-    NodeSection,
-    WorldFile,
-)
+from trainer.grammar.schema import ASSET_SOURCES, AssetSetSection, WorldFile
 
 #: Of the sets that are always the same.
 _LICENCES = {"mnist": "MNIST, by Y. LeCun, C. Cortes and C. Burges", "procedural": "made by Meta-Sim, MIT licence"}

@@ -3,7 +3,9 @@
 import math
 
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.schema import AttributeSection, CalibrationSection, NodeSection, WorldFile
+from trainer.grammar.node_schema import CalibrationSection, NodeSection
+from trainer.grammar.schema import WorldFile
+from trainer.grammar.schema_sections import AttributeSection
 
 #: Relative difference between the shapes of calibrated and rendered images that counts as rounding.
 _SHAPE = 0.02

@@ -17,7 +17,7 @@ from trainer.grammar.distributions import (
     wrap,
 )
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.schema import DISTRIBUTIONS, Component, CountSection, DistributionSection, NumberSection
+from trainer.grammar.schema_sections import DISTRIBUTIONS, Component, CountSection, DistributionSection, NumberSection
 
 #: How far from one the sum of probabilities may be; more than rounding of three decimals is a mistake.
 SUM_TOLERANCE = 1e-6

@@ -5,9 +5,10 @@ import math
 from trainer.grammar.build_distribution import between, build_number
 from trainer.grammar.distributions import Constant, Distribution
 from trainer.grammar.document import Document, KeyPath
+from trainer.grammar.node_schema import AlongSection, RowSection
 from trainer.grammar.nodes import Along
 from trainer.grammar.productions import bins
-from trainer.grammar.schema import AlongSection, NumberSection, RowSection
+from trainer.grammar.schema_sections import NumberSection
 
 #: Places nearer to each other than this are a mistake.
 _LEAST_SPACING = 1e-3

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from trainer.grammar.attribute_table import ATTRIBUTES
 from trainer.grammar.document import Document, KeyPath
-from trainer.grammar.schema import DISTRIBUTIONS, NodeSection, WorldFile
+from trainer.grammar.node_schema import NodeSection
+from trainer.grammar.schema import WorldFile
+from trainer.grammar.schema_sections import DISTRIBUTIONS
 
 _ATTRIBUTES = frozenset(name for table in ATTRIBUTES.values() for name in table)
 _MAPS_OF_PATHS = (("target", "overrides"), ("target", "evaluation"))

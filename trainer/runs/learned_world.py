@@ -20,7 +20,7 @@ from trainer.grammar.files import EXPERIMENT_KEYS, open_file
 from trainer.grammar.nodes import MODE
 from trainer.grammar.overrides import apply_overrides
 from trainer.grammar.productions import COUNT, KIND, SCENE, Production
-from trainer.grammar.schema import DISTRIBUTIONS
+from trainer.grammar.schema_sections import DISTRIBUTIONS
 from trainer.grammar.write_distribution import shares, short, written
 from trainer.metrics.distribution_fit import fitted
 from trainer.model.sampling import transformed

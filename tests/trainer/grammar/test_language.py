@@ -15,7 +15,7 @@ from support.grammars import write_sprites
 from trainer.environment import shipped_files
 from trainer.experiments import load_experiment
 from trainer.experiments.describe import check_text, show_text
-from trainer.grammar import load_grammar, schema
+from trainer.grammar import load_grammar, node_schema, schema, schema_sections
 from trainer.grammar.attribute_table import ATTRIBUTES
 from trainer.grammar.distributions import Normal, Wrapped
 from trainer.grammar.document import parse_document
@@ -30,19 +30,19 @@ TABLES = [
     ("## The file", 0, schema.WorldFile),
     ("### `render`", 0, schema.RenderSection),
     ("### `assets`", 0, schema.AssetSetSection),
-    ("### `scene` and `children`", 0, schema.ChildSection),
-    ("### `apart`", 0, schema.ApartSection),
-    ("### `along`", 0, schema.AlongSection),
-    ("### `nodes`", 0, schema.NodeSection),
-    ("### `nodes`", 1, schema.NodeSection),
-    ("### `nodes`", 2, schema.AttributeSection),
-    ("### Distributions", 0, schema.DistributionSection),
-    ("### `sprite`, `mesh`, `front`, `back` and `texture`", 0, schema.AssetSection),
-    ("### `color`", 0, schema.ColorSection),
-    ("### `material`", 0, schema.MaterialSection),
-    ("### `camera`", 0, schema.CameraSection),
-    ("### `calibration`", 0, schema.CalibrationSection),
-    ("### `light`", 0, schema.LightSection),
+    ("### `scene` and `children`", 0, node_schema.ChildSection),
+    ("### `apart`", 0, node_schema.ApartSection),
+    ("### `along`", 0, node_schema.AlongSection),
+    ("### `nodes`", 0, node_schema.NodeSection),
+    ("### `nodes`", 1, node_schema.NodeSection),
+    ("### `nodes`", 2, schema_sections.AttributeSection),
+    ("### Distributions", 0, schema_sections.DistributionSection),
+    ("### `sprite`, `mesh`, `front`, `back` and `texture`", 0, node_schema.AssetSection),
+    ("### `color`", 0, node_schema.ColorSection),
+    ("### `material`", 0, node_schema.MaterialSection),
+    ("### `camera`", 0, node_schema.CameraSection),
+    ("### `calibration`", 0, node_schema.CalibrationSection),
+    ("### `light`", 0, node_schema.LightSection),
     ("### `target`", 0, schema.TargetSection),
 ]
 
@@ -56,15 +56,15 @@ def table(heading: str, number: int) -> list[dict[str, str]]:
     return [dict(zip(["key", *head[1:]], row, strict=True)) for row in rows]
 
 
-def documented(section: type[schema.Section]) -> list[str]:
+def documented(section: type[schema_sections.Section]) -> list[str]:
     return [row["key"].strip("`") for heading, number, of in TABLES if of is section for row in table(heading, number)]
 
 
 @pytest.mark.parametrize("section", dict.fromkeys(section for _, _, section in TABLES))
 def test_the_readme_documents_every_key_and_no_other(section):
     known = set(section.known_keys())
-    if section is schema.AttributeSection:
-        known -= set(schema.DISTRIBUTIONS)
+    if section is schema_sections.AttributeSection:
+        known -= set(schema_sections.DISTRIBUTIONS)
     assert sorted(documented(section)) == sorted(known)
 
 
@@ -85,7 +85,7 @@ def test_every_example_and_default_of_the_readme_is_right(heading, number, secti
         if row.get("default", "").startswith("`") and ";" not in row["default"] and field.default is not None:
             shown = yaml.safe_load(row["default"].strip("`"))
             default = field.default
-            if row["key"] == "`count`" and section is schema.ChildSection:
+            if row["key"] == "`count`" and section is node_schema.ChildSection:
                 default = default.constant
             assert list(default) == shown if isinstance(default, tuple) else default == shown, row
 
@@ -104,7 +104,7 @@ def test_the_readme_gives_each_attributes_unit_default_and_range():
 
 
 def test_the_committed_json_schema_is_current():
-    """`python -m trainer.grammar.json_schema > grammars/schema.json` writes it anew."""
+    """`python -m trainer.grammar.json_schema > grammars/schema.json` updates it."""
     assert (GRAMMARS / "schema.json").read_text(encoding="utf-8") == json_schema_text()
     assert json.loads(json_schema_text())["$defs"]["AttributeSection"]["anyOf"][0] == {"type": "number"}
 
