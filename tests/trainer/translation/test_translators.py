@@ -52,6 +52,9 @@ def test_the_same_seed_gives_the_same_model(translator: Translator) -> None:
     again.classes, again.origin = translator.classes, translator.origin
     assert again.fingerprint == translator.fingerprint
     assert torch.equal(torch.get_rng_state(), state), "the global generator was used"
+
+
+def test_another_seed_gives_another_model() -> None:
     assert fitted("cut", seed=1).fingerprint != fitted("cut", seed=2).fingerprint
 
 
