@@ -87,8 +87,10 @@ class Variables:
 
     def residual(self, values: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """Return values - centre [..., d]; of angles the shorter way round."""
-        difference = values - centre
-        return np.where(self.angles, (difference + 180) % 360 - 180, difference)
+        difference = np.asarray(values - centre, dtype=np.float64)
+        if self.angles.any():
+            difference[..., self.angles] = (difference[..., self.angles] + 180) % 360 - 180
+        return difference
 
     def inside(self, values: np.ndarray) -> np.ndarray:
         """Return values [..., d] moved into their ranges: angles by whole turns, all by reflection at the bounds."""

@@ -53,8 +53,17 @@ def line_transport(values: np.ndarray, source: np.ndarray, target: np.ndarray) -
         values: [...] to be moved.
         source, target: samples [N] and [M].
     """
-    shares = np.linspace(0, 1, _QUANTILES)
-    before, after = np.quantile(source, shares), np.quantile(target, shares)
+    return _moved(values, _quantiles(source), _quantiles(target))
+
+
+def _quantiles(samples: np.ndarray) -> np.ndarray:
+    # `np.quantile` gives the same of sorted samples, and takes a fraction of the time.
+    found: np.ndarray = np.quantile(np.sort(samples), np.linspace(0, 1, _QUANTILES))
+    return found
+
+
+def _moved(values: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return values with each of the quantiles `before` sent to that of `after`."""
     moved = np.interp(values, before, after)
     below, above = np.minimum(values - before[0], 0), np.maximum(values - before[-1], 0)
     result: np.ndarray = moved + below + above
@@ -90,8 +99,9 @@ def sliced_transport(
         change_left, change = np.empty_like(left), np.empty_like(moved)
         for axis in range(3):
             here, there = left @ axes[:, axis], moved @ axes[:, axis]
-            change_left[:, axis] = line_transport(here, here, wanted[:, axis]) - here
-            change[:, axis] = line_transport(there, here, wanted[:, axis]) - there
+            before, after = _quantiles(here), _quantiles(wanted[:, axis])
+            change_left[:, axis] = _moved(here, before, after) - here
+            change[:, axis] = _moved(there, before, after) - there
         left, moved = left + step * change_left @ axes.T, moved + step * change @ axes.T
     return moved
 
