@@ -1,7 +1,7 @@
-"""Correction of a population for what remains of the estimator's errors: the parametric bootstrap.
+"""Correction of a population for the remaining errors of the estimator, by the parametric bootstrap.
 
-Scenes are drawn from the population itself, rendered, and read as the target's images were. The fit to these readings
-differs from the population that the scenes were drawn from by the bias of reading and fitting, which is taken off
+Scenes are drawn from the population, rendered, and read as the target's images. The fit to these readings differs from
+the population by the bias of reading and fitting. The correction subtracts this bias
 (indirect inference: Gourieroux, Monfort & Renault, Journal of Applied Econometrics, 1993; bootstrap estimate of bias:
 Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 10). Differences within their standard error are
 shrunk to zero (James & Stein, 1961).
@@ -19,12 +19,12 @@ MOST_SHIFT, MOST_SCALE = 1.0, 2.0
 
 
 def corrected(fit: Fit, prior: Population, numbers: np.ndarray, categories: np.ndarray, readings: Readings) -> Fit:
-    """Return the fit with the bias taken off, and off the number of nodes; few readings or nodes leave it as it is.
+    """Return the fit without its bias, also in the number of nodes. With few readings or nodes it is unchanged.
 
     Args:
         numbers: [n, d], true numbers of nodes that were drawn from the population of the fit, without its background.
         categories: int [n, F], their true categories.
-        readings: of the renders of these nodes.
+        readings: readings of the renders of these nodes.
     """
     if readings.weights.sum() < FEWEST or len(numbers) < FEWEST:
         return fit
@@ -45,7 +45,7 @@ def corrected(fit: Fit, prior: Population, numbers: np.ndarray, categories: np.n
             shift = np.clip(variables.residual(true.means[m], found.means[m]) / stds, -MOST_SHIFT, MOST_SHIFT)
             shift = _shrunk(shift, np.sqrt((1 / information - 1) / count))
             means[m] = variables.inside(old.means[m] + shift * stds)
-            # The triangular map that carries what was found to what is true; it is applied to the population.
+            # The triangular map from the found to the true distribution; it is applied to the population.
             wanted, given = np.linalg.cholesky(true.covariances[m]), np.linalg.cholesky(found.covariances[m])
             ratio = np.sqrt(np.diagonal(true.covariances[m]) / np.diagonal(found.covariances[m]))
             log_ratio = np.log(np.clip(ratio, 1 / MOST_SCALE, MOST_SCALE))
@@ -77,7 +77,7 @@ def corrected(fit: Fit, prior: Population, numbers: np.ndarray, categories: np.n
 
 
 def _of_components(population: Population, numbers: np.ndarray, categories: np.ndarray) -> Population:
-    """Return the components' moments in nodes that were drawn from the population; weights sum to one."""
+    """Return the moments of each component in nodes that were drawn from the population; weights sum to one."""
     variables = population.variables
     log = population.component_log_densities(numbers, categories)[:, :-1]
     parts = np.exp(log - np.logaddexp.reduce(log, 1, keepdims=True))
@@ -88,7 +88,7 @@ def _of_components(population: Population, numbers: np.ndarray, categories: np.n
         step = parts[:, m] @ residual / sums[m]
         means[m] = population.means[m] + step
         spread = (parts[:, m, None] * residual).T @ residual / sums[m] - np.outer(step, step)
-        # As many nodes as numbers at least: else the prior's shape would be lost.
+        # One pseudo-observation of the old covariance keeps the estimate regular with few nodes.
         covariances[m] = (sums[m] * spread + population.covariances[m]) / (sums[m] + 1)
     frequencies = tuple(
         np.stack([np.bincount(categories[:, f], part, len(factor.categories)) for part in parts.T]) / sums[:, None]

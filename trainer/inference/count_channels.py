@@ -1,4 +1,4 @@
-"""What is counted in scenes: nodes by kind and place, and draws of the mutable productions."""
+"""Counts of a scene: nodes by kind and parent, and draws of the mutable productions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from trainer.grammar.productions import SCENE, Production
 
 @dataclass(frozen=True)
 class Channel:
-    """What is counted: the nodes of a kind, of a single parent kind where a scene has them below several.
+    """A count channel: the nodes of a kind, or those of them below one kind of parent.
+
+    Channels differ by parent if a scene can have nodes of the kind below several kinds of parents.
 
     Attributes:
-        parent: the nearest ancestor's kind that is no place in a row; None: any.
+        parent: kind of the nearest ancestor that is not a place in a row; None: any.
     """
 
     kind: str
@@ -24,12 +26,12 @@ class Channel:
 
     @property
     def name(self) -> str:
-        """`coin`, or `hole-1 > screw`."""
+        """Return the name, such as `coin` or `hole-1 > screw`."""
         return self.kind if self.parent is None else f"{self.parent} > {self.kind}"
 
 
 def parent_of(scene: SceneGraph, index: int) -> str:
-    """Return the kind of a node's nearest ancestor that is no place in a row; empty for root nodes."""
+    """Return the kind of a node's nearest ancestor that is not a place in a row; empty for root nodes."""
     above = scene.nodes[index].parent
     while above is not None and scene.nodes[above].kind == PLACE:
         above = scene.nodes[above].parent
@@ -37,10 +39,10 @@ def parent_of(scene: SceneGraph, index: int) -> str:
 
 
 def channels_of(grammar: Grammar, scenes: Sequence[SceneGraph]) -> tuple[Channel, ...]:
-    """Return the channels that tell of the grammar's mutable productions.
+    """Return the channels that depend on the grammar's mutable productions.
 
     Args:
-        scenes: of the grammar; they show which kinds stand below several parents at once.
+        scenes: scenes of the grammar. They show which kinds occur below several parents in one scene.
     """
     kinds: set[str] = set()
     for production in grammar.productions:
@@ -57,7 +59,7 @@ def channels_of(grammar: Grammar, scenes: Sequence[SceneGraph]) -> tuple[Channel
 
 
 def channel_of_nodes(scene: SceneGraph, channels: Sequence[Channel]) -> list[int]:
-    """Return the channel of each node; -1 where it has none."""
+    """Return the index of each node's channel; -1 for nodes without a channel."""
     places = {(channel.kind, channel.parent): place for place, channel in enumerate(channels)}
     return [
         places.get((node.kind, None), places.get((node.kind, parent_of(scene, index)), -1))
@@ -76,7 +78,7 @@ def true_counts(scenes: Sequence[SceneGraph], channels: Sequence[Channel]) -> np
 
 
 def draw_counts(scenes: Sequence[SceneGraph], productions: Sequence[Production]) -> np.ndarray:
-    """Return how often each category was drawn in each scene, [N, C]; the categories of all productions in a row."""
+    """Return how often each category was drawn in each scene, [N, C], productions concatenated."""
     starts, start = {}, 0
     for production in productions:
         starts[production.name] = start

@@ -3,10 +3,9 @@
     d | n ~ Normal(B n + b + c N², Σ(n)),    N = Σ_j n_j
     Σ(n) = diag(s(n)) R diag(s(n)),    s_k(n)² = f_k + g_k n_j(k) + h_k N
 
-A channel j may be read several times, by different networks: reading k is of channel j(k). B says which kind is read
-as which (misses and class confusion), b what is imagined, c how crowded images saturate. All are estimated on renders
-whose truth is known. The mean is that of the readings given the truth: a weak reading leads to a wide likelihood, not
-to a wrong one.
+Several networks may read the same channel: reading k is of channel j(k). B holds misses and class confusion, b false
+detections, and c the saturation in crowded images. All are estimated on renders with known counts. The model is of the
+readings given the true counts, so a weak reading widens the likelihood without biasing it.
 """
 
 from collections.abc import Sequence
@@ -23,12 +22,12 @@ NARROWEST = 0.02
 
 @dataclass(frozen=True)
 class CountLikelihood:
-    """p(d | n).
+    """The likelihood p(d | n).
 
     Attributes:
         means: [J + 2, D], the regression of the readings on `_terms` of the true counts.
         variances: [D, 3], f, g and h of each reading.
-        correlation: [D, D], of the errors.
+        correlation: [D, D], correlations of the errors.
         channels: int [D], the channel that each reading is of.
     """
 
@@ -39,12 +38,12 @@ class CountLikelihood:
 
     @classmethod
     def of(cls, counts: np.ndarray, readings: np.ndarray, channels: Sequence[int] | None = None) -> "CountLikelihood":
-        """Estimate it from renders.
+        """Return the likelihood that is estimated from renders.
 
         Args:
-            counts: true ones, int [N, J].
+            counts: true counts, int [N, J].
             readings: [N, D].
-            channels: the channel that each reading is of; None: each channel is read once, in their order.
+            channels: the channel of each reading; None: each channel is read once, in order.
         """
         terms, number = _terms(counts), counts.shape[1]
         own = np.arange(number) if channels is None else np.asarray(channels, dtype=np.int64)

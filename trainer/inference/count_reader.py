@@ -1,8 +1,9 @@
-"""A network that reads how many nodes of each channel an image shows.
+"""A network that reads the number of nodes of each channel off an image.
 
 Each cell of a coarse grid gives a density, and a count is the sum of the cells' densities (Lempitsky & Zisserman,
-Learning to Count Objects in Images, NeurIPS 2010). Cells know their place, so that the same object at two places can be
-two channels. A second head reads the whole image: what has no pixels of its own, such as a scenario, shows there.
+Learning to Count Objects in Images, NeurIPS 2010). The network gets each cell's position, so that the same object at
+two places can belong to two channels. A second head reads the whole image, for nodes without pixels of their own, such
+as a scenario.
 """
 
 from collections.abc import Sequence
@@ -29,21 +30,21 @@ WIDTHS, STRIDES = (5, 16, 24, 32, 32), (2, 2, 1, 1)
 WHOLE = 48
 #: Weight of the counts' errors beside the densities' likelihood.
 COUNTS = 2.0
-#: Appearances of each render that a training sees.
+#: Appearances of each render in training.
 VIEWS = 2
-#: Channels whose nodes show pixels in a smaller part of the renders are read off the whole image.
+#: A channel whose nodes are visible in a smaller fraction of the renders is read off the whole image.
 SHOWN = 0.02
 
 
 @dataclass(frozen=True)
 class CountRenders:
-    """Rendered scenes of known structure.
+    """Rendered scenes with known counts.
 
     Attributes:
         images: uint8 [N, H, W, 3].
-        counts: int [N, J], nodes of each channel, hidden ones included.
-        density: float16 [N, J, h, w], visible nodes of each channel in each cell; a node is spread over its pixels.
-        kept_back: bool [N]: not learned from, but to see how readings err.
+        counts: int [N, J], number of nodes in each channel, hidden nodes included.
+        density: float16 [N, J, h, w], visible nodes of each channel in each cell. A node is spread over its pixels.
+        kept_back: bool [N], renders that are held out to estimate the errors of readings.
     """
 
     images: np.ndarray
@@ -69,12 +70,12 @@ class CountRenders:
 
     @staticmethod
     def joined(parts: Sequence["CountRenders"]) -> "CountRenders":
-        """Return all of them as one."""
+        """Return the concatenation of all parts."""
         names = [item.name for item in fields(CountRenders)]
         return CountRenders(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def of_index(self, index: np.ndarray) -> "CountRenders":
-        """Return some of them."""
+        """Return the renders at an index."""
         return CountRenders(*(getattr(self, item.name)[index] for item in fields(CountRenders)))
 
 
@@ -149,7 +150,7 @@ class CountReader(nn.Module):
         appearance: Appearance,
         progress: Advance = ignore,
     ) -> float:
-        """Train on the renders that are not kept back; return the last epoch's mean loss."""
+        """Train on the renders that are not held out; return the last epoch's mean loss."""
         part = renders.of_index(np.flatnonzero(~renders.kept_back))
         device = device_of(self)
         shown = (part.density > 0).any((2, 3)).mean(0) >= SHOWN

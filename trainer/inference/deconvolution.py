@@ -1,6 +1,6 @@
-"""The population that explains readings whose errors are known: deconvolution by expectation-maximisation.
+"""Deconvolution: the population that explains readings with known errors, by expectation-maximisation.
 
-A reading is a posterior q(a, c | x) under the proposal π that the estimator has learned from. Its samples, weighted by
+A reading is a posterior q(a, c | x) under the proposal π of the estimator's training. Its samples, weighted by
 p / π, are samples of the posterior under the population p; the weighted maximum-likelihood fit of p to the samples of
 all readings is the M-step (empirical Bayes with a learned likelihood: Louppe et al., Neural Empirical Bayes, 2019;
 where posteriors are normal it is extreme deconvolution: Bovy, Hogg & Roweis, Annals of Applied Statistics, 2011).
@@ -18,21 +18,21 @@ from trainer.inference.variables import Variables
 
 #: Most components, iterations of a fit, and starts of a component.
 MOST, ITERATIONS, STARTS, SHORT = 8, 80, 4, 8
-#: Readings on which starts are tried.
+#: Number of readings for the comparison of starts.
 TRIED = 500
 #: A fit has converged when the mean log-likelihood of a reading grows by less.
 TOLERANCE = 4e-5
-#: A component must raise the mean log-likelihood of a reading by more than this, beside what BIC asks for.
+#: A component must raise the mean log-likelihood of a reading by more than this, besides satisfying BIC.
 LEAST_GAIN = 0.01
-#: Components that weigh less are taken for misread images.
+#: Components with a smaller weight count as misread images.
 LIGHTEST = 0.06
-#: Most and least weight of the background.
+#: Largest and smallest weight of the background.
 BACKGROUND = 0.15, 1e-3
 #: Smallest standard deviation of a component, as a fraction of an attribute's range.
 NARROWEST = 1e-3
-#: How far a spread is expected from the prior's: standard deviation of the logarithm of their ratio.
+#: Prior standard deviation of the logarithm of a spread over the prior's spread.
 EXPECTED = 0.35
-#: Fewer readings tell nothing.
+#: With fewer readings the prior is returned.
 FEWEST = 10.0
 
 
@@ -43,9 +43,9 @@ class Readings:
     Attributes:
         numbers: [n, S, d].
         categories: int [n, S, F].
-        log_proposal: [n, S], log density of the samples under what the estimator has learned from.
-        weights: [n]: how much each reading counts; of a detection the probability that it would be true on renders.
-        selection: what is detected; default: there is a reading of every node.
+        log_proposal: [n, S], log density of the samples under the proposals of the estimator's training.
+        weights: [n], weight of each reading. For a detection: the probability that it would be true on renders.
+        selection: the detection of nodes; None: there is a reading of every node.
     """
 
     numbers: np.ndarray
@@ -55,7 +55,7 @@ class Readings:
     selection: Selection | None = None
 
     def of(self, index: np.ndarray) -> "Readings":
-        """Return some of the readings, as if from as many fewer images."""
+        """Return the readings at an index; the number of images is scaled accordingly."""
         selection = self.selection
         if selection is not None:
             selection = replace(selection, images=selection.images * len(index) / max(len(self.weights), 1))
@@ -69,11 +69,11 @@ class Fit:
     """A population, and how well it explains the readings.
 
     Attributes:
-        log_likelihood: the mean of a reading.
-        unexplained: [n], the part of each reading that the background explains, if the reading is true.
-        information: [M, d], the part of a component's variance that readings tell; the rest is taken from the
-            population itself.
-        count: of a kind that may repeat, how many nodes an image of the target has; None: exactly one.
+        log_likelihood: mean log-likelihood of a reading.
+        unexplained: [n], responsibility of the background for each reading, if the reading is true.
+        information: [M, d], fraction of a component's variance that the readings determine. The population itself
+            supplies the rest.
+        count: number of nodes in an image of the target, for a kind that may repeat; None: exactly one.
     """
 
     population: Population
@@ -105,9 +105,9 @@ def deconvolve(readings: Readings, prior: Population, rng: np.random.Generator, 
     """Fit the population to the readings; the number of components is chosen by the Bayesian information criterion.
 
     Args:
-        prior: one component; its spreads stand where the readings do not tell otherwise, and all of it where there are
-            next to no readings.
-        start: components to begin with; default: found from the readings.
+        prior: one component. Its spreads regularise the fit, and it is the result if there are fewer than `FEWEST`
+            readings.
+        start: initial components; default: found from the readings.
     """
     if readings.weights.sum() < FEWEST:
         return Fit(prior, 0.0, np.zeros(len(readings.weights)), np.ones(prior.means.shape))
@@ -125,12 +125,12 @@ def deconvolve(readings: Readings, prior: Population, rng: np.random.Generator, 
 
 
 def refit(readings: Readings, population: Population, prior: Population) -> Fit:
-    """Fit a population with the same components, from itself on."""
+    """Fit a population with the same components, starting from the population itself."""
     return _fitted(readings, population, prior)
 
 
 def _single(readings: Readings, prior: Population, rng: np.random.Generator) -> Population:
-    """Return one component at the best of several places."""
+    """Return one component, fitted from the best of several starts."""
     if not readings.numbers.shape[-1]:
         return prior
     first = _floored(replace(prior, background=BACKGROUND[0], weights=prior.weights * (1 - BACKGROUND[0])))
@@ -142,7 +142,7 @@ def _single(readings: Readings, prior: Population, rng: np.random.Generator) -> 
 
 
 def _with_another(readings: Readings, fit: Fit, prior: Population, rng: np.random.Generator) -> Population:
-    """Return the population with a component more, at the best of several places that it explains badly."""
+    """Return the population with one more component, fitted from the best of several badly explained readings."""
     readings = _some(readings)
     _, normaliser = _posterior(readings, fit.population)
     worst = np.exp(-(normaliser - normaliser.max())) if len(normaliser) else normaliser
@@ -166,7 +166,7 @@ def _with_another(readings: Readings, fit: Fit, prior: Population, rng: np.rando
 
 
 def _some(readings: Readings) -> Readings:
-    """Return at most `TRIED` of the readings, evenly chosen."""
+    """Return at most `TRIED` evenly spaced readings."""
     step = -(-len(readings.weights) // TRIED)
     return readings.of(np.arange(0, len(readings.weights), step))
 
@@ -188,7 +188,7 @@ def _iterated(
     """Iterate expectation and maximisation.
 
     Args:
-        shared: all components keep the same frequencies of the context.
+        shared: all components have the same frequencies of the context.
     """
     population, before = start, -np.inf
     for _ in range(iterations):
@@ -212,14 +212,14 @@ def _posterior(readings: Readings, population: Population) -> tuple[np.ndarray, 
 def _with_missed(
     readings: Readings, parts: np.ndarray, rates: Rates | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return numbers [K, d], categories [K, F] and parts [K, M + 1] of all samples, and of nodes that are missed."""
+    """Return numbers [K, d], categories [K, F] and responsibilities [K, M + 1] of all samples and of missed nodes."""
     count = readings.log_proposal.size
     numbers, categories = (each.reshape(count, each.shape[-1]) for each in (readings.numbers, readings.categories))
     flat, selection = parts.reshape(count, -1), readings.selection
     if selection is None or rates is None:
         return numbers, categories, flat
     missed = ~selection.detected
-    # n detected nodes of a component stand for n / D; the others look like those that are missed on renders.
+    # n detected nodes of a component represent n / D nodes; the missed ones resemble those missed on renders.
     of_missed = rates.missed[missed] * (flat.sum(0) * (1 / rates.components - 1) * rates.trust)
     return (
         np.concatenate([numbers, selection.numbers[missed]]),
@@ -234,8 +234,8 @@ def _maximised(
     """Return the weighted maximum-likelihood population; the prior counts as one observation of each component.
 
     Args:
-        parts: [n, S, M + 1], of each reading the part of each sample in each component.
-        rates: what part of the old population is detected.
+        parts: [n, S, M + 1], responsibilities of the components for the samples of each reading.
+        rates: detection rates of the old population.
     """
     variables = old.variables
     numbers, categories, parts = _with_missed(readings, parts, rates)
@@ -261,13 +261,13 @@ def _maximised(
         if shared and not factor.mutable:
             frequencies.append(np.tile(pooled, (len(weights), 1)))
             continue
-        rows = counts + size * pooled  # Contexts with few readings shrink towards all.
+        rows = counts + size * pooled  # Contexts with few readings shrink towards the pooled frequencies.
         frequencies.append(rows / rows.sum(1, keepdims=True))
     return _floored(Population(variables, weights, means, covariances, tuple(frequencies), background))
 
 
 def _floored(population: Population) -> Population:
-    """Return the population with no standard deviation below the narrowest."""
+    """Return the population with all standard deviations at or above `NARROWEST`."""
     variables = population.variables
     if not variables.numbers:
         return population
@@ -300,7 +300,7 @@ def _assessed(readings: Readings, population: Population) -> Fit:
 
 
 def _pruned(readings: Readings, fit: Fit, prior: Population) -> Fit:
-    """Return the fit without components so light that misread images explain them."""
+    """Return the fit without components lighter than `LIGHTEST`, which misread images explain."""
     population = fit.population
     kept = population.weights >= LIGHTEST * population.weights.sum()
     if kept.all():
@@ -317,7 +317,7 @@ def _pruned(readings: Readings, fit: Fit, prior: Population) -> Fit:
 
 
 def _without_needless_context(readings: Readings, fit: Fit, prior: Population) -> Fit:
-    """Return the fit whose components share the frequencies of the context, unless the data show otherwise."""
+    """Return a fit whose components share the frequencies of the context, unless BIC prefers separate ones."""
     population = fit.population
     context = population.variables.context
     if len(population.weights) < 2 or not context.any():
@@ -336,9 +336,10 @@ def _without_needless_context(readings: Readings, fit: Fit, prior: Population) -
 
 
 def _settled(readings: Readings, fit: Fit, prior: Population) -> Fit:
-    """Return the fit whose spreads, and the mean of a single component, lean to the prior as far as they are unsure.
+    """Return the fit after shrinking its spreads, and the mean of a single component, towards the prior.
 
-    The logarithm of a spread over the prior's has a normal prior, and the standard error of what the readings tell.
+    The logarithm of a spread over the prior's spread has a normal prior with standard deviation `EXPECTED`. A larger
+    standard error from the readings means stronger shrinkage.
     """
     population = fit.population
     if not population.variables.numbers:

@@ -1,9 +1,9 @@
-"""The amortised estimator: a network that gives the posterior q(attributes, context | image).
+"""The amortised estimator: a network that predicts the posterior q(attributes, context | image).
 
-Kinds that stand once in every scene are read off the whole image, jointly; those that may repeat are detected first
-(`trainer.inference.object_reader`). It is trained on renders of known scenes by maximum likelihood (neural posterior
-estimation; Papamakarios & Murray, Fast ε-free Inference, NeurIPS 2016), and calibrated on renders that it has not seen:
-there its spreads are scaled to the errors that it makes.
+Kinds that occur exactly once in every scene are read jointly off the whole image. Kinds that may repeat are detected
+first (`trainer.inference.object_reader`). The estimator is trained on renders of known scenes by maximum likelihood
+(neural posterior estimation; Papamakarios & Murray, Fast ε-free Inference, NeurIPS 2016). Held-out renders calibrate
+it: its spreads are scaled to its errors on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ from trainer.inference.trunk import Trunk
 from trainer.inference.variables import Variables
 from trainer.progress import Advance, ignore
 
-#: Weight of the loss of where each kind is seen, beside that of numbers.
+#: Weight of the loss of the kinds' presence maps; that of numbers is 1.
 PRESENCE = 2.0
-#: Part of the first training in which it is told where the kinds are.
+#: Fraction of the first training that uses the true presence maps (teacher forcing).
 TAUGHT = 0.5
-#: Appearances of each render that a training sees.
+#: Appearances of each render in training.
 VIEWS = 3
-#: Images in a batch of which objects are read, and their learning rate over that of whole images.
+#: Images in a batch for objects, and the learning rate for objects over that for whole images.
 OBJECT_BATCH, OBJECT_RATE = 12, 0.7
 
 
@@ -57,9 +57,9 @@ class Estimator(nn.Module):
     ) -> None:
         """
         Args:
-            layout: kinds that stand once in every scene.
+            layout: kinds that occur exactly once in every scene.
             size: height and width of the images, in pixels.
-            repeating: the other kinds.
+            repeating: kinds that may repeat.
         """
         super().__init__()
         self.layout, self.size = layout, size
@@ -76,15 +76,15 @@ class Estimator(nn.Module):
         self.register_buffer("log_temperature", torch.zeros(()))
 
     def read(self, images: Tensor) -> Posterior:
-        """Return the posterior, not calibrated, of images [N, 3, H, W]."""
+        """Return the uncalibrated posterior of images [N, 3, H, W]."""
         hidden, points, _ = self._seen(images)
         posterior: Posterior = self.head(torch.cat([hidden, points], 1))
         return posterior
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the points [N, codes] of images [N, 3, H, W], and the means of detections': a feature space.
+        """Return features of images [N, 3, H, W]: their points [N, codes], and means over the points of detections.
 
-        Larger images than those that it has learned from are averaged down to their size.
+        Images that are larger than those of the training are averaged down to that size.
         """
         images = resized(images, self.size)
         parts = [self._seen(images)[1]] if self.layout.kinds else []
@@ -92,7 +92,7 @@ class Estimator(nn.Module):
 
     @property
     def reads(self) -> bool:
-        """Return whether there is a kind that it reads."""
+        """Return whether the estimator reads any kind."""
         return bool(self.layout.kinds or self.repeating)
 
     @property
@@ -101,7 +101,7 @@ class Estimator(nn.Module):
         return () if self.objects is None else self.objects.kinds
 
     def plan(self) -> dict[str, object]:
-        """Return what it is made from, as JSON."""
+        """Return the arguments of the constructor, as JSON."""
         return {
             "name": self.name,
             "size": list(self.size),
@@ -111,7 +111,7 @@ class Estimator(nn.Module):
 
     @classmethod
     def from_plan(cls, plan: Mapping[str, Any]) -> "Estimator":
-        """Return an untrained estimator that is made alike."""
+        """Return an untrained estimator with the same arguments."""
         single, repeating = (
             tuple(Variables.from_json(kind) for kind in plan.get(name, [])) for name in ("kinds", "repeating")
         )
@@ -119,13 +119,13 @@ class Estimator(nn.Module):
 
     @classmethod
     def restored(cls, plan: Mapping[str, Any] | None, weights: Mapping[str, Tensor]) -> "Estimator":
-        """Return the estimator that a run has kept, as a feature space.
+        """Return the estimator from a run's checkpoint, as a feature space.
 
         Args:
-            plan: what `plan` gave; None: the run does not say.
+            plan: the result of `plan`; None: the run has none.
 
         Raises:
-            InputError: an older version kept it.
+            InputError: an older version wrote the checkpoint.
         """
         older = "an older version of metasim made this run, and its features cannot be read: train again"
         if plan is None or plan.get("name") != cls.name:
@@ -145,7 +145,7 @@ class Estimator(nn.Module):
         appearance: Appearance,
         progress: Advance = ignore,
     ) -> float:
-        """Train on the renders that are not kept back; return the last epoch's mean loss."""
+        """Train on the renders that are not held out; return the last epoch's mean loss."""
         part = renders.of(np.flatnonzero(~renders.kept_back))
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         views = [appearance(part.images, rng) for _ in range(1 if appearance is unchanged else VIEWS)]
@@ -192,7 +192,7 @@ class Estimator(nn.Module):
         return descend(own, len(part.images), loss_of, course, generator, progress)
 
     def calibrate(self, renders: Renders, appearance: Appearance, rng: np.random.Generator) -> float:
-        """Scale the spreads to the errors on renders that were kept back; return their mean log-likelihood."""
+        """Scale the spreads to the errors on held-out renders; return the mean log-likelihood of these renders."""
         images, likelihood = appearance(renders.images, rng), 0.0
         if self.layout.kinds:
             numbers, categories = self.layout.in_units(renders.numbers), torch.from_numpy(renders.categories)
@@ -208,11 +208,11 @@ class Estimator(nn.Module):
         return self._posterior(images).calibrated(self.log_scales.cpu(), self.log_temperature.cpu())
 
     def sample(self, images: np.ndarray, count: int, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return numbers [N, count, D], in their units, and categories [N, count, F] of 8-bit images."""
+        """Return numbers [N, count, D], on the grammar's scale, and categories [N, count, F] of 8-bit images."""
         return self.layout.in_their_units(*self.posterior(images).sample(count, generator))
 
     def _posterior(self, images: np.ndarray, batch: int = 256) -> Posterior:
-        """Return the posterior, not calibrated, of 8-bit images, on the CPU."""
+        """Return the uncalibrated posterior of 8-bit images, on the CPU."""
         device = device_of(self)
         with torch.no_grad():
             parts = [self.read(to_tensor(images[i : i + batch], device)).cpu() for i in range(0, len(images), batch)]

@@ -1,4 +1,4 @@
-"""What is watched while a run learns; nothing of it goes back into the learning."""
+"""Monitoring of a run while it learns. It does not influence learning."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,12 +15,12 @@ from trainer.metrics.kid import BLOCK, kid
 from trainer.metrics.mmd import MMD
 from trainer.randomness import Purpose, integer
 
-#: Fraction of a kind's objects out of sight from which the user is told.
+#: The user gets a note if a larger fraction of a kind's objects is out of sight.
 LOST = 0.5
 
 
 class Monitor:
-    """Looks at renders of what has been learned, and tells the user once of each thing that is wrong."""
+    """Measures renders of learned scenes, and notes each problem once."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
@@ -29,10 +29,10 @@ class Monitor:
     def images(
         self, learned: Sequence[SceneGraph], epoch: int, space: FeatureSpace | None, target: Tensor | None
     ) -> dict[str, Any]:
-        """How far renders of the learned scenes are from the target, and which objects are hidden.
+        """Return the distance of renders of the learned scenes from the target, and the fraction of hidden objects.
 
         Args:
-            target: its features in the space; None: no distance is wanted.
+            target: features of the target in the space; None: distances are left out.
         """
         count = min(self._problem.settings.monitor_images, len(learned))
         if not count:
@@ -64,7 +64,7 @@ class Monitor:
         return {f"{name}_prior": value for name, value in found.items()}
 
     def audits(self) -> dict[str, Any]:
-        """What the audits of the probes have found since the last call; nothing if there were none."""
+        """Return the results of the probes' audits since the last call; empty without audits."""
         found = self._problem.renderer.audits.take()
         if found is None:
             return {}
@@ -83,7 +83,7 @@ class Monitor:
 
 
 def _distances(space: FeatureSpace, images: np.ndarray, target: Tensor) -> dict[str, float]:
-    """MMD² and KID, as far as the images [N, H, W, 3] and the target's features [M, D] are enough for them."""
+    """Return MMD² and KID between images [N, H, W, 3] and the target's features [M, D], if there are enough images."""
     if len(images) < 2:
         return {}
     features = features_of(space, images)

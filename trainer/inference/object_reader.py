@@ -1,8 +1,8 @@
-"""The estimator of kinds that may repeat: a detector says where they are, and each one found is read by itself.
+"""The estimator of kinds that may repeat: a detector finds nodes, and each detection is read separately.
 
-Boxes are found first, and what they hold is read at one size, as in detectors of two stages (Ren et al., Faster R-CNN,
-2015; RoIAlign: He et al., Mask R-CNN, 2017). Beside the region the posterior q(attributes, context | detection) sees
-where it lies and a coarse view of the whole image, which tells of the camera and of what nodes stand on.
+The reader finds boxes first and then reads their content at a fixed size, as two-stage detectors do (Ren et al., Faster
+R-CNN, 2015; RoIAlign: He et al., Mask R-CNN, 2017). Besides the region, q(attributes, context | detection) depends on
+its position and on a coarse view of the whole image, for the camera and the surroundings.
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ from trainer.progress import Advance, ignore
 
 #: Channels of the detector's finest level, and cells along the longer side of the view of the whole image.
 WIDTH, WHOLE_CELLS, WHOLE = 16, 8, 64
-#: Side of a region in px, and what it shows, in square roots of the box's area.
+#: Side of a region in px, and the side of the image part that it shows, in square roots of the box's area.
 REGION_PX, REGION_SIDES = 32, 2.0
-#: Boxes that are learned from are moved by up to this part of their sides.
+#: Training moves boxes at random by up to this fraction of their sides.
 JITTER = 0.06
-#: Detections that are less sure are dropped; renders tell what part of the nodes that leaves out.
+#: Detections with a smaller score are dropped. The fraction of missed nodes is measured on renders.
 SURE = 0.3
-#: Most detections in an image, and most objects that are read in a step of training.
+#: Largest number of detections in an image, and of objects that a training step reads.
 MOST, READ = 60, 96
 
 
@@ -67,7 +67,7 @@ class ObjectReader(nn.Module):
         dimensions = max((len(layout.angles) for layout in self.layouts), default=0)
         self.register_buffer("log_scales", torch.zeros(len(self.kinds), dimensions))
         self.register_buffer("log_temperatures", torch.zeros(len(self.kinds)))
-        #: a and b of `precision_of`, of each kind.
+        #: a and b of `precision_of`, for each kind.
         self.register_buffer("precision", torch.tensor([[0.0, 1.0]] * len(self.kinds)))
 
     def fit(
@@ -78,7 +78,7 @@ class ObjectReader(nn.Module):
         generator: torch.Generator,
         progress: Advance = ignore,
     ) -> float:
-        """Train on 8-bit images [N, H, W, 3], each of which comes in several views; return the last mean loss."""
+        """Train on several views of 8-bit images [N, H, W, 3]; return the last epoch's mean loss."""
         count = len(views[0])
         by_image = np.split(np.arange(len(objects.images)), np.searchsorted(objects.images, np.arange(1, count)))
         seen = [rows[objects.visible[rows]] for rows in by_image]
@@ -120,7 +120,7 @@ class ObjectReader(nn.Module):
         return descend(self.parameters(), count, loss_of, course, generator, progress)
 
     def calibrate(self, images: np.ndarray, objects: Objects) -> None:
-        """Fit the precision of scores, and the spreads of posteriors, on images that were not learned from."""
+        """Fit the precision of scores, and the spreads of posteriors, on held-out images."""
         detections, posteriors = self.read(images, calibrated=False)
         shows = matched(detections, objects)
         units = self._units(objects)
@@ -137,7 +137,7 @@ class ObjectReader(nn.Module):
     def read(
         self, images: np.ndarray, *, calibrated: bool = True, batch: int = 64
     ) -> tuple[Detections, list[Posterior]]:
-        """Return what is detected in 8-bit images [N, H, W, 3], and of each kind the posteriors of its detections.
+        """Return the detections in 8-bit images [N, H, W, 3], and their posteriors for each kind.
 
         Both are on the CPU.
         """
@@ -169,7 +169,7 @@ class ObjectReader(nn.Module):
         return Detections(*arrays), posteriors
 
     def true(self, detections: Detections) -> np.ndarray:
-        """Return the probability [n] that each detection shows a node of its kind that no other one shows."""
+        """Return the probability [n] that a detection shows a node of its kind that no other detection shows."""
         a, b = self.precision.cpu().numpy()[detections.kinds].T
         return np.asarray(1 / (1 + np.exp(-(a + b * logit_of(detections.scores)))), dtype=np.float64)
 
@@ -181,7 +181,7 @@ class ObjectReader(nn.Module):
         return found
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return of each kind the sum of scores, and the means of points over detections [N, D + K]."""
+        """Return the sum of scores and the means of points over detections, for each kind [N, D + K]."""
         features = self.detector.features(images)
         with torch.no_grad():
             found = self._found(features)
@@ -198,12 +198,12 @@ class ObjectReader(nn.Module):
         return torch.cat(parts, 1)
 
     def _found(self, features: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return boxes, scores and kinds of the peaks in each image, on the CPU, which compares them one by one."""
+        """Return boxes, scores and kinds of the peaks in each image, on the CPU."""
         maps = (each.cpu() for each in self.detector.maps(features))
         return [peaks(heat, edges, MOST) for heat, edges in zip(*maps, strict=True)]
 
     def _units(self, objects: Objects) -> list[tuple[Tensor, Tensor]]:
-        """Return numbers [n, d] in units and categories [n, F], as each kind reads them."""
+        """Return numbers [n, d] in units and categories [n, F], in the layout of each kind."""
         return [
             (
                 layout.in_units(objects.numbers[:, : len(layout.angles)]),
@@ -213,7 +213,7 @@ class ObjectReader(nn.Module):
         ]
 
     def _read(self, images: Tensor, features: Tensor, at: Tensor, boxes: Tensor) -> Tensor:
-        """Return hidden features [n, HIDDEN] of boxes [n, 4] in images[at]; `at` rises."""
+        """Return hidden features [n, HIDDEN] of boxes [n, 4] in images[at]; `at` is sorted."""
         if not len(boxes):
             return images.new_zeros(0, HIDDEN)
         height, width = images.shape[-2:]
@@ -231,7 +231,7 @@ class ObjectReader(nn.Module):
         counts = torch.bincount(at, minlength=len(images)).tolist()
         for i, (count, end) in enumerate(zip(counts, np.cumsum(counts).tolist(), strict=True)):
             own = slice(end - count, end)
-            if count:  # All regions of an image at once, one below the other
+            if count:  # All regions of an image at once, stacked vertically.
                 seen = F.grid_sample(images[i : i + 1], grid[own].reshape(1, -1, side, 2), align_corners=False)
                 regions.append(seen[0].reshape(3, count, side, side).transpose(0, 1))
                 points = F.grid_sample(features[i : i + 1], middle[None, own, None], align_corners=False)

@@ -1,4 +1,4 @@
-"""Nodes of kinds that may repeat: what renders show of them, and which of them are detected."""
+"""Nodes of kinds that may repeat: their visible boxes in renders, and their match with detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,7 +11,7 @@ from scipy.special import expit
 from trainer.grammar import SceneGraph
 from trainer.inference.variables import Variables
 
-#: A node that shows fewer pixels, or whose box has a shorter side, is not learned from; detectors may find it or not.
+#: Nodes with fewer pixels or a shorter side of the box are not used for training. Detecting them is not an error.
 LEAST_PIXELS, LEAST_SIDE_PX = 30, 5
 #: Least intersection over union of a detection's box and the box of the node that it shows.
 LEAST_OVERLAP = 0.4
@@ -23,11 +23,11 @@ class Objects:
 
     Attributes:
         images: int64 [n], the image of each.
-        kinds: int64 [n], its kind's place among the repeating ones.
-        boxes: float32 [n, 4], left, top, right and bottom of what is visible, in px; zeros of what is hidden.
-        visible: bool [n]: shows enough to be learned from.
-        numbers: [n, D], of the own kind; D is the most of any kind, and what is beyond the own is zero.
-        categories: int64 [n, F], likewise.
+        kinds: int64 [n], the index of its kind among the repeating ones.
+        boxes: float32 [n, 4], left, top, right and bottom of the visible part, in px; zeros for hidden nodes.
+        visible: bool [n], whether the node shows enough for training.
+        numbers: [n, D], the numbers of the node's kind. D is the maximum over kinds; the rest of a row is zero.
+        categories: int64 [n, F], the same for categories.
     """
 
     images: np.ndarray
@@ -39,30 +39,30 @@ class Objects:
 
     @property
     def shown(self) -> np.ndarray:
-        """Bool [n]: some pixel is visible."""
+        """Return which nodes have a visible pixel, bool [n]."""
         return np.asarray(self.boxes[:, 2] > self.boxes[:, 0])
 
     @staticmethod
     def joined(parts: Sequence["Objects"], sizes: Sequence[int]) -> "Objects":
-        """Return all as one, where each part has so many images."""
+        """Return the concatenation of all parts, given the number of images of each part."""
         firsts = np.cumsum([0, *sizes[:-1]])
         moved = [replace(part, images=part.images + first) for part, first in zip(parts, firsts, strict=True)]
         return Objects(*(np.concatenate([getattr(part, item.name) for part in moved]) for item in fields(Objects)))
 
     def of(self, index: np.ndarray) -> "Objects":
-        """Return those of some images, int [m] in rising order, numbered by their places in `index`."""
+        """Return the objects of the images in `index`, int [m], sorted; images get their position in `index`."""
         place = np.searchsorted(index, self.images).clip(max=max(len(index) - 1, 0))
         kept = index[place] == self.images if len(index) else np.zeros(len(self.images), bool)
         return replace(self.where(kept), images=place[kept])
 
     def where(self, kept: np.ndarray) -> "Objects":
-        """Return some of them."""
+        """Return the objects that a mask selects."""
         return Objects(*(getattr(self, item.name)[kept] for item in fields(Objects)))
 
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector finds in N images; n of them, image after image.
+    """The n detections in N images, ordered by image.
 
     Attributes:
         images: int64 [n].

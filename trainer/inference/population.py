@@ -1,10 +1,10 @@
-"""The population: how the attributes of a kind of node are distributed, given its context.
+"""The population: the distribution of the attributes of a kind of node, given its context.
 
     p(a, c) = Σ_m ω_m N(a; μ_m, Σ_m) Π_f ρ_mf(c_f) + ω_0 U(a, c)
 
-a are the numbers of a node and c its categories: mutable ones, and the context (class, parent, assets). A component has
-its own frequencies of categories, so the density of the numbers depends on the context as far as the components differ
-in these. Deviations of angles are taken the shorter way round. U is uniform over the ranges.
+a are the numbers of a node and c its categories: mutable ones, and the context (class, parent, assets). Each component
+has its own frequencies of categories, so the density of the numbers depends on the context. Differences of angles are
+taken modulo a full turn. U is uniform over the ranges.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ import numpy as np
 
 from trainer.inference.variables import Variables
 
-#: Components of a context that weigh less are not worth a line.
+#: The summary leaves out components with a smaller weight in a context.
 _SHOWN = 0.02
 
 
@@ -25,10 +25,10 @@ class Population:
     """The distribution of the variables of one kind; M components.
 
     Attributes:
-        weights: [M]; with `background` they sum to one.
+        weights: [M]; weights and `background` sum to one.
         means: [M, d].
         covariances: [M, d, d].
-        frequencies: of each factor [M, categories].
+        frequencies: [M, categories] for each factor.
         background: weight of the uniform density over the ranges.
     """
 
@@ -93,7 +93,7 @@ class Population:
         """Return p(component | context) [n, M + 1] of nodes whose categories are int [n, F].
 
         Args:
-            mutable: the mutable categories count as well.
+            mutable: whether to condition on the mutable categories too.
         """
         log = np.tile(np.log(np.maximum(np.append(self.weights, self.background), 1e-300)), (len(categories), 1))
         for f, factor in enumerate(self.variables.factors):
@@ -135,7 +135,7 @@ class Population:
         """Return the population with standard deviations times `factor`, and a background.
 
         Args:
-            factor: for all, or [M, d].
+            factor: a number, or [M, d].
             least: smallest standard deviation, as a fraction of an attribute's range.
         """
         floors = least * (self.variables.high - self.variables.low)
@@ -186,7 +186,7 @@ class Population:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Return all that is learned, as JSON."""
+        """Return all learned values, as JSON."""
         return {
             "kind": self.variables.kind,
             "numbers": [number.name for number in self.variables.numbers],
@@ -215,7 +215,7 @@ class Population:
         )
 
     def _contexts(self) -> list[tuple[str, np.ndarray]]:
-        """Return (context in words, p(component | context) [M]); contexts that hardly differ are one."""
+        """Return (description of the context, p(component | context) [M]); similar contexts are merged."""
         factors = self.variables.factors
         pooled = self.weights / max(self.weights.sum(), 1e-12)
         split = []
@@ -251,7 +251,7 @@ class Population:
 
     @cached_property
     def _context_rows(self) -> tuple[np.ndarray, ...]:
-        """Frequencies [M + 1, categories] of each factor, the background's last; those of mutable factors are one."""
+        """Return frequencies [M + 1, categories] of each factor, the background last; ones for mutable factors."""
         return tuple(
             np.ones((len(self.weights) + 1, len(factor.categories)))
             if factor.mutable
@@ -283,7 +283,7 @@ def proposal_log_density(
     """Return the log density [...] of nodes of the grammar whose mutable variables come from several proposals.
 
     Args:
-        shares: of the simulated nodes, for each proposal.
+        shares: fraction of the simulated nodes that come from each proposal.
     """
     parts = [
         np.log(share) + proposal.conditional_log_density(numbers, categories)
@@ -296,7 +296,7 @@ def proposal_log_density(
 def divergence(one: Population, other: Population, rng: np.random.Generator, count: int = 2000) -> float:
     """Return Jeffreys' divergence KL(one, other) + KL(other, one) in nats, given the context, estimated from samples.
 
-    Two normal distributions of one spread σ that lie δ apart have δ² / σ².
+    It is δ² / σ² for two normal distributions with the same σ and means that differ by δ.
     """
     found = 0.0
     for p, q in ((one, other), (other, one)):
@@ -312,6 +312,6 @@ def divergence(one: Population, other: Population, rng: np.random.Generator, cou
 
 
 def _background(mutable: bool, frequencies: Sequence[float]) -> np.ndarray:
-    """Return the background's frequencies: even over the possible categories, of context those of the grammar."""
+    """Return the background's frequencies: uniform for mutable categories, those of the grammar for the context."""
     row = np.asarray(frequencies, dtype=np.float64)
     return np.full(len(row), 1 / len(row)) if mutable else row

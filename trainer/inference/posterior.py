@@ -1,4 +1,4 @@
-"""The form of posteriors: mixtures of normal numbers and categories, and the network's head that gives them.
+"""Posteriors as mixtures of normal numbers and categories, and the network head that predicts them.
 
 q(a, c | x) = Σ_k w_k(x) N(a; μ_k(x), (A_k(x)ᵀ A_k(x))⁻¹) Π_f Cat(c_f; π_kf(x))
 """
@@ -16,25 +16,25 @@ from torch import Tensor, nn
 from trainer.grammar import SceneGraph
 from trainer.inference.variables import Variables
 
-#: Components of the posterior, and hidden features of its head.
+#: Number of components of a posterior, and of hidden features of its head.
 COMPONENTS, HIDDEN = 8, 128
-#: Weight of the loss of categories, beside that of numbers.
+#: Weight of the loss of categories; that of numbers is 1.
 CATEGORY = 0.5
 #: Largest standard deviation of a component, in units: a radian, or half a range.
 WIDEST = 1.2
-#: Smallest.
+#: Smallest standard deviation of a component, in the same units.
 NARROWEST = 2e-3
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The variables of nodes that are read together: one of each kind; D numbers and F factors in all."""
+    """The variables of nodes that are read jointly, one node of each kind: D numbers and F factors in all."""
 
     kinds: tuple[Variables, ...]
 
     @cached_property
     def angles(self) -> Tensor:
-        """Bool [D]."""
+        """Return which numbers are angles, bool [D]."""
         return torch.tensor([n.is_angle for kind in self.kinds for n in kind.numbers], dtype=torch.bool)
 
     @cached_property
@@ -43,26 +43,26 @@ class Layout:
 
     @cached_property
     def units(self) -> Tensor:
-        """What 1 stands for [D]: of angles a radian, else half of the range."""
+        """Return the units [D]: a radian for angles, half of the range for other numbers."""
         return torch.tensor(
             [math.degrees(1) if n.is_angle else (n.high - n.low) / 2 for kind in self.kinds for n in kind.numbers]
         )
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Categories of each factor [F]."""
+        """Return the number of categories of each factor [F]."""
         return [len(factor.categories) for kind in self.kinds for factor in kind.factors]
 
     @property
     def codes(self) -> int:
-        """How many numbers `loss` takes of a node."""
+        """Return the number of outputs per node that `loss` takes."""
         return int((~self.angles).sum()) + 4 * int(self.angles.sum()) + sum(self.sizes)
 
     def loss(self, points: Tensor, numbers: Tensor, categories: Tensor) -> Tensor:
         """Return the loss of points [N, codes]: root mean square errors, and cross-entropies of categories.
 
-        Of an angle the points are cosine and sine of itself and of its double: the axis of a thing is seen long before
-        its front. Roots keep what is read well from drowning what is not yet.
+        The points of an angle are cosine and sine of the angle and of its double, because an object's axis is learned
+        long before its front. The square root balances the gradients of numbers with small and large errors.
 
         Args:
             numbers: [N, D], in units.
@@ -77,15 +77,15 @@ class Layout:
         return loss
 
     def in_units(self, numbers: np.ndarray) -> Tensor:
-        """Return numbers [N, D] in units."""
+        """Return numbers [N, D] divided by their units."""
         return (torch.from_numpy(numbers).float() - self.centres) / self.units
 
     def in_their_units(self, numbers: Tensor, categories: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return numbers [..., D] that are in units, in those of the grammar, and categories [..., F]."""
+        """Return numbers [..., D], converted from units to the grammar's scale, and categories [..., F]."""
         return (numbers * self.units + self.centres).double().numpy(), categories.numpy()
 
     def slices(self) -> list[tuple[Variables, slice, slice]]:
-        """Return each kind with the places of its numbers and of its factors."""
+        """Return each kind with the slices of its numbers and of its factors."""
         found, number, factor = [], 0, 0
         for kind in self.kinds:
             found.append(
@@ -145,7 +145,7 @@ class Posterior:
         return log.logsumexp(1)
 
     def calibrated(self, log_scales: Tensor, log_temperature: Tensor) -> "Posterior":
-        """Return the posterior with standard deviations times exp(log_scales) [D] and weights to a power."""
+        """Return the posterior with standard deviations times exp(log_scales) [D] and tempered weights."""
         return Posterior(
             (self.log_weights * log_temperature.exp()).log_softmax(1),
             self.means,
@@ -154,17 +154,17 @@ class Posterior:
         )
 
     def cpu(self) -> "Posterior":
-        """Return the posteriors on the CPU, where samples are drawn."""
+        """Return the posteriors on the CPU. Samples are drawn there."""
         frequencies = tuple(each.cpu() for each in self.log_frequencies)
         return Posterior(self.log_weights.cpu(), self.means.cpu(), self.precision.cpu(), frequencies)
 
     def of(self, index: np.ndarray) -> "Posterior":
-        """Return some of the posteriors."""
+        """Return the posteriors at an index."""
         frequencies = tuple(each[index] for each in self.log_frequencies)
         return Posterior(self.log_weights[index], self.means[index], self.precision[index], frequencies)
 
     def calibration(self, layout: Layout, numbers: Tensor, categories: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Return the log scales [D] and the log temperature that make known truths most likely, and how likely.
+        """Return the log scales [D] and the log temperature of maximum likelihood, and the mean log-likelihood.
 
         Args:
             numbers: [N, D], in units.
@@ -202,7 +202,7 @@ class Posterior:
 
 
 class DensityHead(nn.Module):
-    """From features of an image or an object to its posterior."""
+    """Maps features of an image or an object to its posterior."""
 
     def __init__(self, features: int, layout: Layout) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class DensityHead(nn.Module):
         d, k = self.dimensions, COMPONENTS
         self.hidden = nn.Sequential(nn.Linear(features, HIDDEN), nn.ReLU())
         self.weights = nn.Linear(HIDDEN, k)
-        #: Of each number two outputs: of an angle cosine and sine, of others the mean and one that is not used.
+        #: Two outputs for each number: cosine and sine of an angle; else the mean and an unused output.
         self.means = nn.Linear(HIDDEN, k * max(d, 1) * 2)
         self.diagonal = nn.Linear(HIDDEN, k * max(d, 1))
         self.lower = nn.Linear(HIDDEN, k * d * (d - 1) // 2) if d > 1 else None

@@ -13,9 +13,9 @@ LEARNING_RATE = 1e-2
 
 
 def pretrain(problem: Problem, transformer: DistributionTransformer) -> dict[str, float]:
-    """G_θ learns the identity by cross-entropy and L1, in every mode; returns each attribute's reconstruction error.
+    """Train G_θ on the identity by cross-entropy and L1, in every mode; return each attribute's reconstruction error.
 
-    The error is the mean absolute one on fresh scenes, as a fraction of the attribute's range, by "kind.name".
+    The error is the mean absolute error on new scenes, as a fraction of the attribute's range, by "kind.name".
     """
     steps = problem.settings.pretraining_steps
     advance = problem.progress.step("learn the identity")
@@ -33,7 +33,7 @@ def pretrain(problem: Problem, transformer: DistributionTransformer) -> dict[str
 
 
 def reconstruction_error(transformer: DistributionTransformer, scenes: Sequence[SceneGraph]) -> dict[str, float]:
-    """Mean absolute difference between G_θ(s) and s per "kind.name", as a fraction of the attribute's range."""
+    """Return the mean absolute difference of G_θ(s) and s by "kind.name", as a fraction of the attribute's range."""
     encoding = transformer.encoding
     batch = encoding.encode(scenes)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def reconstruction_error(transformer: DistributionTransformer, scenes: Sequence[
 
 
 def _scenes(problem: Problem, count: int, index: int) -> list[SceneGraph]:
-    """Scenes of the prior in random modes: what a mode means is learned later, until then none means anything."""
+    """Return scenes of the prior in random modes. Modes have no meaning before the inference."""
     rng = generator(problem.seed, Purpose.PRETRAINING, index, 1)
     scenes = problem.scenes(Purpose.PRETRAINING, count, index)
     return [

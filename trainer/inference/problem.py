@@ -1,4 +1,4 @@
-"""What a run learns from: nothing in it changes during training."""
+"""The inputs of a run's learning. They do not change during training."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -22,15 +22,15 @@ from trainer.randomness import Purpose, generator, integer
 from trainer.rendering import Frame, Renderer
 from trainer.tasks import TaskNetwork
 
-#: Scenes that `Problem.looked_at` has.
+#: Number of scenes in `Problem.looked_at`.
 LOOKED_AT = 500
-#: Scenes that are rendered at a time.
+#: Scenes per rendering request.
 _CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The labelled real images V, and the network that is scored on them."""
+    """The labelled real images V, and the task network that is scored on them."""
 
     network: TaskNetwork[Any, Any]
     images: np.ndarray  # uint8 [N, H, W, 3]
@@ -39,7 +39,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Problem:
-    """The grammar, the target, and the means to render."""
+    """The grammar, the target and the renderer."""
 
     grammar: Grammar
     settings: TrainingSettings
@@ -47,16 +47,16 @@ class Problem:
     renderer: Renderer
     #: The target's images X_R, uint8 [M, H, W, 3].
     target: np.ndarray
-    #: Where a stage has the task loss.
+    #: None unless a stage has the task loss.
     validation: Validation | None = None
-    #: The feature space in which distributions are compared; None: that of the estimator.
+    #: The feature space in which distributions are compared; None: the estimator's.
     space: FeatureSpace | None = None
     progress: Progress = field(default_factory=Silent)
-    #: Images of the target that nothing is learned from, for the two-sample test; None: there are too few.
+    #: Held-out images of the target, for the two-sample test; None: the target has too few images.
     held_out: np.ndarray | None = None
-    #: Whether the target's images are photographs, which another camera has taken.
+    #: Whether the target's images are photographs, taken by an unknown camera.
     photographs: bool = False
-    #: Of networks, in torch; see `trainer.device`.
+    #: PyTorch device of the networks; see `trainer.device`.
     device: str = "cpu"
 
     @cached_property
@@ -65,15 +65,15 @@ class Problem:
 
     @cached_property
     def names(self) -> list[str]:
-        """KIND.NAME of each mutable number."""
+        """Return KIND.NAME of each mutable number."""
         return [f"{kind}.{spec.name}" for kind, spec in self.encoding.mutable]
 
     @cached_property
     def camera(self) -> RandomCamera:
-        """The random camera that the estimator's renders pass through.
+        """Return the random camera that is applied to the estimator's renders.
 
-        A world whose own camera has an exposure or a colour temperature draws brightness and colours itself; the random
-        camera leaves them, so that they can be read.
+        An exposure or a colour temperature of the world's camera determines brightness and colours. The random camera
+        then leaves both unchanged, so that the estimator can read the attributes.
         """
         cameras = (kind for kind in self.grammar.kinds.values() if isinstance(kind.content, Camera))
         stated = {spec.name for kind in cameras for spec in kind.specs}
@@ -82,22 +82,22 @@ class Problem:
 
     @cached_property
     def looked_at(self) -> list[SceneGraph]:
-        """Scenes of the prior that show which classes and parents occur, and which kinds stand once in every scene."""
+        """Return scenes of the prior. They show which classes and parents occur, and which kinds occur exactly once."""
         return self.scenes(Purpose.SIMULATION, LOOKED_AT, 0)
 
     def scenes(self, purpose: Purpose, count: int, *indices: int) -> list[SceneGraph]:
-        """Scenes of the prior."""
+        """Return scenes of the prior."""
         rng = generator(self.seed, purpose, *indices)
         return [self.grammar.sample(rng) for _ in range(count)]
 
     def images(self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str) -> np.ndarray:
-        """Images uint8 [N, H, W, 3] of many scenes."""
+        """Return images uint8 [N, H, W, 3] of scenes."""
         return np.stack([frame.image for frame in self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8])])
 
     def masked(
         self, scenes: Sequence[SceneGraph], purpose: Purpose, index: int, stage: str
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Images uint8 [N, H, W, 3] of many scenes, and their instance masks [H, W]."""
+        """Return images uint8 [N, H, W, 3] of scenes, and their instance masks [H, W]."""
         frames = self._frames(scenes, purpose, index, stage, [pb.OUTPUT_IMAGE_U8, pb.OUTPUT_INSTANCE_MASK])
         return np.stack([frame.image for frame in frames]), [frame.layers[pb.OUTPUT_INSTANCE_MASK] for frame in frames]
 
@@ -114,13 +114,14 @@ class Problem:
 
     @cached_property
     def choice_names(self) -> list[str]:
-        """KIND.NAME of each mutable categorical attribute, modes included."""
+        """Return KIND.NAME of each mutable categorical attribute, modes included."""
         return [f"{kind}.{choice.name}" for kind, choice in self.encoding.choices]
 
     def check_stages(self) -> None:
-        """
+        """Check the settings of the stages.
+
         Raises:
-            InputError: a pattern of a stage names no mutable attribute, or V is missing for the task loss.
+            InputError: a pattern of a stage matches no mutable attribute, or the task loss lacks V.
         """
         known = [*self.names, *(name for name in self.choice_names if not name.endswith(f".{MODE.name}"))]
         for stage in self.settings.stages:
@@ -135,15 +136,16 @@ class Problem:
 
     @cached_property
     def infers(self) -> bool:
-        """Whether the population is inferred in rounds (`trainer.inference.rounds`)."""
+        """Return whether the population is inferred in rounds (`trainer.inference.rounds`)."""
         return self.settings.start == "infer"
 
     @property
     def appearance(self) -> Appearance:
-        """Return what a camera does to renders: photographs have been taken by an unknown one.
+        """Return the change of appearance that renders get before training.
 
-        Where the world leaves brightness and colours to the camera, half of the renders also take over low frequencies
-        of photographs. Where they are attributes, that would hide them.
+        Renders stay unchanged for a synthetic target. For photographs they pass through a random camera. If brightness
+        and colours are not attributes of the world, half of the renders also get low frequencies of photographs; these
+        would hide the attributes otherwise.
         """
         if not self.photographs:
             return unchanged
@@ -153,16 +155,16 @@ class Problem:
 
     @cached_property
     def repeated(self) -> list[str]:
-        """Kinds of which something is learned and some scene has not exactly one node."""
+        """Return the kinds with learned attributes of which some scene does not have exactly one node."""
         kinds = list(dict.fromkeys(kind for kind, _ in self.encoding.choices))
         counts = [Counter(node.kind for node in scene.nodes) for scene in self.looked_at]
         return [kind for kind in kinds if any(count[kind] != 1 for count in counts)]
 
     def detected(self, kinds: Collection[str]) -> list[str]:
-        """Return those of some kinds whose nodes are detected and read one by one.
+        """Return the kinds, among those given, whose nodes are detected and then read one by one.
 
-        They are the ones that masks show, unless every scene has a single node of all these: it is read off the image.
-        With `inference.together` this holds for each kind by itself.
+        These are the kinds that masks show. If every scene has exactly one node of them in all, the whole image is read
+        instead. With `inference.together` this rule applies to each kind separately.
         """
         found = self.grammar.kinds
         seen = [k for k in kinds if found[k].class_name and isinstance(found[k].content, Mesh | Sprite)]
@@ -173,11 +175,11 @@ class Problem:
         return seen if several else []
 
     def active(self, stage: int) -> list[int]:
-        """Places in `encoding.mutable` of what is learned in a stage: what it names, and what earlier ones did."""
+        """Return the indices in `encoding.mutable` of the numbers that a stage or an earlier one names."""
         return [place for place, name in enumerate(self.names) if self._joined(name, stage)]
 
     def redrawn(self, stage: int) -> list[int]:
-        """As `active`, in `encoding.choices`. Modes are drawn from the start: there is one until others are found."""
+        """Return the same as `active` for `encoding.choices`. Modes are always included; at first there is one mode."""
         return [
             place
             for place, name in enumerate(self.choice_names)
@@ -185,7 +187,7 @@ class Problem:
         ]
 
     def joins(self, stage: int) -> bool:
-        """Return whether something is learned in a stage that earlier ones have not learned."""
+        """Return whether a stage learns attributes that no earlier stage has learned."""
         both = [(self.active(number), self.redrawn(number)) for number in (stage - 1, stage)]
         return both[0] != both[1]
 

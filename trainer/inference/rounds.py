@@ -3,11 +3,11 @@
     proposal ← uniform over the ranges
     repeat:  scenes ~ proposal; images ← render                                     (simulate)
              q(attributes, context | image or detection) ← train on all renders so far, calibrate (estimator)
-             population ← what explains the target's readings                        (deconvolution)
+             population ← deconvolution of the target's readings                     (deconvolution)
              proposal ← population, widened
-    until the population stays; then it is corrected by what is read off its own renders (correction)
+    until the population no longer changes; then correct its bias, measured on its own renders (correction)
 
-A round is a function of the problem, the seed, and the rounds before it, so a run goes on from any of them.
+A round is a function of the problem, the seed and the rounds before it, so a run can resume after any round.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,29 +35,29 @@ from trainer.randomness import Purpose, generator, torch_generator
 
 #: Samples of each reading's posterior.
 SAMPLES = 64
-#: One in so many renders is kept back for the calibration.
+#: One in this many renders is held out for the calibration.
 KEPT_BACK = 6
 #: Images or objects in a batch, and the learning rate's peak in the first round and in later ones.
 BATCH, FIRST_RATE, LATER_RATE = 32, 3e-3, 2e-3
-#: Renders of a round for which `InferenceSettings.epochs` is meant; of fewer there are up to so many times more passes.
+#: `InferenceSettings.epochs` assumes this many renders in a round; smaller rounds get up to this factor more passes.
 FULL, MOST_REPEATED = 3000, 3
-#: The population stays when its divergence from that of the round before is smaller, in nats for each number.
+#: The rounds end when the population's divergence from the last round's is smaller, in nats for each number.
 STAYS = 0.03
-#: Most renders of the population by which it is corrected; no more than those of a round.
+#: Largest number of renders that measure the population's bias. A round's number of renders limits it too.
 CORRECTED_BY = 2000
 
 
 @dataclass
 class Rounds:
-    """What the rounds of a stage have found so far; `infer_round` adds one.
+    """The state of a stage's rounds; `infer_round` adds a round.
 
     Attributes:
         stage: number of the stage.
-        estimator: as the last round has left it.
-        proposals: of each round, by kind; the last is that of the round to come.
-        renders: of each round.
-        fits: of the last round, by kind.
-        done: whether the population stays, or the rounds are used up.
+        estimator: the estimator after the last round.
+        proposals: the proposals of each round, by kind. The last element is for the next round.
+        renders: the renders of each round.
+        fits: the fits of the last round, by kind.
+        done: whether the population no longer changes, or no round is left.
     """
 
     stage: int
@@ -69,12 +69,12 @@ class Rounds:
 
     @property
     def populations(self) -> dict[str, Population]:
-        """The populations of the last round."""
+        """Return the populations of the last round."""
         return {kind: fit.population for kind, fit in self.fits.items()}
 
     @property
     def unread(self) -> list[str]:
-        """Return the kinds that the estimator does not read."""
+        """Return the kinds that the estimator cannot read."""
         read = {kind.kind for kind in (*self.estimator.layout.kinds, *self.estimator.repeating)}
         return [kind for kind in self.proposals[0] if kind not in read]
 
@@ -95,7 +95,7 @@ class Rounds:
         return state, tensors
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Go back to a state of the same stage."""
+        """Restore a state of the same stage."""
         self.done = state["done"]
         kinds = {kind: proposal.variables for kind, proposal in self.proposals[0].items()}
         self.proposals = [
@@ -114,7 +114,7 @@ def begin(problem: Problem, stage: int, before: Mapping[str, Population]) -> Rou
     """Return the state before the first round of a stage.
 
     Args:
-        before: populations of earlier stages; where they have the same variables, the rounds start from them.
+        before: populations of earlier stages. The rounds start from those with the same variables.
     """
     active = {problem.encoding.mutable[place] for place in problem.active(stage)}
     redrawn = {(kind, choice.name) for kind, choice in (problem.encoding.choices[p] for p in problem.redrawn(stage))}
@@ -170,13 +170,13 @@ def infer_round(problem: Problem, rounds: Rounds) -> None:
 
 
 def passes_of(options: InferenceSettings, number: int) -> int:
-    """Return the passes of a round over all renders: of fewer renders more, so that steps are hardly fewer."""
+    """Return the passes of a round over all renders. Fewer renders get more passes, to keep the number of steps."""
     passes = options.epochs[min(number, len(options.epochs) - 1)]
     return round(passes * min(max(FULL / options.simulations, 1), MOST_REPEATED))
 
 
 def correct(problem: Problem, rounds: Rounds) -> None:
-    """Take the bias of reading off the population: what readings of its own renders show (`correction`)."""
+    """Correct the populations for the bias of the readings, measured on renders of the populations (`correction`)."""
     number, stage = len(rounds.renders) - 1, rounds.stage
     count = min(CORRECTED_BY, problem.settings.inference.simulations)
     prior = problem.scenes(Purpose.SIMULATION, count, 10, stage, number)
@@ -196,7 +196,7 @@ def correct(problem: Problem, rounds: Rounds) -> None:
 
 
 def _stays(before: Mapping[str, Population], after: Mapping[str, Population]) -> bool:
-    """Return whether the populations have hardly changed."""
+    """Return whether the populations have changed by less than `STAYS`."""
     if before.keys() != after.keys():
         return False
     rng = np.random.default_rng(0)  # Common random numbers: the answer is a function of the populations.
@@ -222,7 +222,7 @@ def simulate(problem: Problem, rounds: Rounds, count: int, step: str) -> Renders
 def drawn_from(
     problem: Problem, populations: Mapping[str, Population], scenes: Sequence[SceneGraph], rng: np.random.Generator
 ) -> list[SceneGraph]:
-    """Return the scenes with the mutable variables of their nodes drawn from populations, given their context."""
+    """Return the scenes after drawing the mutable variables of their nodes from populations, given the context."""
     values: list[dict[tuple[int, str], float]] = [{} for _ in scenes]
     choices: list[dict[tuple[int, str], int]] = [{} for _ in scenes]
     for kind, population in populations.items():
@@ -253,10 +253,10 @@ def drawn_from(
 
 
 def read(problem: Problem, rounds: Rounds, images: np.ndarray, stream: int) -> dict[str, Readings]:
-    """Return by kind the readings of images by the estimator as it is now.
+    """Return the present estimator's readings of images, by kind.
 
     Args:
-        stream: number of the random stream that the samples come from.
+        stream: number of the random stream for the samples.
     """
     number, stage = len(rounds.renders) - 1, rounds.stage
     draws = torch_generator(problem.seed, Purpose.SIMULATION, stream, stage, number)
@@ -281,10 +281,10 @@ def read(problem: Problem, rounds: Rounds, images: np.ndarray, stream: int) -> d
 
 
 def explain(problem: Problem, rounds: Rounds, images: np.ndarray) -> dict[str, Fit]:
-    """Return by kind the population that explains images, read by the estimator as it is now."""
+    """Return the population that explains the present estimator's readings of images, by kind."""
     number, stage = len(rounds.renders) - 1, rounds.stage
     fits = {}
-    for kind, proposal in rounds.proposals[0].items():  # What cannot be read stays as the grammar has it.
+    for kind, proposal in rounds.proposals[0].items():  # Kinds without readings keep the grammar's distribution.
         prior = Population.prior(proposal.variables)
         fits[kind] = Fit(prior, 0.0, np.zeros(0), np.ones(prior.means.shape))
     for kind, readings in read(problem, rounds, images, 7).items():
@@ -294,10 +294,10 @@ def explain(problem: Problem, rounds: Rounds, images: np.ndarray) -> dict[str, F
 
 
 def _selections(rounds: Rounds, problem: Problem, images: int) -> list[Selection | None]:
-    """Return of each repeating kind the nodes of renders that were kept back, and which the estimator detects.
+    """Return the nodes in held-out renders and which of them the estimator detects, for each repeating kind.
 
     Args:
-        images: how many images are read.
+        images: number of images that are read.
     """
     every = Renders.joined(rounds.renders)
     kept = every.of(np.flatnonzero(every.kept_back))
@@ -320,14 +320,14 @@ def _selections(rounds: Rounds, problem: Problem, images: int) -> list[Selection
 
 
 def _log_proposal(rounds: Rounds, variables: Variables, numbers: np.ndarray, categories: np.ndarray) -> np.ndarray:
-    """Return the log density of nodes in the renders of all rounds."""
+    """Return the log density of nodes under the mixture of all rounds' proposals."""
     sizes = np.array([len(renders.images) for renders in rounds.renders])
     proposals = [proposal[variables.kind] for proposal in rounds.proposals[: len(sizes)]]
     return proposal_log_density(proposals, (sizes / sizes.sum()).tolist(), numbers, categories)
 
 
 def _proposal(fit: Fit, options: InferenceSettings) -> Population:
-    """Return the population, the wider the less the readings tell of it; as it is where there are none."""
+    """Return the population as a proposal, wider where readings are less informative; unchanged without readings."""
     if not len(fit.unexplained):
         return fit.population
     return fit.population.widened(options.widening / np.sqrt(fit.information), options.least_width, options.background)

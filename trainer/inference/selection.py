@@ -1,7 +1,7 @@
-"""The selection of detected nodes: what part of a population is detected, and how many nodes there are.
+"""Selection effects of detection: the detected fraction of a population, and the number of nodes.
 
-Readings of detections are a selected sample, and some are false. Renders show which nodes are detected: weighted by
-p / π they give D(p), the part of the population that is detected, and what the missed ones are like; these join the
+Readings of detections are a selected sample, and some are false. Renders show which nodes are detected. Weighted by
+p / π, they give D(p), the detected fraction of the population, and the distribution of missed nodes, which enters the
 M-step of the deconvolution (Dempster, Laird & Rubin, 1977, section 4.2; Mandel, Farr & Gair, MNRAS, 2019). A detection
 that is true on renders with probability w has the odds w / (1 - w) · ρ · E_q[p / π] on the target, where ρ is the
 target's number of nodes in an image over that of the renders. The likelihood is that of a Poisson process.
@@ -14,9 +14,9 @@ from scipy.special import expit, logit
 
 from trainer.inference.population import Population
 
-#: Least part of a component that counts as detected.
+#: Smallest detected fraction of a component that is assumed.
 LEAST_RATE = 0.1
-#: Nodes of renders that are few to tell what part is detected.
+#: Number of nodes in renders at which a component's own detection rate gets half the trust.
 FEW = 20.0
 
 
@@ -29,8 +29,8 @@ class Selection:
         categories: int [J, F].
         log_proposal: [J], their log density in the renders.
         detected: bool [J].
-        renders: how many renders they stand in.
-        images: how many images the readings are from.
+        renders: number of renders.
+        images: number of images that the readings are from.
     """
 
     numbers: np.ndarray
@@ -41,10 +41,10 @@ class Selection:
     images: float
 
     def rates(self, population: Population) -> "Rates":
-        """Return what part of a population is detected, component by component.
+        """Return the detected fraction of a population, by component.
 
-        Importance weights are cut at √J times their mean (Ionides, Truncated Importance Sampling, 2008). A component
-        that few renders show leans towards the part of all nodes.
+        Importance weights are truncated at √J times their mean (Ionides, Truncated Importance Sampling, 2008). The rate
+        of a component that few renders show is shrunk towards the rate of all nodes.
         """
         log = population.component_log_densities(self.numbers, self.categories) - self.log_proposal[:, None]
         highest = log.max(0)
@@ -70,14 +70,14 @@ class Selection:
 
 @dataclass(frozen=True)
 class Rates:
-    """The part of a population that is detected; M components and the background.
+    """The detected fraction of a population with M components and the background.
 
     Attributes:
-        components: [M + 1], of each component.
-        missed: [J, M + 1], of the missed part of each component the share of each node of the renders.
-        trust: [M + 1], from 0 to 1, how far the renders tell what the missed part is like.
-        value: of the whole population.
-        error: its standard error.
+        components: [M + 1], the detected fraction of each component.
+        missed: [J, M + 1], weights of the renders' nodes in the missed part of each component.
+        trust: [M + 1], from 0 to 1, how well the renders cover each component.
+        value: the detected fraction of the whole population.
+        error: the standard error of `value`.
     """
 
     components: np.ndarray
@@ -89,12 +89,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Count:
-    """The expected number of nodes of a kind in an image of the target, those that are not detected included.
+    """The expected number of nodes of a kind in an image of the target, undetected nodes included.
 
     Attributes:
         value: the number.
         error: its standard error.
-        detected: the part of the nodes that is detected.
+        detected: the detected fraction of the nodes.
     """
 
     value: float
@@ -104,12 +104,12 @@ class Count:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the readings say of a population.
+    """The evidence of readings for a population.
 
     Attributes:
         true: [n], the probability that each reading is true, or its weight.
-        log_likelihood: the mean of a reading.
-        rates: what part of the population is detected.
+        log_likelihood: mean log-likelihood of a reading.
+        rates: detection rates of the population.
         count: the expected number of nodes in an image.
     """
 
@@ -122,12 +122,12 @@ class Evidence:
 def evidence_of(
     weights: np.ndarray, normaliser: np.ndarray, selection: Selection | None, population: Population
 ) -> Evidence:
-    """Return what readings say of a population.
+    """Return the evidence of readings for a population.
 
     Args:
-        weights: [n], of detections the probability that they would be true on renders.
+        weights: [n]; for detections the probability that they would be true on renders.
         normaliser: [n], log E_q[p / π] of each reading.
-        selection: what is detected; None: there is a reading of every node.
+        selection: the detection of nodes; None: there is a reading of every node.
     """
     if selection is None:
         return Evidence(weights, float(np.average(normaliser, weights=weights)))
@@ -135,7 +135,7 @@ def evidence_of(
     of_renders = len(selection.detected) / selection.renders
     odds = logit(np.clip(weights, 1e-6, 1 - 1e-6)) + normaliser
     log_ratio = 0.0
-    for _ in range(20):  # The ratio that is most likely: true detections are as many as expected
+    for _ in range(20):  # Fixed point: the number of true detections equals its expectation.
         true = expit(odds + log_ratio)
         count = true.sum() / (rates.value * selection.images)
         log_ratio = float(np.log(max(count / of_renders, 1e-6)))

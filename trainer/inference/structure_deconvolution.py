@@ -1,13 +1,12 @@
-"""The structure that explains readings of how many objects images show: deconvolution by expectation-maximisation.
+"""Deconvolution of the structure: the productions that explain counted objects, by expectation-maximisation.
 
     p(d) = Σ_z p_θ(z) p(d | n(z)),    p_θ(z) = Π θ[production, category], over the draws of the scene z
 
-d are the numbers of objects that are read in an image, by channel (a kind of node, at one place), n the true ones. How
-readings err, p(d | n), is estimated on renders, so misses, double readings and hidden objects are accounted for. The
-sum over z runs over scenes that are drawn from a proposal and weighted by p_θ / p_proposal. θ is found by
-expectation-maximisation (Dempster, Laird & Rubin, 1977) from the grammar's own probabilities on, under a Dirichlet
-prior whose mean they are. It stops early: what further iterations would fit is the noise of the readings, as in the
-Richardson-Lucy algorithm.
+d are the read numbers of objects in an image, by count channel, and n the true numbers. p(d | n) is estimated on
+renders, so it accounts for misses, double detections and hidden objects. The sum over z runs over scenes that are drawn
+from a proposal and weighted by p_θ / p_proposal. Expectation-maximisation (Dempster, Laird & Rubin, 1977) finds θ. It
+starts from the grammar's own probabilities, which are also the mean of a Dirichlet prior. It stops early, because
+further iterations would fit the noise of the readings, as in the Richardson-Lucy algorithm.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +20,13 @@ from trainer.grammar import Grammar
 from trainer.grammar.productions import Production, Structure
 from trainer.inference.count_channels import Channel, draw_counts, true_counts
 
-#: Draws that the prior counts as, for each production, and the part of them that is even over the categories.
+#: Pseudo-counts of the prior for each production, and the fraction of them that is uniform over the categories.
 CONCENTRATION, EVEN = 4.0, 0.1
-#: Most iterations, and the gain in the log-likelihood of all images below which a fit stops.
+#: Largest number of iterations; a fit stops earlier if the log-likelihood of all images gains less.
 ITERATIONS, TOLERANCE = 400, 0.1
-#: Part of the images that are taken for misread: any reading is as likely as any other.
+#: Fraction of the images that are assumed to be misread.
 OUTLIERS = 0.01
-#: Scenes drawn from each proposal, proposals one after the other, and the part of a proposal that is uniform.
+#: Scenes drawn from each proposal, number of successive proposals, and the uniform fraction of a proposal.
 SCENES, PROPOSALS, WIDE = 2000, 2, 0.2
 #: Iterations of raking.
 RAKED = 8
@@ -45,8 +44,8 @@ class StructureFit:
 
     Attributes:
         errors: standard error of each probability, by production; from resampled images.
-        log_likelihood: the mean of an image.
-        unexplained: part of the images that no scene explains.
+        log_likelihood: mean log-likelihood of an image.
+        unexplained: fraction of the images that no scene explains.
     """
 
     structure: Structure
@@ -76,12 +75,12 @@ class StructureFit:
 
 @dataclass(frozen=True)
 class Atoms:
-    """Different scenes of a proposal.
+    """The distinct scenes among the draws of a proposal.
 
     Attributes:
         draws: [A, C], see `draw_counts`.
         counts: int [A, J], see `true_counts`.
-        weights: [A], how many scenes are alike.
+        weights: [A], the weight of each distinct scene.
         log_proposal: [C], log probabilities of the categories in the proposal.
     """
 
@@ -106,9 +105,9 @@ class Atoms:
 
 
 def _raked(productions: Sequence[Production], draws: np.ndarray, weights: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return weights of scenes in which categories are as frequent as they should be.
+    """Return weights with which the scenes' categories have the wanted frequencies.
 
-    It takes the noise of the sample out of their frequencies (raking; Deming & Stephan, 1940).
+    This removes sampling noise from the frequencies (raking; Deming & Stephan, 1940).
     """
     for _ in range(RAKED):
         present = weights @ draws
@@ -129,7 +128,7 @@ def explain(
     """Return the structure that explains the readings of `count` images.
 
     Args:
-        grammar: its own structure is the mean of the Dirichlet prior.
+        grammar: the grammar; its own structure is the mean of the Dirichlet prior.
         likelihood: returns log p(d | n) [count, A], up to a constant of each image, for true counts [A, J].
     """
     productions = grammar.productions
@@ -154,18 +153,18 @@ class _Deconvolution:
     def __init__(self, grammar: Grammar, log_likelihood: np.ndarray, atoms: Atoms) -> None:
         self._productions, self._atoms = grammar.productions, atoms
         self._likelihood = np.exp(log_likelihood - log_likelihood.max(1, keepdims=True))
-        # An outlier is as likely as the mean scene of the proposal makes the image, or as one that fits it badly.
+        # Likelihood of an outlier: that under the proposal's mean scene, but at least that of a badly fitting scene.
         self._outlier = OUTLIERS * (self._likelihood @ atoms.weights / atoms.weights.sum() + OUTLIERS)
         self._prior = _flat(self._productions, grammar.structure)
 
     @cached_property
     def _pseudo(self) -> np.ndarray:
-        """Draws that the prior counts as [C]."""
+        """Return the pseudo-counts of the prior [C]."""
         even = _flat(self._productions, Structure.uniform(self._productions))
         return CONCENTRATION * ((1 - EVEN) * self._prior + EVEN * even)
 
     def fitted(self, weights: np.ndarray, start: Structure) -> tuple[Structure, float, float]:
-        """Return the structure, the mean log-likelihood and the part of images that are outliers.
+        """Return the structure, the mean log-likelihood and the fraction of outliers.
 
         Args:
             weights: of the images [T].
@@ -186,7 +185,7 @@ class _Deconvolution:
         return Structure(_rows(self._productions, theta)), mean, unexplained
 
     def _opened(self, theta: np.ndarray) -> np.ndarray:
-        """Return probabilities of which none is zero: expectation-maximisation would leave it there."""
+        """Return probabilities without zeros, because expectation-maximisation cannot change a zero."""
         even = _flat(self._productions, Structure.uniform(self._productions))
         return (1 - EVEN) * theta + EVEN * even
 
@@ -203,7 +202,7 @@ class _Deconvolution:
 
 
 def _parts(productions: Sequence[Production]) -> list[slice]:
-    """Return the places of each production's categories."""
+    """Return the slice of each production's categories."""
     ends = np.cumsum([len(each.categories) for each in productions]).tolist()
     return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 

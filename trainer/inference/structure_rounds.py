@@ -1,14 +1,14 @@
-"""Structure from images, in rounds.
+"""Inference of the structure from images, in rounds.
 
     proposal ← uniform over the categories of every production
-    repeat:  scenes ~ proposal, attributes prior or anywhere in their ranges; images ← render
-             counts | image ← train on all renders so far; errors of the readings on renders that were kept back
-             structure ← what explains the target's readings               (trainer.inference.structure_deconvolution)
+    repeat:  scenes ~ proposal, attributes ~ prior or uniform over their ranges; images ← render
+             counts | image ← train on all renders so far; errors of the readings on held-out renders
+             structure ← deconvolution of the target's readings   (trainer.inference.structure_deconvolution)
              proposal ← structure, mixed with the uniform one
 
-Attributes are not known yet: half of the scenes keep those of the prior, the others have them anywhere. Once attributes
-have been learned, `recalibrated` finds the structure again, with the readings' errors on the learned scenes. There the
-detections of the attributes' estimator are a second reading of the counts.
+Attributes are not known yet. So half of the scenes keep the prior's attributes, and the others draw them uniformly.
+Once the attributes have been learned, `recalibrated` finds the structure again, with errors that are measured on scenes
+with learned attributes. The detections of the attributes' estimator are then a second reading of the counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +30,11 @@ from trainer.inference.structure_deconvolution import StructureFit, explain
 from trainer.inference.variables import variables_of
 from trainer.randomness import Purpose, generator, torch_generator
 
-#: Rounds, passes of each over the renders so far, and of the last one.
+#: Number of rounds, passes of each over the renders so far, and passes of the recalibration.
 ROUNDS, PASSES, LAST_PASSES = 2, (10, 5), 3
-#: One in so many renders is kept back, to see how readings err.
+#: One in this many renders is held out, to estimate the errors of readings.
 KEPT_BACK = 4
-#: Part of a later proposal that is uniform over the categories.
+#: Uniform fraction of a later proposal.
 WIDE = 0.3
 #: Images in a batch, and the learning rate's peak in the first round and in later ones.
 BATCH, FIRST_RATE, LATER_RATE = 32, 4e-3, 2e-3
@@ -47,8 +47,8 @@ class StructureRounds:
     """Finds the structure of a problem.
 
     Attributes:
-        reader: the network, as the last round has left it.
-        fit: of the last round.
+        reader: the network after the last round.
+        fit: the fit of the last round.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -65,7 +65,7 @@ class StructureRounds:
         self._renders: list[CountRenders] = []
 
     def run(self) -> StructureFit:
-        """Return the structure that explains the target's images, attributes unknown."""
+        """Return the structure that explains the target's images while attributes are unknown."""
         wide = Structure.uniform(self._grammar.productions)
         proposal = wide
         for number in range(ROUNDS):
@@ -74,11 +74,11 @@ class StructureRounds:
         return self._found()
 
     def recalibrated(self, change: Change, structure: Structure, objects: ObjectReader | None) -> StructureFit:
-        """Return the structure again, with attributes as they have been learned.
+        """Return the structure that explains the target's images, given the learned attributes.
 
         Args:
-            change: what is learned of attributes.
-            structure: what has been found before.
+            change: applies the learned attributes to scenes.
+            structure: the structure that was found before.
             objects: the detector of the attributes' estimator, if it has one.
         """
         proposal = structure.mixed(Structure.uniform(self._grammar.productions), WIDE)
@@ -138,7 +138,7 @@ class StructureRounds:
         return [*channels, *(channel for channel, _ in detected)], np.hstack([readings, found])
 
     def _scattered(self, scenes: list[SceneGraph], rng: np.random.Generator) -> list[SceneGraph]:
-        """Return the scenes with the mutable attributes of every second one anywhere in their ranges."""
+        """Return the scenes; every second one gets mutable attributes that are uniform over their ranges."""
         problem = self._problem
         names = [(kind, spec.name) for kind, spec in problem.encoding.mutable]
         names += [(kind, choice.name) for kind, choice in problem.encoding.choices if choice.name != MODE.name]

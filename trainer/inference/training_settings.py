@@ -1,4 +1,4 @@
-"""Settings of a training run: an experiment's `training` section, with defaults that suit all experiments alike."""
+"""Settings of a training run: the `training` section of an experiment. The defaults suit all experiments."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -26,7 +26,7 @@ class Stage(BaseModel):
 
     @property
     def title(self) -> str:
-        """Its name, or what it does."""
+        """Return the name of the stage, or its losses."""
         return self.name or " + ".join(self.losses)
 
 
@@ -41,7 +41,7 @@ class Frames(BaseModel):
 
     @property
     def overrides(self) -> dict[str, object]:
-        """The grammar's overrides that make frames so."""
+        """Return the overrides of the grammar that set these values."""
         return {f"render.{key}": value for key, value in self.model_dump(exclude_none=True).items()}
 
 
@@ -125,15 +125,15 @@ class TrainingSettings(BaseModel):
     probing: Probing = Field(Probing(), description="How the renderer's derivative is estimated; see `Probing`.")
 
     def epochs_of(self, stage: int) -> int:
-        """Epochs of a stage."""
+        """Return the epochs of a stage."""
         return self.stages[stage].epochs or self.epochs
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> "TrainingSettings":
-        """Checks the `training` section of an experiment.
+        """Return the checked settings of an experiment's `training` section.
 
         Raises:
-            InputError: a key is unknown or a value is wrong; one line.
+            InputError: a key is unknown or a value is wrong; the message is one line.
         """
         for key in values:
             if key not in cls.model_fields:

@@ -1,4 +1,4 @@
-"""G_θ learns to carry the prior to the population, in attribute space: no renders.
+"""Training of G_θ to map the prior to the population, in attribute space and without renders.
 
 A node's numbers a under the prior become standard normal by their distribution function, z = Φ⁻¹(F(a)), and the
 population's by the triangular map of a component, a' = μ_m + L_m z (Rosenblatt, Remarks on a Multivariate
@@ -25,25 +25,25 @@ from trainer.model.encoding import GraphBatch
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import Purpose, generator
 
-#: Scenes of the prior that are learned from, scenes in a step, and the learning rate's peak.
+#: Number of training scenes of the prior, scenes in a step, and the learning rate's peak.
 SCENES, BATCH, LEARNING_RATE = 2048, 64, 1e-2
 #: A mode of a context with a smaller share is left out.
 LEAST_SHARE = 0.02
-#: Standard normal values beyond this are cut.
+#: Standard normal values are clipped to ± this value.
 FARTHEST = 3.5
-#: Errors are measured in standard deviations of the population, at least this fraction of the range.
+#: Errors are in standard deviations of the population, or in this fraction of the range if that is larger.
 LEAST_SPREAD = 0.005
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A batch of scenes and what G_θ shall make of it.
+    """A batch of training scenes and their targets.
 
     Attributes:
         batch: scenes with categories and modes of the population.
-        wanted: [M], the values of mutable numbers; nan where nothing is wanted.
+        wanted: [M], target values of mutable numbers; nan for numbers without a target.
         scales: [M], the population's standard deviations.
-        probabilities: [C, most categories], of categories; nan rows where nothing is wanted.
+        probabilities: [C, most categories], target probabilities of categories; nan rows without a target.
     """
 
     batch: GraphBatch
@@ -102,7 +102,7 @@ class Modes:
 def carry(
     problem: Problem, transformer: DistributionTransformer, populations: Mapping[str, Population]
 ) -> dict[str, float]:
-    """Train G_θ to carry the prior to the populations; return the error of each number, in standard deviations."""
+    """Train G_θ to map the prior to the populations; return the error of each number, in standard deviations."""
     _open_modes(transformer, populations)
     scenes = problem.scenes(Purpose.TRANSPORT, SCENES, 0)
     rng = generator(problem.seed, Purpose.TRANSPORT, 1)
@@ -133,7 +133,7 @@ def lesson(
     populations: Mapping[str, Population],
     rng: np.random.Generator,
 ) -> Lesson:
-    """Return scenes of the prior, with categories and modes of the populations, and what is wanted of them."""
+    """Return scenes of the prior with categories and modes of the populations, and their targets."""
     encoding = problem.encoding
     categories: list[dict[tuple[int, str], int]] = [{} for _ in scenes]
     values: list[dict[tuple[int, str], tuple[float, float]]] = [{} for _ in scenes]
@@ -208,7 +208,7 @@ def _carried(
     at: Sequence[tuple[int, int]],
     component: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values [n, d] that the nodes shall have, and their components' standard deviations."""
+    """Return the target values [n, d] of the nodes, and the standard deviations of their components."""
     variables = population.variables
     d = len(variables.numbers)
     z = np.zeros((len(at), d))
@@ -238,7 +238,7 @@ def _loss(transformer: DistributionTransformer, of: Lesson) -> Tensor:
 
 
 def _residual(transformer: DistributionTransformer, of: Lesson) -> Tensor:
-    """Return what G_θ gives minus what is wanted [M], in standard deviations; 0 where nothing is wanted."""
+    """Return G_θ's output minus the target [M], in standard deviations; 0 without a target."""
     difference = transformer(of.batch) - of.wanted.nan_to_num()
     is_angle = [spec.is_angle for _, spec in transformer.encoding.mutable]
     angles = torch.tensor(is_angle, dtype=torch.bool).to(difference.device)[of.batch.places]
@@ -247,7 +247,7 @@ def _residual(transformer: DistributionTransformer, of: Lesson) -> Tensor:
 
 
 def _open_modes(transformer: DistributionTransformer, populations: Mapping[str, Population]) -> None:
-    """Give every mode that a context has a first weight."""
+    """Set the initial weights of the modes that a population has."""
     for kind, population in populations.items():
         if population.variables.numbers:
             count = min(len(population.weights), MODES)

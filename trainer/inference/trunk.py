@@ -1,4 +1,4 @@
-"""The estimator's convolutional trunk: features of an image, where each kind of node is seen and of the whole."""
+"""The estimator's convolutional trunk: features around each kind of node and of the whole image."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from trainer.grammar import SceneGraph
 
 #: Side of a cell of the input, in pixels.
 CELL_PX = 8
-#: Side of the image around a node, in pixels, and how far it reaches, in standard deviations of the cells' places.
+#: Side of the crop around a node, in pixels; half its extent, in standard deviations of the cells' positions.
 CLOSE_PX, REACH, LEAST_REACH_PX = 32, 2.5, 8.0
 #: Least frequency at which a cell is expected to show a kind.
 RAREST = 2e-3
@@ -25,10 +25,10 @@ CHANNELS, WHOLE = 64, 64
 class Trunk(nn.Module):
     """Maps images to features.
 
-    The cells of the image learn from instance masks how much of each kind they show. Their mean place and spread say
-    where a node is and how large. A second network reads the image around it, brought to one size (compare spatial
-    transformers: Jaderberg et al., NeurIPS 2015, and RoIAlign: He et al., ICCV 2017). All cells together tell of the
-    whole, and of what has no pixels.
+    The cells of the image learn from instance masks which fraction of them shows each kind. Mean and spread of the
+    cells' positions estimate the position and size of a node. A second network reads a crop around it at a fixed size
+    (compare spatial transformers: Jaderberg et al., NeurIPS 2015, and RoIAlign: He et al., ICCV 2017). A third part
+    reads all cells, for nodes without pixels.
     """
 
     place: Tensor
@@ -37,7 +37,7 @@ class Trunk(nn.Module):
         """
         Args:
             size: height and width of the images, in pixels.
-            kinds: how many kinds of nodes are read.
+            kinds: number of kinds of nodes.
         """
         super().__init__()
         self._size = input_size(*size)
@@ -50,7 +50,7 @@ class Trunk(nn.Module):
                 blocks += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
             self.blocks = nn.Sequential(*blocks)
             self.presence = nn.Conv2d(CHANNELS, kinds, 1)
-            # Kinds may look alike and differ by their place: how often each cell shows each kind, as a logit.
+            # Kinds may differ by position alone: the logit of how often each cell shows each kind.
             self.usual = nn.Parameter(torch.zeros(kinds, rows, columns)) if kinds > 1 else None
             blocks = []
             for inputs, outputs in pairwise((3, 16, 32, 64, 64)):
@@ -67,7 +67,7 @@ class Trunk(nn.Module):
         self.features = kinds * (close + 4) + WHOLE
 
     def expect(self, presence: Tensor) -> None:
-        """Start from how often each cell shows each kind that is ever seen.
+        """Initialise the logits by how often each cell shows each kind.
 
         Args:
             presence: uint8 [N, K, h, w], see `presence_of`.
@@ -83,7 +83,7 @@ class Trunk(nn.Module):
         """Return features [N, `features`] of images [N, 3, H, W], and logits of the kinds' presence [N, K, h, w].
 
         Args:
-            told: the true presence [N, K, h, w], from 0 to 1, to look there; default: where kinds are seen.
+            told: the true presence [N, K, h, w], from 0 to 1, which positions the crops; None: the predicted one.
         """
         cells = self.blocks((resized(images, self._size) - 0.3) * 2)
         logits = self.presence(cells) if self.usual is None else self.presence(cells) + self.usual
@@ -117,7 +117,7 @@ def grid_of(height: int, width: int) -> tuple[int, int]:
 
 
 def presence_of(scenes: Sequence[SceneGraph], masks: Sequence[np.ndarray], kinds: Sequence[str]) -> np.ndarray:
-    """Return uint8 [N, K, h, w]: the part of each cell that shows nodes of a kind, times 255.
+    """Return the fraction of each cell that shows nodes of a kind, times 255, uint8 [N, K, h, w].
 
     Args:
         masks: instance masks [H, W] of the scenes: 1 + the node's number in its scene, or 0.

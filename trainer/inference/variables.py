@@ -1,4 +1,4 @@
-"""The variables of a kind of node: its mutable numbers, its mutable categories, and the context that they depend on."""
+"""The variables of a kind of node: mutable numbers, mutable categories, and the context that they depend on."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,18 +30,18 @@ class Number:
 
     @property
     def width(self) -> float:
-        """Width of its range."""
+        """Return the width of the range."""
         return self.high - self.low
 
 
 @dataclass(frozen=True)
 class Factor:
-    """A categorical variable of a kind; `mutable` ones are learned, the others are context."""
+    """A categorical variable of a kind: learned if `mutable`, else context."""
 
     name: str
     categories: tuple[str, ...]
     mutable: bool
-    #: Of each category in the grammar.
+    #: Probability of each category in the grammar.
     frequencies: tuple[float, ...]
 
 
@@ -69,7 +69,7 @@ class Variables:
 
     @cached_property
     def angles(self) -> np.ndarray:
-        """Bool [d]."""
+        """Return which numbers are angles, bool [d]."""
         return np.array([number.is_angle for number in self.numbers], dtype=bool)
 
     @cached_property
@@ -82,18 +82,18 @@ class Variables:
 
     @cached_property
     def context(self) -> np.ndarray:
-        """Bool [F]: the factors that are context."""
+        """Return which factors are context, bool [F]."""
         return np.array([not factor.mutable for factor in self.factors], dtype=bool)
 
     def residual(self, values: np.ndarray, centre: np.ndarray) -> np.ndarray:
-        """Return values - centre [..., d]; of angles the shorter way round."""
+        """Return values - centre [..., d]; differences of angles lie between -180 and 180 degrees."""
         difference = np.asarray(values - centre, dtype=np.float64)
         if self.angles.any():
             difference[..., self.angles] = (difference[..., self.angles] + 180) % 360 - 180
         return difference
 
     def inside(self, values: np.ndarray) -> np.ndarray:
-        """Return values [..., d] moved into their ranges: angles by whole turns, all by reflection at the bounds."""
+        """Return values [..., d] inside their ranges: angles wrapped, then all reflected at the bounds."""
         middle = (self.low + self.high) / 2
         values = np.where(self.angles, middle + (values - middle + 180) % 360 - 180, values)
         width = np.maximum(self.high - self.low, 1e-12)
@@ -106,7 +106,7 @@ class Variables:
         return [node.values[number.name] for number in self.numbers]
 
     def categories_of(self, scene: SceneGraph, node: Node) -> list[int]:
-        """Return the category [F] of each factor of a node; unknown ones count as the first."""
+        """Return the category [F] of each factor of a node; unknown categories count as the first."""
         found = []
         for factor in self.factors:
             if factor.name in (CLASS, PARENT):
@@ -120,11 +120,11 @@ class Variables:
 def variables_of(
     grammar: Grammar, scenes: Sequence[SceneGraph], learned: Collection[tuple[str, str]]
 ) -> dict[str, Variables]:
-    """Return the variables of each kind of which something is learned.
+    """Return the variables of each kind with learned attributes.
 
     Args:
-        scenes: of the prior; they show which classes and parents occur.
-        learned: kind and name of the mutable numbers and categories that are learned.
+        scenes: scenes of the prior. They show which classes and parents occur.
+        learned: kind and name of the numbers and categories that are learned.
     """
     nodes: dict[str, list[tuple[SceneGraph, Node]]] = {}
     for scene in scenes:
@@ -167,7 +167,7 @@ def _tells(name: str, nodes: Sequence[Node], labels: Sequence[str]) -> bool:
 
 
 def _parent(scene: SceneGraph, node: Node) -> str:
-    """Return the kind of the nearest ancestor that is no place in a row."""
+    """Return the kind of the nearest ancestor that is not a place in a row; empty for root nodes."""
     while node.parent is not None:
         node = scene.nodes[node.parent]
         if node.kind != PLACE:
