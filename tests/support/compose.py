@@ -50,7 +50,8 @@ class Stack:
     def compose(self, *arguments: str, folder: Path | None = None, **variables: str) -> str:
         """Runs Compose and returns its standard output."""
         command = [*(compose_command() or []), "--project-name", self.project, *arguments]
-        environment = {**os.environ, **IMAGES, **variables}
+        # Compose 1 gives up a build that is silent for a minute, as pip is on a slow machine.
+        environment = {"COMPOSE_HTTP_TIMEOUT": "1200", **os.environ, **IMAGES, **variables}
         done = subprocess.run(
             command, cwd=folder or self.folder, env=environment, capture_output=True, text=True, check=False
         )
