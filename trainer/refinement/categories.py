@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def expected(log_probabilities: Tensor, contributions: Tensor) -> Tensor:
-    """A loss whose gradient is the exact estimate: Σ π(c) h(c), with h = 0 where π is.
+    """Return a loss whose gradient is the exact estimate: Σ π(c) h(c), with h = 0 where π is.
 
     Args:
         log_probabilities: [C, K], -inf where there is no category.
@@ -24,7 +24,7 @@ def expected(log_probabilities: Tensor, contributions: Tensor) -> Tensor:
 
 
 def scored(log_probabilities: Tensor, scenes: Tensor, advantages: Tensor) -> Tensor:
-    """A loss whose gradient is the score-function estimate.
+    """Return a loss whose gradient is the score-function estimate.
 
     Args:
         log_probabilities: [C], of the categories that were drawn.
@@ -35,5 +35,5 @@ def scored(log_probabilities: Tensor, scenes: Tensor, advantages: Tensor) -> Ten
 
 
 def possible(log_probabilities: Tensor) -> Tensor:
-    """Bool [C, K]: categories that can be drawn."""
+    """Return which categories can be drawn, bool [C, K]."""
     return torch.isfinite(log_probabilities)

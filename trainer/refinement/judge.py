@@ -1,4 +1,4 @@
-"""The judge of a stage: held-out images of the target, in features that learning has not touched."""
+"""The judge of a stage: compares renders with held-out images in features that are not learned."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,9 +20,9 @@ MOST = 400
 STRIDES = (8, 16, 32)
 #: Pixels to which it resizes images.
 PIXELS = 96 * 96
-#: A mean that is nearer to the end of its range than this, in standard deviations, is told.
+#: A mean within this many standard deviations of the end of its range is reported.
 AT_THE_END = 1.0
-#: A part of the readings that no component explains from which it is told.
+#: A larger fraction of unexplained readings is reported.
 UNEXPLAINED = 0.1
 
 
@@ -79,7 +79,7 @@ class Judge:
 
 
 def doubts(fits: Mapping[str, Fit]) -> list[str]:
-    """Return what the populations say against themselves: ends of ranges, and readings that nothing explains."""
+    """Return signs of a poor fit: means at the ends of ranges, and readings that no component explains."""
     found = []
     for kind, fit in fits.items():
         population = fit.population

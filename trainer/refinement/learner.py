@@ -1,4 +1,4 @@
-"""The learning state of a run, and its course; `trainer.train` puts the parts in order.
+"""The state of a run's learning and its steps; `trainer.train` calls them in order.
 
 Everything here is a function of the problem and its seed.
 """
@@ -76,11 +76,11 @@ class Learner:
 
     @property
     def finished(self) -> bool:
-        """Whether every stage is done."""
+        """Return whether every stage is done."""
         return self.stage == len(self.problem.settings.stages)
 
     def pretrain(self) -> dict[str, float]:
-        """G_θ learns the identity; returns each attribute's reconstruction error (`trainer.inference.pretraining`)."""
+        """Train G_θ on the identity; return each attribute's reconstruction error (`trainer.inference.pretraining`)."""
         if not self.problem.encoding.choices:
             return {}  # The structure alone is learned.
         error = pretrain(self.problem, self.transformer)
@@ -178,11 +178,11 @@ class Learner:
 
     @cached_property
     def _judge(self) -> Judge | None:
-        """The judge of the stages; None where too few images of the target are at hand."""
+        """Return the judge of the stages; None if the target has too few images."""
         return None if self.problem.held_out is None else Judge(self.problem, self.problem.held_out)
 
     def epochs(self) -> Iterator[dict[str, Any]]:
-        """Follows the present stage's losses; yields the metrics of each epoch, from the present one on.
+        """Descend on the present stage's losses; yield the metrics of each epoch, from the present one on.
 
         Raises:
             RuntimeError: the stage is not prepared.
@@ -245,7 +245,7 @@ class Learner:
         return self.problem.scenes(Purpose.MONITOR, self.problem.settings.monitor_scenes)
 
     def state(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-        """All that changes during training, as JSON and tensors."""
+        """Return everything that changes during training, as JSON and tensors."""
         tensors = {
             "transformer": self.transformer.state_dict(),
             "average": self.average.state_dict(),
@@ -273,7 +273,7 @@ class Learner:
         return state, tensors
 
     def restore(self, state: dict[str, Any], tensors: dict[str, dict[str, Tensor]]) -> None:
-        """Goes back to a state."""
+        """Restore a state."""
         self.epoch, self.stage, self.prepared = state["epoch"], state["stage"], state["prepared"]
         self._epoch_of_stage = state["epoch_of_stage"]
         self._baseline.value = state["baseline"]

@@ -20,7 +20,7 @@ from trainer.refinement import categories
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a loss says of a step.
+    """The estimate of a loss and its gradient in one step.
 
     Attributes:
         loss: a scalar whose gradient is the estimate.

@@ -1,4 +1,4 @@
-"""The course of a structure's learning: inferred, recalibrated with the learned attributes, refined by descent."""
+"""Learning of a structure: inference, recalibration with the learned attributes, refinement by descent."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -91,7 +91,7 @@ class StructureLearner:
         return problem.scenes(Purpose.MONITOR, problem.settings.monitor_scenes)
 
     def summary(self) -> dict[str, Any]:
-        """Return what a run's summary tells of the structure."""
+        """Return the entries of a run's summary about the structure."""
         return {
             "structure": self.structure.to_json(),
             "structure_errors": None
@@ -111,7 +111,7 @@ class StructureLearner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
+        """Restore a state."""
         self.found, self.descent = state["found"], state["descent"]
         self.fit = None if state["fit"] is None else StructureFit.from_json(state["fit"])
         self._use(Structure.from_json(state["structure"]))

@@ -1,4 +1,4 @@
-"""Counts, class shares and sizes of the objects that labels tell of, for a run's models and for photographs."""
+"""Counts, class shares and sizes of labelled objects, for a run's models and for photographs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from trainer.runs.loading import open_run
 from trainer.tasks.bootstrap import REPLICATES, interval
 from trainer.tasks.boxes import ImageBoxes, boxes_of_frame, boxes_of_photo
 
-#: Boxes that are nearer to the frame's edge may be cut off, and tell no size.
+#: Boxes nearer to the frame's edge may be cut off, so their sizes are left out.
 _MARGIN_PX = 1.0
 _CHUNK = 128
 
