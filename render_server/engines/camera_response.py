@@ -21,7 +21,7 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _XYZ_TO_RGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 #: The colour temperature that the camera is balanced for, in kelvin.
 NEUTRAL_K = 6500.0
-#: A blur's kernel reaches so many standard deviations.
+#: Half-width of a blur's kernel, in standard deviations.
 _REACH = 4.0
 
 

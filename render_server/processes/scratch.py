@@ -57,7 +57,7 @@ class ScratchFolder:
                 raise self._unusable(error) from error
 
     def shortage(self, pixels: int) -> "Shortage | None":
-        """Return what is missing to write an image of so many pixels; None if there is enough space."""
+        """Return what is missing to write an image of this number of pixels; None if there is enough space."""
         usage = shutil.disk_usage(self.path)
         needed = max(pixels * _BYTES_PER_PIXEL, _LEAST_BYTES)
         return Shortage(self.path, needed, usage.free, usage.total) if usage.free < needed else None

@@ -51,7 +51,7 @@ async def fastest(rate_of: Callable[[int], Awaitable[float]], most: int = MOST) 
     while 2 * count <= most:
         try:
             more = await rate_of(2 * count)
-        except RenderServerError as error:  # The device has too little memory for so many, for instance.
+        except RenderServerError as error:  # For instance, the device has too little memory for this number.
             _log.info("%d processes cannot share the device: %s", 2 * count, error)
             break
         _log.info("%d processes render %.3g small images per second", 2 * count, more)

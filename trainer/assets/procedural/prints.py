@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trainer.assets.procedural.solids import Cell
 
-#: Prints are drawn so many times larger, which smooths their edges.
+#: Factor by which prints are drawn larger, to smooth their edges.
 _OVERSAMPLED = 8
 
 Draw = Callable[["Print"], None]
