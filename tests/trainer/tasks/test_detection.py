@@ -68,13 +68,20 @@ def test_it_learns_to_find_cars(trained):
     assert seen == [(done, 8) for done in range(1, 9)]
 
 
+def overlap(one, other):
+    """Intersection over union of two boxes."""
+    width, height = (min(one[i + 2], other[i + 2]) - max(one[i], other[i]) for i in (0, 1))
+    both = max(0, width) * max(0, height)
+    return both / (sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - both)
+
+
 def test_detections_are_boxes_in_the_image(trained):
     images, labels = cars(4, 2)
     for found, objects in zip(QUICK.detect(trained[0], images), labels, strict=True):
         best = found[0]
         assert best.type == "Car"
         assert 0 < best.score <= 1
-        np.testing.assert_allclose(best.box, objects[0].box, atol=4)
+        assert overlap(best.box, objects[0].box) > 0.5  # 0.71 to 0.83 with two kinds of floating-point sums
         assert all(item.score <= best.score for item in found)
         assert all(0 <= item.box[0] <= item.box[2] <= 96 and 0 <= item.box[1] <= item.box[3] <= 48 for item in found)
 
@@ -256,7 +263,7 @@ def shapes(count: int, seed: int, height: int = 64, width: int = 80):
 def trained_on_shapes():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    network = ObjectDetection(SHAPES, DetectionSettings(epochs=6, width=16, zoom=0.1, colour=0.1))
+    network = ObjectDetection(SHAPES, DetectionSettings(epochs=14, width=16, zoom=0.1, colour=0.1))
     yield network, network.train(*shapes(96, 0), seed=0)
     torch.set_num_threads(threads)
 
@@ -266,12 +273,13 @@ def test_it_learns_several_classes(trained_on_shapes):
     scores = network.score(model, *shapes(40, 1))
     assert scores.primary == "AP"
     assert set(scores.values) == {"AP", "AP50", "AP75", "AP disc", "AP bar"}
-    assert scores.values["AP50"] > 0.8
+    assert scores.values["AP50"] > 0.8  # 1.0 with three seeds and two kinds of floating-point sums
 
 
 def test_a_detector_takes_images_of_another_size(trained_on_shapes):
     network, model = trained_on_shapes
-    assert network.score(model, *shapes(20, 2, height=111, width=93)).values["AP50"] > 0.7
+    scores = network.score(model, *shapes(20, 2, height=111, width=93))
+    assert scores.values["AP50"] > 0.7  # 0.87 to 0.99 with three seeds
 
 
 def test_boxes_of_scenes_surround_the_visible_pixels():
