@@ -58,7 +58,7 @@ $(VISION_VENV)/.ready: pyproject.toml constraints.txt
 demo: setup ## Train mnist-rot with Blender workers of its own, evaluate it, write a dataset and a report
 	@$(METASIM) data mnist || echo 'MNIST is not to be had here: the digits of scikit-learn stand in for it.'
 	$(METASIM) train $$([ -e runs/demo ] && echo --resume || echo mnist-rot) --out runs/demo
-	$(METASIM) evaluate runs/demo --train-images 10000
+	$(METASIM) evaluate runs/demo --train-images 6000
 	[ -e datasets/demo ] || $(METASIM) generate runs/demo --count 1000 --out datasets/demo
 	@echo
 	@echo 'Pictures  runs/demo/samples/'
