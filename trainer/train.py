@@ -34,7 +34,7 @@ from trainer.runs.requirements import check_run
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 
-#: Images of the target to one that is held out, if there are enough.
+#: A fifth of the target's images is held out, if there are enough.
 HELD_OUT, FEWEST_TO_HOLD_OUT = 5, 100
 
 

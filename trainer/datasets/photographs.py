@@ -21,7 +21,7 @@ from trainer.datasets.readers.image_folder import METADATA
 from trainer.environment import Settings, checkout
 from trainer.errors import InputError
 
-#: Photographs to one test photograph, in the order of their names.
+#: Every third photograph, in the order of names, is a test photograph.
 TEST_EVERY = 3
 #: The four places of `screws`, in the order of the digits in a file's name, with their column and row.
 _PLACES = (("top left", 0, 0), ("top right", 1, 0), ("bottom left", 0, 1), ("bottom right", 1, 1))

@@ -12,6 +12,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+#: Fraction of renders that take over the low frequencies of a photograph.
+ADAPTED = 0.5
+
 #: From 8-bit images [N, H, W, 3] and a generator to images that a camera has taken.
 Appearance = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -77,17 +80,15 @@ class PhotographicAppearance:
 
     Attributes:
         photographs: uint8 [M, H, W, 3], M >= 1.
-        share: part of the images that take over low frequencies.
     """
 
     camera: RandomCamera
     photographs: np.ndarray
-    share: float = 0.5
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return uint8 [N, H, W, 3], a new array; the same generator state gives the same images."""
         taken = self.camera.apply(images, rng)
-        chosen = np.flatnonzero(rng.random(len(taken)) < self.share)
+        chosen = np.flatnonzero(rng.random(len(taken)) < ADAPTED)
         if len(chosen):
             taken[chosen] = fourier_adapted(taken[chosen], self.photographs, rng)
         return taken

@@ -54,9 +54,12 @@ class Production:
         """The path of what it stands for in the file: `scene.1.count`, `road.children.0.kind`."""
         return production_name(self.owner, self.entry, self.part)
 
-    def mean(self, probabilities: Sequence[float]) -> float | None:
-        """Return the mean of the numbers; None for kinds."""
-        return float(np.dot(self.numbers, probabilities)) if self.numbers else None
+    def moments(self, probabilities: Sequence[float]) -> tuple[float, float] | None:
+        """Return mean and standard deviation of the numbers; None for kinds."""
+        if not self.numbers:
+            return None
+        mean = float(np.dot(self.numbers, probabilities))
+        return mean, float(np.sqrt(np.dot((np.array(self.numbers) - mean) ** 2, probabilities)))
 
 
 def production_name(owner: str, entry: int, part: str) -> str:
@@ -114,10 +117,9 @@ class Structure:
 
     def _line(self, production: Production) -> str:
         row = self.probabilities[production.name]
-        mean = production.mean(row)
-        if mean is not None:
-            spread = float(np.sqrt(np.dot(np.square(np.asarray(production.numbers) - mean), row)))
-            return f"{mean:.3g} ± {spread:.2g}"
+        moments = production.moments(row)
+        if moments is not None:
+            return f"{moments[0]:.3g} ± {moments[1]:.2g}"
         shares = zip(production.categories, row, strict=True)
         return ", ".join(f"{category} {100 * share:.0f} %" for category, share in shares if share > 0.005)
 

@@ -69,16 +69,20 @@ class Problem:
         return [f"{kind}.{spec.name}" for kind, spec in self.encoding.mutable]
 
     @cached_property
+    def draws_colours(self) -> bool:
+        """Return whether the world's camera has an exposure or a colour temperature."""
+        cameras = (kind for kind in self.grammar.kinds.values() if isinstance(kind.content, Camera))
+        stated = {spec.name for kind in cameras for spec in kind.specs}
+        return bool(stated & {"exposure", "temperature"})
+
+    @property
     def camera(self) -> RandomCamera:
         """Return the random camera that is applied to the estimator's renders.
 
-        An exposure or a colour temperature of the world's camera determines brightness and colours. The random camera
-        then leaves both unchanged, so that the estimator can read the attributes.
+        If the world draws brightness and colours itself, the random camera leaves both unchanged, so that the estimator
+        can read the attributes.
         """
-        cameras = (kind for kind in self.grammar.kinds.values() if isinstance(kind.content, Camera))
-        stated = {spec.name for kind in cameras for spec in kind.specs}
-        found = RandomCamera()
-        return found.of_known_colours() if stated & {"exposure", "temperature"} else found
+        return RandomCamera().of_known_colours() if self.draws_colours else RandomCamera()
 
     @cached_property
     def looked_at(self) -> list[SceneGraph]:
@@ -149,9 +153,7 @@ class Problem:
         """
         if not self.photographs:
             return unchanged
-        if self.camera != RandomCamera():
-            return self.camera.apply
-        return PhotographicAppearance(self.camera, self.target)
+        return self.camera.apply if self.draws_colours else PhotographicAppearance(self.camera, self.target)
 
     @cached_property
     def repeated(self) -> list[str]:

@@ -21,22 +21,20 @@ class ChoiceStatistics:
     """The frequency of each category of a categorical attribute among all nodes of one kind.
 
     Attributes:
-        numbers: the numbers that the categories stand for, as those of a count do; empty for others.
+        moments: mean and standard deviation, if the categories stand for numbers.
     """
 
     kind: str
     name: str
     frequencies: Mapping[str, float]
-    numbers: tuple[float, ...] = ()
+    moments: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return kind, name and rounded frequencies, and the mean and standard deviation of numbers."""
         rounded = {name: round(value, 5) for name, value in self.frequencies.items()}
         found: dict[str, object] = {"kind": self.kind, "name": self.name, "frequencies": rounded}
-        if self.numbers:
-            shares = list(self.frequencies.values())
-            mean = float(np.dot(self.numbers, shares))
-            found |= {"mean": mean, "std": float(np.sqrt(np.dot((np.array(self.numbers) - mean) ** 2, shares)))}
+        if self.moments is not None:
+            found |= dict(zip(("mean", "std"), self.moments, strict=True))
         return found
 
 
@@ -99,9 +97,10 @@ def production_statistics(
     found = []
     for each in productions:
         if each.name in probabilities:
-            row = dict(zip(each.categories, probabilities[each.name], strict=True))
+            row = probabilities[each.name]
             entry = each.name.removesuffix(f".{each.part}")
-            found.append(ChoiceStatistics(entry, each.part, row, each.numbers))
+            by_category = dict(zip(each.categories, row, strict=True))
+            found.append(ChoiceStatistics(entry, each.part, by_category, each.moments(row)))
     return found
 
 
