@@ -1,4 +1,4 @@
-"""The shapes of meshes as their placement in a scene needs them: outermost points, and triangles to stand on."""
+"""The shapes of meshes and sprites for their placement in a scene: outermost points, and triangles to stand on."""
 
 import io
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from metasim.still_glb import still_glb
 from metasim.v1 import scene_pb2 as pb
+from PIL import Image
 
 from trainer.assets.asset_sets import AssetSet
 from trainer.errors import InputError
@@ -18,6 +19,10 @@ _TYPES: dict[int, str] = {pb.MESH_FORMAT_PLY: "ply", pb.MESH_FORMAT_OBJ: "obj", 
 _UPRIGHT = np.array(((1.0, 0, 0), (0, 0, -1), (0, 1, 0)))
 #: Shapes that are kept.
 _KEPT = 512
+#: Directions in which the outline of a sprite touches its picture.
+_DIRECTIONS = 48
+#: Opacity from which a texel is part of a sprite, as in the labels of the wire.
+_OPAQUE = 128
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,15 @@ def shape_of_primitive(primitive: "pb.Primitive.ValueType") -> Shape:
     return _PRIMITIVES[primitive]
 
 
-def flat_shape() -> Shape:
-    """Return the square of edge 1 in the xy plane: a sprite."""
-    return _PRIMITIVES[pb.PRIMITIVE_PLANE]
+def shape_of_sprite(asset_set: AssetSet, index: int) -> Shape:
+    """Return the outline of the texels of opacity >= 1/2 of an item of a set of images, in the square of edge 1.
+
+    It is the hull of the outermost texels in 48 directions. The square itself if no texel is as opaque.
+
+    Raises:
+        InputError: its file cannot be read.
+    """
+    return _outlined(_Item(asset_set.data, index), asset_set.source(index))
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,26 @@ def _read(item: _Item, mesh_format: int, source: str) -> Shape:
     if mesh_format == pb.MESH_FORMAT_GLB:
         triangles = triangles @ _UPRIGHT.T
     return Shape(_outermost(triangles.reshape(-1, 3)), triangles)
+
+
+@lru_cache(maxsize=_KEPT)
+def _outlined(item: _Item, source: str) -> Shape:
+    try:
+        with Image.open(io.BytesIO(item.read(item.index))) as image:
+            opaque = np.asarray(image.convert("RGBA"))[..., 3] >= _OPAQUE
+    except (OSError, ValueError) as error:
+        raise InputError(f"{source} cannot be read: {' '.join(str(error).split())}") from error
+    rows, columns = np.nonzero(opaque)
+    if not len(rows):
+        return _PRIMITIVES[pb.PRIMITIVE_PLANE]
+    height, width = opaque.shape
+    corners = [(columns + right, rows + down) for right in (0, 1) for down in (0, 1)]
+    x, y = np.concatenate(corners, axis=1) / ((width,), (height,))
+    flat = np.unique(np.stack((x - 0.5, 0.5 - y), axis=1), axis=0)
+    angles = np.arange(_DIRECTIONS) * (2 * np.pi / _DIRECTIONS)
+    along = flat @ np.stack((np.cos(angles), np.sin(angles)))
+    outer = flat[np.unique(along.argmax(axis=0))]
+    return Shape(np.column_stack((outer, np.zeros(len(outer)))), _square().triangles)
 
 
 def _outermost(points: np.ndarray) -> np.ndarray:

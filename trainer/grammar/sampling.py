@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.assets.asset_sets import AssetRef, AssetSet
 from trainer.assets.card_set import CardSet
-from trainer.assets.shapes import Shape, flat_shape, shape_of_mesh, shape_of_primitive
+from trainer.assets.shapes import Shape, shape_of_mesh, shape_of_primitive, shape_of_sprite
 from trainer.errors import InputError
 from trainer.grammar.distributions import Categorical, draw_index
 from trainer.grammar.nodes import AssetDraw, Children, ColorDraw, Light, Mesh, Node, NodeKind, Placement, Sprite
@@ -78,10 +78,10 @@ def shape_of(kind: NodeKind, asset: AssetRef | None, asset_sets: Mapping[str, As
     """Return the shape of a node's mesh or sprite; None if it has neither.
 
     Raises:
-        InputError: the file of a mesh cannot be read.
+        InputError: the file of a mesh or a sprite cannot be read.
     """
-    if isinstance(kind.content, Sprite):
-        return flat_shape()
+    if isinstance(kind.content, Sprite) and asset is not None:
+        return shape_of_sprite(asset_sets[asset.set], asset.index)
     if not isinstance(kind.content, Mesh):
         return None
     if asset is not None:

@@ -233,6 +233,9 @@ def _maximised(
 ) -> Population:
     """Return the weighted maximum-likelihood population; the prior counts as one observation of each component.
 
+    Frequencies that are learned have a Dirichlet prior: the grammar's, as one image for each category. Objects of one
+    image are often misread alike, so all of them together count as one observation.
+
     Args:
         parts: [n, S, M + 1], responsibilities of the components for the samples of each reading.
         rates: detection rates of the old population.
@@ -253,15 +256,22 @@ def _maximised(
         spread = weighted.T @ flat - sums[m] * np.outer(step, step)
         means[m] = variables.inside(old.means[m] + step)
         covariances[m] = (spread + prior.covariances[0]) / (sums[m] + 1)
+    in_an_image = 1.0
+    if readings.selection is not None:
+        in_an_image = max(1.0, float(sums[:-1].sum()) / max(readings.selection.images, 1.0))
     frequencies = []
     for f, factor in enumerate(variables.factors):
         size = len(factor.categories)
         counts = np.stack([np.bincount(categories[:, f], parts[:, m], size) for m in range(len(weights))])
-        pooled = (counts.sum(0) + np.asarray(factor.frequencies)) / (counts.sum() + 1)
+        of_prior, total = in_an_image * size if factor.mutable else 1.0, counts.sum()
+        pooled = (counts.sum(0) + of_prior * np.asarray(factor.frequencies)) / (total + of_prior)
         if shared and not factor.mutable:
             frequencies.append(np.tile(pooled, (len(weights), 1)))
             continue
         rows = counts + size * pooled  # Contexts with few readings shrink towards the pooled frequencies.
+        if factor.mutable:
+            share = counts.sum(1, keepdims=True) / max(total, 1e-12)
+            rows = rows + of_prior * share * np.asarray(factor.frequencies)
         frequencies.append(rows / rows.sum(1, keepdims=True))
     return _floored(Population(variables, weights, means, covariances, tuple(frequencies), background))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.optimize import linprog, minimize
 
 from trainer.errors import GrammarError
@@ -165,6 +166,38 @@ def test_only_meshes_and_sprites_have_footprints(tmp_path: Path) -> None:
     path.write_text(text + "scene: [eye, {kind: frame, count: 2, apart: 1}]\n", encoding="utf-8")
     with pytest.raises(GrammarError, match="only a mesh or a sprite has a footprint, and frame has none"):
         load_grammar(path)
+
+
+def test_sprites_keep_the_distance_of_what_their_pictures_show(tmp_path: Path) -> None:
+    """Discs in the middle of their pictures: the distance of circles, in closed form."""
+    along = (2 * np.arange(80) + 1) / 80 - 1
+    far = np.hypot(along[:, None], along)
+    radii = {"small": 0.3, "large": 0.8}
+    (tmp_path / "discs").mkdir()
+    for name, radius in radii.items():
+        texels = np.full((80, 80, 4), 200, np.uint8)
+        texels[..., 3] = np.where(far <= radius, 255, 100)
+        Image.fromarray(texels).save(tmp_path / "discs" / f"{name}.png")
+    path = tmp_path / "world.yaml"
+    path.write_text(
+        "render: {width: 8, height: 8}\nassets: {discs: {images: discs}}\nnodes:\n"
+        "  eye: {camera: orthographic, fov: 9}\n"
+        "  disc: {sprite: discs, width: 1, height: 1, x: {uniform: [-3, 3]}, y: {uniform: [-3, 3]}}\n"
+        "scene: [eye, {kind: disc, count: 16, apart: 0.1}]\n",
+        encoding="utf-8",
+    )
+    grammar = load_grammar(path)
+    names, closest = ("large", "small"), np.inf
+    for seed in range(10):
+        discs = [node for node in grammar.sample(np.random.default_rng(seed)).nodes if node.kind == "disc"]
+        middles = [np.array((node.values["x"], node.values["y"])) for node in discs]
+        sizes = [0.5 * radii[names[node.asset.index]] for node in discs]
+        gaps = [
+            np.linalg.norm(middles[a] - middles[b]) - sizes[a] - sizes[b] for a in range(len(discs)) for b in range(a)
+        ]
+        closest = min(closest, *gaps)
+        assert min(gaps) >= 0.1 - 0.02  # A polygon of texels lies within a circle and a texel of it.
+    assert closest < 0.15
 
 
 def test_things_stand_on_the_table_and_on_each_other(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from scipy.stats import multivariate_normal, norm
 
 from trainer.inference.deconvolution import Readings, deconvolve
 from trainer.inference.population import Population, proposal_log_density
+from trainer.inference.selection import Selection
 from trainer.inference.variables import Factor, Number, Variables
 
 
@@ -164,3 +165,18 @@ def test_a_population_survives_json():
     again = Population.from_json(variables, json.loads(json.dumps(population.to_json())))
     assert again.to_json() == population.to_json()
     assert again.lines() == population.lines()
+
+
+def test_a_category_that_no_reading_shows_keeps_the_share_of_one_image():
+    """The Dirichlet posterior mean, with all nodes of an image as one observation, in closed form."""
+    rng = np.random.default_rng(0)
+    variables = Variables("coin", (), (Factor("sprite", ("a", "b", "c"), True, (0.5, 0.25, 0.25)),))
+    images, each = 20, 30
+    seen = np.arange(images * each) % 10 >= 7
+    categories = np.repeat(seen.astype(np.int64)[:, None, None], 16, 1)
+    none, log = np.zeros((len(seen), 16, 0)), np.full((len(seen), 16), -np.log(3))
+    shown, all_found = rng.integers(0, 3, (300, 1)), np.ones(300, bool)
+    selection = Selection(np.zeros((300, 0)), shown, np.full(300, -np.log(3)), all_found, 10, images)
+    fit = deconvolve(Readings(none, categories, log, np.ones(len(seen)), selection), Population.prior(variables), rng)
+    expected = (images * np.array([0.7, 0.3, 0]) + 3 * np.array([0.5, 0.25, 0.25])) / (images + 3)
+    assert fit.population.frequencies[0][0] == pytest.approx(expected, abs=0.005)

@@ -25,10 +25,12 @@ def _red(rng: np.random.Generator) -> np.ndarray:
     disc = _squeezed(rng, 1.5)
     edge = 0.92 * disc.outline(rng, 0.025, 4)
     colour = np.array([0.84, 0.82, 0.82]) * (1 + rng.normal(0, 0.04, 3))  # Before it is dyed by the world
-    pallor = np.clip((rng.uniform(0.25, 0.6) - disc.radius) / rng.uniform(0.2, 0.5) + 0.5, 0, 1) * rng.uniform(0, 1)
-    rim = np.clip(1 - abs(disc.radius - 0.86) / 0.1, 0, 1) * rng.uniform(0, 0.25)
+    pallor = (
+        np.clip((rng.uniform(0.25, 0.6) - disc.radius) / rng.uniform(0.2, 0.5) + 0.5, 0, 1) * rng.uniform(0, 1) ** 2
+    )
+    rim = np.clip(1 - abs(disc.radius - 0.86) / 0.1, 0, 1) * rng.uniform(-0.1, 0.12)
     shade = (1 - rim) * (1 + 0.02 * blobs(rng, _SIZE_PX, 4))
-    cover = disc.inside(edge) * (rng.uniform(0.75, 0.95) * (1 - pallor))
+    cover = ndimage.gaussian_filter(disc.inside(edge), 1.5) * (rng.uniform(0.85, 1) * (1 - 0.8 * pallor))
     texels = over(np.zeros((_SIZE_PX, _SIZE_PX, 4)), np.clip(colour * shade[..., None], 0, 1), cover)
     if rng.random() < 0.3:  # A bubble of the mounting medium glints.
         x, y = rng.uniform(-0.4, 0.4, 2)
@@ -56,7 +58,7 @@ def _white(rng: np.random.Generator) -> np.ndarray:
         squared = (disc.x - reach * np.cos(angle)) ** 2 + (disc.y - reach * np.sin(angle)) ** 2
         field += np.exp(-squared / size**2)
     nucleus = np.clip((field - 0.45) / 0.1 + 0.5, 0, 1) * disc.inside(edge * 0.95)
-    dark = np.array([0.36, 0.27, 0.66]) * (1 + rng.normal(0, 0.08, 3)) * rng.uniform(0.75, 1.2)
+    dark = np.array([0.36, 0.28, 0.8]) * (1 + rng.normal(0, 0.06, 3)) * rng.uniform(0.75, 1.2)
     lumps = 1 + rng.uniform(0.05, 0.2) * blobs(rng, _SIZE_PX, 4)
     return over(texels, np.clip(dark * lumps[..., None], 0, 1), nucleus * rng.uniform(0.85, 1))
 
@@ -64,7 +66,7 @@ def _white(rng: np.random.Generator) -> np.ndarray:
 def _platelet(rng: np.random.Generator) -> np.ndarray:
     disc = _squeezed(rng, 1.6)
     edge = 0.75 * disc.outline(rng, 0.12, 7)
-    colour = np.array([0.55, 0.48, 0.74]) * rng.uniform(0.85, 1.15) * (1 + rng.normal(0, 0.04, 3))
+    colour = np.array([0.6, 0.58, 0.9]) * rng.uniform(0.85, 1.15) * (1 + rng.normal(0, 0.04, 3))
     soft = ndimage.gaussian_filter(disc.inside(edge), rng.uniform(2, 6))
     shade = 1 + 0.1 * blobs(rng, _SIZE_PX, 6)
     cover = soft * rng.uniform(0.5, 0.95)

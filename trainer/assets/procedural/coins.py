@@ -17,7 +17,7 @@ DIAMETERS_MM = MappingProxyType(
 #: Side of a coin's image in mm: the largest coin and its shadow.
 SIDE_MM = 28.0
 _COIN_PX, _GROUND_PX, _EACH = 112, 512, 16
-_COPPER, _GOLD, _SILVER = np.array([0.8, 0.47, 0.32]), np.array([0.82, 0.68, 0.36]), np.array([0.78, 0.76, 0.72])
+_COPPER, _GOLD, _SILVER = np.array([0.76, 0.47, 0.33]), np.array([0.78, 0.65, 0.41]), np.array([0.76, 0.74, 0.7])
 #: Metal of the outer part and, of coins of two metals, of the inner part.
 _METALS = {"1c": (_COPPER,), "2c": (_COPPER,), "5c": (_COPPER,), "10c": (_GOLD,), "20c": (_GOLD,), "50c": (_GOLD,),
            "1e": (_GOLD, _SILVER), "2e": (_SILVER, _GOLD)}  # fmt: skip
@@ -29,8 +29,8 @@ def _coin(index: int) -> bytes:
     rng = np.random.default_rng([5, index])
     disc = Disc.of(_COIN_PX)
     radius = DIAMETERS_MM[label] / SIDE_MM
-    texels = shadow(disc, radius, rng, (0.15, 0.6))
-    metals = [metal * (1 + rng.normal(0, 0.05, 3)) for metal in _METALS[label]]
+    texels = shadow(disc, radius, rng, (0.15, 0.45))
+    metals = [metal * (1 + rng.normal(0, 0.03, 3)) for metal in _METALS[label]]
     colour = np.broadcast_to(metals[0], (*disc.x.shape, 3)).copy()
     if len(metals) > 1:
         inner = disc.inside(0.7 * radius)[..., None]
@@ -38,11 +38,11 @@ def _coin(index: int) -> bytes:
     figure = _value(label) if item % 2 else np.clip(blobs(rng, _COIN_PX, rng.uniform(2, 5)), -1, 1)
     height = figure * disc.inside(0.68 * radius) + 1.2 * (disc.inside(radius) - disc.inside(0.92 * radius))
     height = height + 0.8 * _stars(disc, radius) * float(rng.random() < 0.7)
-    relief = embossed(ndimage.gaussian_filter(height, 0.6), rng.uniform(-np.pi, np.pi), rng.uniform(0.2, 0.9))
+    relief = embossed(ndimage.gaussian_filter(height, 0.6), rng.uniform(-np.pi, np.pi), rng.uniform(0.15, 0.6))
     side = rng.uniform(-np.pi, np.pi)
     sheen = 1 + rng.uniform(0, 0.4) * (disc.x * np.cos(side) + disc.y * np.sin(side)) / radius
     worn = 1 + rng.uniform(0.02, 0.12) * blobs(rng, _COIN_PX, 2.0)
-    brightness = rng.uniform(0.35, 1.25)
+    brightness = rng.uniform(0.45, 1.15)
     texels = over(texels, np.clip(colour * (brightness * sheen * relief * worn)[..., None], 0, 1), disc.inside(radius))
     return png(texels)
 
