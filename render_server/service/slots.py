@@ -1,6 +1,7 @@
 """The number of tasks that a client may have unanswered."""
 
 #: Work that a stream may have waiting for each process, in seconds. It keeps processes busy while messages travel.
+#: With a constant number of slots, 12,000 raster images of 32 x 32 px take 1.25 times as long; tasks of 10 ms do not.
 _AHEAD_S = 0.016
 
 #: Largest number of tasks that a stream may have waiting for each process.

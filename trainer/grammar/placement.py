@@ -118,7 +118,10 @@ def resolved(nodes: Sequence[Node], before: Sequence[Node], free: Free) -> list[
     for index, node in enumerate(nodes):
         if node.placement is not None and node.placement.apart is not None and node.shape is not None:
             groups.setdefault(node.parent, []).append(index)
+    changeable = {index for index, _ in free}
     for group in groups.values():
+        if changeable.isdisjoint(group):
+            continue
         if not _separated(found, group, free):
             for share in _SHARES:
                 for index in group:
