@@ -49,6 +49,12 @@ class Placed:
         x, y = self.polygon.mean(axis=0).tolist()
         return x, y, float(np.sqrt(((self.polygon - (x, y)) ** 2).sum(axis=1).max()))
 
+    def near(self, circles: np.ndarray) -> np.ndarray:
+        """Return the indices of the circles [n, 4] (x, y, radius, distance to keep) that may be too close."""
+        x, y, radius = self.circle
+        kept = np.maximum(self.apart, circles[:, 3]) + radius + circles[:, 2]
+        return np.flatnonzero(np.square(circles[:, 0] - x) + np.square(circles[:, 1] - y) <= np.square(kept))
+
     def clear_of(self, other: "Placed") -> bool:
         """Return whether both keep the larger of their distances."""
         wanted = max(self.apart, other.apart)
