@@ -25,9 +25,9 @@ _DIRECTIONS = 24
 _OPAQUE = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shape:
-    """A shape in its node's frame, before the node's size.
+    """A shape in its node's frame, before the node's size. Two shapes are equal if they are the same object.
 
     Attributes:
         points: [n, 3] float64: the corners of its convex hull, or points whose hull is the same.

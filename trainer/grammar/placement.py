@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from metasim.transforms import local_matrix
 from metasim.v1 import scene_pb2 as pb
 
+from trainer.assets.shapes import Shape
 from trainer.errors import InputError
 from trainer.grammar.footprints import distance, footprint
 from trainer.grammar.nodes import Node
@@ -36,31 +37,80 @@ def corners_of(node: Node, matrix: np.ndarray) -> np.ndarray:
     return node.shape.points * _size(node) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
-@dataclass(frozen=True)
-class Placed:
-    """A node that keeps a distance: its footprint in its parent's frame, and how far others stay away."""
+@dataclass(frozen=True, eq=False)
+class _Outline:
+    """A convex polygon [n, 2] that is drawn in many places, with the circles around and within it."""
 
     polygon: np.ndarray
+
+    @cached_property
+    def middle(self) -> tuple[float, float]:
+        """Return the mean of the corners."""
+        x, y = self.polygon.mean(axis=0).tolist()
+        return x, y
+
+    @cached_property
+    def outer(self) -> float:
+        """Return the largest distance of a corner from the middle."""
+        return float(np.sqrt(np.square(self.polygon - self.middle).sum(axis=1).max()))
+
+    @cached_property
+    def inner(self) -> float:
+        """Return the smallest distance of an edge's line from the middle."""
+        corners = self.polygon - self.middle
+        x, y = (np.roll(corners, -1, axis=0) - corners).T
+        lengths = np.maximum(np.hypot(x, y), 1e-300)
+        return float(np.abs((corners[:, 0] * y - corners[:, 1] * x) / lengths).min())
+
+
+@lru_cache(maxsize=1024)
+def _outline(shape: Shape, width: float, depth: float) -> _Outline:
+    """Return the outline of an upright shape of a size."""
+    return _Outline(shape.outline * (width, depth))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A node that keeps a distance: its footprint in its parent's frame, and how far others stay away.
+
+    Attributes:
+        outline: the footprint in a frame of its own.
+        matrix: [2, 3], from that frame to the parent's: a turn and a scale, then a shift.
+        scale: of the matrix.
+        apart: the distance.
+    """
+
+    outline: _Outline
+    matrix: np.ndarray
+    scale: float
     apart: float
 
     @cached_property
-    def circle(self) -> tuple[float, float, float]:
-        """Return a circle around the footprint: x and y of its centre, and its radius."""
-        x, y = self.polygon.mean(axis=0).tolist()
-        return x, y, float(np.sqrt(((self.polygon - (x, y)) ** 2).sum(axis=1).max()))
+    def polygon(self) -> np.ndarray:
+        """Return the corners [n, 2] in the parent's frame."""
+        polygon: np.ndarray = self.outline.polygon @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return polygon
 
-    def near(self, circles: np.ndarray) -> np.ndarray:
-        """Return the indices of the circles [n, 4] (x, y, radius, distance to keep) that may be too close."""
-        x, y, radius = self.circle
-        kept = np.maximum(self.apart, circles[:, 3]) + radius + circles[:, 2]
-        return np.flatnonzero(np.square(circles[:, 0] - x) + np.square(circles[:, 1] - y) <= np.square(kept))
+    @cached_property
+    def circle(self) -> tuple[float, float, float, float]:
+        """Return the middle's x and y, and the radii of circles around and within the footprint."""
+        (x, y), ((a, b, right), (c, d, up)) = self.outline.middle, self.matrix.tolist()
+        return (
+            a * x + b * y + right,
+            c * x + d * y + up,
+            self.scale * self.outline.outer,
+            self.scale * self.outline.inner,
+        )
 
     def clear_of(self, other: "Placed") -> bool:
         """Return whether both keep the larger of their distances."""
         wanted = max(self.apart, other.apart)
-        (ax, ay, ar), (bx, by, br) = self.circle, other.circle
-        if math.hypot(bx - ax, by - ay) > ar + br + wanted:
+        (ax, ay, around_a, within_a), (bx, by, around_b, within_b) = self.circle, other.circle
+        middles = math.hypot(bx - ax, by - ay)
+        if middles > around_a + around_b + wanted:
             return True
+        if middles < within_a + within_b + wanted:
+            return False
         return distance(self.polygon, other.polygon)[0] >= wanted
 
 
@@ -70,9 +120,10 @@ def placed(node: Node) -> Placed | None:
         return None
     matrix = local_of(node)
     if node.values.get("pitch", 0.0) == 0 and node.values.get("roll", 0.0) == 0:  # Upright: its outline turns with it.
-        polygon = node.shape.outline * _size(node)[:2] @ matrix[:2, :2].T + matrix[:2, 3]
-        return Placed(polygon, node.placement.apart)
-    return Placed(footprint(corners_of(node, matrix)), node.placement.apart)
+        width, depth, _ = _size(node).tolist()
+        outline, scale = _outline(node.shape, width, depth), abs(node.values.get("scale", 1.0))
+        return Placed(outline, matrix[:2, [0, 1, 3]], scale, node.placement.apart)
+    return Placed(_Outline(footprint(corners_of(node, matrix))), np.eye(2, 3), 1.0, node.placement.apart)
 
 
 def standing(nodes: Sequence[Node], index: int) -> Node:

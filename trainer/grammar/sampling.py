@@ -281,14 +281,13 @@ class _Sampler:
             InputError: it finds no place.
         """
         others = self._footprints.setdefault(node.parent, [])
-        circles = np.array([(*other.circle, other.apart) for other in others]).reshape(-1, 4)
         for attempt in range(placement.tries):
             if attempt:
                 # Numbers that are choices stay: they are categories as well.
                 drawn = {name: value for name, value in self._values(kind).items() if name not in node.choices}
                 node = replace(node, values={**node.values, **drawn})
             own = placed(node)
-            if own is None or all(own.clear_of(others[index]) for index in own.near(circles)):
+            if own is None or all(own.clear_of(other) for other in others):
                 if own is not None:
                     others.append(own)
                 return node
