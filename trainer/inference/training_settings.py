@@ -11,16 +11,16 @@ from trainer.rendering.probing import Probing
 
 
 class Stage(BaseModel):
-    """A part of the training: which losses run, and which attributes join (paper, sections 3.2 and 4.3)."""
+    """A stage of the training: its losses, and the attributes that it adds (paper, sections 3.2 and 4.3)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str = Field("", description="In reports; default: its losses.")
+    name: str = Field("", description="Name in reports; default: the losses.")
     losses: list[Literal["mmd", "task"]] = Field(
-        ["mmd"], min_length=1, description="mmd: the distance of distributions; task: the task network's score."
+        ["mmd"], min_length=1, description="mmd: distance between distributions; task: score of the task network."
     )
     attributes: list[str] = Field(
-        ["*"], min_length=1, description="KIND.NAME of what is learned from this stage on; * stands for anything."
+        ["*"], min_length=1, description="KIND.NAME of attributes learned from this stage on; * matches anything."
     )
     epochs: int | None = Field(None, ge=1, description="Default: training.epochs.")
 
@@ -31,13 +31,13 @@ class Stage(BaseModel):
 
 
 class Frames(BaseModel):
-    """Size and samples of the frames that are rendered while a run learns."""
+    """Size and samples of the frames rendered during training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    width: int | None = Field(None, ge=1, description="Pixels; default: as the grammar's `render` says.")
-    height: int | None = Field(None, ge=1, description="The same.")
-    samples: int | None = Field(None, ge=1, description="Per pixel; the same.")
+    width: int | None = Field(None, ge=1, description="In pixels; default: the grammar's `render`.")
+    height: int | None = Field(None, ge=1, description="In pixels; default: the grammar's `render`.")
+    samples: int | None = Field(None, ge=1, description="Samples per pixel; default: the grammar's `render`.")
 
     @property
     def overrides(self) -> dict[str, object]:
@@ -51,78 +51,89 @@ class InferenceSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     rounds: int = Field(
-        3, ge=1, description="Most rounds of simulation, training of the estimator, and inference; fewer if it stays."
+        3, ge=1, description="Maximum number of rounds; inference stops earlier when the population converges."
     )
-    simulations: int = Field(3000, ge=64, description="Renders of each round.")
+    simulations: int = Field(3000, ge=64, description="Renders per round.")
     epochs: list[int] = Field(
         [12, 4, 3],
         min_length=1,
-        description="Passes of each round over all renders so far, of 3,000; the last holds for later rounds.",
+        description="Epochs of each round over all renders so far, for 3,000 per round; the last value repeats.",
     )
     transport_passes: int = Field(
-        25, ge=1, description="Passes in which G_θ learns to carry the prior to the population."
+        25, ge=1, description="Training passes in which G_θ learns to map the prior to the population."
     )
     context: bool = Field(
-        True, description="The population depends on the context: class, assets, parent. false: an ablation."
+        True, description="Condition the population on the context: class, assets, parent. false: an ablation."
     )
-    widening: float = Field(1.6, ge=1, description="A proposal's standard deviations over the population's.")
-    least_width: float = Field(0.02, gt=0, description="Least standard deviation of a proposal, as a part of a range.")
+    widening: float = Field(1.6, ge=1, description="Ratio of a proposal's standard deviations to the population's.")
+    least_width: float = Field(
+        0.02, gt=0, description="Smallest standard deviation of a proposal, as a fraction of the range."
+    )
     together: bool = Field(
-        False, description="Several kinds that stand once in every scene are read off the image together, not detected."
+        False,
+        description="Read several kinds that occur once in every scene from the image together, without detection.",
     )
-    background: float = Field(0.1, gt=0, lt=1, description="Part of a proposal that is uniform over the ranges.")
+    background: float = Field(0.1, gt=0, lt=1, description="Fraction of a proposal that is uniform over the ranges.")
 
 
 class TrainingSettings(BaseModel):
-    """What `metasim train` takes as `training.KEY=VALUE`."""
+    """Settings that `metasim train` takes as `training.KEY=VALUE`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    stages: list[Stage] = Field(
-        [Stage.model_validate({})], min_length=1, description="One after the other; see `Stage`."
+    stages: list[Stage] = Field([Stage.model_validate({})], min_length=1, description="Stages in order; see `Stage`.")
+    epochs: int = Field(8, ge=1, description="Epochs of a stage that sets none itself.")
+    steps: int = Field(15, ge=1, description="Gradient descent steps per epoch.")
+    batch: int = Field(64, ge=2, description="Scenes rendered per step.")
+    learning_rate: float = Field(
+        3e-3, gt=0, description="Adam's learning rate at the start of a stage; it follows a cosine decay."
     )
-    epochs: int = Field(8, ge=1, description="Epochs of a stage that does not say its own.")
-    steps: int = Field(15, ge=1, description="Steps of gradient descent in an epoch.")
-    batch: int = Field(64, ge=2, description="Scenes rendered in a step.")
-    learning_rate: float = Field(3e-3, gt=0, description="Of Adam, at the start of a stage; it falls along a cosine.")
     render: Frames = Field(
         Frames.model_validate({}),
-        description="Other frames to learn from than the grammar's own, which are for data sets; see `Frames`.",
+        description="Frame size and samples during training; datasets use the grammar's own; see `Frames`.",
     )
-    target_images: int | None = Field(None, ge=2, description="Images of the target that are used; default: all.")
+    target_images: int | None = Field(None, ge=2, description="Number of target images to use; default: all.")
     features: Literal["auto", "estimator", "natural", "inception", "random"] = Field(
         "auto",
-        description="Space in which images are compared. estimator: what the inference reads off images; natural: "
+        description="Feature space in which images are compared. estimator: the inference network's features; natural: "
         "EfficientNet-Lite0; inception: InceptionV3; random: an untrained network; auto: inception with "
-        "--inception-weights, else estimator, or natural with start=prior.",
+        "--inception-weights, otherwise estimator, or natural with start=prior.",
     )
-    layers: list[str] = Field(["pool1", "pool2"], min_length=1, description="Of InceptionV3, where that is the space.")
-    pretraining_steps: int = Field(400, ge=0, description="Steps in which G_θ learns the identity.")
+    layers: list[str] = Field(
+        ["pool1", "pool2"], min_length=1, description="Layers of InceptionV3, if that is the feature space."
+    )
+    pretraining_steps: int = Field(400, ge=0, description="Steps of pre-training G_θ to the identity.")
     inference: InferenceSettings = Field(
-        InferenceSettings.model_validate({}), description="Of the population; see `InferenceSettings`."
+        InferenceSettings.model_validate({}), description="Inference of the population; see `InferenceSettings`."
     )
     start: Literal["infer", "prior"] = Field(
         "infer",
-        description="Where descent starts. infer: at the population that is inferred from the target; prior: at the "
+        description="Where descent starts. infer: at the population inferred from the target; prior: at the "
         "grammar's own distributions, as in the paper.",
     )
     choice_renders: int = Field(
         12,
         ge=0,
-        description="Other categories of a scene up to which all are rendered; beyond, the score function is used.",
+        description="Render every other category if a scene has at most this many on average, else score functions.",
     )
     task_images: int | None = Field(
-        None, ge=2, description="Images of each dataset that is scored; default: the task network's own number."
+        None, ge=2, description="Images in each dataset that is scored; default: set by the task network."
     )
-    validation_images: int = Field(500, ge=2, description="Labelled images of the target on which it is scored: V.")
-    task_pairs: int = Field(2, ge=1, description="Pairs of datasets that are scored in a step.")
-    task_sigma: float = Field(0.03, gt=0, description="Spread of what is tried, as a fraction of an attribute's range.")
-    task_weight: float = Field(1.0, gt=0, description="Of the task loss, beside the MMD.")
-    threads: int = Field(1, ge=1, description="Threads of PyTorch; part of what the numbers depend on.")
+    validation_images: int = Field(
+        500, ge=2, description="Labelled target images (V) on which the task network is scored."
+    )
+    task_pairs: int = Field(2, ge=1, description="Pairs of datasets scored per step.")
+    task_sigma: float = Field(
+        0.03, gt=0, description="Standard deviation of the score function's perturbations, as a fraction of the range."
+    )
+    task_weight: float = Field(1.0, gt=0, description="Weight of the task loss relative to the MMD.")
+    threads: int = Field(1, ge=1, description="PyTorch threads; results depend on this number.")
     monitor_scenes: int = Field(512, ge=2, description="Scenes whose attributes are recorded after each epoch.")
-    monitor_images: int = Field(256, ge=0, description="How many of them are rendered, for MMD² and KID; 0: none.")
+    monitor_images: int = Field(
+        256, ge=0, description="How many of these scenes are rendered for MMD² and KID; 0: none."
+    )
 
-    probing: Probing = Field(Probing(), description="How the renderer's derivative is estimated; see `Probing`.")
+    probing: Probing = Field(Probing(), description="Estimation of the renderer's derivative; see `Probing`.")
 
     def epochs_of(self, stage: int) -> int:
         """Return the epochs of a stage."""

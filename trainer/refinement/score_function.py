@@ -2,16 +2,17 @@
 
     ∇_μ E[R(v)] = E[(R(v) - b) ∇_μ log p(v)],   v ~ Normal(μ, σ)
 
-The paper draws every attribute of every scene by itself. The mean over a dataset of N scenes then moves by σ / √N only,
-which a score hardly notices, while the noise of N separate gradients adds up. Here attributes of one name share a part
-of their noise: n = √ρ z + √(1-ρ) ε, with z the same for all and ε for each. Every attribute still is Normal(μ, σ), but
-the dataset as a whole moves by σ √ρ. The gradient is followed in the direction that this explores, the common shift:
+The paper perturbs every attribute of every scene independently. The mean over a dataset of N scenes then moves by only
+σ / √N, which barely changes the score, while the noise of N separate gradients adds up. Here attributes of the same
+name share part of their noise: n = √ρ z + √(1-ρ) ε, with one z for all and one ε each. Every attribute remains
+Normal(μ, σ), but the dataset mean moves by σ √ρ. The gradient is projected onto this shared direction, the common
+shift:
 
     Σ_i ∂/∂μ_i log p(v) = Σ_i n_i / (σ (1 - ρ + N ρ))
 
 from the inverse of the equicorrelated covariance. Its variance 1 / (σ² (ρ + (1-ρ)/N)) does not grow with N. Angles are
-wrapped after they are drawn, which changes nothing here: the density is that of the draw. Samples come in pairs ±n
-(antithetic sampling), so whatever is even in n cancels.
+wrapped after sampling; the density of the unwrapped draw applies. Samples come in pairs ±n (antithetic sampling), so
+terms even in n cancel.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ CORRELATION = 0.9
 
 
 def shared_noise(places: Tensor, count: int, generator: torch.Generator, correlation: float = CORRELATION) -> Tensor:
-    """n [M]: standard normal, with `correlation` between those of the same place and none between others.
+    """Return n [M], standard normal: values of the same place have correlation `correlation`, others none.
 
     Args:
         places: int64 [M], below `count`.
@@ -35,7 +36,7 @@ def shared_noise(places: Tensor, count: int, generator: torch.Generator, correla
 
 
 def shared_score(noise: Tensor, places: Tensor, count: int, correlation: float = CORRELATION) -> Tensor:
-    """σ ∂/∂δ log p [count]: of a common shift δ of all values of a place, at the values μ + σ n.
+    """Return σ ∂/∂δ log p [count] for a common shift δ of all values of a place, at the values μ + σ n.
 
     0 for places without a value.
     """
@@ -46,15 +47,15 @@ def shared_score(noise: Tensor, places: Tensor, count: int, correlation: float =
 
 @dataclass
 class Baseline:
-    """Moving average of the scores: the b that is subtracted to lower the variance."""
+    """Moving average of the scores: the baseline b, which lowers the variance."""
 
     decay: float = 0.9
     value: float | None = None
 
     def advantages(self, scores: list[float]) -> list[float]:
-        """score - b of each, with the b of the scores before them; their mean then joins the average.
+        """Return score - b for each score, with b from earlier scores; then add their mean to the average.
 
-        With no scores before them, b is their own mean.
+        Without earlier scores, b is their own mean.
         """
         mean = sum(scores) / len(scores)
         before = mean if self.value is None else self.value

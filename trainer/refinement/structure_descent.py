@@ -2,8 +2,9 @@
 
     ∂/∂φ E[MMD²] = E[Σ_i (h_i - b_i) ∂/∂φ log p_φ(z_i)]
 
-z_i are the draws of scene i, φ the logits of the productions, h_i what image i contributes to MMD² of the batch, and
-b_i what the other images contribute without it: a baseline of each sample's own, which leaves the estimate unbiased.
+z_i are the draws of scene i, and φ the logits of the productions. h_i is the contribution of image i to the batch's
+MMD². The baseline b_i is the contribution of the other images without image i. It is independent of z_i, so the
+estimate stays unbiased.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,12 +23,12 @@ from trainer.randomness import Purpose, generator, integer
 
 #: Learning rate of Adam for logits; it falls to zero along a cosine.
 LEARNING_RATE = 0.08
-#: Steps and scenes in a step, over those of the descent of attributes.
+#: Steps, and scenes per step, relative to the descent of attributes.
 STEPS, BATCH = 2, 2
-#: Part of the last steps whose structures are averaged.
+#: Fraction of the steps, the last ones, whose structures are averaged.
 AVERAGED = 0.5
 
-#: Changes scenes of the prior as the run has learned it.
+#: Applies the learned attributes to scenes of the prior.
 Change = Callable[[Sequence[SceneGraph]], list[SceneGraph]]
 
 
@@ -52,7 +53,7 @@ class Logits:
 
 
 def surrogate(log_probabilities: Tensor, draws: np.ndarray, advantages: Tensor) -> Tensor:
-    """Return a scalar whose gradient is the score-function estimate; its value means nothing.
+    """Return a scalar whose gradient is the score-function estimate; its value has no meaning.
 
     Args:
         log_probabilities: [C].
@@ -79,7 +80,7 @@ def descend_structure(
 
     Args:
         prior: the grammar whose productions are learned.
-        change: what is learned of attributes.
+        change: applies the learned attributes to scenes.
     """
     settings, productions = problem.settings, prior.productions
     steps, batch = STEPS * settings.steps, BATCH * settings.batch

@@ -15,22 +15,22 @@ from trainer.refinement.matching import Estimate
 from trainer.refinement.score_function import Baseline, shared_noise, shared_score
 from trainer.tasks.labelling import labelled
 
-#: Spread of what is tried of the logits of categories.
+#: Standard deviation of the perturbations of categories' logits.
 LOGIT_SIGMA = 0.5
 
 
 class TaskLoss:
-    """Minus the expected score of a task network that is trained on the data of G_θ.
+    """The negative expected score of a task network trained on data from G_θ.
 
-    Around G_θ's output datasets are drawn in pairs, rendered, and scored: the network is trained on each from scratch,
-    with the same seed, and scored on V. What is tried is a common shift of every attribute's values, and of the logits
-    of every categorical attribute; see `trainer.refinement.score_function`.
+    Pairs of datasets are drawn around G_θ's output and rendered. The network is trained on each from scratch, with the
+    same seed, and scored on V. The perturbations are a common shift of each attribute's values and of each categorical
+    attribute's logits; see `trainer.refinement.score_function`.
     """
 
     def __init__(self, problem: Problem, validation: Validation, baseline: Baseline, active: Sequence[int]) -> None:
         """
         Args:
-            active: places in `encoding.mutable` of the attributes of which something is tried.
+            active: indices in `encoding.mutable` of the attributes to perturb.
         """
         self._problem, self._validation, self.baseline = problem, validation, baseline
         self._sigma = torch.zeros(len(problem.encoding.mutable))
@@ -46,7 +46,7 @@ class TaskLoss:
 
     @property
     def _images(self) -> int:
-        """The number of images of each dataset."""
+        """Return the number of images in each dataset."""
         return self._problem.settings.task_images or self._validation.network.train_images
 
     def __call__(self, transformer: DistributionTransformer, step: int) -> Estimate:
@@ -75,7 +75,7 @@ class TaskLoss:
         return Estimate(settings.task_weight * loss, mean, drawn.batch, figures)
 
     def _score(self, scenes: list[SceneGraph], step: int) -> float:
-        """Return R: the score on V of the network trained on a dataset of these scenes, higher being better."""
+        """Return R, the score on V of a network trained on these scenes; higher is better."""
         problem, validation = self._problem, self._validation
         images, labels = labelled(
             problem.renderer, validation.network, scenes, integer(problem.seed, Purpose.REWARD, step)
@@ -85,7 +85,7 @@ class TaskLoss:
         return validation.network.score(model, validation.images, validation.labels).reward
 
     def _drawn(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
-        """mean + σ noise, within the ranges, which the density does not notice: it is that of the draw."""
+        """Return mean + σ noise, clipped to the ranges; the density of the unclipped draw applies."""
         values = mean + self._sigma[batch.places] * noise
         specs = [self._problem.encoding.mutable[place][1] for place in batch.places.tolist()]
         low = torch.tensor([-torch.inf if spec.wraps else spec.low for spec in specs]).to(values)
@@ -93,19 +93,19 @@ class TaskLoss:
         return torch.minimum(torch.maximum(values, low), high)
 
     def _shift(self, mean: Tensor, noise: Tensor, batch: GraphBatch) -> Tensor:
-        """Its gradient is ∇ log p of the common shift of each attribute, spread evenly over the attribute's values."""
+        """Return a scalar with gradient ∇ log p of each attribute's common shift, spread evenly over its values."""
         score = shared_score(noise, batch.places, len(self._sigma)) / self._sigma.clamp_min(1e-30) * (self._sigma > 0)
         sizes = torch.bincount(batch.places, minlength=len(self._sigma)).clamp_min(1)
         return ((score / sizes)[batch.places] * mean).sum()
 
     @staticmethod
     def _logits(log_probabilities: Tensor, offsets: Tensor, batch: GraphBatch) -> Tensor:
-        """Its gradient is ∇ log p of a common shift of the logits of each categorical attribute."""
+        """Return a scalar with gradient ∇ log p of a common shift of each categorical attribute's logits."""
         if not len(batch.choice_places):
             return log_probabilities.sum()
         possible = torch.isfinite(log_probabilities)
         sizes = torch.bincount(batch.choice_places, minlength=len(offsets)).clamp_min(1)
         weights = (offsets / LOGIT_SIGMA**2 / sizes[:, None])[batch.choice_places]
-        # A shift of all logits of a choice changes nothing.
+        # Adding a constant to all logits of a choice changes nothing.
         weights = weights - (weights * possible).sum(1, keepdim=True) / possible.sum(1, keepdim=True)
         return (weights * log_probabilities.masked_fill(~possible, 0)).sum()

@@ -29,7 +29,7 @@ _CHUNK = 512  # Scenes that are rendered at a time
 
 @dataclass(frozen=True)
 class TargetImages:
-    """Images of the target, uint8 [N, H, W, 3], and their labels; None: there are none, and `unlabelled` says why."""
+    """Target images, uint8 [N, H, W, 3], and their labels; None without labels, with the reason in `unlabelled`."""
 
     images: np.ndarray
     labels: list[Any] | None
@@ -43,9 +43,9 @@ class LabelledImages(NamedTuple):
     labels: list[Any]
 
     def repeated(self, count: int) -> "LabelledImages":
-        """Return them one after the other, again and again, until there are `count` or more.
+        """Return the images, repeated until there are at least `count`.
 
-        So a network takes as many steps on a few photographs as on many renders.
+        A network thus takes as many steps on a few photographs as on many renders.
         """
         index = np.arange(max(count, len(self.images))) % len(self.images)
         return LabelledImages(self.images[index], [self.labels[number] for number in index])
@@ -62,7 +62,7 @@ class DataSets:
     progress: Progress
 
     def of(self, grammar: Grammar) -> "DataSets":
-        """Return the same for another grammar."""
+        """Return the renderer of another grammar."""
         return replace(self, grammar=grammar, renderer=Renderer(self.renderer.pool, grammar))
 
     def labelled(
@@ -98,7 +98,7 @@ class DataSets:
         return np.concatenate(images)
 
     def _appearance(self, translator: Translator | None) -> dict[str, Any]:
-        """Return what `labelled` of `trainer.tasks.labelling` takes, so that images are translated."""
+        """Return the arguments of `trainer.tasks.labelling.labelled` that translate images."""
         if translator is None:
             return {}
         return {
@@ -109,7 +109,7 @@ class DataSets:
 
 @dataclass(frozen=True)
 class EvaluationImages:
-    """The labelled images of an evaluation that are not rendered from a model."""
+    """The labelled images of an evaluation that come from the target."""
 
     target: Target
     data: DataSets
@@ -132,11 +132,11 @@ class EvaluationImages:
         return cls(experiment.target, data, *photos)
 
     def test(self, count: int, spared: int) -> TargetImages:
-        """Return the images that all networks are scored on.
+        """Return the test images of all networks.
 
         Args:
             count: the largest number of images.
-            spared: leaves out the target's photographs that `validation` returns for this count.
+            spared: excludes the target's photographs that `validation` returns for this count.
 
         Raises:
             InputError: an image cannot be read, or a folder of test images has no labels.
@@ -158,7 +158,7 @@ class EvaluationImages:
             return TargetImages(images[chosen(len(images), count)], None, str(error))
 
     def validation(self, count: int) -> LabelledImages:
-        """Return V: labelled images of the target, of a synthetic one the first that the task loss sees.
+        """Return V, labelled images of the target; of a synthetic target, the first images of the task loss.
 
         Raises:
             InputError: an image cannot be read, or has no label.
@@ -171,10 +171,10 @@ class EvaluationImages:
         """Return labelled images of the target to train on: `count` of a synthetic one, all of photographs.
 
         Args:
-            wanted: None: if there are photographs that are not tested on.
+            wanted: None: yes if there are photographs outside the test set.
 
         Raises:
-            InputError: they are wanted, and there are none.
+            InputError: images are wanted, but there are none.
         """
         if wanted is False or (wanted is None and self.target.grammar is not None and self.validation_photos is None):
             return None
@@ -183,8 +183,8 @@ class EvaluationImages:
         if self.test_photos is None:
             if wanted:
                 raise InputError(
-                    "--real needs labelled photographs that are not tested on: name test images by --test, or others "
-                    "to train on by --validation"
+                    "--real needs labelled photographs outside the test set: name test images with --test, or others "
+                    "to train on with --validation"
                 )
             return None
         try:
@@ -218,7 +218,7 @@ class EvaluationImages:
 
 
 def photographs_of(experiment: Experiment, folder: Path) -> PhotographTarget:
-    """Return the photographs of a folder, brought to the grammar's size as those of the target are."""
+    """Return the photographs of a folder, fitted to the grammar's size like the target's."""
     if isinstance(experiment.target, PhotographTarget):
         return replace(experiment.target, folder=folder, layout=None)
     render = experiment.grammar.render

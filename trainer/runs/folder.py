@@ -2,7 +2,7 @@
 
 runs/NAME/
   inputs/                copies of the experiment and its grammar, hashes of asset files
-  config.json            experiment, overrides, seed, engine and versions, as resolved
+  config.json            resolved experiment, overrides, seed, engine and versions
   metrics.jsonl          one object per epoch
   attributes.jsonl       values of each mutable attribute per epoch, of the prior and, if known, of the target
   events.out.tfevents.*  the metrics for TensorBoard
@@ -34,7 +34,7 @@ from trainer.errors import InputError
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The configuration that determines a run's numbers."""
+    """The configuration that determines a run's results."""
 
     experiment: str
     overrides: Mapping[str, object]
@@ -81,7 +81,7 @@ class Run:
 
     @staticmethod
     def refuse(folder: Path) -> NoReturn:
-        """Raise the error for a folder that exists already.
+        """Raise the error for an existing folder.
 
         Raises:
             InputError: always.
@@ -92,7 +92,7 @@ class Run:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keep other processes from training in this folder. The lock ends with the process, however that ends.
+        """Keep other processes from training in this folder. The lock ends with the process, even on a crash.
 
         Raises:
             InputError: another process trains in it.
@@ -110,7 +110,7 @@ class Run:
     def config(self) -> RunConfig:
         """
         Raises:
-            InputError: config.json is damaged, or of another version of this program.
+            InputError: config.json is damaged, or another version of metasim wrote it.
         """
         content = self._read("config.json")
         if not isinstance(content, dict):
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The content of summary.json; empty while the run is not finished."""
+        """Return the content of summary.json; empty until the run has finished."""
         return self._read("summary.json") if (self.folder / "summary.json").is_file() else {}
 
     def update_summary(self, values: dict[str, Any]) -> None:
@@ -146,11 +146,11 @@ class Run:
         return [_parsed(line, path, number) for number, line in enumerate(lines, 1)]
 
     def write_records(self, name: str, records: list[dict[str, Any]]) -> None:
-        """Replace such a file as a whole, so that a killed run never leaves half a line."""
+        """Replace the whole file, so that a killed run never leaves half a line."""
         write_atomically(self.folder / name, "".join(json.dumps(record) + "\n" for record in records))
 
     def save_checkpoint(self, state: dict[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Replace the checkpoint in one step: after a crash there is the old one or the new one, never a mixture.
+        """Replace the checkpoint atomically: after a crash, either the old or the new one exists, never a mixture.
 
         Args:
             state: anything that JSON can hold.
@@ -175,7 +175,7 @@ class Run:
         Raises:
             InputError: a file of it is damaged.
         """
-        for name in ("checkpoint", "checkpoint.old"):  # The old one alone exists between the two renames.
+        for name in ("checkpoint", "checkpoint.old"):  # Between the two renames only the old one exists.
             folder = self.folder / name
             if (folder / "state.json").is_file():
                 tensors = {path.stem: _tensors(path) for path in sorted(folder.glob("*.safetensors"))}
@@ -186,7 +186,7 @@ class Run:
         """Keep the weights at the end of a stage.
 
         Args:
-            number: of the stage, from 1 on.
+            number: number of the stage, starting at 1.
         """
         path = self.folder / "stages" / f"{number}.safetensors"
         path.parent.mkdir(exist_ok=True)
@@ -210,7 +210,7 @@ class Run:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that readers see either its old content or all of the new one."""
+    """Write a file atomically: readers see either the old or the complete new content."""
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w") as file:
         file.write(text)

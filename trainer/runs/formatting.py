@@ -21,7 +21,7 @@ def short(value: float) -> str:
 
 
 def plus_minus(mean: float, spread: float) -> str:
-    """Return a mean and its spread, both to the spread's second digit, or its third if the first is 1."""
+    """Return a mean and its spread, rounded to the spread's second digit, or third if its first digit is 1."""
     if not (math.isfinite(mean) and math.isfinite(spread) and spread > 0):
         return f"{short(mean)} ± {short(spread)}"
     digits = min(max(0, 1 - math.floor(math.log10(spread / 2))), 6)
@@ -35,7 +35,7 @@ def signed_percent(fraction: float) -> str:
 
 
 def score(value: float, *, errors: bool = False) -> str:
-    """Return a score: in percent if it lies between 0 and 1, unless it is an error in a unit of its own."""
+    """Return a score, in percent if it lies between 0 and 1 and is no error with its own unit."""
     return f"{100 * value:.1f}{NO_BREAK}%" if 0 <= value <= 1 and not errors else short(value)
 
 
@@ -51,10 +51,10 @@ def count(number: int, noun: str) -> str:
 
 
 def with_unit(value: float, unit: str) -> str:
-    """Return a number with its unit as it is written: `1.5 px`, `90°`, `0.3` for the unit 1."""
+    """Return a number with its unit: `1.5 px`, `90°`, `0.3` for the unit 1."""
     return short(value) + unit_suffix(unit)
 
 
 def unit_suffix(unit: str) -> str:
-    """Return what follows a number of this unit."""
+    """Return the suffix of a number in this unit."""
     return {"deg": "°", "1": ""}.get(unit, f" {unit}")

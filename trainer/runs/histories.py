@@ -22,12 +22,12 @@ class AttributeHistory:
 
     @property
     def any(self) -> AttributeStatistics:
-        """One of the recorded statistics, for the kind, the name and the unit, which all share."""
+        """Return one of the recorded statistics; all share the kind, the name and the unit."""
         return next(item for item in (self.prior, self.target, self.last) if item is not None)
 
     @property
     def last(self) -> AttributeStatistics | None:
-        """The learned statistics of the last epoch."""
+        """Return the learned statistics of the last epoch."""
         return self.learned[max(self.learned)] if self.learned else None
 
     @property
@@ -36,12 +36,12 @@ class AttributeHistory:
 
     @property
     def unit(self) -> str:
-        """The unit as it follows a number."""
+        """Return the suffix of a number in the attribute's unit."""
         return unit_suffix(self.any.unit)
 
     @cached_property
     def centre(self) -> float:
-        """The direction opposite the widest gap between all angles, so that a plot cuts no distribution in two."""
+        """Return the direction opposite the widest gap between all angles, so that a plot splits no distribution."""
         items = [item for item in (self.prior, self.target, *self.learned.values()) if item is not None]
         values = np.sort(np.array([value % 360 for item in items for value in item.values]))
         if not self.any.is_angle or not len(values):

@@ -5,9 +5,9 @@
       my-world.yaml     the experiment, or the grammar alone
       base-world.yaml   the grammar that the experiment names, if it names one
 
-A run reads these copies, so that it can be moved to another machine, and so that an edited grammar does not change what
-a finished run generates. Relative paths in them start at the original's folder; where that folder does not exist, at
-the copy's.
+A run reads these copies. It can therefore be moved to another machine, and editing a grammar does not change what a
+finished run generates. Relative paths in them start at the original's folder, or at the copy's if the original's does
+not exist.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _ASSET_PATHS = ("idx", "labels", "images", "meshes", "bop")
 
 
 def keep_inputs(run: Run, experiment: str, overrides: Mapping[str, object]) -> None:
-    """Copy the files of an experiment into the run folder, and record the hashes of its asset files.
+    """Copy an experiment's files into the run folder, and record the hashes of its asset files.
 
     Args:
         experiment: name or path.
@@ -44,7 +44,7 @@ def keep_inputs(run: Run, experiment: str, overrides: Mapping[str, object]) -> N
     for role, document in (("experiment", opened.file), ("world", opened.world)):
         original = document.path.resolve()
         if role == "world" and original == opened.file.path.resolve():
-            continue  # The experiment states its world itself.
+            continue  # The experiment contains its grammar.
         name = original.name if not (folder / original.name).exists() else f"{role}-{original.name}"
         (folder / name).write_bytes(original.read_bytes())
         files[role] = {"copy": name, "original": str(original)}
@@ -60,7 +60,7 @@ def keep_inputs(run: Run, experiment: str, overrides: Mapping[str, object]) -> N
 
 
 def kept_copies(run: Run) -> Copies | None:
-    """Return the copies that a run keeps, None of a run of an older version, which keeps none.
+    """Return the copies that a run keeps; None for runs of older versions, which have no copies.
 
     Raises:
         InputError: the manifest is damaged, or a copy is missing.
@@ -78,9 +78,9 @@ def kept_copies(run: Run) -> Copies | None:
 
 
 def changed_inputs(run: Run) -> list[str]:
-    """Return a line for each original or asset file that differs from what the run was made from.
+    """Return a line for each original or asset file that has changed since the run was made.
 
-    Originals that do not exist any more are no difference: the run reads its copies.
+    Missing originals do not count as changes, since the run reads its copies.
     """
     manifest, notes = _manifest(run), []
     for entry in (manifest.get("files") or {}).values():
@@ -113,7 +113,7 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 
 def _is_another(path: Path, known: Mapping[str, Any]) -> bool:
-    """Return whether a file exists and has another content; one of the same size and time is taken to be the same."""
+    """Return whether a file exists and its content has changed. A file of equal size and time counts as unchanged."""
     if not path.is_file():
         return False
     status = path.stat()

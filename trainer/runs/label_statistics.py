@@ -33,7 +33,7 @@ class LabelStatistics:
         classes: C names.
         counts: int [N, C].
         sizes: sums of the sizes of objects that the frame does not cut, in px [N, C]; a size is √(width · height).
-        whole: how many objects these are [N, C].
+        whole: number of these objects [N, C].
     """
 
     classes: tuple[str, ...]
@@ -70,7 +70,7 @@ class LabelStatistics:
             return np.stack([counts / len(chosen), counts / counts.sum(), sizes / whole])
 
     def intervals(self, rng: np.random.Generator) -> Iterator[tuple[int, int, list[float] | None]]:
-        """Yield the place [s, c] of each statistic with the interval of 95 % of bootstrap samples of the images."""
+        """Yield the index [s, c] of each statistic with its 95 % bootstrap interval over the images."""
         samples = np.stack(
             [self.values(rng.integers(0, len(self.counts), len(self.counts))) for _ in range(REPLICATES)]
         )
@@ -91,12 +91,12 @@ def compare_labels(
     mnist: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Return the statistics of a run's prior and learned scenes, and those of labelled photographs with intervals.
+    """Return statistics of a run's prior and learned scenes, and of labelled photographs with intervals.
 
     Args:
         folder: the run.
-        photos: labelled photographs in any layout; they are brought to the run's frame.
-        scenes: how many scenes of each model are rendered.
+        photos: labelled photographs in any layout; they are fitted to the run's frame.
+        scenes: number of scenes to render from each model.
 
     Raises:
         InputError: the run or the photographs cannot be read, or neither has classes.

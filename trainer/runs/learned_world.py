@@ -1,9 +1,8 @@
-"""The world that a run has learned, as a grammar that a person can read, keep, edit, and generate from.
+"""The grammar that a run has learned, as a file to read, edit and generate from.
 
-Probabilities of productions and of categories are written as they are. A mutable number gets the distribution of the
-language that explains best, by the Bayesian information criterion, what the run generates: the prior's own, a uniform,
-a normal, or a mixture of normals. Each stands by itself: how attributes depend on each other or on categories is only
-in the run.
+Probabilities of productions and categories are written unchanged. For each mutable number, the Bayesian information
+criterion selects the distribution that best fits the run's samples: the prior's own, a uniform, a normal, or a mixture
+of normals. Only marginal distributions are written; the run alone holds dependences between attributes.
 """
 
 import copy
@@ -28,19 +27,19 @@ from trainer.randomness import EvaluationStream, Purpose, generator
 from trainer.runs.inputs import kept_copies
 from trainer.runs.loading import LoadedRun
 
-#: Scenes from which distributions are written down, and most values of an attribute that are looked at.
+#: Scenes to which distributions are fitted, and the largest number of an attribute's values that are used.
 SCENES, VALUES = 1500, 2000
-#: Smallest probability of a category that may be learned again.
+#: Smallest probability of a category that can still be learned later.
 LEAST_SHARE = 1e-4
-#: Keys of the file that are no part of the world.
+#: Keys of the file that do not belong to the grammar.
 _DROPPED = ("grammar", "overrides", "target", "training")
 _PATHS = ("idx", "labels", "images", "meshes", "bop")
-#: Width of the text; a value that fits into a line stands in one.
+#: Width of the text; a value that fits on one line is written on one.
 WIDTH = 110
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes short values in one line."""
+    """Writes short values on one line."""
 
     def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
         node = super().represent_mapping(tag, mapping, flow_style)
@@ -143,7 +142,7 @@ def _values(scenes: Sequence[SceneGraph], kind: str, name: str) -> np.ndarray:
 
 
 def _anchor(assets: object, base: Path) -> None:
-    """Make the paths of asset sets absolute, so that the file can stand anywhere."""
+    """Make the paths of asset sets absolute, so that the file can be moved."""
     for section in assets.values() if isinstance(assets, dict) else ():
         for key in _PATHS:
             if isinstance(section, dict) and isinstance(section.get(key), str):

@@ -32,9 +32,9 @@ class LoadedRun:
     settings: TrainingSettings
     #: With the averaged weights.
     transformer: DistributionTransformer
-    #: The feature space that it learned last; None where it learned none.
+    #: The last feature space that it learned; None if it learned none.
     features: Estimator | None
-    #: Its grammar with the structure that it has learned.
+    #: Its grammar with the learned structure.
     grammar: Grammar
     #: Files that have changed since the run was made.
     changes: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ def _transformer(
     transformer = DistributionTransformer(Encoding(experiment.grammar), torch_generator(config.seed, Purpose.WEIGHTS))
     try:
         transformer.load_state_dict(weights)
-    except RuntimeError:  # Tensors of other sizes or names.
+    except RuntimeError:  # The tensors have other sizes or names.
         raise InputError(
             f"{run.folder} does not fit {config.experiment}: its nodes or mutable attributes have changed since the "
             "training; restore them, or train again"
@@ -119,7 +119,7 @@ def _transformer(
 
 
 def feature_space(loaded: LoadedRun) -> FeatureSpace:
-    """Return the feature space that the run compared images in last; a neutral one if it had none."""
+    """Return the last feature space in which the run compared images; a neutral one if it has none."""
     render = loaded.grammar.render_settings()
     size = render.height_px, render.width_px
     if loaded.features is not None:

@@ -30,9 +30,9 @@ from trainer.runs.notes import notes as run_notes
 from trainer.runs.report.contact_sheets import paired_sheet
 from trainer.runs.tensorboard import EventLog
 
-#: Images in a row of the picture of an epoch. Those of the target are spread evenly over it.
+#: Images per row in the picture of an epoch. The target's images are spread evenly over the target.
 PICTURED = 16
-#: Images of the target from which the floor of MMD² is estimated, at most, and in each half at least.
+#: Maximum number of target images for the floor of MMD², and minimum in each half.
 MOST_IMAGES, FEWEST_HALF = 1_000, 4
 
 
@@ -68,7 +68,7 @@ class RunLog:
     def __post_init__(self) -> None:
         encoding = self.learner.problem.encoding
         self._target_statistics = attribute_statistics(encoding, self.target_scenes)
-        structure = self.learner.structure  # The problem's own grammar has the learned probabilities by now.
+        structure = self.learner.structure  # The problem's own grammar already has the learned probabilities.
         self._productions = () if structure is None else structure.prior.grammar.productions
         target = {} if self.target_structure is None else self.target_structure.probabilities
         self._target_choices = [
@@ -91,7 +91,7 @@ class RunLog:
         self._sheet(0, scenes, scenes)
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Record an epoch: metrics, distributions, picture, and the weights if it ends a stage."""
+        """Record an epoch: metrics, distributions, picture, and, at the end of a stage, the weights."""
         learned, before, after = self.learner.statistics()
         self._metrics.append(metrics)
         choices = self._learned_choices()
@@ -99,11 +99,11 @@ class RunLog:
         self.run.write_records("metrics.jsonl", self._metrics)
         self.run.write_records("attributes.jsonl", self._attributes)
         self._events.epoch(metrics, learned, self._sheet(metrics["epoch"], before, after))
-        if not self.learner.prepared:  # It was the last epoch of a stage; the next one has not begun.
+        if not self.learner.prepared:  # This was the last epoch of a stage; the next stage has not begun.
             self.run.save_stage(self.learner.stage, self.learner.average.state_dict())
 
     def checkpoint(self) -> None:
-        """Write a checkpoint, from which the run can be resumed."""
+        """Write a checkpoint from which the run can resume."""
         state, tensors = self.learner.state()
         self.run.write_records("attributes.jsonl", self._attributes)
         facts: dict[str, Any] = {"seconds": self.timer.seconds, "renders": self._all_renders(), "facts": self.facts}
@@ -182,12 +182,12 @@ class RunLog:
         return self.renders + self.learner.problem.renderer.pool.stats.renders
 
     def _up_to_now(self, name: str) -> list[dict[str, Any]]:
-        """Return the records up to the checkpoint's epoch; a killed run can have written later ones."""
+        """Return the records up to the checkpoint's epoch; a killed run may have written later ones."""
         return [record for record in self.run.records(name) if (record["epoch"] or 0) <= self.learner.epoch]
 
 
 def _inferred(findings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the stages' inferences have found, and the last verdict."""
+    """Return the results of the stages' inferences, and the last verdict."""
     if not findings:
         return {}
     last = findings[-1]

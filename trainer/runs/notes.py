@@ -1,4 +1,4 @@
-"""Notes: observations about a run that its user should act on, derived from what the run has recorded."""
+"""Notes: observations, derived from a run's records, that its user should act on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,20 +10,20 @@ from trainer.metrics.kid import BLOCK
 from trainer.runs.formatting import count, score, short, with_unit
 from trainer.runs.histories import AttributeHistory
 
-#: An attribute piles up if this fraction of its values lies within `END` of its range from one end, and the prior has
-#: less than half as much there.
+#: An attribute accumulates at an end if this fraction of its values lies within `END` of its range from that end, and
+#: the prior has less than half as many there.
 PILED, END = 0.1, 0.01
-#: Fraction of a kind's objects that are not visible from which a note says so.
+#: Fraction of invisible objects of a kind above which a note is written.
 HIDDEN = 0.1
-#: A distance or score got worse if it changed by more than these: standard errors of KID, fraction of the prior's MMD²
-#: (and more than the floor), score.
+#: Changes above which a distance or score counts as worse: standard errors of KID, fraction of the prior's MMD² (and
+#: more than the floor), score.
 WORSE_KID, WORSE_MMD, WORSE_SCORE = 2.0, 0.05, 0.02
 
 
 def notes(
     summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], histories: Sequence[AttributeHistory]
 ) -> list[str]:
-    """Return the notes of a run in plain text, one sentence or two each.
+    """Return the notes of a run in plain text, one or two sentences each.
 
     Args:
         summary: of the run; empty while it is not finished.
@@ -37,7 +37,7 @@ def notes(
 
 
 def end_fractions(item: AttributeStatistics) -> tuple[float, float]:
-    """Return the fractions of the values near the lower and the upper end of the range, 0 without one; see `END`."""
+    """Return the fractions of values near the lower and upper end of the range, 0 without a range; see `END`."""
     if item.range is None:
         return 0.0, 0.0
     low, high = item.range
@@ -96,7 +96,7 @@ def _worse(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> 
             shown = score if key == "score" else short
             found.append(
                 f"In the last epoch {name} got worse: {shown(last[key])} after {shown(before[key])}. A lower "
-                "training.learning_rate or more steps can help."
+                "training.learning_rate or more steps may help."
             )
     return found
 

@@ -10,7 +10,7 @@ from trainer.runs.histories import AttributeHistory
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the two-sample test on held-out images of the target decided."""
+    """The result of the two-sample test on held-out images of the target."""
 
     text: str
     #: matches, closer or apart: see `trainer.metrics.two_sample`.
@@ -18,7 +18,7 @@ class Verdict:
 
 
 def verdict(summary: Mapping[str, Any]) -> Verdict | None:
-    """Return the verdict of the run, None where it has none."""
+    """Return the verdict of the run; None if it has none."""
     found = summary.get("verdict")
     if not found:
         return None
@@ -52,22 +52,22 @@ def headline(
 
 @dataclass(frozen=True)
 class ImageDistance:
-    """MMD² between rendered images and the target's, with what it is to be compared with; None: not measured."""
+    """MMD² between rendered images and the target's, with reference values; None: not measured."""
 
     learned: float
     prior: float | None
-    #: What chance alone explains.
+    #: The floor: MMD² explained by chance alone.
     floor: float | None
 
     @property
     def references(self) -> str:
-        """The prior's distance and the floor, as text."""
+        """Return the prior's distance and the floor as text."""
         known = (("prior", self.prior), ("floor", self.floor))
         return " · ".join(f"{name} {short(value)}" for name, value in known if value is not None)
 
 
 def image_distance(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> ImageDistance | None:
-    """Return the distance of the verdict, or that of the last epoch; None where it was not measured."""
+    """Return the distance of the verdict, or of the last epoch; None if it was not measured."""
     found = summary.get("verdict")
     if found:
         return ImageDistance(found["mmd"], found["prior_mmd"], found["floor"])

@@ -1,7 +1,7 @@
-"""The steps of a training run and of an evaluation, planned for the estimate of the time left.
+"""The planned steps of training and evaluation, for the estimate of the remaining time.
 
-Durations are rough: the estimate scales them by how long the steps of a kind really take. A step that turns out not to
-be needed is skipped.
+Durations are rough. The estimate scales them by the measured durations of the same kind of step. Steps that turn out to
+be unnecessary are skipped.
 """
 
 from collections.abc import Iterable
@@ -15,16 +15,16 @@ from trainer.progress import Step
 from trainer.refinement.stage_losses import DOING
 from trainer.refinement.structure_descent import BATCH, STEPS
 
-#: Seconds of an image for the trainer, and of a sample of a pixel for a worker.
+#: Seconds per image for the trainer, and per pixel sample for a worker.
 _IMAGE_S, _SAMPLE_S = 1e-3, 1e-6
-#: Seconds of an optimiser's step of a small network.
+#: Seconds per optimiser step of a small network.
 _UPDATE_S = 0.02
-#: Renders per scene of a step of descent, about: the scene and its probes.
+#: Approximate renders per scene in a step of descent: the scene and its probes.
 _PROBES = 5
 
 
 def pretraining_steps(settings: TrainingSettings, target: str) -> list[Step]:
-    """Return the steps before the first stage; `target` names the one that provides the target's images."""
+    """Return the steps before the first stage; `target` names the step that provides the target's images."""
     return [Step(target, 5.0, "render"), Step("learn the identity", _UPDATE_S * settings.pretraining_steps, "learn")]
 
 

@@ -1,4 +1,4 @@
-"""What a run of an experiment needs, checked before it starts: settings, files, the target, the task."""
+"""Checks before a run starts: settings, files, the target and the task."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -16,12 +16,12 @@ from trainer.tasks.kitti_rules import has_cars
 
 #: Tasks that label one object of a scene.
 _OF_ONE_OBJECT = ("classification", "pose")
-#: Scenes of each grammar that are drawn.
+#: Number of scenes drawn from each grammar.
 _SCENES = 20
 
 
 def check_run(experiment: Experiment, settings: TrainingSettings) -> None:
-    """Read everything that training on the experiment needs, but nothing that needs a renderer.
+    """Read everything that training on the experiment needs except what needs a renderer.
 
     Raises:
         InputError: a setting, a file or the target is wrong, or the task does not suit the grammar.

@@ -1,4 +1,4 @@
-"""Samples of numbered scenes, rendered ahead of whoever writes them."""
+"""Samples of numbered scenes, rendered ahead of their consumer."""
 
 import math
 from collections import deque
@@ -19,22 +19,22 @@ from trainer.translation.buffers import NEEDS, translated_sample
 
 Item = TypeVar("Item")
 
-#: Scenes that are drawn for one image before a condition counts as never met.
+#: Maximum number of scenes drawn for one image before the condition counts as unsatisfiable.
 MOST_DRAWN = 1000
-#: Fewest and most chunks that are rendered while one is used.
+#: Minimum and maximum number of chunks rendered ahead.
 _LEAST_AHEAD, _MOST_AHEAD = 2, 64
-#: Tasks that are under way for each process of the workers: one is rendered, others wait at the worker.
+#: Tasks in flight per worker process: one is rendered, the others are queued at the worker.
 _TASKS_PER_PROCESS = 4
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A sample, and how it came about."""
+    """A sample, and how it was drawn."""
 
     sample: Sample
-    #: Scenes that were drawn until this one.
+    #: Number of scenes drawn until this one met the condition.
     drawn: int = 1
-    #: Rendered with boxes and masks, whatever was needed.
+    #: Rendered with boxes and masks even if the format does not need them.
     audited: bool = False
 
 
@@ -44,7 +44,7 @@ class SampleStream:
 
     Attributes:
         encoding, encodes_masks: see `SampleRenderer`.
-        keep: the condition that scenes meet. Another scene of the same number is drawn until one does.
+        keep: the condition on scenes. Another scene of the same number is drawn until one meets it.
         audited: numbers of the scenes that are rendered with boxes and masks as well.
         chunk: scenes that are rendered at a time.
         translator: changes the appearance of the images.
@@ -62,10 +62,10 @@ class SampleStream:
     translator: Translator | None = None
 
     def samples(self, indices: range) -> Generator[Drawn, None, None]:
-        """Return the samples of those numbers; while one chunk is used, the next ones are rendered.
+        """Return the samples of those numbers. The next chunks are rendered while one is consumed.
 
         Raises:
-            InputError: the condition is met by none of many scenes.
+            InputError: none of `MOST_DRAWN` scenes meets the condition.
             RenderError: a scene could not be rendered.
         """
         needs = self.needs if self.keep is None else self.needs | Need.BOXES
@@ -78,7 +78,7 @@ class SampleStream:
         yield from ahead(lambda chunk: self._rendered(renderer, chunk), chunks, lambda: self._depth())
 
     def _depth(self) -> int:
-        """Return how many chunks are under way: all slots of the workers have tasks, also at the end of a chunk."""
+        """Return the number of chunks in flight, so that all worker slots have tasks even at the end of a chunk."""
         return blocks_ahead(self.pool, self.chunk)
 
     def _rendered(self, renderer: SampleRenderer, indices: range) -> list[Drawn]:
@@ -109,16 +109,16 @@ class SampleStream:
 
 
 def blocks_ahead(pool: RenderPool, size: int) -> int:
-    """Return how many blocks of scenes are rendered while one is used, so that every slot of the workers has a task."""
+    """Return the number of blocks to render ahead, so that every worker slot has a task."""
     return min(max(_LEAST_AHEAD, math.ceil(_TASKS_PER_PROCESS * pool.stats.processes_up / size)), _MOST_AHEAD)
 
 
 def ahead(
     render: Callable[[range], list[Item]], chunks: Iterable[range], depth: Callable[[], int] = lambda: _LEAST_AHEAD
 ) -> Iterator[Item]:
-    """Return the items of chunks one after the other; threads render the next chunks meanwhile.
+    """Yield the items of the chunks in order while threads render the next chunks.
 
-    Whoever uses the items sets the pace: no more than `depth()` chunks are rendered ahead.
+    The consumer sets the pace: at most `depth()` chunks are rendered ahead.
     """
     executor = ThreadPoolExecutor(_MOST_AHEAD, "render-ahead")
     waiting: deque[Future[list[Item]]] = deque()
@@ -130,5 +130,5 @@ def ahead(
         while waiting:
             yield from waiting.popleft().result()
     finally:
-        # Without waiting: a chunk may take minutes, and the pool's end fails its tasks.
+        # Do not wait: a chunk may take minutes, and closing the pool fails its tasks.
         executor.shutdown(wait=False, cancel_futures=True)

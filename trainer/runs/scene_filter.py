@@ -32,7 +32,7 @@ _OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-#: What a function counts of the objects of its class, and of the image's pixels.
+#: What each function counts: objects of its class, or pixels of the image.
 _FUNCTIONS: Mapping[str, Callable[[list[Instance], int], float]] = {
     "visible": lambda items, _: sum(item.visible is not None for item in items),
     "present": lambda items, _: len(items),
@@ -44,14 +44,14 @@ _LONGEST = 1000
 
 @dataclass(frozen=True)
 class SceneFilter:
-    """A condition that rendered scenes meet or do not."""
+    """A condition on rendered scenes."""
 
     text: str
     _tree: ast.expr
 
     @classmethod
     def parse(cls, text: str, classes: tuple[str, ...]) -> "SceneFilter":
-        """Read a condition. Nothing of it is ever executed as Python.
+        """Parse a condition. It is never executed as Python.
 
         Raises:
             InputError: the text is no such condition, or names a class that the grammar does not have.
@@ -69,7 +69,7 @@ class SceneFilter:
         return cls(text.strip(), tree)
 
     def __call__(self, sample: Sample) -> bool:
-        """Return whether a sample, which has boxes, meets the condition. A division by zero does not meet it."""
+        """Return whether a sample with boxes meets the condition; False on division by zero."""
         try:
             return bool(_value(self._tree, sample))
         except ZeroDivisionError:
@@ -83,7 +83,7 @@ def _is_not(tree: ast.AST) -> bool:
 def _check(tree: ast.AST, classes: tuple[str, ...]) -> None:
     """
     Raises:
-        ValueError: the tree holds anything but what the module's docstring lists.
+        ValueError: the tree holds something that the module's docstring does not list.
     """
     match tree:
         case ast.BoolOp(values=values):

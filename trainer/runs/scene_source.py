@@ -17,7 +17,7 @@ from trainer.runs.loading import open_run
 
 @dataclass(frozen=True)
 class SceneSource:
-    """A grammar, and a model that changes its scenes where a run has learned one."""
+    """A grammar and, for a run, the learned model that changes its scenes."""
 
     #: A description of the source, for cards.
     of: str
@@ -29,10 +29,10 @@ class SceneSource:
     transformer: DistributionTransformer | None = None
 
     def scenes(self, seed: int, indices: Sequence[int], attempt: int = 0) -> list[SceneGraph]:
-        """Return the scenes of those numbers; each is a function of the source, the seed and its number alone.
+        """Return the scenes of those numbers; each depends only on the source, the seed and its number.
 
         Args:
-            attempt: other scenes of the same numbers, where those before could not be kept.
+            attempt: attempts above 0 give other scenes of the same numbers, after the earlier ones were rejected.
         """
         more = (attempt,) if attempt else ()
         scenes = [self.grammar.sample(generator(seed, Purpose.GENERATION, index, *more)) for index in indices]
@@ -43,7 +43,7 @@ class SceneSource:
         return integer(seed, Purpose.GENERATION) + index
 
     def fingerprint(self, seed: int) -> str:
-        """Return a hash of the first scene and its render settings; another grammar, model or asset changes it."""
+        """Return a hash of the first scene and its render settings; it changes with the grammar, model and assets."""
         [scene] = self.scenes(seed, [0])
         wire = scene.to_wire(self.grammar.assets.hash_of)
         parts = (wire, self.grammar.render_settings())
@@ -51,10 +51,10 @@ class SceneSource:
 
 
 def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
-    """Open a run folder, or a grammar or experiment by name or path.
+    """Open a run folder, or a grammar or experiment given by name or path.
 
     Raises:
-        InputError: there is none, or something in it is wrong.
+        InputError: it does not exist, or it is invalid.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -69,7 +69,7 @@ def open_source(source: str, *, mnist: Path | None = None) -> SceneSource:
             transformer=loaded.transformer,
         )
     if looks_like_path(source) and not folder.is_file():
-        raise InputError(f"{folder}: there is neither a run folder nor a grammar file of this name")
+        raise InputError(f"{folder}: no run folder or grammar file has this name")
     experiment = load_experiment(source, mnist=mnist)
     return SceneSource(
         of=f"the prior of {experiment.name}",

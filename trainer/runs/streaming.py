@@ -2,7 +2,7 @@
 
     for image, label in DataLoader(RenderedScenes("runs/mnist-rot", count=10_000), batch_size=64): ...
 
-Scene i is the one that `metasim generate` gives the number i for the same source and seed.
+Scene i equals scene number i of `metasim generate` for the same source and seed.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,21 +24,21 @@ from trainer.pool.result_cache import ResultCache
 from trainer.runs.sample_stream import ahead, blocks_ahead
 from trainer.runs.scene_source import SceneSource, open_source
 
-#: Size of the folder of results unless another one is stated.
+#: Default size of the cache folder.
 CACHE_BYTES = 10 << 30
 
 
 class RenderedScenes(IterableDataset[Any]):
-    """Scenes of a run's learned model, or of a grammar, rendered by a pool while they are used.
+    """Scenes of a run's learned model, or of a grammar, rendered on demand by a pool.
 
-    Each iteration opens a pool and closes it at its end, and gives the same scenes again; another epoch of new ones has
-    another seed. The next blocks of scenes are rendered while one is used.
+    Each iteration opens a pool, yields the same scenes, and closes the pool. Use another seed for new scenes. The next
+    blocks of scenes are rendered while one is consumed.
 
-    Of n consumers, such as the processes of a training, number r takes the blocks r, r + n ... by `shard=(r, n)`. The
-    worker processes of a DataLoader share the blocks of its `shard`, each with connections of its own to the workers
-    behind an endpoint. Local workers take all processors, so with them `num_workers` must be 0.
+    With n consumers, such as training processes, consumer r takes blocks r, r + n ... with `shard=(r, n)`. The worker
+    processes of a DataLoader share the blocks of its `shard`; each has its own connections to the workers behind an
+    endpoint. Local workers use all processors, so `num_workers` must then be 0.
 
-    A consumer that is slow holds up its rendering: no more blocks are rendered than keep the workers busy.
+    A slow consumer slows down rendering: only as many blocks are rendered ahead as keep the workers busy.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class RenderedScenes(IterableDataset[Any]):
         """
         Args:
             source: a run folder, or a grammar or experiment by name or path.
-            count: scenes of all shards together; None: no end.
-            needs: what is rendered of a scene beside its image.
-            item: makes what is yielded; default: `image_and_class`.
+            count: scenes of all shards together; None: endless.
+            needs: outputs to render besides the image.
+            item: converts a sample into the yielded item; default: `image_and_class`.
             shard: (r, n), see above.
-            block: scenes that are rendered at a time.
-            images: workers encode images so, as `metasim generate --images` takes it: fewer bytes travel and are kept,
-                and this process decodes them. None: pixels travel.
-            cache: a folder that keeps results, so that the next epoch of the same scenes renders nothing. Consumers may
+            block: scenes per block.
+            images: encoding of images by the workers, as in `metasim generate --images`. It saves bandwidth and cache
+                space, and this process decodes the images. None: raw pixels.
+            cache: a folder for results, so that a further epoch of the same scenes needs no rendering. Consumers may
                 share it.
-            cache_bytes: size of the folder; what was used longest ago goes first.
+            cache_bytes: size of the folder; the least recently used results are removed first.
             mnist, pool: as `GenerateOptions` takes them.
 
         Raises:
@@ -90,12 +90,10 @@ class RenderedScenes(IterableDataset[Any]):
         if not 0 <= shard[0] < shard[1]:
             raise InputError(f"shard is {shard}; of n processes it must be (r, n) with r from 0 to n - 1")
         if block < 1 or (count is not None and count < 0):
-            raise InputError(
-                f"block is {block} and count {count}; a block has 1 scene at least, count cannot be below 0"
-            )
+            raise InputError(f"block is {block} and count {count}; block must be at least 1, and count at least 0")
 
     def __getstate__(self) -> dict[str, Any]:
-        """A process that DataLoader spawns opens the source itself."""
+        """Drop the open source: a process that DataLoader spawns opens it itself."""
         opened = self._opened if isinstance(self._given, SceneSource) else None
         return {**self.__dict__, "_opened": opened}
 
@@ -118,8 +116,8 @@ class RenderedScenes(IterableDataset[Any]):
         """
         if sample.label is None:
             raise InputError(
-                f"a scene of {self._source.name} has not exactly one object with a class; "
-                "give item=..., which makes what is wanted of a Sample"
+                f"a scene of {self._source.name} does not have exactly one object with a class; "
+                "pass item=..., which converts a Sample into the item"
             )
         image = torch.from_numpy(sample.image.transpose(2, 0, 1).copy())
         return image, self.classes.index(str(sample.label))
@@ -128,7 +126,7 @@ class RenderedScenes(IterableDataset[Any]):
         return (self._item(sample) for sample in self._samples(*self._consumer()))
 
     def _consumer(self) -> tuple[int, int]:
-        """Return (r, n): of n consumers, this one is number r.
+        """Return (r, n): the number of this consumer, and the number of consumers.
 
         Raises:
             InputError: worker processes of a DataLoader cannot render here.
@@ -139,17 +137,17 @@ class RenderedScenes(IterableDataset[Any]):
         if self._pool.local:
             raise InputError(
                 f"RenderedScenes was given to a DataLoader with num_workers={worker.num_workers}: the pool's processes "
-                "render already, take num_workers=0, or render on workers behind an endpoint"
+                "render already; use num_workers=0, or render on workers behind an endpoint"
             )
         if shared_loop_is_inherited():
             raise InputError(
                 "RenderedScenes was given to a DataLoader whose workers are forks of a process that has used a pool, "
-                'which gRPC does not survive; give the DataLoader multiprocessing_context="spawn"'
+                'which gRPC does not support; give the DataLoader multiprocessing_context="spawn"'
             )
         return first * worker.num_workers + worker.id, step * worker.num_workers
 
     def _samples(self, first: int, step: int) -> Iterator[Sample]:
-        """Return the samples of the blocks first, first + step ...; the next ones are rendered while one is used."""
+        """Yield the samples of blocks first, first + step ...; the next blocks are rendered while one is consumed."""
         source = self._source
         cache = None if self._cache is None else ResultCache(self._cache, self._cache_bytes)
         with open_pool(self._pool, assets=source.grammar.assets) as pool:

@@ -1,8 +1,8 @@
-"""Scores of the task network, trained on each model's data, on labelled images of the target, and on both in turn.
+"""Scores of the task network, trained on each model's data, on labelled target images, or on both in sequence.
 
-The rows of an evaluation: "prior"; earlier stages by their number; "learned"; "translated", the same images with
-their appearance translated; "real", trained on the target's labelled
-images alone (the ceiling). After fine-tuning on n of these: the same models, and "target", trained on the n alone.
+The rows of an evaluation: "prior"; earlier stages by their number; "learned"; "translated", the learned images with
+translated appearance; "real", trained on the target's labelled images alone (the ceiling). After fine-tuning on n of
+these: the same models, and "target", trained on the n alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class DataModel:
     """A source of data; without a transformer it is the prior.
 
     Attributes:
-        grammar: that scenes are drawn from, with its structure as it has been learned; None: the prior's.
+        grammar: grammar with the learned structure from which scenes are drawn; None: the prior's.
         translator: changes the appearance of the images.
     """
 
@@ -56,15 +56,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is trained, on what, and what is scored on.
+    """The networks, their training data and their test data.
 
     Attributes:
         count: rendered images of each model.
         networks: number of networks that are trained on the same images.
         real: labelled images of the target that the ceiling is trained on.
         tuning: labelled images of the target that trained networks continue on.
-        unlabelled: photographs of the target, uint8 [N, H, W, 3], none of which is a test image; their mean counts are
-            estimated.
+        unlabelled: photographs of the target outside the test set, uint8 [N, H, W, 3]; their mean counts are estimated.
     """
 
     data: DataSets
@@ -76,7 +75,7 @@ class Measurement:
     unlabelled: np.ndarray | None = None
 
     def run(self, models: Mapping[str, DataModel]) -> Measured:
-        """Render data of each model; train and score networks on it if the test images have labels."""
+        """Render each model's data; train and score networks on it if the test images have labels."""
         found, data = Measured(), self.data
         for name, model in models.items():
             # All stages change the same scenes.
@@ -139,7 +138,7 @@ class Measurement:
         return results
 
     def _tuned(self, model: Any, index: int, of: str) -> Results:
-        """Return the results of a network that continues on the tuning images."""
+        """Return the results of a network after further training on the tuning images."""
         images, labels = self.tuning or LabelledImages(np.empty(0), [])
         network = self.data.network
         title = f"train the {network.name} on labelled images of the target, {of}{_which(index)}"
@@ -154,7 +153,7 @@ def summarised(
     """Return `scores`, standard `deviations` of several networks, and 95 % `intervals`, by model and score.
 
     Args:
-        names: the models, in their order; those without results are left out.
+        names: the models in order; models without results are left out.
         seed: of the bootstrap.
         images: number of test images.
     """
@@ -181,7 +180,7 @@ def summarised(
 
 
 def summaries(found: Mapping[str, Sequence[Scores]], names: Sequence[str]) -> dict[str, Any]:
-    """Return means over networks: `scores` by model and score; of several networks also their standard `deviations`."""
+    """Return means over networks: `scores` by model and score; with several networks, also standard `deviations`."""
     values = {
         name: {score: [one.values[score] for one in found[name]] for score in found[name][0].values} for name in names
     }
@@ -195,7 +194,7 @@ def summaries(found: Mapping[str, Sequence[Scores]], names: Sequence[str]) -> di
 
 
 def stage_scores(every: Mapping[str, Any], key: str, name: str) -> dict[str, Any]:
-    """Return what `summarised` found of one model: `key`, `key_deviations` and so on."""
+    """Return the entries of `summarised` for one model: `key`, `key_deviations` and so on."""
     found = {key: every["scores"][name], f"{key}_intervals": every["intervals"][name]}
     if "deviations" in every:
         found[f"{key}_deviations"] = every["deviations"][name]
@@ -205,12 +204,12 @@ def stage_scores(every: Mapping[str, Any], key: str, name: str) -> dict[str, Any
 
 
 def without_stages(of: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was found of all models but the earlier stages, which are called by their numbers."""
+    """Return the entries of all models except earlier stages, whose names are numbers."""
     return {name: each for name, each in of.items() if not name.isdigit()}
 
 
 def _network_seed(seed: int, purpose: int, index: int) -> int:
-    """Return the seed of a network. The first one's does not depend on how many there are."""
+    """Return the seed of a network. The first network's seed does not depend on the number of networks."""
     return integer(seed, Purpose.TASK_NETWORK, purpose, *([index] if index else []))
 
 

@@ -42,7 +42,7 @@ class EventLog:
         self._writer.flush()
 
     def close(self) -> None:
-        """Complete the file. Nothing can be written afterwards."""
+        """Close the file. Nothing can be written afterwards."""
         self._writer.close()
 
     def __enter__(self) -> "EventLog":
@@ -55,7 +55,7 @@ class EventLog:
 
 
 def _scalars(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Return tags and values of all numbers; those that are not in a mapping are under `training/`."""
+    """Return tags and values of all numbers; numbers outside of mappings are under `training/`."""
     scalars: list[tuple[str, float]] = []
     for name, value in metrics.items():
         if isinstance(value, Mapping):

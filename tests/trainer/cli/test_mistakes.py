@@ -74,7 +74,7 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
         ("report taken", "taken is no run folder (it has no config.json); `metasim train` creates one"),
         (
             "generate runs/none --count 1 --out data",
-            "runs/none: there is neither a run folder nor a grammar file of this name",
+            "runs/none: no run folder or grammar file has this name",
         ),
         (
             "generate world.yaml --count 1 --out data --format coca",

@@ -95,11 +95,11 @@ def test_a_stream_renders_what_is_needed(world: str, endpoint: str) -> None:
 def test_mistakes(world: str, endpoint: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^shard is \(2, 2\); of n processes it must be \(r, n\)"):
         RenderedScenes(world, shard=(2, 2))
-    with pytest.raises(InputError, match=r"^block is 0 and count None; a block has 1 scene at least"):
+    with pytest.raises(InputError, match=r"^block is 0 and count None; block must be at least 1"):
         RenderedScenes(world, block=0)
     text = SPRITES.replace("scene: [camera, thing]", "scene: [camera, {kind: thing, count: 2}]")
     several = str(write_sprites(tmp_path, text))
-    with pytest.raises(InputError, match=r"a scene of world has not exactly one object with a class; give item="):
+    with pytest.raises(InputError, match=r"a scene of world does not have exactly one object with a class; pass item="):
         list(RenderedScenes(several, count=1, pool=PoolOptions(endpoint)))
 
 
@@ -125,7 +125,7 @@ def test_forks_of_a_process_with_a_pool_are_refused(world: str, monkeypatch: pyt
     info = SimpleNamespace(num_workers=2, id=0)
     monkeypatch.setattr(trainer.runs.streaming, "get_worker_info", lambda: info)
     monkeypatch.setattr(trainer.runs.streaming, "shared_loop_is_inherited", lambda: True)
-    with pytest.raises(InputError, match=r'does not survive; give the DataLoader multiprocessing_context="spawn"$'):
+    with pytest.raises(InputError, match=r'does not support; give the DataLoader multiprocessing_context="spawn"$'):
         iter(RenderedScenes(world, count=1, pool=PoolOptions("localhost:1")))
 
 
@@ -192,6 +192,6 @@ def test_more_processes_have_more_blocks_under_way() -> None:
 def test_workers_of_the_data_loader_are_refused(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer.runs.streaming, "get_worker_info", lambda: SimpleNamespace(num_workers=2))
     with pytest.raises(
-        InputError, match=r"with num_workers=2: the pool's processes render already, take num_workers=0"
+        InputError, match=r"with num_workers=2: the pool's processes render already; use num_workers=0"
     ):
         iter(RenderedScenes(world, count=1))

@@ -1,7 +1,7 @@
 """Charts of the report: matplotlib figures as inline SVG, coloured by the page's CSS variables.
 
-matplotlib writes each colour of `_VARIABLES` as a fixed code; `_svg` replaces the codes by CSS variables, so that one
-drawing serves light, dark and printed pages.
+matplotlib writes each colour of `_VARIABLES` as a fixed code. `_svg` replaces the codes by CSS variables, so that one
+drawing suits light, dark and printed pages.
 """
 
 import io
@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 384, 208
 #: Bins of a histogram.
 BINS = 40
 _UNITS_PER_INCH = 72
-#: The codes that stand for the CSS variables of the same name.
+#: The codes of the CSS variables with the same name.
 _VARIABLES = {
     "ink": "#000001",
     "soft": "#000002",
@@ -83,7 +83,7 @@ def line_chart(title: str, lines: Sequence[Line], *, logarithmic: bool = False) 
 
     Args:
         title: read out by screen readers.
-        logarithmic: whether the vertical axis is; points that are not positive are left out then.
+        logarithmic: use a logarithmic vertical axis; non-positive points are left out.
     """
     with mpl.rc_context(_STYLE):
         figure = _figure()

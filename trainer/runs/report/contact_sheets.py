@@ -1,4 +1,4 @@
-"""Contact sheets: labelled rows of images, one below the other."""
+"""Contact sheets: labelled rows of images."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ GAP_PX = 4
 #: Between rows of different origin, and around the sheet.
 MARGIN_PX = 14
 FONT_PX = 18
-#: Width of a row, and number of images in it, at most.
+#: Maximum width of a row, and maximum number of its images.
 MOST_WIDTH_PX, MOST_COLUMNS = 1300, 16
 #: Groups of rows in the picture of an epoch.
 MOST_GROUPS = 2
@@ -23,9 +23,9 @@ TEXT = (40, 40, 40)
 
 
 def paired_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
-    """Return a contact sheet of rows whose images correspond by index: these stand below each other.
+    """Return a contact sheet whose rows correspond by index: matching images are aligned in columns.
 
-    Images that do not fit side by side follow in a second group of rows; the rest is left out.
+    Images that do not fit into one row continue in a second group of rows; the rest is left out.
     """
     columns = _columns(rows)
     longest = max((len(images) for _, images in rows), default=0)

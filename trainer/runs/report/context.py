@@ -21,7 +21,7 @@ from trainer.runs.report import run_tables
 from trainer.runs.report.charts import LINE_COLOURS, Line, attribute_chart, line_chart
 from trainer.runs.report.evaluation_tables import count_tables, distance_tables, score_tables
 
-#: Pictures of epochs in a page at most, and their total size. The last epoch's picture is always included.
+#: Maximum number of epoch pictures in a page, and their total size. The last epoch's picture is always included.
 MOST_SHEETS, MOST_SHEET_BYTES = 12, 4 << 20
 _STAGES = {
     "target": "Obtain the target",
@@ -33,7 +33,7 @@ _STAGES = {
 
 
 def report_context(run: Run) -> dict[str, Any]:
-    """Return everything that the template shows.
+    """Return all values of the template.
 
     Raises:
         InputError: a file of the run is damaged.
@@ -79,7 +79,7 @@ def report_context(run: Run) -> dict[str, Any]:
 
 
 def repeat_command(config: RunConfig, name: str) -> str:
-    """Return the command that repeats a run in a new folder beside it."""
+    """Return the command that repeats a run in a new folder next to it."""
     words = ["metasim", "train", config.experiment, "--engine", config.engine, "--seed", str(config.seed)]
     for option, value in (("--mnist", config.mnist), ("--inception-weights", config.inception_weights)):
         words += [option, value] if value else []
@@ -89,7 +89,7 @@ def repeat_command(config: RunConfig, name: str) -> str:
 
 
 def _key_figures(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return what stands in large type below the headline: title, value, and what to compare it with."""
+    """Return the key figures below the headline: title, value, and reference."""
     figures = []
     evaluation = summary.get("evaluation") or {}
     if "prior" in evaluation:
@@ -120,7 +120,7 @@ def _duration(seconds: float) -> str:
 
 
 def _pictures(folder: Path) -> list[dict[str, Any]]:
-    """Return the pictures of the epochs, evenly spaced as far as the page has room, the last epoch's included."""
+    """Return pictures of epochs, evenly spaced within the page's limit, including the last epoch's."""
     sheets = {int(path.stem.removeprefix("epoch-")): path for path in sorted(folder.glob("epoch-*.png"))}
     epochs = [epoch for epoch in sheets if epoch > 0] or list(sheets)
     chosen = epochs[-1:]
@@ -140,7 +140,7 @@ def _picture(epoch: int, content: bytes) -> dict[str, Any]:
 
 
 def _learning_curves(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return charts of what the run minimised or maximised: title, SVG and legend."""
+    """Return charts of the run's objectives: title, SVG and legend."""
     charts = []
     for title, key, label, reference, spread in (
         ("MMD² between rendered and target images", "mmd", "learned", "mmd_prior", ""),
@@ -159,7 +159,7 @@ def _learning_curves(metrics: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
 
 
 def _gradient(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return whether a gradient reached each attribute, and what the audits of the probes found."""
+    """Return charts of each attribute's gradient norm and of the probe audits."""
     norms = _lines_by_name(metrics, "gradient_norms")
     if not norms:
         return None
@@ -187,7 +187,7 @@ def _gradient(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _stages(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return title, verdict and the fate of the refinement of each stage."""
+    """Return the title, verdict and refinement result of each stage."""
     stages = []
     for found in findings:
         descent = found.get("descent") or {}
@@ -202,14 +202,14 @@ def _chart(title: str, lines: Sequence[Line], *, logarithmic: bool = False) -> d
 
 
 def _line(metrics: Sequence[Mapping[str, Any]], key: str, label: str, colour: str, spread: str = "") -> Line:
-    """Return a figure of the metrics over the epochs that have it."""
+    """Return a metric over the epochs that have it."""
     having = [record for record in metrics if key in record]
     points = [(float(record["epoch"]), float(record[key])) for record in having]
     return Line(label, points, colour, [float(record[spread]) for record in having] if spread else ())
 
 
 def _reference(metrics: Sequence[Mapping[str, Any]], key: str, label: str) -> Line:
-    """Return a figure to compare with; one that was measured once applies from its epoch on."""
+    """Return a reference series; a value measured once applies from its epoch on."""
     points = _line(metrics, key, label, "prior").points
     if len(points) == 1:
         points = [points[0], (float(metrics[-1]["epoch"]), points[0][1])]
@@ -217,7 +217,7 @@ def _reference(metrics: Sequence[Mapping[str, Any]], key: str, label: str) -> Li
 
 
 def _lines_by_name(metrics: Sequence[Mapping[str, Any]], key: str) -> list[Line]:
-    """Return a line for every name under a key of the metrics."""
+    """Return a line for each name under a key of the metrics."""
     names = list(dict.fromkeys(name for record in metrics for name in record.get(key, {})))
     return [
         Line(
@@ -242,6 +242,6 @@ def _seconds(summary: Mapping[str, Any]) -> list[tuple[str, str, float]]:
 
 
 def _shown(run: Run) -> str:
-    """Return the run folder as a user would type it."""
+    """Return the run folder as typed on the command line."""
     folder = run.folder.resolve()
     return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

@@ -107,7 +107,7 @@ def distance_tables(evaluation: Mapping[str, Any]) -> list[Table]:
                 "distances",
                 "Distance of attributes from the target's",
                 "Attribute",
-                "Wasserstein-1 distance, on the circle for angles: the average amount by which values must move to "
+                "Wasserstein-1 distance, on the circle for angles: the mean amount by which values must move to "
                 "turn one distribution into the other. Measured on unseen scenes.",
             ),
             (

@@ -34,7 +34,7 @@ def attribute_table(
 
     Args:
         counts: `summary["counts"]`.
-        choices: `summary["choices"]`; those that stand for numbers have a row.
+        choices: `summary["choices"]`; numeric choices have a row.
     """
     rows = []
     for history in histories:
@@ -77,7 +77,7 @@ def _number_rows(by_label: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Frequencies:
-    """How often each category of an attribute occurs: fractions by category, for the known ones of `MODELS`."""
+    """The frequency of each category of an attribute, for each of `MODELS` where it is known."""
 
     title: str
     models: Sequence[tuple[str, str]]
@@ -85,7 +85,7 @@ class Frequencies:
 
 
 def frequency_tables(choices: Mapping[str, Any]) -> list[Frequencies]:
-    """Return the frequencies of each choice that is no number.
+    """Return the frequencies of each non-numeric choice.
 
     Args:
         choices: `summary["choices"]`.
@@ -107,7 +107,7 @@ def frequency_tables(choices: Mapping[str, Any]) -> list[Frequencies]:
 
 
 def preparation_table(summary: Mapping[str, Any]) -> Table | None:
-    """Return the errors of G_θ, by attribute: of the identity, and of what carries the prior to the population."""
+    """Return the errors of G_θ by attribute: of the identity, and of the transport from prior to population."""
     identity: Mapping[str, float] = summary.get("reconstruction_error") or {}
     findings = summary.get("inference") or []
     transport: Mapping[str, float] = findings[-1].get("transport_error", {}) if findings else {}
@@ -122,7 +122,7 @@ def preparation_table(summary: Mapping[str, Any]) -> Table | None:
 
 
 def cost_facts(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Sequence[str]]:
-    """Return figures of speed: renders, their rate, waiting time, workers and threads."""
+    """Return performance figures: renders, render rate, waiting time, workers and threads."""
     facts: list[Sequence[str]] = []
     seconds = summary.get("seconds") or {}
     total = seconds.get("total", 0.0)
