@@ -1,12 +1,11 @@
 """Evaluation of a run by the scores of task networks that are trained on its data (paper, tables 1 to 3 and 5).
 
-The task network is trained from scratch on data of each model, and all are scored on the same test images. Those of a
-synthetic target are new: neither training nor the distribution matching used them. Photographs of a target are those
-that the run learned from, without their labels; `test` names others.
+A task network is trained from scratch on each model's data, and all networks are scored on the same test images. Test
+images of a synthetic target are new: neither training nor distribution matching used them. Test photographs are the
+unlabelled images that the run learned from, unless `test` names others.
 
-On request it also scores the model at the end of each stage (table 3), each network after fine-tuning on labelled
-images of the target, V (table 5), and a network that is trained on such images alone: the ceiling. No test image is
-among them.
+Options also score the model at the end of each stage (table 3), each network after fine-tuning on labelled images of
+the target, V (table 5), and a network trained on such images alone, the ceiling. These images exclude all test images.
 """
 
 import time
@@ -46,18 +45,17 @@ class EvaluateOptions:
     networks: int = 1
     #: Whether to score the model at the end of each stage, too.
     stages: bool = False
-    #: Scores each network again after it is trained further on this number of labelled images of the target.
+    #: Also scores each network after fine-tuning on this number of labelled images of the target.
     fine_tune: int | None = None
-    #: Labelled images to test on, in any layout, that learning has never seen; None: images of the target.
+    #: Labelled test images in any layout, never used in learning; None: images of the target.
     test: Path | None = None
     #: Labelled images of the target for fine-tuning and for the row "real"; None: those of the target.
     validation: Path | None = None
-    #: Also trains networks on labelled images of the target alone. None: if there are photographs that are not test
-    #: images.
+    #: Also trains networks on labelled images of the target alone. None: if there are photographs outside the test set.
     real: bool | None = None
-    #: A model of `metasim translate fit`: also scores the learned data with its appearance translated.
+    #: A model of `metasim translate fit`: also scores the learned data after translating its appearance.
     translate: Path | None = None
-    #: Of the task networks: auto, cpu, cuda or mps.
+    #: Device of the task networks: auto, cpu, cuda or mps.
     device: str = "auto"
     #: Settings of the task network that replace those of the experiment.
     task_settings: Mapping[str, object] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Labelled datasets: scenes sampled from the grammar, changed by what a run has learned, rendered, written."""
+"""Labelled datasets: scenes are sampled from the grammar, changed by the learned model, rendered and written."""
 
 import shlex
 import shutil
@@ -25,20 +25,19 @@ from trainer.runs.scene_filter import SceneFilter
 from trainer.runs.scene_source import SceneSource, open_source
 from trainer.translation import Translator, open_translator
 
-#: Scenes, and pixels of them, that are sampled, rendered and written at a time: memory does not grow with the size of
-#: the dataset.
+#: Scenes, and pixels, that are sampled, rendered and written at a time. Memory does not grow with the dataset.
 CHUNK, CHUNK_PX = 256, 1 << 23
-#: Images that are audited unless the options state another number.
+#: Default number of audited images.
 AUDITED = 20
-#: Images of a file, in formats whose files hold many, unless the options state another number.
+#: Default number of images per file, in formats with many images per file.
 PER_FILE = 1000
-#: How long the measurement of a plan lasts at least, and the images that it takes at most.
+#: Minimum duration of a plan's measurement, and maximum number of its images.
 PLAN_S, PLAN_IMAGES = 10.0, 2000
 
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What `metasim generate` takes."""
+    """The options of `metasim generate`."""
 
     #: A run folder, or a grammar or experiment by name or path.
     source: str
@@ -49,40 +48,39 @@ class GenerateOptions:
     seed: int = 0
     mnist: Path | None = None
     pool: PoolOptions = field(default_factory=PoolOptions)
-    #: Go on in `out`.partial with what was begun by the same options.
+    #: Continue the export in `out`.partial, which had the same options.
     resume: bool = False
     #: Splits by scene number, such as "train=0.8,test=0.2"; see `trainer.datasets.parts.parse_splits`.
     split: str | None = None
-    #: Make this part of the dataset alone, such as "0/4"; `trainer.datasets.merging` puts the parts together.
+    #: Make only this part of the dataset, such as "0/4"; `trainer.datasets.merging` merges the parts.
     shard: str | None = None
-    #: The condition that scenes meet; see `trainer.runs.scene_filter`.
+    #: The condition on scenes; see `trainer.runs.scene_filter`.
     keep: str | None = None
     #: Images whose labels are audited, evenly spread; 0: none.
     audit: int = AUDITED
     #: Samples per pixel; None: those of the grammar.
     samples: int | None = None
-    #: Remove sampling noise from the images by a neural network.
+    #: Denoise the images with a neural network.
     denoise: bool = False
     #: A model of `metasim translate fit` that changes the appearance of the images.
     translate: Path | None = None
     #: The encoding of images, such as "png" or "jpeg:90"; see `trainer.datasets.writers.picture.Encoding`.
     images: str = "png"
-    #: Images of a file, in formats whose files hold many.
+    #: Images per file, in formats with many images per file.
     per_file: int = PER_FILE
-    #: Whether workers encode the images; else this client does, for measurements.
+    #: Whether workers encode the images; otherwise this client does, for measurements.
     workers_encode: bool = True
 
 
 def generate(options: GenerateOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Render scenes of the learned model of a run, or of a grammar's prior, and write them as a dataset.
 
-    Scene i depends on the source, the seed and i alone, so an export that was killed and resumed has the same bytes as
-    one that was not, and parts that several machines make are those of one dataset.
+    Scene i depends only on the source, the seed and i. A resumed export therefore has the same bytes as an
+    uninterrupted one, and parts from several machines form one dataset.
 
     Returns:
-        What was written: `out`, `format`, `count`, `of`, `seed`, `rendered_by`, `labels` (how many images have which),
-        `resumed_at` (how many of them were there already), `kept` (the share of scenes that met the condition),
-        `seconds`.
+        A summary: `out`, `format`, `count`, `of`, `seed`, `rendered_by`, `labels` (images per label), `resumed_at`
+        (images written before), `kept` (the fraction of scenes that met the condition), `seconds`.
 
     Raises:
         InputError: the source, the format or the folder is wrong, or the format cannot hold these scenes.
@@ -98,7 +96,7 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> dict
     total = sum(len(piece.scenes) for piece in job.pieces)
     with job.opened() as together:
         for piece in job.pieces:
-            if job.destination.finished(piece):  # By an earlier try.
+            if job.destination.finished(piece):  # Made by an earlier attempt.
                 counts[piece.split or ""] = len(piece.scenes)
                 done += len(piece.scenes)
                 there += len(piece.scenes)
@@ -137,7 +135,7 @@ def generate(options: GenerateOptions, progress: Progress | None = None) -> dict
 
 
 def plan(options: GenerateOptions, progress: Progress | None = None) -> dict[str, Any]:
-    """Measure how fast images are rendered and written, and state what all of them take.
+    """Measure how fast images are rendered and written, and estimate the cost of all images.
 
     Returns:
         `count`, `images_per_s`, `hours`, `processes` (of the workers), `core_hours` (of workers and this client),
@@ -156,7 +154,7 @@ def plan(options: GenerateOptions, progress: Progress | None = None) -> dict[str
             samples = job.stream().samples(range(max(options.count, PLAN_IMAGES)))
             measured, began_s, busy_s = 0, time.monotonic(), time.process_time()
             with closing(samples):
-                first = next(samples)  # Workers have started, assets are with them.
+                first = next(samples)  # The workers have started and received the assets.
                 writer.add(first.sample, drawn=first.drawn)
                 began_s, busy_s = time.monotonic(), time.process_time()
                 for each in samples:
@@ -186,7 +184,7 @@ def plan(options: GenerateOptions, progress: Progress | None = None) -> dict[str
 
 
 class _Job:
-    """What the options of an export come to."""
+    """The objects that an export's options resolve to."""
 
     def __init__(self, options: GenerateOptions, progress: Progress) -> None:
         self._options, self._progress = options, progress
@@ -219,7 +217,7 @@ class _Job:
 
     @contextmanager
     def opened(self) -> Iterator[Together | None]:
-        """The pool is open, and so is the dataset of all splits, if there are splits that are not parts."""
+        """Open the pool and, for splits that are not parts, the dataset of all splits."""
         options = self._options
         self.destination.check()
         missing = [piece for piece in self.pieces if not self.destination.finished(piece)]
@@ -227,7 +225,7 @@ class _Job:
             together = None
             if options.split and not options.shard:
                 together = stack.enter_context(self.destination.together(resume=options.resume))
-            for piece in missing:  # Before workers start.
+            for piece in missing:  # Check before workers start.
                 left = self.destination.left(piece)
                 if left and not options.resume:
                     raise InputError(
@@ -269,7 +267,7 @@ class _Job:
 
 
 def _with_quality(source: SceneSource, options: GenerateOptions) -> SceneSource:
-    """Return the source with the samples of the options, and denoised if they say so."""
+    """Return the source with the options' samples per pixel and denoising."""
     render = source.grammar.render
     render = replace(render, samples=options.samples or render.samples, denoise=options.denoise)
     return (

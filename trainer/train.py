@@ -1,4 +1,4 @@
-"""Training, from an experiment to a finished run folder; reads from top to bottom like the paper's algorithm 1."""
+"""Training, from an experiment to a finished run folder, in the order of the paper's algorithm 1."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -34,13 +34,13 @@ from trainer.runs.requirements import check_run
 from trainer.tasks import open_task
 from trainer.tasks.labelling import labelled
 
-#: A fifth of the target's images is held out, if there are enough.
+#: One in `HELD_OUT` target images is held out, if there are at least `FEWEST_TO_HOLD_OUT`.
 HELD_OUT, FEWEST_TO_HOLD_OUT = 5, 100
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `metasim train` takes."""
+    """The options of `metasim train`."""
 
     experiment: str
     out: Path
@@ -48,14 +48,14 @@ class TrainOptions:
     resume: bool = False
     mnist: Path | None = None
     inception_weights: Path | None = None
-    #: That networks run on: auto, cpu, cuda or mps.
+    #: Device of the networks: auto, cpu, cuda or mps.
     device: str = "auto"
     overrides: Mapping[str, object] = field(default_factory=dict)
     pool: PoolOptions = field(default_factory=PoolOptions)
 
 
 def train(options: TrainOptions, progress: Progress | None = None) -> Run:
-    """Learns to generate scenes whose images are distributed as the target's.
+    """Learn to generate scenes whose images have the target's distribution.
 
     Raises:
         InputError: the experiment, a setting, the run folder or the endpoint is wrong.
@@ -139,7 +139,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
         progress.plan(stage_steps(settings, frames, infers=infers, structure=structure, first=first_stage))
         while not learner.finished:
             while not learner.prepared:
-                # The population that explains the target, which G_θ learns to generate, and the features φ.
+                # Infer the population that explains the target, train G_θ to generate it, and set the features φ.
                 learner.prepare()
                 timer.lap("inference")
                 log.checkpoint()
@@ -155,7 +155,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
 
 
 def _experiment(options: TrainOptions, copies: Copies | None) -> tuple[Experiment, TrainingSettings]:
-    """The experiment with the frames that it is to be learned from."""
+    """Return the experiment with the frame settings of the training."""
     experiment = load_experiment(options.experiment, options.overrides, mnist=options.mnist, copies=copies)
     settings = TrainingSettings.parse(experiment.training)
     if settings.render.overrides:
@@ -165,7 +165,7 @@ def _experiment(options: TrainOptions, copies: Copies | None) -> tuple[Experimen
 
 
 def _run_folder(options: TrainOptions) -> tuple[Run | None, TrainOptions]:
-    """An existing run with the options it was started with, or None where one must be made."""
+    """Return an existing run with its original options, or None if a run must be created."""
     if not options.resume:
         if options.out.exists():
             Run.refuse(options.out)
@@ -204,7 +204,7 @@ def _config(options: TrainOptions, engine: str, kinds: str, device: str) -> RunC
 
 
 def _refuse_other_renderer(run: Run, kinds: str) -> None:
-    """Refuse to resume a run on workers of another kind.
+    """Check that a resumed run has workers of the same kind.
 
     Raises:
         InputError: the run was rendered with another engine, version or kind of device.
@@ -220,11 +220,11 @@ def _refuse_other_renderer(run: Run, kinds: str) -> None:
 def _fixed_features(
     grammar: Grammar, settings: TrainingSettings, weights: Path | None, device: str, progress: Progress
 ) -> FeatureSpace | None:
-    """Return, on the device, the feature space that does not come from the run itself; None: the estimator's is used.
+    """Return the feature space that does not come from the run itself, on the device; None: the estimator is used.
 
     Raises:
-        InputError: the space that the settings name is not installed, its weights are missing or damaged, or nothing is
-            inferred, so that there is no estimator.
+        InputError: the space is not installed, its weights are missing or damaged, or it is the estimator although
+            nothing is inferred.
     """
     wanted, infers = settings.features, settings.start == "infer"
     if wanted == "estimator" and not infers:
@@ -255,7 +255,7 @@ def _target(
 
 
 def _target_structure(experiment: Experiment) -> Structure | None:
-    """Return the probabilities that a synthetic target gives to the grammar's mutable productions."""
+    """Return a synthetic target's probabilities of the grammar's mutable productions."""
     if experiment.target is None or experiment.target.grammar is None:
         return None
     target = experiment.target.grammar
@@ -263,14 +263,14 @@ def _target_structure(experiment: Experiment) -> Structure | None:
 
 
 def _held_out(count: int) -> np.ndarray | None:
-    """Return which of the target's images are kept for the two-sample test, bool [count]; None where there are few."""
+    """Return the mask of target images held out for the two-sample test, bool [count]; None if there are too few."""
     return np.arange(count) % HELD_OUT == 0 if count >= FEWEST_TO_HOLD_OUT else None
 
 
 def _validation(
     experiment: Experiment, target: Target, settings: TrainingSettings, seed: int, device: str, pool: RenderPool
 ) -> Validation | None:
-    """V, labelled images of the target, where a stage has the task loss."""
+    """Return V, labelled images of the target, if a stage has the task loss."""
     if not any("task" in stage.losses for stage in settings.stages):
         return None
     network = open_task(experiment, "quick", device)

@@ -1,6 +1,6 @@
 """Feature spaces in which images are compared (paper, section 3.2.2).
 
-estimator   what the inference reads off images (`trainer.inference.estimator`), learned from renders of the grammar
+estimator   features of the inference network (`trainer.inference.estimator`), learned from renders of the grammar
 natural     maps of EfficientNet-Lite0
 inception   InceptionV3's layers, the paper's choice; needs torchvision and its weights
 random      an untrained network
@@ -23,7 +23,7 @@ class FeatureSpace(Protocol):
 
     @property
     def layers(self) -> Sequence[int] | None:
-        """Columns of each layer, within which distances are measured; None: all columns are one layer."""
+        """Columns of each layer; distances are measured within layers. None: all columns form one layer."""
         ...
 
     def __call__(self, images: Tensor) -> Tensor:

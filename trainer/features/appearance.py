@@ -1,7 +1,7 @@
-"""Random appearance: what a camera does to an image after the light has reached it, drawn at random.
+"""Random appearance: the response of a random camera, applied to images.
 
-An estimator that is trained on renders alone takes their sharpness, contrast and noise for granted. Trained on renders
-that pass through a random camera, it reads the content of photographs as well (domain randomisation).
+An estimator trained on renders alone relies on their sharpness, contrast and noise. Trained on renders that pass
+through a random camera, it also reads photographs (domain randomisation).
 """
 
 import io
@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-#: Fraction of renders that take over the low frequencies of a photograph.
+#: Fraction of renders that take the low frequencies of a photograph.
 ADAPTED = 0.5
 
-#: From 8-bit images [N, H, W, 3] and a generator to images that a camera has taken.
+#: Maps 8-bit images [N, H, W, 3] and a generator to images as taken by a camera.
 Appearance = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -37,15 +37,15 @@ class RandomCamera:
     noise: tuple[float, float] = (0.0, 0.1)
     #: JPEG quality; applied to half of the images.
     jpeg_quality: tuple[int, int] = (40, 95)
-    #: Share of the images that pass unchanged.
+    #: Fraction of images left unchanged.
     unchanged: float = 0.2
 
     def of_known_colours(self) -> "RandomCamera":
-        """Return this camera with a response that hardly changes brightness and colours."""
+        """Return this camera with a response that barely changes brightness and colours."""
         return replace(self, gamma=(0.87, 1.15), gain=(0.97, 1.03), offset=(0.0, 0.04), balance=(0.97, 1.03))
 
     def apply(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the images as this camera takes them.
+        """Return the images as taken by this camera.
 
         Args:
             images: uint8 [N, H, W, 3], RGB.
@@ -75,8 +75,7 @@ class RandomCamera:
 
 @dataclass(frozen=True)
 class PhotographicAppearance:
-    """The appearance of renders that are read beside photographs: a random camera, and for a part of the images the
-    photographs' low frequencies (`fourier_adapted`).
+    """The appearance of renders for reading photographs: a random camera, and on some the photographs' low frequencies.
 
     Attributes:
         photographs: uint8 [M, H, W, 3], M >= 1.
@@ -95,7 +94,7 @@ class PhotographicAppearance:
 
 
 def unchanged(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the images as they are."""
+    """Return the images unchanged."""
     del rng
     return images
 

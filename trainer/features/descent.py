@@ -1,4 +1,4 @@
-"""How feature networks learn: AdamW along one cycle of learning rates."""
+"""Training of feature networks: AdamW with a one-cycle schedule."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from trainer.progress import Advance, ignore
 
 @dataclass(frozen=True)
 class Course:
-    """How long and how fast: passes over all samples, samples in a batch, and the learning rate's peak."""
+    """The schedule: passes over all samples, batch size, and peak learning rate."""
 
     passes: int
     batch: int
@@ -26,10 +26,10 @@ def descend(
     generator: torch.Generator,
     progress: Advance = ignore,
 ) -> float:
-    """Lowers the mean loss of `count` samples; returns that of the last pass.
+    """Minimise the mean loss of `count` samples; return the mean loss of the last pass.
 
     Args:
-        loss_of: the loss of the samples with these numbers, int64 [n].
+        loss_of: returns the loss of the samples with these indices, int64 [n].
     """
     batches = max(1, count // course.batch)
     optimizer = torch.optim.AdamW(parameters, lr=course.learning_rate, weight_decay=1e-2, fused=True)

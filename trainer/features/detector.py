@@ -1,9 +1,9 @@
 """A small one-stage detector without anchors: a map of object centres per class, and the distances to the four edges.
 
 The training targets and losses are those of TTFNet (Liu et al. 2020, "Training-Time-Friendly Network for Real-Time
-Object Detection", arXiv 1909.00700). It learns in few steps because every cell near a centre learns the box, not the
-centre alone. The network is our own: a feature pyramid down to 1/32 of the size and back up to 1/4, with group
-normalisation, so that small batches are as good as large ones.
+Object Detection", arXiv 1909.00700). It converges quickly because every cell near a centre predicts the box, not only
+the centre. The network is a feature pyramid from 1/32 of the image's size up to 1/4. Group normalisation makes it
+independent of the batch size.
 """
 
 import itertools
@@ -25,25 +25,25 @@ Trunk = Literal["small", "natural"]
 STRIDE = 4
 _COARSEST = 32
 _GROUPS = 8
-#: Part of the box that a centre's Gaussian covers (TTFNet: alpha), and its width over that part's (as CenterNet's).
+#: Part of the box that a centre's Gaussian covers (TTFNet: alpha), and ratio of its width to that part (CenterNet).
 _COVERS, _SIGMA = 0.54, 1 / 6
 #: Probability of a centre that the untrained network gives to every cell (Lin et al. 2017, arXiv 1708.02002).
 _PRIOR = 0.01
 #: Largest distance to an edge: exp(6) cells.
 _MOST_LOG = 6.0
-#: Of overlapping boxes of a class, those with a larger IoU with a surer box are dropped.
+#: A box whose IoU with a more confident box of its class is larger than this is dropped.
 _SUPPRESSED_IOU = 0.6
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The maps to learn for an image, of C classes and h x w cells."""
+    """Training maps of an image with C classes and h x w cells."""
 
     #: [C, h, w]: 1 at the centres of objects of the class, falling off around them.
     heat: Tensor
-    #: [h, w]: 0 in regions that are ignored, where neither an object nor its absence is learned.
+    #: [h, w]: 0 in ignored regions, which do not contribute to the loss.
     known: Tensor
-    #: [4, h, w]: the box that each cell learns, left, top, right, bottom in px.
+    #: [4, h, w]: the target box of each cell, left, top, right, bottom in px.
     boxes: Tensor
     #: [h, w]: the weight of each cell's box; sums to 1 over the cells of an object.
     weights: Tensor
@@ -105,14 +105,14 @@ class Detector(nn.Module):
         return self.maps(self.features(images))
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `forward` does, from the features [N, width, h, w]."""
+        """Return the outputs of `forward` from features [N, width, h, w]."""
         distances = self.edges(x).clamp(max=_MOST_LOG).exp() * STRIDE
         at_x, at_y = _centres(distances.shape[2], distances.shape[3], distances.device)
         left, top, right, bottom = distances.unbind(dim=1)
         return self.heat(x), torch.stack([at_x - left, at_y - top, at_x + right, at_y + bottom], dim=1)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the features that both heads read, [N, width, h, w]; see `forward`."""
+        """Return the shared input of both heads, [N, width, h, w]; see `forward`."""
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % _COARSEST, 0, -height % _COARSEST))
         levels = [self.stem((padded - 0.5) * 4)]
@@ -135,7 +135,7 @@ def make_targets(
     Args:
         size: height and width of the image in px.
         boxes: [K, 4] left, top, right, bottom in px, of the objects.
-        ignored: [U, 4], regions in which nothing is learned where no object is.
+        ignored: [U, 4], regions without loss where no object lies.
         labels: the class of each object; None: 0.
         classes: number of classes.
     """
@@ -146,10 +146,10 @@ def make_targets(
     for left, top, right, bottom in ignored.tolist():
         known[(x >= left) & (x <= right) & (y >= top) & (y <= bottom)] = 0
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    # The largest first: where objects overlap, the smaller one's box is learned.
+    # Largest first: where objects overlap, the smaller object's box is learned.
     for index in torch.argsort(areas, descending=True, stable=True).tolist():
         left, top, right, bottom = boxes[index].tolist()
-        # The centre is that of a cell, so that its heat is exactly 1.
+        # The centre is moved to a cell's centre, so that its heat is exactly 1.
         column = min(max(int((left + right) / 2 / STRIDE), 0), width - 1)
         row = min(max(int((top + bottom) / 2 / STRIDE), 0), height - 1)
         sigma_x = max((right - left) * _COVERS * _SIGMA, STRIDE / 3)
@@ -197,7 +197,7 @@ def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def peaks(heat: Tensor, boxes: Tensor, most: int = 100) -> tuple[Tensor, Tensor, Tensor]:
-    """Return boxes [K, 4] in px, their scores [K] and classes int64 [K] of an image, the surest first.
+    """Return boxes [K, 4] in px, scores [K] and classes int64 [K] of an image, in descending order of score.
 
     Args:
         heat: logits [C, h, w]; a cell is a peak of a class if none of its eight neighbours is higher.

@@ -1,4 +1,4 @@
-"""How far sets of images are from the target's, in the feature space that a run has compared images in."""
+"""Distances between image sets and the target, in the run's last feature space."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +13,9 @@ from trainer.metrics.kid import BLOCK, kid
 from trainer.metrics.mmd import MMD
 from trainer.randomness import EvaluationStream, Purpose, generator
 
-#: Images of each set that are compared at most.
+#: Maximum number of images compared per set.
 MOST_IMAGES = 1_000
-#: A set needs as many, so that the KID's standard error can be told.
+#: Minimum number of images per set, needed for the KID's standard error.
 FEWEST_IMAGES = 4
 
 
@@ -29,7 +29,7 @@ def image_distances(
         target: uint8 [M, H, W, 3].
 
     Raises:
-        InputError: a set has less than `FEWEST_IMAGES`, or the target's images are all the same.
+        InputError: a set has fewer than `FEWEST_IMAGES` images, or all target images are equal.
     """
     for name, images in {**sets, "target": target}.items():
         if len(images) < FEWEST_IMAGES:

@@ -1,7 +1,7 @@
 """Features of InceptionV3, the paper's space for matching distributions (section 3.2.2), from torchvision.
 
-The lower layers say what an image looks like, the higher ones what it shows; the paper takes the lower ones. Needs the
-extra `vision` and the weights that torchvision publishes, which are looked for and never downloaded.
+Lower layers describe an image's texture, higher layers its content; the paper uses lower layers. This module needs the
+extra `vision` and torchvision's published weights, which it never downloads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainer.errors import InputError
 from trainer.features.published_weights import UNREADABLE, cached, one_line
 
-#: Where torchvision publishes the weights; its cache keeps them under the last part of this name.
+#: URL of torchvision's weights; the cache stores them under the last part of this name.
 WEIGHTS_URL = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
 
 #: Side of the square images that the network was trained on, in pixels.
@@ -24,7 +24,7 @@ INPUT_PX = 299
 #: the auxiliary classifier, and the last block, whose mean is the classic 2048 features.
 LAYERS: Mapping[str, int] = {"pool1": 64, "pool2": 192, "mixed6": 768, "mixed7": 2048}
 
-#: The blocks of torchvision's network that lead from the layer below to each layer.
+#: The blocks of torchvision's network between the previous layer and each layer.
 _BLOCKS: Mapping[str, tuple[str, ...]] = {
     "pool1": ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1"),
     "pool2": ("Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2"),
@@ -34,16 +34,16 @@ _BLOCKS: Mapping[str, tuple[str, ...]] = {
 
 
 class InceptionFeatures(nn.Module):
-    """Images to features, differentiable in the images; the weights are frozen.
+    """Maps images to features, differentiable with respect to the images; the weights are frozen.
 
     Args:
         weights: file of torchvision's weights; None: torch's cache.
-        layers: which of `LAYERS` to take, side by side.
-        grid: each layer's map is averaged over grid x grid equal cells. 1 forgets where things are.
+        layers: the layers of `LAYERS` to concatenate.
+        grid: each layer's map is averaged over grid x grid equal cells. 1 discards positions.
         size_px: images are resized (bilinear, antialiased, without cropping) to this square; None: they are not.
 
     Raises:
-        InputError: torchvision or the weights are missing, the weights are others, or a layer is unknown.
+        InputError: torchvision or the weights are missing, the weights do not match, or a layer is unknown.
     """
 
     name = "inception"
@@ -81,7 +81,7 @@ class InceptionFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features float [N, dimension] of images float [N, 3, H, W], RGB in [0, 1].
 
-        Layers come from the lowest to the highest; within a layer channels first, then rows, then columns.
+        Layers are ordered from the lowest to the highest; within a layer, by channel, row and column.
         """
         x = normalised(resized(images, self.size_px))
         found = []
@@ -97,26 +97,26 @@ class InceptionFeatures(nn.Module):
 
 
 def resized(images: Tensor, size_px: int | None) -> Tensor:
-    """Images [N, C, H, W] as [N, C, size_px, size_px]; None: as they are."""
+    """Return images [N, C, H, W] resized to [N, C, size_px, size_px]; None: unchanged."""
     if size_px is None or images.shape[-2:] == (size_px, size_px):
         return images
     return F.interpolate(images, (size_px, size_px), mode="bilinear", align_corners=False, antialias=True)
 
 
 def normalised(images: Tensor) -> Tensor:
-    """From [0, 1] to [-1, 1].
+    """Return images mapped from [0, 1] to [-1, 1].
 
-    The weights come from TensorFlow and want [-1, 1]. torchvision's transforms subtract ImageNet's means and its
-    network (`transform_input`) undoes that; the two together are this.
+    The weights come from TensorFlow and need [-1, 1]. torchvision's transforms subtract ImageNet's means, and its
+    network (`transform_input`) undoes that; together they equal this mapping.
     """
     return images * 2 - 1
 
 
 def find_weights(path: Path | None) -> Path:
-    """The file of the weights: `path`, or what torch's cache holds (TORCH_HOME, else ~/.cache/torch).
+    """Return the file of the weights: `path`, or the file in torch's cache (TORCH_HOME, else ~/.cache/torch).
 
     Raises:
-        InputError: there is no such file; says where it was looked for and how to get it.
+        InputError: there is no such file; the message states its place and how to get it.
     """
     looked_for = path or cached(WEIGHTS_URL)
     if not looked_for.is_file():

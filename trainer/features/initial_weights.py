@@ -1,4 +1,4 @@
-"""Initial weights of task networks, from a generator of their own."""
+"""Initial weights of task networks, drawn from an explicit generator."""
 
 import math
 from collections.abc import Iterable

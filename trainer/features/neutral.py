@@ -1,4 +1,4 @@
-"""Features that no run has learned: those of natural images, or of a random network where these are not installed."""
+"""Features independent of any run: of natural images, or of a random network if the former are not installed."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +15,7 @@ _SEED = 0
 
 
 class RandomFeatures(nn.Module):
-    """A small convolutional network with random weights, always the same.
+    """A small convolutional network with fixed random weights.
 
     Args:
         size: height and width of the images, in pixels.
@@ -38,17 +38,17 @@ class RandomFeatures(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features [N, FEATURES] of images [N, 3, H, W], of the network's size or larger."""
+        """Return features [N, FEATURES] of images [N, 3, H, W], which are at least as large as the network's input."""
         features: Tensor = self.head(self.convolutions(resized(images, self._input_size)))
         return features
 
 
 def neutral_space(size: tuple[int, int], strides: Sequence[int], pixels: int) -> NaturalFeatures | RandomFeatures:
-    """Return natural-image features where they are installed, else those of a random network.
+    """Return natural-image features if they are installed, otherwise random ones.
 
     Args:
         size: height and width of the images, in pixels.
         strides: maps of the network of natural images.
-        pixels: about how many pixels that network resizes images to.
+        pixels: approximate number of pixels that images are resized to.
     """
     return NaturalFeatures(strides, pixels=pixels) if available() else RandomFeatures(size)

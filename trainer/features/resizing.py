@@ -1,4 +1,4 @@
-"""Images averaged down to the sizes at which networks read them."""
+"""Images downsampled to the input sizes of networks."""
 
 import math
 
@@ -11,14 +11,14 @@ CELL_PX = 4
 
 
 def scaled(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Return the height and width of an image made smaller; a scale above 1 leaves it as it is."""
+    """Return the height and width of a downsampled image; a scale above 1 leaves the size unchanged."""
     if scale >= 1:
         return height, width
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return images [N, C, H, W] averaged down to a height and a width."""
+    """Return images [N, C, H, W] downsampled by averaging to a height and a width."""
     return images if images.shape[-2:] == size else F.interpolate(images, size, mode="area")
 
 

@@ -1,4 +1,4 @@
-"""Statistics of numeric attributes: of the prior, exactly, and of sampled scenes."""
+"""Statistics of numeric attributes: exact for the prior, estimated for sampled scenes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +12,7 @@ from trainer.model.encoding import Encoding
 
 Numbers = TypeVar("Numbers", float, np.ndarray)
 
-#: Integration of a density: points, and the limits of an unbounded one in standard deviations.
+#: Integration of a density: number of points, and limits of an unbounded density in standard deviations.
 _GRID, _TAIL = 20_001, 8
 
 
@@ -25,14 +25,14 @@ class AttributeStatistics:
     unit: str
     is_angle: bool
     mean: float  # Circular for angles
-    std: float  # Of the deviations from that mean
+    std: float  # RMS deviation from that mean
     values: tuple[float, ...]
-    #: Smallest and largest value that the grammar allows; None: unknown, or the whole circle.
+    #: Smallest and largest allowed value; None: unknown, or the whole circle.
     range: tuple[float, float] | None = None
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "AttributeStatistics":
-        """Return what `to_json` was made from; values are rounded."""
+        """Return the statistics of `to_json`'s result; values are rounded."""
         limits = content.get("range")
         fields = {**content, "values": tuple(content["values"]), "range": None if limits is None else tuple(limits)}
         return cls(**fields)
@@ -69,10 +69,10 @@ def attribute_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> li
 
 
 def prior_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[AttributeStatistics]:
-    """Return the same of the prior: mean and standard deviation of its exact distributions, and values of scenes.
+    """Return the prior's statistics: exact means and standard deviations, and the values of scenes.
 
     Args:
-        scenes: of the prior; the values are theirs.
+        scenes: scenes of the prior that supply the values.
     """
     specs = {(kind, spec.name): spec for kind, spec in encoding.mutable}
     found = []
@@ -117,7 +117,7 @@ class Component:
 def components(
     values: Sequence[float], distribution: Distribution, is_angle: bool
 ) -> list[tuple[Component, Component]]:
-    """Return (wanted, found) for each component of a distribution; one that is no mixture has one component.
+    """Return (wanted, found) for each component of a distribution; a distribution other than a mixture has one.
 
     A value belongs to the component whose mean is nearest. A component without values has the weight 0, and nan as its
     mean and standard deviation.
@@ -147,5 +147,5 @@ def mean_of(values: np.ndarray, is_angle: bool) -> float:
 
 
 def deviation(values: Numbers, centre: float, is_angle: bool) -> Numbers:
-    """Return values - centre; for angles, in degrees, the shorter way round."""
+    """Return values - centre; for angles, in degrees, the signed shortest difference."""
     return (values - centre + 180) % 360 - 180 if is_angle else values - centre

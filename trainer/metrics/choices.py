@@ -1,6 +1,6 @@
 """Frequencies of categorical attributes: of the prior, of a learned model, and of sampled scenes.
 
-Those of the prior and of a learned model are the distribution's own probabilities, not the counts of a sample.
+The prior and the learned model give exact probabilities; sampled scenes give relative frequencies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class ChoiceStatistics:
     """The frequency of each category of a categorical attribute among all nodes of one kind.
 
     Attributes:
-        moments: mean and standard deviation, if the categories stand for numbers.
+        moments: mean and standard deviation, if the categories are numbers.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class ChoiceStatistics:
     moments: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return kind, name and rounded frequencies, and the mean and standard deviation of numbers."""
+        """Return kind, name, rounded frequencies and, for numbers, mean and standard deviation."""
         rounded = {name: round(value, 5) for name, value in self.frequencies.items()}
         found: dict[str, object] = {"kind": self.kind, "name": self.name, "frequencies": rounded}
         if self.moments is not None:
@@ -50,7 +50,7 @@ def prior_choices(encoding: Encoding) -> list[ChoiceStatistics]:
 def learned_choices(transformer: DistributionTransformer, scenes: Sequence[SceneGraph]) -> list[ChoiceStatistics]:
     """Return the mean of the probabilities that a model gives the nodes of prior scenes.
 
-    It has a smaller variance than the frequencies of drawn categories (Rao-Blackwell).
+    Its variance is smaller than that of the frequencies of drawn categories (Rao-Blackwell).
     """
     encoding = transformer.encoding
     batch = encoding.encode(scenes)
@@ -83,7 +83,7 @@ def choice_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[
         if choice.name not in specs:
             continue
         if choice.name == MODE.name and not any(node.mode for _, node in nodes):
-            continue  # There is one component only.
+            continue  # There is only one component.
         spec = specs[choice.name]
         counts = np.bincount([node.choices[choice.name] for _, node in nodes], minlength=len(spec.categories))
         found.append(_statistics(kind, spec, (counts / counts.sum()).tolist()))
@@ -93,7 +93,7 @@ def choice_statistics(encoding: Encoding, scenes: Sequence[SceneGraph]) -> list[
 def production_statistics(
     productions: Sequence[Production], probabilities: Mapping[str, Sequence[float]]
 ) -> list[ChoiceStatistics]:
-    """Return the probabilities of productions, as far as they are known by name."""
+    """Return the probabilities of the productions that have names."""
     found = []
     for each in productions:
         if each.name in probabilities:

@@ -1,4 +1,4 @@
-"""The distribution of the grammar's language that explains values of an attribute best."""
+"""The distribution of the grammar language that best fits an attribute's values."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from trainer.grammar import AttributeSpec
 from trainer.grammar.distributions import Constant, Distribution, Mixture, Normal, TruncatedNormal, Uniform, Wrapped
 from trainer.metrics.attributes import deviation, mean_of
 
-#: Most components of a mixture, iterations of a fit, and the lightest component.
+#: Maximum number of mixture components, maximum iterations of a fit, and smallest component weight.
 MOST, ITERATIONS, LIGHTEST = 4, 40, 0.02
 #: Smallest standard deviation, as a fraction of a range.
 NARROWEST = 1e-4
 
 
 def fitted(values: np.ndarray, spec: AttributeSpec) -> Distribution:
-    """Return the distribution of the language that explains values of an attribute best; the prior's own among them."""
+    """Return the distribution that best fits an attribute's values; the candidates include the prior's own."""
     width = spec.high - spec.low
     if np.ptp(values) < 1e-9 * width:
         return Constant(float(values[0]))
@@ -41,7 +41,9 @@ class _Part:
 
 
 def _normals(values: np.ndarray, spec: AttributeSpec) -> Iterator[tuple[Distribution, list[_Part]]]:
-    """Yield a normal distribution, then mixtures of more and more normals, fitted by expectation-maximisation."""
+    """Yield a normal distribution, then mixtures with increasing numbers of normals, fitted by
+    expectation-maximisation.
+    """
     least = NARROWEST * (spec.high - spec.low)
     parts = [_moments(values, np.ones(len(values)), spec, least)]
     yield _normal(*_untruncated(values, parts[0], spec), spec), parts
@@ -77,7 +79,7 @@ def _moments(values: np.ndarray, weights: np.ndarray, spec: AttributeSpec, least
 
 
 def _untruncated(values: np.ndarray, start: _Part, spec: AttributeSpec) -> tuple[float, float]:
-    """Return mean and sigma of the normal that is cut off at the range, by maximum likelihood."""
+    """Return the maximum-likelihood mean and sigma of a normal distribution truncated to the range."""
     reach = 3 * start.sigma
     if spec.wraps or (start.mean - reach > spec.low and start.mean + reach < spec.high):
         return start.mean, start.sigma

@@ -41,7 +41,7 @@ def kid(x: Tensor, y: Tensor, block: int = BLOCK) -> KID:
         block: rows of each set in a block.
 
     Raises:
-        ValueError: there are not two blocks of two rows at least.
+        ValueError: there are fewer than two blocks of at least two rows.
     """
     blocks = min(len(x), len(y)) // block
     if blocks < 2 or block < 2:

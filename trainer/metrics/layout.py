@@ -1,9 +1,9 @@
-"""The layout of driving scenes: where objects of KITTI's classes stand relative to the camera.
+"""The layout of driving scenes: positions and headings of objects of KITTI's classes relative to the camera.
 
-Attributes of a car are relative to its lane; the layout is what the camera sees of them. Each object has three
-numbers: its distance ahead of the camera and to the left of it, in m along the ground, and the heading of its axis
-relative to the camera's, in deg from -90 to 90. The layout depends neither on the number of objects nor on which end
-of one faces the camera.
+A car's attributes are relative to its lane; the layout is relative to the camera. Each object has three numbers: its
+distances ahead of the camera and to the left of it, in m along the ground, and the heading of its axis relative to the
+camera's, in deg from -90 to 90. The layout depends neither on the number of objects nor on which end of an object faces
+the camera.
 """
 
 import math
@@ -23,9 +23,9 @@ from trainer.metrics.wasserstein import wasserstein
 _HALF_TURN_DEG = 180.0
 #: Name, unit and period of the numbers, in the order of the columns.
 _NUMBERS = (("ahead", "m", None), ("lateral", "m", None), ("heading", "deg", _HALF_TURN_DEG))
-#: A camera whose axis has a smaller horizontal part than this has no heading.
+#: Smallest horizontal component of a camera's axis for which it has a heading.
 _LEVEL = 1e-6
-#: Objects of a class that a comparison needs.
+#: Minimum number of objects of a class for a comparison.
 FEWEST = 20
 
 #: float64 [n, 3] by KITTI's class.
@@ -33,13 +33,13 @@ Layout = Mapping[str, np.ndarray]
 
 
 def layout_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) -> Layout:
-    """Return the layout of the objects in the camera's field of view, up to `FARTHEST_M`; hidden ones count too.
+    """Return the layout of objects in the camera's field of view up to `FARTHEST_M`, including hidden objects.
 
-    Scenes are left out whose camera is orthographic, or looks straight down or up.
+    Scenes whose camera is orthographic, or looks straight down or up, are left out.
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     for scene in scenes:
-        wire = scene.to_wire(lambda _: "")  # Only places are read from it.
+        wire = scene.to_wire(lambda _: "")  # Only positions are read from it.
         camera = camera_of(wire, settings)
         rotation = camera.vision_rotation
         if not camera.perspective or np.hypot(*rotation[2, :2]) < _LEVEL:
@@ -62,10 +62,10 @@ def layout_of_scenes(scenes: Iterable[SceneGraph], settings: pb.RenderSettings) 
 
 
 def layout_of_labels(labels: Iterable[object]) -> Layout:
-    """Return the layout of labelled objects up to `FARTHEST_M`; those without a known position are left out.
+    """Return the layout of labelled objects up to `FARTHEST_M`; objects without a known position are left out.
 
     Args:
-        labels: of images; labels of tasks other than detection have no layout.
+        labels: labels of images; only labels of detection have a layout.
     """
     found: dict[str, list[tuple[float, float, float]]] = {}
     objects = (getattr(label, "objects", label) for label in labels)
@@ -93,7 +93,7 @@ def layout_distances(models: Mapping[str, Layout], target: Layout) -> dict[str, 
 
 
 def _of_axis(turned: float) -> float:
-    """Return the heading, in deg, of an axis: in [-90, 90)."""
+    """Return the heading of an axis in deg, in [-90, 90)."""
     return (turned + _HALF_TURN_DEG / 2) % _HALF_TURN_DEG - _HALF_TURN_DEG / 2
 
 

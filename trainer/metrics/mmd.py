@@ -47,15 +47,15 @@ def median_distance(features: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Floor:
-    """MMD² between two halves of the target: what chance alone explains."""
+    """MMD² between two halves of the target: the floor explained by chance alone."""
 
     mean: float
-    #: 95 % of the splits have a smaller one.
+    #: The 95 % quantile over the splits.
     upper: float
 
 
 def mmd_floor(mmd: "MMD", rng: np.random.Generator, splits: int = 100) -> Floor:
-    """Return the unbiased MMD² between random halves of the target's features, of which there are 4 at least."""
+    """Return the unbiased MMD² between random halves of the target's features; at least 4 rows are needed."""
     kernel = mmd.kernel(mmd.target, mmd.target)
     half = len(mmd.target) // 2
     values = []
@@ -69,18 +69,18 @@ def mmd_floor(mmd: "MMD", rng: np.random.Generator, splits: int = 100) -> Floor:
 
 
 class MMD:
-    """MMD² between a set of features and a fixed target, whose part is computed once.
+    """MMD² between a set of features and a fixed target, whose terms are computed once.
 
     Args:
         target: features of the target, [M, D] with M >= 2.
-        layers: columns of each layer, D in all; default: all columns are one.
-        bandwidths: of the Gaussian kernels in every layer; default: `BANDWIDTHS` times its median distance in the
-            target.
-        biased: the V-statistic, never negative, instead of the U-statistic, whose mean is the true MMD².
+        layers: columns of each layer, D in total; default: one layer.
+        bandwidths: bandwidths of the Gaussian kernels in every layer; default: `BANDWIDTHS` times the layer's median
+            distance in the target.
+        biased: use the V-statistic, which is never negative, instead of the unbiased U-statistic.
 
     Raises:
         InputError: the target has fewer than two different rows in a layer.
-        RuntimeError: the layers are not its columns.
+        RuntimeError: the layers do not match its columns.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class MMD:
     def baselines(self, features: Tensor) -> Tensor:
         """Return, for each of N >= 3 rows, the mean contribution of the other rows to their own MMD².
 
-        b_i = 2/N mean_{j≠i} (1/(N-2) Σ_{l≠i,j} k(x_j, x_l) - 1/M Σ_m k(x_j, y_m)): near to `contributions`, and
+        b_i = 2/N mean_{j≠i} (1/(N-2) Σ_{l≠i,j} k(x_j, x_l) - 1/M Σ_m k(x_j, y_m)): close to `contributions`, and
         independent of row i.
         """
         n = len(features)

@@ -1,14 +1,14 @@
-"""Prediction-powered inference: means of many photographs from few labels and a reader that errs.
+"""Prediction-powered inference: means over many photographs from few labels and imperfect predictions.
 
-A reader f predicts a number from each photograph. With n labelled photographs (x_j, y_j) and N unlabelled ones x_i, the
+A predictor f gives a number for each photograph. With n labelled photographs (x_j, y_j) and N unlabelled ones x_i, the
 estimate of the mean of y is
 
     λ / N Σ_i f(x_i) + 1 / n Σ_j (y_j - λ f(x_j))
 
 It is unbiased for any f and any fixed λ; λ = 0 gives the mean of the labels alone, λ = 1 the estimator of Angelopoulos
 et al., Prediction-Powered Inference, Science 2023. The smallest variance has λ = cov(y, f) / ((1 + n / N) var f)
-(Angelopoulos, Duchi and Zrnic, PPI++, 2023). Here each fold of the labels takes the λ of the other folds, so that the
-estimate stays unbiased (cross-fitting).
+(Angelopoulos, Duchi and Zrnic, PPI++, 2023). Here λ for each fold of the labels comes from the other folds
+(cross-fitting), so that the estimate stays unbiased.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-#: Labelled photographs that an interval needs, and folds of them.
+#: Minimum number of labelled photographs for an interval, and number of folds.
 FEWEST, FOLDS = 10, 5
 
 
@@ -28,7 +28,7 @@ class PredictionPoweredMean:
     standard_error: float
     low: float
     high: float
-    #: The mean λ of the folds; 0: the labels alone.
+    #: The mean λ over the folds; 0: labels alone.
     weight: float
 
 
@@ -37,12 +37,12 @@ def prediction_powered_mean(
 ) -> PredictionPoweredMean:
     """Return the mean of the labels' population and an interval that covers it with probability `level`.
 
-    The interval is that of the normal approximation; with few labels it is a little too narrow.
+    The interval uses the normal approximation; with few labels it is slightly too narrow.
 
     Args:
         labels: [n], true values of labelled photographs.
-        predictions: [n], the reader's predictions for the same photographs.
-        unlabelled: [N], its predictions for the other photographs.
+        predictions: [n], predictions for the same photographs.
+        unlabelled: [N], predictions for the other photographs.
         level: probability of the interval.
 
     Raises:

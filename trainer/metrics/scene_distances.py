@@ -1,4 +1,4 @@
-"""Distances of the attributes of the prior and of a learned model from the target's, measured on scenes alone."""
+"""Distances between the attributes of prior, learned model and target, measured on scenes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from trainer.model.sampling import transformed
 from trainer.model.transformer import DistributionTransformer
 from trainer.randomness import EvaluationStream, Purpose, generator
 
-#: Number of scenes of each distribution that are compared.
+#: Number of scenes compared per distribution.
 _COMPARED = 2_000
 _CHUNK = 512  # Scenes that are transformed at a time
 

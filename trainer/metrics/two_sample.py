@@ -1,4 +1,4 @@
-"""Two-sample test: may two sets of images come from the same distribution?
+"""Two-sample test: whether two sets of images come from the same distribution.
 
 The statistic is the unbiased MMD² between features of the two sets; its distribution under the null hypothesis comes
 from permutations of the pooled sample (Gretton et al., A Kernel Two-Sample Test, JMLR 2012, section 5). The features
@@ -15,10 +15,10 @@ from torch import Tensor
 
 from trainer.metrics.mmd import MMD
 
-#: Probability of rejecting two samples of the same distribution.
+#: Significance level: probability of rejecting two samples of the same distribution.
 LEVEL = 0.05
 PERMUTATIONS = 500
-#: Bootstrap samples that tell whether learned images are nearer to the target than the prior's.
+#: Bootstrap samples for the test whether learned images are closer to the target than the prior's.
 BOOTSTRAP = 300
 
 
@@ -28,14 +28,14 @@ class TwoSampleTest:
 
     #: Unbiased MMD² between the two samples.
     mmd: float
-    #: Share of the permutations (and the sample itself) whose MMD² is at least as large.
+    #: p-value: fraction of the permutations (and the sample itself) whose MMD² is at least as large.
     p_value: float
     #: Standard deviation of MMD² under the null hypothesis.
     null_std: float
 
     @property
     def rejected(self) -> bool:
-        """Whether the samples differ at `LEVEL`."""
+        """Return whether the samples differ at `LEVEL`."""
         return self.p_value <= LEVEL
 
 
@@ -67,7 +67,7 @@ def two_sample_test(
         row[rng.permutation(len(pooled))[: len(x)]] = 1
     values = _mmd_of_labels(kernel, torch.from_numpy(labels), len(x), len(y))
     observed, null = values[0], values[1:]
-    # Equal labellings differ by rounding; the tolerance counts them as equal.
+    # Equal labellings differ by rounding errors; the tolerance treats them as equal.
     exceeding = int((null >= observed - 1e-12).sum())
     return TwoSampleTest(observed.item(), (exceeding + 1) / (permutations + 1), null.std().item())
 
@@ -85,15 +85,15 @@ def _mmd_of_labels(kernel: Tensor, labels: Tensor, n: int, m: int) -> Tensor:
 class Verdict:
     """What the two-sample test allows a report to claim."""
 
-    #: matches: the test does not tell the learned images from the target's. closer: it does, and they are nearer to
-    #: the target than the prior's. apart: they are not nearer.
+    #: matches: the test does not distinguish the learned images from the target's. closer: it does, but they are closer
+    #: to the target than the prior's. apart: they are not closer.
     outcome: Literal["matches", "closer", "apart"]
     text: str
-    #: Of the learned images against the target's.
+    #: Test of the learned images against the target's.
     p_value: float
     mmd: float
     prior_mmd: float
-    #: Standard deviation of MMD² between two samples of one distribution: what chance alone explains.
+    #: Standard deviation of MMD² between two samples of one distribution.
     floor: float
     #: Images of each side.
     images: int
@@ -154,7 +154,9 @@ def verdict(
 def gain_quantile(
     prior: Tensor, learned: Tensor, target: Tensor, rng: np.random.Generator, layers: Sequence[int] | None
 ) -> float:
-    """The `LEVEL` quantile of MMD²(prior, target) - MMD²(learned, target) over bootstrap samples of the images."""
+    """Return the `LEVEL` quantile of MMD²(prior, target) - MMD²(learned, target) over bootstrap samples of the
+    images.
+    """
     pooled = torch.cat([prior, learned, target]).double()
     kernel = MMD(pooled, layers).kernel(pooled, pooled)
     kernel.fill_diagonal_(0)

@@ -7,20 +7,20 @@ from metasim.v1 import render_pb2 as pb
 from trainer.grammar import SceneGraph
 from trainer.rendering import Frame
 
-#: Outputs that frames need, besides images.
+#: Outputs that frames need besides images.
 OUTPUTS = (pb.OUTPUT_BOXES,)
-#: An object with fewer visible pixels is out of sight.
+#: An object with fewer visible pixels counts as invisible.
 LEAST_PX = 1
 
 
 def out_of_sight(scenes: Sequence[SceneGraph], frames: Sequence[Frame], least_px: int = LEAST_PX) -> dict[str, float]:
     """Return the fraction of objects that are not visible, by kind of node.
 
-    Only nodes with a class count; others have no boxes.
+    Only nodes with a class count, because others have no boxes.
 
     Args:
         frames: of the scenes, rendered with `OUTPUTS`.
-        least_px: an object with fewer visible pixels is out of sight.
+        least_px: objects with fewer visible pixels count as invisible.
     """
     hidden: dict[str, int] = {}
     counts: dict[str, int] = {}

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def wasserstein(one: np.ndarray, other: np.ndarray, period: float | None = None) -> float:
-    """Return the average amount by which values must move to turn one sample into the other.
+    """Return the mean amount by which values must move to turn one sample into the other.
 
     It is the area between the two cumulative distributions. On a circle the starting point is arbitrary, so the median
     of their difference is subtracted (Rabin, Delon and Gousseau, 2011, "Transportation distances on the circle").

@@ -191,7 +191,5 @@ def test_more_processes_have_more_blocks_under_way() -> None:
 
 def test_workers_of_the_data_loader_are_refused(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer.runs.streaming, "get_worker_info", lambda: SimpleNamespace(num_workers=2))
-    with pytest.raises(
-        InputError, match=r"with num_workers=2: the pool's processes render already; use num_workers=0"
-    ):
+    with pytest.raises(InputError, match=r"with num_workers=2: the pool's processes render already; use num_workers=0"):
         iter(RenderedScenes(world, count=1))
