@@ -1,7 +1,7 @@
-"""Task networks T: what the dataset is for (paper section 3.2.3).
+"""Task networks T, for which datasets are generated (paper section 3.2.3).
 
-A task network implements `TaskNetwork`: it labels scenes and photos, is trained from scratch on a labelled dataset and
-scored on another. The task loss, the evaluation and the report use nothing else of it.
+A task network implements `TaskNetwork`: it labels scenes and photos, is trained from scratch on one labelled dataset
+and is scored on another. The task loss, the evaluation and the report use only this interface.
 """
 
 from collections.abc import Mapping

@@ -14,12 +14,12 @@ Box = tuple[float, float, float, float]
 #: Boxes to learn, their classes, and boxes to ignore.
 Shown = tuple[list[Box], list[int], list[Box]]
 
-#: Boxes of which less is left in the image are ignored.
+#: Boxes with a smaller remaining fraction inside the image are ignored.
 _LEAST_LEFT = 0.4
 
 
 def photographed(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return uint8 images [N, H, W, 3] as random cameras take them (`RandomCamera`)."""
+    """Return uint8 images [N, H, W, 3] as taken by random cameras (`RandomCamera`)."""
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.from_numpy(RandomCamera().apply(images.numpy(), np.random.default_rng(seed)))
 
@@ -42,7 +42,7 @@ def zoomed(
 ) -> tuple[Tensor, list[Shown]]:
     """Return images [N, 3, H, W] scaled at random about a random point, and their boxes.
 
-    Where an image does not cover the frame any more, the pixels of its edges repeat.
+    Where a scaled image does not cover the frame, its edge pixels repeat.
 
     Args:
         zoom: limit of the factor, less 1; its logarithm is uniform.
@@ -50,7 +50,7 @@ def zoomed(
     count, (height, width) = len(images), images.shape[-2:]
     limit = torch.log1p(torch.tensor(zoom))
     scale = torch.exp((torch.rand(count, generator=generator) * 2 - 1) * limit)
-    # The frame shows 1 / scale of the image. Its centre lies anywhere where the smaller of both is inside the other.
+    # The frame shows 1 / scale of the image. Its centre is chosen so that the smaller of the two lies inside the other.
     slack = (1 - 1 / scale).abs()
     across, down = ((torch.rand(2, count, generator=generator) * 2 - 1) * slack).unbind()
     theta = torch.zeros(count, 2, 3)

@@ -1,6 +1,6 @@
 """Bootstrap over test images: confidence intervals of scores, and of the share of a gap that learned data closes.
 
-Efron 1979. All networks are scored on the same samples of the images, so that differences between them are paired.
+Efron 1979. All networks are scored on the same bootstrap samples, so that differences between them are paired.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def bootstrap(
     A score is the mean over the model's networks; nan where it is undefined on a sample.
 
     Args:
-        results: of the networks that were trained on each model's data, on the same images.
+        results: results on the same images of the networks trained on each model's data.
         images: number of the test images.
     """
     samples = [rng.integers(0, images, images) for _ in range(replicates)]
@@ -55,7 +55,7 @@ def interval(values: np.ndarray, level: float = LEVEL) -> list[float] | None:
 def gap_closed(prior: float, learned: float, real: float) -> float | None:
     """Return the share of the gap between prior and real data that learned data closes.
 
-    0: it scores as the prior; 1: as real data. None: real data scores as the prior does.
+    0: learned data scores like the prior; 1: like real data. None: prior and real data score equally.
     """
     return (learned - prior) / (real - prior) if real != prior else None
 

@@ -14,13 +14,13 @@ _KITTI_OFFSET_PX = 0.5
 class ObjectBox:
     """An object in an image, or a detection."""
 
-    #: Index in the grammar's classes; -1: of any class, for a crowd.
+    #: Index in the grammar's classes; -1: any class, for a crowd.
     class_index: int
     #: Left, top, right, bottom in px; (0, 0) is the top left corner of the top left pixel.
     box: tuple[float, float, float, float]
-    #: COCO's iscrowd: detections in this region count neither as right nor as wrong.
+    #: COCO's iscrowd: detections in this region are ignored.
     crowd: bool = False
-    #: Confidence of a detection; higher is surer.
+    #: Confidence of a detection.
     score: float | None = None
 
 
@@ -41,10 +41,10 @@ def boxes_of_frame(classes: Sequence[str], frame: Frame) -> ImageBoxes:
 
 
 def boxes_of_photo(classes: Sequence[str], objects: Sequence[KittiObject]) -> ImageBoxes:
-    """Return the boxes of a photo's objects; classes are matched by name in any case, others are left out.
+    """Return the boxes of a photo's objects. Class names are matched regardless of case; other classes are left out.
 
     Args:
-        objects: as `trainer.datasets.fitting.fitted_labels` gives them for detection.
+        objects: the labels that `trainer.datasets.fitting.fitted_labels` returns for detection.
     """
     numbers = {name.lower(): index for index, name in enumerate(classes)}
     found = []

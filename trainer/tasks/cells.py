@@ -1,8 +1,8 @@
-"""Networks that label an image of any size by its cells: which classes it shows, or how many objects of each.
+"""Networks that predict an image's classes, or the number of objects of each class, from its cells.
 
 A small convolutional network gives a value of each class in every cell of 8 x 8 px. The label of the image is the sum
-of the cells' values (counting) or a smooth maximum of them (presence). No position is needed, but the network may be
-told where a cell is, for classes that differ by their place (CoordConv; Liu et al., NeurIPS 2018).
+of the cells' values (counting) or a smooth maximum of them (presence). No position is needed, but coordinates can be an
+input, for classes that differ by position (CoordConv; Liu et al., NeurIPS 2018).
 """
 
 import copy
@@ -34,7 +34,7 @@ from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, opti
 CELL_PX = 8
 _CHANNELS = (3, 16, 32, 48, 64)
 _STRIDES = (2, 2, 2, 1)
-#: Side of the grid of features that is read as a whole.
+#: Side of the feature grid for reading the whole image.
 _GRID = 8
 _MIN_PX = 32
 _CHUNK = 64  # Images that are labelled at a time
@@ -54,7 +54,7 @@ class CellSettings:
     weight_decay: float = 1e-2
     #: Mirrors images at random.
     mirror: bool = True
-    #: Reads the image as a whole, so that classes may differ by their place.
+    #: Reads the whole image with coordinates, so that classes may differ by position.
     coordinates: bool = False
     #: Passes images through a random camera: response, white balance, blur, noise, JPEG.
     camera: bool = False
@@ -67,7 +67,7 @@ class CellNet(nn.Module):
     def __init__(self, classes: int, generator: torch.Generator, *, coordinates: bool = False) -> None:
         """
         Args:
-            coordinates: the image is a single cell, and its value depends on where features are.
+            coordinates: the image is a single cell whose value depends on the positions of features.
         """
         super().__init__()
         self.coordinates = coordinates
@@ -97,7 +97,7 @@ class CellNet(nn.Module):
 
 
 class CellTask(ABC):
-    """A `TaskNetwork` whose labels are a number of each class, int64 [classes]."""
+    """A `TaskNetwork` whose labels are one number per class, int64 [classes]."""
 
     name: str
     photo_labels = "detection"
@@ -142,24 +142,24 @@ class CellTask(ABC):
 
     @abstractmethod
     def pooled(self, values: Tensor) -> Tensor:
-        """Return the image's value of each class [N, classes] of those of its cells [N, classes, h, w]."""
+        """Return an image's value per class [N, classes] from its cells' values [N, classes, h, w]."""
 
     @abstractmethod
     def loss(self, pooled: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of images' values [N, classes]."""
+        """Return the mean loss of images with values [N, classes]."""
 
     @abstractmethod
     def first_value(self, mean: np.ndarray, cells: int) -> np.ndarray:
-        """Return the value of every cell [classes] at which images have the mean label [classes]."""
+        """Return the cell value [classes] that gives the mean label [classes] when all cells share it."""
 
     @abstractmethod
     def results(self, predicted: np.ndarray, labels: np.ndarray) -> MeanResults:
-        """Return the results of predicted values [N, classes]."""
+        """Return the results for predicted values [N, classes]."""
 
     def train(
         self, images: np.ndarray, labels: Sequence[np.ndarray], seed: int, progress: Progress | None = None
     ) -> CellNet:
-        """Return a network trained from scratch. Uses no global generator; one thread count, one result.
+        """Return a network trained from scratch. It uses no global generator and is deterministic per thread count.
 
         Args:
             images: uint8 [N, H, W, 3].

@@ -39,10 +39,10 @@ class ClassifierSettings:
     learning_rate: float = 3e-3
     #: AdamW's decoupled weight decay.
     weight_decay: float = 1e-2
-    #: Part of each label's probability that is spread over all classes.
+    #: Label smoothing: probability spread over all classes.
     label_smoothing: float = 0.1
     #: The only augmentation: each image is stretched along two random perpendicular axes (standard deviation of the
-    #: strain) and shifted (limit). It is not rotated, since experiments learn rotations.
+    #: strain) and shifted (limit). Images are not rotated, since experiments learn rotations.
     strain: float = 0.08
     shift_px: float = 2.0
     device: str = "cpu"
@@ -97,7 +97,7 @@ class DigitClassifier:
         self.settings, self.train_images = settings, train_images
 
     def label(self, scene: SceneGraph, frame: Frame) -> int:
-        """Return the class of a scene's one object, as its index in the grammar's classes.
+        """Return the class index of a scene's single object in the grammar's classes.
 
         Raises:
             InputError: the scene has not exactly one node with a class.
@@ -109,13 +109,13 @@ class DigitClassifier:
         return scene.classes.index(classes[0])
 
     def label_photo(self, given: int) -> int:
-        """Return the index of the photo's class as it is."""
+        """Return the photo's class index unchanged."""
         return given
 
     def train(
         self, images: np.ndarray, labels: Sequence[int] | np.ndarray, seed: int, progress: Progress | None = None
     ) -> DigitNet:
-        """Return a network trained from scratch. It repeats to the bit with the same number of threads.
+        """Return a network trained from scratch, bit-identical for the same number of threads.
 
         Args:
             images: uint8 [N, H, W, 3] or [N, 1, H, W].
@@ -161,7 +161,7 @@ class DigitClassifier:
         return optimise(model, optimizer, len(x), loss_of, plan, generator, progress)
 
     def test(self, model: DigitNet, images: np.ndarray, labels: Sequence[int] | np.ndarray) -> MeanResults:
-        """Return whether the class of each image [N, ...] is found.
+        """Return whether each image [N, ...] is classified correctly.
 
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
@@ -229,9 +229,9 @@ def grey(images: np.ndarray) -> Tensor:
 
 
 def varying_window(images: Tensor) -> tuple[slice, slice]:
-    """Return the rows and columns around all pixels that differ between images uint8 [N, H, W], with a margin.
+    """Return the rows and columns that enclose all pixels varying between images uint8 [N, H, W], with a margin.
 
-    Pixels that are the same in all training images carry no information; leaving them out saves time.
+    Pixels that are equal in all training images carry no information; cropping them saves time.
     """
     varies = images.amax(dim=0) != images.amin(dim=0)
     rows, columns = (_span(varies.any(dim=dim)) for dim in (1, 0))
@@ -250,7 +250,7 @@ def strained(images: Tensor, strain: float, shift_px: float, generator: torch.Ge
 
     Args:
         strain: standard deviation of the elements of the matrix, less the identity.
-        shift_px: limit of the uniform shifts in x and in y. Beyond the edges the pixels of the edges repeat.
+        shift_px: limit of the uniform shifts in x and in y. Edge pixels repeat beyond the edges.
     """
     if not strain and not shift_px:
         return images

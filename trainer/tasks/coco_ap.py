@@ -1,8 +1,8 @@
 """COCO's average precision of boxes (https://cocodataset.org/#detection-eval), computed by faster-coco-eval.
 
-AP is the mean over the IoU thresholds .50, .55 ... .95 and over classes; AP50 and AP75 are those of one threshold.
-Precision is taken at 101 recalls, from at most 100 detections of a class in an image. A class without objects in the
-images has no AP and is left out of the means.
+AP is the mean over the IoU thresholds .50, .55 ... .95 and over classes; AP50 and AP75 use a single threshold.
+Precision is evaluated at 101 recalls, from at most 100 detections per class and image. A class without objects has no
+AP and is left out of the means.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from trainer.tasks.boxes import ImageBoxes, ObjectBox
 from trainer.tasks.task import Scores
 
 AP, AP50, AP75 = "AP", "AP50", "AP75"
-#: Detections of a class in an image that are scored, the surest first.
+#: Maximum number of scored detections per class and image, in descending order of confidence.
 MOST_DETECTIONS = 100
 
 
@@ -35,7 +35,7 @@ class CocoResults:
         return CocoMatches(self.labels, self.found, len(self.classes))
 
     def scores(self, chosen: np.ndarray | None = None) -> Scores:
-        """Return AP (the primary score), AP50, AP75, and "AP CLASS" of each class if there are several.
+        """Return AP (the primary score), AP50, AP75, and, with several classes, "AP CLASS" of each.
 
         Raises:
             InputError: the images show no object of any class.
@@ -64,7 +64,7 @@ class CocoResults:
 class CocoMatches:
     """Objects and detections of images, matched once by faster-coco-eval.
 
-    A crowd of no class (-1) is one of every class.
+    A crowd without a class (-1) counts for every class.
     """
 
     def __init__(self, labels: Sequence[ImageBoxes], found: Sequence[ImageBoxes], classes: int) -> None:
@@ -87,7 +87,7 @@ class CocoMatches:
     def precision(self, chosen: np.ndarray) -> np.ndarray:
         """Return the precision over a sample of images, float [10 IoUs, 101 recalls, classes].
 
-        It is -1 for a class of which the sample shows no object.
+        It is -1 for a class without objects in the sample.
         """
         self._evaluation._evalImgs_cpp = [
             self._matches[index * self._images + image] for index in range(self._classes) for image in chosen.tolist()

@@ -1,4 +1,4 @@
-"""Detection of any classes by COCO's rules: labels of scenes and photos, which objects are sought, and scores."""
+"""Detection of any classes by COCO's rules: labels of scenes and photos, training boxes, and scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from trainer.rendering import Frame
 from trainer.tasks.boxes import COUNTED, ImageBoxes, ObjectBox, boxes_of_frame, boxes_of_photo
 from trainer.tasks.coco_ap import CocoResults
 
-#: Smaller objects are ignored in training: in px of the image that the network sees.
+#: Smallest object size for training, in px of the network's input.
 MIN_SIDE_PX = 4.0
 #: Left, top, right, bottom in px.
 Box = tuple[float, float, float, float]
@@ -76,12 +76,12 @@ class CocoRules:
         )
 
     def counted(self, objects: ImageBoxes) -> list[int]:
-        """Return the class of each object but crowds, and of each detection from `COUNTED` confidence on."""
+        """Return the class of each object except crowds, and of each detection with at least `COUNTED` confidence."""
         return [
             item.class_index for item in objects if not item.crowd and (item.score is None or item.score >= COUNTED)
         ]
 
     def results(self, labels: Sequence[ImageBoxes], found: Sequence[ImageBoxes], size: tuple[int, int]) -> CocoResults:
-        """Return what scores are computed from."""
+        """Return the results from which scores are computed."""
         del size
         return CocoResults(self.classes, tuple(labels), tuple(found))

@@ -9,12 +9,12 @@ from torch import Tensor
 from trainer.tasks.cells import CellNet, CellTask
 from trainer.tasks.task import MeanResults
 
-#: The mean of the classes' errors, the primary score.
+#: Mean error over the classes, the primary score.
 MAE = "MAE"
 
 
 class Counting(CellTask):
-    """The count of an image is the sum of its cells' densities; trained by the Poisson likelihood."""
+    """Predicts an image's counts as the sum of its cells' densities; trained by the Poisson likelihood."""
 
     name = "counting"
 
@@ -36,7 +36,7 @@ class Counting(CellTask):
         return F.softplus(values).sum(dim=(2, 3))
 
     def loss(self, pooled: Tensor, labels: Tensor) -> Tensor:
-        """Return minus the log-likelihood of Poisson distributions with these means."""
+        """Return the negative log-likelihood of Poisson distributions with these means."""
         return F.poisson_nll_loss(pooled, labels.float(), log_input=False)
 
     def first_value(self, mean: np.ndarray, cells: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Object detection (paper section 4.3): a small one-stage detector, scored by COCO's or KITTI's average precision.
 
-It stands in for the paper's Mask R-CNN (`trainer.tasks.mask_rcnn`) and trains on a CPU in minutes.
+It replaces the paper's Mask R-CNN (`trainer.tasks.mask_rcnn`) and trains on a CPU in minutes.
 """
 
 import copy
@@ -26,10 +26,10 @@ from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
 from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, optimise
 
 _MIN_PX = 32
-_CHUNK = 16  # Images that are searched at a time
-#: Peaks that are examined in an image: of one class, and of several together.
+_CHUNK = 16  # Images per batch
+#: Number of peaks examined per image: with one class, and with several classes.
 _PEAKS, _PEAKS_OF_CLASSES = 100, 300
-#: Learning rate of the natural trunk, as a fraction of that of the rest, where it is tuned.
+#: Learning rate of a tuned natural trunk, as a fraction of the other layers' learning rate.
 _TRUNK_RATE = 0.1
 
 #: Left, top, right, bottom in px.
@@ -37,7 +37,7 @@ Box = tuple[float, float, float, float]
 
 
 class DetectionRules(Protocol):
-    """Labels of images, and how they are learned and scored. The labels of an image are a tuple of objects."""
+    """The rules for labels, training boxes and scores. The labels of an image are a tuple of objects."""
 
     @property
     def outputs(self) -> tuple[int, ...]:
@@ -45,7 +45,7 @@ class DetectionRules(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the network tells apart."""
+        """Names of the classes that the network distinguishes."""
 
     def label(self, scene: SceneGraph, frame: Frame) -> Any:
         """See `TaskNetwork.label`."""
@@ -68,21 +68,21 @@ class DetectionRules(Protocol):
         """Return detections in the form of labels."""
 
     def counted(self, objects: Any) -> list[int]:
-        """Return the class of each object that counts, and of each detection from `COUNTED` confidence on."""
+        """Return the class of each counted object, and of each detection with at least `COUNTED` confidence."""
 
     def results(self, labels: Sequence[Any], found: Sequence[Any], size: tuple[int, int]) -> Results:
-        """Return what scores are computed from, for images of a height and width."""
+        """Return the results from which scores are computed, for images of a height and width."""
 
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """How the detector is built and trained. The defaults are for some hundreds of images of 620 x 188 px."""
+    """Settings of the detector and its training. The defaults suit hundreds of images of 620 x 188 px."""
 
     #: kitti: cars by KITTI's rules; coco: all classes by COCO's; auto: kitti for grammars with cars.
     scoring: Literal["auto", "kitti", "coco"] = "auto"
     #: small: trained from scratch; natural: EfficientNet-Lite0, trained on ImageNet.
     trunk: Trunk = "small"
-    #: Trains the natural trunk along, at a tenth of the learning rate.
+    #: Also trains the natural trunk, at a tenth of the learning rate.
     tune_trunk: bool = False
     epochs: int = 12
     batch_size: int = 8
@@ -92,7 +92,7 @@ class DetectionSettings:
     weight_decay: float = 1e-2
     #: Channels of the detector's finest level.
     width: int = 24
-    #: Larger images are shrunk by a whole number until their longer side is at most this long.
+    #: Maximum length of an image's longer side; larger images are downsampled by an integer factor.
     max_side_px: int = 640
     #: Mirrors images at random.
     mirror: bool = True
@@ -134,7 +134,7 @@ class ObjectDetection:
         return self.rules.label_photo(given)
 
     def train(self, images: np.ndarray, labels: Sequence[Any], seed: int, progress: Progress | None = None) -> Detector:
-        """Return a detector trained from scratch. Uses no global generator; one thread count, one result.
+        """Return a detector trained from scratch. It uses no global generator and is deterministic per thread count.
 
         Args:
             images: uint8 [N, H, W, 3].
@@ -143,7 +143,7 @@ class ObjectDetection:
             progress: called as progress(finished epochs, all epochs).
 
         Raises:
-            InputError: no images, another form of images, or no object to learn in any of them.
+            InputError: there are no images, they have another form, or no image has an object to learn.
         """
         settings = self.settings
         generator = torch.Generator().manual_seed(seed)
@@ -210,7 +210,7 @@ class ObjectDetection:
         return optimise(model, optimizer, len(pixels), loss_of, plan, generator, progress)
 
     def _parameters(self, model: Detector, learning_rate: float) -> list[dict[str, Any]]:
-        """Return what AdamW learns: everything but a frozen trunk."""
+        """Return the trainable parameters: all except a frozen trunk's."""
         if model.natural is None:
             return [{"params": list(model.parameters()), "lr": learning_rate}]
         model.natural.requires_grad_(self.settings.tune_trunk)
@@ -221,7 +221,7 @@ class ObjectDetection:
         return groups
 
     def test(self, model: Detector, images: np.ndarray, labels: Sequence[Any]) -> Results:
-        """Return the detections in each image beside its labels.
+        """Return the detections in each image together with its labels.
 
         Raises:
             InputError: no images, or another form of images.

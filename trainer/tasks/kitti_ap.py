@@ -2,14 +2,13 @@
 
 Geiger, Lenz, Urtasun, CVPR 2012, and the development kit's readme.txt:
 
-* A difficulty requires objects of a minimum height, maximum occlusion and maximum truncation. Others are ignored:
-  finding them is no error, and neither is missing them. So are the neighbours of a class (vans, for cars).
-* Detections below the minimum height are ignored, and so are those in a DontCare region, by the intersection over the
-  detection's own area.
-* Precision is taken at 41 recalls from 0 to 1, each made by a threshold of the score. A detection belongs to the object
-  that it overlaps by more than `iou`; each object takes one, each further one is an error.
-* AP is the mean of the precision, made monotonous, at 40 recalls from 1/40 to 1 (Simonelli et al. 2019, KITTI since
-  then), or at 11 from 0 to 1 (before).
+* A difficulty requires objects of a minimum height, maximum occlusion and maximum truncation. Other objects are
+ignored: neither detecting nor missing them is an error. The same holds for similar classes (vans, for cars). *
+Detections below the minimum height are ignored, as are those in a DontCare region, by the intersection over the
+detection's own area. * Precision is evaluated at 41 recalls from 0 to 1, each set by a score threshold. A detection
+matches the object that it overlaps by more than `iou`. Each object matches one detection; further detections are
+errors. * AP is the mean of the monotone precision at 40 recalls from 1/40 to 1 (Simonelli et al. 2019, used by KITTI
+since), or at 11 recalls from 0 to 1 (earlier).
 
 This follows the development kit's code where it differs from its text; comments mark the places. One consequence: each
 detection that finds an object gives at most one of the 41 recalls, so with n < 41 objects the average precision cannot
@@ -24,19 +23,19 @@ import numpy as np
 
 from trainer.datasets.kitti_labels import DONT_CARE, KittiObject
 
-#: Classes that resemble another: finding them is no error.
+#: Classes similar to another; detecting them is not an error.
 NEIGHBOURS = {"Car": "Van", "Pedestrian": "Person_sitting"}
 _RECALLS = 41
-#: How a true object or a detection counts.
+#: The role of an object or a detection in the score.
 _OTHER, _VALID, _IGNORED = -1, 0, 1
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """The objects that a score requires."""
+    """The requirements of a difficulty on objects."""
 
     name: str
-    #: Of the 2D box, at KITTI's size of 1242 x 375 px.
+    #: Height of the 2D box, for KITTI's size of 1242 x 375 px.
     min_height_px: float
     #: 0: fully visible, 1: partly occluded, 2: largely occluded.
     max_occlusion: int
@@ -51,7 +50,7 @@ DIFFICULTIES = (EASY, MODERATE, HARD)
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """Average precision of a class at a difficulty; nan where no object is required."""
+    """Average precision of a class at a difficulty; nan if no object is required."""
 
     points_11: float
     points_40: float
@@ -73,7 +72,7 @@ class _Image:
 
 
 class KittiMatches:
-    """Objects and detections of images, ready to be scored for a class at a difficulty."""
+    """Objects and detections of images, matched for scoring a class at a difficulty."""
 
     def __init__(
         self,
@@ -88,9 +87,9 @@ class KittiMatches:
         Args:
             truth: the labels of each image, all classes and DontCare regions.
             detections: the detections in each image, with scores; all classes.
-            iou: a detection belongs to an object if their intersection over union is larger. KITTI takes 0.7 for cars
-                and 0.5 for pedestrians and cyclists; the paper 0.5.
-            scale: size of the images over KITTI's; least heights are scaled with it.
+            iou: a detection matches an object if their intersection over union is larger. KITTI uses 0.7 for cars and
+                0.5 for pedestrians and cyclists; the paper uses 0.5.
+            scale: size of the images relative to KITTI's; minimum heights scale with it.
 
         Raises:
             ValueError: the numbers of images differ, or a detection has no score.
@@ -106,7 +105,7 @@ class KittiMatches:
         self._asked = np.array([int((image.objects == _VALID).sum()) for image in images], dtype=int)
         self._found = [_found_scores(image, iou) for image in images]
         self._steps = [np.unique(image.scores) for image in images]
-        # Right and wrong detections at each score of the image, and above the highest.
+        # True and false positives at each score of the image, and above the highest.
         self._counts = [
             np.array([*(_counts(image, threshold, iou) for threshold in steps), (0, 0)])
             for image, steps in zip(images, self._steps, strict=True)
@@ -143,10 +142,10 @@ def average_precision(
 
 
 def recall_thresholds(scores: np.ndarray, objects: int) -> list[float]:
-    """Return thresholds of the score, at most 41, at which the recall is nearest to 0, 1/40, 2/40 ...
+    """Return at most 41 score thresholds at which the recall is nearest to 0, 1/40, 2/40 ...
 
     Args:
-        scores: of the detections that found an object, in any order.
+        scores: scores of the true positives, in any order.
         objects: number of required objects.
     """
     thresholds: list[float] = []
@@ -199,14 +198,14 @@ def _rated(item: KittiObject, class_name: str, difficulty: Difficulty, scale: fl
 
 
 def _rated_detection(item: KittiObject, class_name: str, difficulty: Difficulty, scale: float) -> int:
-    # The kit rounds this height down, and ignores low detections of every class.
+    # The development kit rounds this height down, and ignores low detections of every class.
     if math.floor((item.box[3] - item.box[1]) / scale) < difficulty.min_height_px:
         return _IGNORED
     return _VALID if item.type == class_name else _OTHER
 
 
 def _found_scores(image: _Image, iou: float) -> np.ndarray:
-    """Return the scores of detections that find an object without a threshold; each object takes the surest."""
+    """Return the scores of true positives without a threshold; each object takes its most confident detection."""
     free = image.detections != _OTHER
     scores = []
     for place in np.flatnonzero(image.objects != _OTHER):
@@ -221,14 +220,14 @@ def _found_scores(image: _Image, iou: float) -> np.ndarray:
 
 
 def _counts(image: _Image, threshold: float, iou: float) -> tuple[int, int]:
-    """Return right and wrong detections at a threshold; each object takes the detection that overlaps it most."""
+    """Return true and false positives at a threshold; each object takes the detection with the largest overlap."""
     above = (image.detections != _OTHER) & (image.scores >= threshold)
     free, right = above.copy(), 0
     for place in np.flatnonzero(image.objects != _OTHER):
         candidates = np.flatnonzero(free & (image.overlaps[:, place] > iou))
         if not len(candidates):
             continue
-        # An ignored detection is taken only where there is no other; of several, the first.
+        # An ignored detection is matched only if there is no other; of several, the first one.
         valid = candidates[image.detections[candidates] == _VALID]
         taken = valid[np.argmax(image.overlaps[valid, place])] if len(valid) else candidates[0]
         free[taken] = False

@@ -1,4 +1,4 @@
-"""Car detection by KITTI's rules: its labels of scenes, which objects are sought, and its scores."""
+"""Car detection by KITTI's rules: labels of scenes, training boxes, and scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ from trainer.tasks.boxes import COUNTED
 from trainer.tasks.kitti_ap import DIFFICULTIES, MODERATE, NEIGHBOURS, Difficulty, KittiMatches
 from trainer.tasks.task import Scores
 
-#: The class that is sought, one of KITTI's types.
+#: The detected class, one of KITTI's types.
 CAR = "Car"
-#: Height of KITTI's images, to which the least heights of its difficulties refer.
+#: Height of KITTI's images, to which the minimum heights of its difficulties refer.
 KITTI_HEIGHT_PX = 375
-#: More occluded cars are not sought: KITTI does not ask for them either.
+#: More occluded cars are ignored, as KITTI does not require them.
 MOST_OCCLUDED = 2
-#: Scores count detections that overlap an object by more than this; the paper's choice.
+#: A match needs a larger IoU than this, the paper's choice.
 IOU = 0.5
 
 #: The objects of an image, all classes, in the image's pixels as KITTI counts them: from the centre of the first one.
@@ -39,7 +39,7 @@ Box = tuple[float, float, float, float]
 class KittiRules:
     """Labels, training boxes and scores as KITTI defines them; see `trainer.tasks.detection.DetectionRules`."""
 
-    #: Lower objects are ignored in training. Of 375 px of height.
+    #: Minimum height of objects in training, for an image height of 375 px.
     min_height_px: float = 16
 
     outputs: ClassVar[tuple[int, ...]] = (pb.OUTPUT_BOXES, pb.OUTPUT_DEPTH)
@@ -54,11 +54,11 @@ class KittiRules:
         return tuple(scene_objects(scene, frame).values())
 
     def label_photo(self, given: ImageLabels) -> ImageLabels:
-        """Return a photo's objects as they are."""
+        """Return a photo's objects unchanged."""
         return given
 
     def mirrored(self, objects: ImageLabels, width: int) -> ImageLabels:
-        """Return the objects of the mirrored image; only their 2D boxes are mirrored."""
+        """Return the objects of the mirrored image; only 2D boxes are mirrored."""
         return tuple(
             replace(item, box=(width - 1 - item.box[2], item.box[1], width - 1 - item.box[0], item.box[3]))
             for item in objects
@@ -92,7 +92,7 @@ class KittiRules:
         )
 
     def counted(self, objects: ImageLabels) -> list[int]:
-        """Return 0 for each car, and for each detection of one from `COUNTED` confidence on."""
+        """Return 0 for each car, and for each detection with at least `COUNTED` confidence."""
         return [0 for item in objects if item.type == CAR and (item.score is None or item.score >= COUNTED)]
 
     def results(
@@ -118,10 +118,10 @@ class KittiResults:
     def scores(self, chosen: np.ndarray | None = None) -> Scores:
         """Return AP of easy, moderate (the primary score) and hard objects, at 40 and at 11 recalls.
 
-        Least heights follow the images' height: 25 px of 375 are 12.5 px of 188.
+        Minimum heights scale with the image height: 25 px of 375 become 12.5 px of 188.
 
         Raises:
-            InputError: no object is asked for at moderate difficulty.
+            InputError: no object is required at moderate difficulty.
         """
         values: dict[str, float] = {}
         for difficulty, matches in self._matches.items():
@@ -153,7 +153,7 @@ def check_classes(classes: Sequence[str]) -> None:
 
 
 def scene_objects(scene: SceneGraph, frame: Frame) -> dict[str, KittiObject]:
-    """Return KITTI's labels of the visible objects of a rendered scene, by the node's id.
+    """Return KITTI's labels of a rendered scene's visible objects by node id.
 
     Args:
         frame: with boxes and depth.

@@ -1,7 +1,7 @@
-"""The paper's detector (section 4.3): Mask R-CNN with a ResNet-50-FPN, by torchvision. For machines with a GPU.
+"""The paper's detector (section 4.3): Mask R-CNN with a ResNet-50-FPN, by torchvision. Intended for GPUs.
 
-He et al. 2017 (arXiv 1703.06870); Lin et al. 2017 (arXiv 1612.03144). Needs the extra `vision`. Takes weights that were
-trained on ImageNet from torch's cache or a named file; nothing is downloaded.
+He et al. 2017 (arXiv 1703.06870); Lin et al. 2017 (arXiv 1612.03144). Needs the extra `vision`. ImageNet weights are
+read from torch's cache or a given file; nothing is downloaded.
 """
 
 import copy
@@ -26,7 +26,7 @@ from trainer.tasks.task import Budget, Progress, Scores
 from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
 from trainer.tasks.training_loop import TrainingPlan, optimise
 
-#: Where torchvision publishes ResNet-50's weights; its cache keeps them under the last part of this name.
+#: URL of torchvision's ResNet-50 weights; the cache stores them under the last part of this name.
 WEIGHTS_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
 _MIN_BOX_PX = 1.0
 
@@ -46,12 +46,12 @@ class MaskRcnnSettings:
 
     epochs: int = 8
     batch_size: int = 4
-    #: Of SGD with momentum 0.9; divided by 10 after three quarters of the epochs.
+    #: Learning rate of SGD with momentum 0.9; divided by 10 after three quarters of the epochs.
     learning_rate: float = 5e-3
-    #: The same for fine-tuning.
+    #: Learning rate of fine-tuning.
     tuning_rate: float = 5e-4
     weight_decay: float = 1e-4
-    #: Images are shown at this height, and at most so wide.
+    #: Height of the network's input, and its maximum width.
     height_px: int = 375
     max_width_px: int = 1333
     #: Weights of ResNet-50 trained on ImageNet; None: torch's cache, or random ones if it has none.
@@ -60,7 +60,7 @@ class MaskRcnnSettings:
 
 
 class MaskRcnn:
-    """`trainer.tasks.TaskNetwork`. Labels without masks (`ImageLabels`) train everything but the masks."""
+    """`trainer.tasks.TaskNetwork`. Labels without masks (`ImageLabels`) train everything except the mask head."""
 
     name = "detection with Mask R-CNN"
     photo_labels = "detection-mask-rcnn"
@@ -90,7 +90,7 @@ class MaskRcnn:
         )
 
     def label_photo(self, given: ImageLabels) -> ImageLabels:
-        """Return the photo's objects as they are, without masks."""
+        """Return the photo's objects, without masks."""
         return given
 
     def train(
@@ -100,9 +100,9 @@ class MaskRcnn:
         seed: int,
         progress: Progress | None = None,
     ) -> nn.Module:
-        """Return a network trained from scratch, or from the weights.
+        """Return a network trained from scratch, or from ImageNet weights.
 
-        torchvision draws from torch's global generator. It is seeded for the training and restored afterwards.
+        torchvision draws from torch's global generator, which is seeded for the training and restored afterwards.
 
         Raises:
             InputError: no images, more or fewer labels, no object of the class in any image, or weights of another
@@ -136,7 +136,7 @@ class MaskRcnn:
     def _targets(
         self, images: np.ndarray, labels: Sequence[MaskedLabels | ImageLabels]
     ) -> tuple[list[dict[str, Tensor]], bool]:
-        """Return the targets of each image for torchvision, and whether all have masks."""
+        """Return torchvision's targets of each image, and whether all have masks."""
         if not len(images) or len(images) != len(labels):
             raise InputError(
                 f"{len(labels)} labels for {len(images)} images; each image needs one, and there must be any"

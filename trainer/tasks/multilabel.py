@@ -1,4 +1,4 @@
-"""Multi-label classification: which classes an image of several objects shows."""
+"""Multi-label classification of images with several objects."""
 
 import numpy as np
 import torch.nn.functional as F
@@ -7,12 +7,12 @@ from torch import Tensor
 from trainer.tasks.cells import CellTask
 from trainer.tasks.task import MeanResults
 
-#: The fraction of right answers over images and classes, the primary score; that of images with right answers only.
+#: Fraction of correct predictions over images and classes (the primary score), and fraction of images with all correct.
 ACCURACY, EXACT = "accuracy", "all right"
 
 
 class MultiLabel(CellTask):
-    """An image shows a class if the smooth maximum of its cells' logits is positive; trained by cross-entropy."""
+    """Predicts a class if the smooth maximum of the cells' logits is positive; trained by cross-entropy."""
 
     name = "multi-label classification"
 
@@ -25,11 +25,11 @@ class MultiLabel(CellTask):
         return F.binary_cross_entropy_with_logits(pooled, (labels > 0).float())
 
     def first_value(self, mean: np.ndarray, cells: int) -> np.ndarray:
-        """Return the value at which classes are as likely as not."""
+        """Return the value at which each class has probability 1/2."""
         return np.full(mean.shape, -np.log(cells))
 
     def results(self, predicted: np.ndarray, labels: np.ndarray) -> MeanResults:
-        """Return the fractions of right answers: over all classes, of each class, and whether all are right."""
+        """Return the fractions of correct predictions: over all classes, per class, and with all classes correct."""
         right = (predicted > 0) == (labels > 0)
         classes = self.settings.classes
         by_class = {name: right[:, index] for index, name in enumerate(classes)} if len(classes) > 1 else {}

@@ -1,4 +1,4 @@
-"""Class and yaw of the one object in an image, by a small convolutional network."""
+"""Class and yaw of an image's single object, by a small convolutional network."""
 
 import copy
 import math
@@ -22,9 +22,9 @@ from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, opti
 _CHUNK = 256  # Images in a batch of predictions
 _MIN_PX = 32
 _CHANNELS = (3, 16, 32, 64, 64)
-#: Largest error of a yaw that counts as found.
+#: Largest yaw error that counts as correct.
 TOLERANCE_DEG = 15.0
-#: The scores: fractions of images whose class and yaw are right, and whose class is.
+#: The scores: fraction of images with correct class and yaw, and with correct class.
 POSE, CLASS = "pose", "class"
 
 
@@ -92,7 +92,7 @@ class PoseEstimation:
         self.settings, self.train_images = settings, train_images
 
     def label(self, scene: SceneGraph, frame: Frame) -> Pose:
-        """Return class and yaw of the scene's one object.
+        """Return the class and yaw of the scene's single object.
 
         Raises:
             InputError: the scene has not exactly one node with a class.
@@ -104,11 +104,11 @@ class PoseEstimation:
         return Pose(scene.classes.index(nodes[0].class_name), float(nodes[0].values.get("yaw", 0.0)))
 
     def label_photo(self, given: Pose) -> Pose:
-        """Return a pose as it is; no dataset has labels of the kind."""
+        """Return a pose unchanged; no dataset format has such labels."""
         return given
 
     def train(self, images: np.ndarray, labels: Sequence[Pose], seed: int, progress: Progress | None = None) -> PoseNet:
-        """Return a network trained from scratch. It repeats to the bit with the same number of threads.
+        """Return a network trained from scratch, bit-identical for the same number of threads.
 
         Args:
             images: uint8 [N, H, W, 3].
@@ -154,7 +154,7 @@ class PoseEstimation:
         return optimise(model, optimizer, len(x), loss_of, plan, generator, progress)
 
     def test(self, model: PoseNet, images: np.ndarray, labels: Sequence[Pose]) -> MeanResults:
-        """Return for each image whether its class is found, and whether its yaw is as well, within TOLERANCE_DEG.
+        """Return for each image whether its class is correct, and whether its yaw is also within TOLERANCE_DEG.
 
         Raises:
             InputError: no images, another form of images, or a class that is not one of the task's.
@@ -169,7 +169,7 @@ class PoseEstimation:
         return MeanResults(POSE, {POSE: np.logical_and(right, near), CLASS: np.array(right)})
 
     def score(self, model: PoseNet, images: np.ndarray, labels: Sequence[Pose]) -> Scores:
-        """Return the fraction of images whose class and yaw are found, and of those whose class is; see `test`."""
+        """Return the fractions of images with correct class and yaw, and with correct class; see `test`."""
         return self.test(model, images, labels).scores()
 
     def predict(self, model: PoseNet, images: np.ndarray) -> list[Pose]:

@@ -18,7 +18,7 @@ from trainer.tasks.task import Budget, Progress, Scores
 from trainer.tasks.task_settings import NO_SETTINGS, changed_settings
 from trainer.tasks.training_loop import TUNING, TrainingPlan, check_images, optimise, to_float
 
-_CHUNK = 256  # Images segmented at a time
+_CHUNK = 256  # Images per batch
 _MIN_PX = 8
 #: Name of the mean of the classes' IoU, the primary score.
 MEAN = "mean IoU"
@@ -95,7 +95,7 @@ class Segmenter:
         return frame.layers[pb.OUTPUT_CLASS_MASK].astype(np.uint8)
 
     def label_photo(self, given: np.ndarray) -> np.ndarray:
-        """Return the photo's mask, uint8 [H, W], as it is."""
+        """Return the photo's mask, uint8 [H, W], unchanged."""
         return given
 
     def train(
@@ -105,7 +105,7 @@ class Segmenter:
         seed: int,
         progress: Progress | None = None,
     ) -> UNet:
-        """Return a network trained from scratch. It repeats to the bit with the same number of threads.
+        """Return a network trained from scratch, bit-identical for the same number of threads.
 
         Args:
             images: uint8 [N, H, W, 3].
@@ -149,7 +149,7 @@ class Segmenter:
         return optimise(model, optimizer, len(x), loss_of, plan, generator, progress)
 
     def test(self, model: UNet, images: np.ndarray, labels: Sequence[np.ndarray] | np.ndarray) -> "OverlapResults":
-        """Return the confusion of classes in each image.
+        """Return the confusion matrix of each image.
 
         Raises:
             InputError: no images, another form of images, or a label that is not one of the classes.
@@ -191,7 +191,7 @@ class Segmenter:
 
 @dataclass(frozen=True)
 class OverlapResults:
-    """The confusion of classes in each image, int64 [N, classes + 1, classes + 1]; see `confusion`."""
+    """The confusion matrix of each image, int64 [N, classes + 1, classes + 1]; see `confusion`."""
 
     classes: tuple[str, ...]
     confusion: np.ndarray
@@ -217,7 +217,7 @@ def open_network(
 
 
 def confusion(found: np.ndarray, true: np.ndarray, classes: int) -> np.ndarray:
-    """Return how many pixels of each class are taken for each, int64 [true, found], `classes` + 1 of both.
+    """Return the confusion matrix of pixels, int64 [true, found], with `classes` + 1 rows and columns.
 
     Args:
         found, true: whole numbers of one shape; class i is i + 1, and 0 is none.
@@ -227,9 +227,9 @@ def confusion(found: np.ndarray, true: np.ndarray, classes: int) -> np.ndarray:
 
 
 def per_class_iou(confusion: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of each class, float64 [classes], of a confusion of pixels.
+    """Return the intersection over union of each class, float64 [classes], from a confusion matrix.
 
-    A class that is neither there nor found has IoU 1.
+    A class that is absent and not predicted has IoU 1.
     """
     right = np.diag(confusion)[1:]
     union = (confusion.sum(axis=0) + confusion.sum(axis=1))[1:] - right

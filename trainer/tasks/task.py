@@ -16,7 +16,7 @@ Model = TypeVar("Model")
 #: Called as progress(finished epochs, all epochs) after every epoch.
 Progress = Callable[[int, int], None]
 
-#: Training time of a network: "full" is for the final scores, "quick" trains in a second or two on 500 images.
+#: Training budget: "full" is for final scores, "quick" trains in one or two seconds on 500 images.
 Budget = Literal["full", "quick"]
 
 
@@ -24,11 +24,11 @@ Budget = Literal["full", "quick"]
 class Scores:
     """The scores of a trained task network."""
 
-    #: Name of the one score that stands for all: the task loss follows it.
+    #: Name of the primary score, which the task loss uses.
     primary: str
     #: Every score by name.
     values: Mapping[str, float]
-    #: The values are errors in a unit of their own, and lower is better. Otherwise they are fractions from 0 to 1.
+    #: Whether the values are errors with a unit, where lower is better. Otherwise they are fractions from 0 to 1.
     errors: bool = False
 
     @property
@@ -49,7 +49,7 @@ class Results(Protocol):
         """Return the scores over all images.
 
         Args:
-            chosen: int64 [n], the numbers of the images to score, with repetitions: a bootstrap sample.
+            chosen: int64 [n], indices of the images to score, with repetitions (a bootstrap sample).
 
         Raises:
             InputError: the score is undefined on these images.
@@ -59,7 +59,7 @@ class Results(Protocol):
 
 @dataclass(frozen=True)
 class MeanResults:
-    """Results whose scores are means over images; `values` holds float [N] for each score, nan where undefined."""
+    """Results whose scores are means over images; `values` holds float [N] for each score, nan if undefined."""
 
     primary: str
     values: Mapping[str, np.ndarray]
@@ -76,8 +76,8 @@ class MeanResults:
 class TaskNetwork(Protocol[Label, Model]):
     """A kind of network that is trained and scored on labelled images.
 
-    Images are uint8 [N, H, W, 3], as the workers render them; there is one label per image. Only the task itself reads
-    its labels and its trained models.
+    Images are uint8 [N, H, W, 3], as rendered by the workers, with one label per image. Labels and trained models are
+    opaque to other code.
     """
 
     #: The name of the task in tables and reports.
@@ -122,7 +122,7 @@ class TaskNetwork(Protocol[Label, Model]):
     def fine_tune(
         self, model: Model, images: np.ndarray, labels: Sequence[Label], seed: int, progress: Progress | None = None
     ) -> Model:
-        """Return a copy of a trained network, trained further on other images (paper, table 5).
+        """Return a copy of a trained network after further training on other images (paper, table 5).
 
         Raises:
             InputError: there are too few images, or a label is not one of the task's.
@@ -148,7 +148,7 @@ class TaskNetwork(Protocol[Label, Model]):
 
 @runtime_checkable
 class CountsObjects(Protocol):
-    """A task network that tells how many objects of each class an image shows."""
+    """A task network that predicts the number of objects of each class in an image."""
 
     @property
     def count_classes(self) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Settings of task networks that an experiment or a command changes."""
+"""Settings of task networks that an experiment or a command overrides."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,17 +12,17 @@ from trainer.grammar.document import nearest
 
 Settings = TypeVar("Settings")
 
-#: Changes nothing.
+#: No overrides.
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 #: Set by the grammar and by --device.
 _NOT_SETTINGS = ("classes", "device")
 
 
 def changed_settings(settings: Settings, given: Mapping[str, object], where: str = "task_settings.") -> Settings:
-    """Return settings, a dataclass, with some fields replaced.
+    """Return a settings dataclass with some fields replaced.
 
     Args:
-        where: how messages begin, before the key.
+        where: prefix of messages, before the key.
 
     Raises:
         InputError: a key is unknown, or a value is of the wrong type or not allowed.

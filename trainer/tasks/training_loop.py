@@ -1,4 +1,4 @@
-"""The training loop of all task networks, and the checks of what they are trained on."""
+"""The training loop of all task networks, and checks of their training data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class TrainingPlan:
     batch_size: int
     #: Factor of the learning rate at a fraction of all steps.
     schedule: Callable[[float], float] = one_cycle
-    #: Trains on the smaller batch that is left at the end of an epoch, too.
+    #: Also trains on the smaller last batch of an epoch.
     keep_last: bool = False
-    #: Gradients of a larger norm are scaled down to it.
+    #: Maximum norm of gradients; larger ones are clipped.
     clip_norm: float | None = None
 
 
@@ -44,7 +44,7 @@ def optimise(
     """Train a network in place on `count` samples, and return it in evaluation mode.
 
     Args:
-        loss_of: returns the loss of the samples with these numbers, int64 [n].
+        loss_of: returns the loss of the samples with these indices, int64 [n].
         generator: of the order of the samples.
     """
     size = min(plan.batch_size, count)
@@ -70,7 +70,7 @@ def check_images(images: np.ndarray, labels: int | None, least_px: int) -> None:
     """Check that images are uint8 [N, H, W, 3] with a label each.
 
     Args:
-        labels: number of labels; None: there need not be any.
+        labels: number of labels; None: not checked.
         least_px: smallest height and width.
 
     Raises:

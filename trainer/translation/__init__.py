@@ -1,4 +1,4 @@
-"""Translation of appearance: renders that look like photographs, with their labels as they are.
+"""Translation of appearance: renders that look like photographs and keep their labels.
 
     translator = method_of("color").fit(renders, photographs, seed=0, settings={})
     translated = translator.apply(image)

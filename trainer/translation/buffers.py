@@ -1,4 +1,4 @@
-"""Buffers of rendered frames and of samples of datasets, with classes numbered as a translator numbers them."""
+"""Buffers of rendered frames and dataset samples, with a translator's class numbers."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from trainer.rendering import Frame
 from trainer.translation.guidance import UNKNOWN, Buffers
 from trainer.translation.translator import Translator
 
-#: The outputs of a render that buffers are made of, and the same as needs of samples.
+#: The render outputs that buffers need, and the corresponding needs of samples.
 OUTPUTS = (pb.OUTPUT_CLASS_MASK, pb.OUTPUT_DEPTH, pb.OUTPUT_NORMAL)
 NEEDS = Need.MASKS | Need.DEPTH | Need.NORMALS
 
@@ -33,7 +33,7 @@ def translated_frame(translator: Translator, frame: Frame, classes: Sequence[str
 
 
 def translated_sample(translator: Translator, sample: Sample, classes: Sequence[str]) -> Sample:
-    """Return a sample with its image translated; everything else is as it was.
+    """Return a sample with its image translated and everything else unchanged.
 
     Args:
         sample: has `NEEDS` if the translator uses buffers.
@@ -46,7 +46,7 @@ def translated_sample(translator: Translator, sample: Sample, classes: Sequence[
 
 
 def _numbered(buffers: Buffers, classes: Sequence[str], wanted: Sequence[str]) -> Buffers:
-    """Return buffers whose class mask counts through `wanted`; other classes count as none."""
+    """Return buffers whose class mask indexes `wanted`; other classes become 0."""
     if buffers.classes is None or tuple(classes) == tuple(wanted):
         return buffers
     numbers = np.array([0, *(wanted.index(name) + 1 if name in wanted else 0 for name in classes)])

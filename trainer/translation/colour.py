@@ -1,4 +1,4 @@
-"""Translation of colours: one map for all images, from the renders' colours to the photographs'."""
+"""Colour translation: one map for all images, from the renders' colours to the photographs'."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from trainer.translation.colour_transfer import (
 from trainer.translation.guidance import UNKNOWN, Buffers
 from trainer.translation.translator import FitInputs, Translator
 
-#: Pixels of renders and of photographs that a map is fitted to.
+#: Number of pixels of renders and of photographs to which a map is fitted.
 _PIXELS = 50_000
 
 
@@ -33,7 +33,7 @@ class ColourSettings:
 
 
 class ColourTranslator(Translator):
-    """Applies a look-up table of colours. Edges stay where they are, since equal colours stay equal.
+    """Applies a colour look-up table. Edges keep their positions, since equal colours stay equal.
 
     Args:
         table: float32 [LATTICE, LATTICE, LATTICE, 3]; see `looked_up`.

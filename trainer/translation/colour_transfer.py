@@ -7,11 +7,11 @@ from scipy import ndimage
 _LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 #: From the logarithms of the cones' values to lαβ (equation 6).
 _LAB = np.diag(1 / np.sqrt([3.0, 6.0, 2.0])) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
-#: Added to the cones' values: black has a logarithm.
+#: Added to the cones' values, so that black has a logarithm.
 _BLACK = 1 / 255
 #: Points of a look-up table along each channel.
 LATTICE = 33
-#: Quantiles by which a distribution on a line is described.
+#: Number of quantiles that represent a one-dimensional distribution.
 _QUANTILES = 256
 
 
@@ -34,7 +34,7 @@ def moments_transfer(colours: np.ndarray, source: np.ndarray, target: np.ndarray
 
     Args:
         colours: [..., 3] in [0, 1].
-        source, target: colours [N, 3] and [M, 3] that the moments are taken of.
+        source, target: colours [N, 3] and [M, 3] whose moments are used.
 
     Returns:
         float64 [..., 3], not clipped.
@@ -45,25 +45,25 @@ def moments_transfer(colours: np.ndarray, source: np.ndarray, target: np.ndarray
 
 
 def line_transport(values: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the values after optimal transport of one distribution on a line to another.
+    """Return the values after optimal transport between one-dimensional distributions.
 
-    The map sends each quantile of the source to the same quantile of the target. Beyond the ends it shifts.
+    The map sends each quantile of the source to the same quantile of the target. Values beyond the ends are shifted.
 
     Args:
-        values: [...] to be moved.
+        values: [...], the values to transport.
         source, target: samples [N] and [M].
     """
     return _moved(values, _quantiles(source), _quantiles(target))
 
 
 def _quantiles(samples: np.ndarray) -> np.ndarray:
-    # `np.quantile` gives the same of sorted samples, and takes a fraction of the time.
+    # `np.quantile` gives the same result faster on sorted samples.
     found: np.ndarray = np.quantile(np.sort(samples), np.linspace(0, 1, _QUANTILES))
     return found
 
 
 def _moved(values: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return values with each of the quantiles `before` sent to that of `after`."""
+    """Return values mapped so that the quantiles `before` become `after`."""
     moved = np.interp(values, before, after)
     below, above = np.minimum(values - before[0], 0), np.maximum(values - before[-1], 0)
     result: np.ndarray = moved + below + above
@@ -80,14 +80,14 @@ def sliced_transport(
 ) -> np.ndarray:
     """Return colours after sliced optimal transport of the source's distribution to the target's.
 
-    Each round transports the three coordinates of a random rotation by themselves (Pitié et al., 2007; Rabin et al.,
-    2011) and takes a part of that step.
+    Each round transports the three coordinates of a random rotation separately (Pitié et al., 2007; Rabin et al., 2011)
+    and takes a fraction of that step.
 
     Args:
         colours: [K, 3].
         source, target: samples [N, 3] and [M, 3].
         rng: draws the rotations.
-        step: part of each step that is taken, 0 to 1.
+        step: fraction of each step to take, 0 to 1.
 
     Returns:
         float64 [K, 3], not clipped.

@@ -1,4 +1,4 @@
-"""Copies of datasets with translated images: any layout, labels byte for byte as they were."""
+"""Copies of datasets in any layout, with translated images and byte-identical labels."""
 
 import io
 import json
@@ -28,11 +28,11 @@ from trainer.progress import Advance
 from trainer.translation.guidance import Buffers
 from trainer.translation.translator import Translator
 
-#: What an unfinished copy is of.
+#: File that identifies the source of an unfinished copy.
 IDENTITY = ".translation.json"
 CARD = "README.md"
 _UPRIGHT = 1
-#: Pillow's formats that the writers of datasets encode as well; others are left to Pillow.
+#: Image formats that the dataset writers encode; Pillow encodes others.
 _FORMATS = {"PNG": pb.IMAGE_FORMAT_PNG, "JPEG": pb.IMAGE_FORMAT_JPEG, "WEBP": pb.IMAGE_FORMAT_WEBP}
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -46,23 +46,23 @@ def translate_dataset(
     resume: bool = False,
     advance: Advance | None = None,
 ) -> dict[str, Any]:
-    """Write a copy of a dataset in which each image is translated and everything else is as it was.
+    """Write a copy of a dataset with translated images and everything else unchanged.
 
     Images keep their names and formats; JPEG files have quality 95. The copy appears under its name when it is
-    complete. Until then it is `OUT.partial`, in which each file is whole.
+    complete. Until then it is `OUT.partial`, in which each file is complete.
 
     Args:
-        source: as `open_dataset` takes it.
+        source: a path for `open_dataset`.
         out: a folder that does not exist.
-        command: for the card.
-        resume: go on with what is there.
+        command: command line for the card.
+        resume: continue an unfinished copy.
 
     Returns:
-        `images`, `layout`, `guided` (images with class masks), `resumed_at` (files that were there), `files`.
+        `images`, `layout`, `guided` (images with class masks), `resumed_at` (files copied before), `files`.
 
     Raises:
-        InputError: the dataset cannot be read, `out` exists or lies in the dataset, an unfinished copy is there without
-            `resume`, or is one of something else.
+        InputError: the dataset cannot be read, `out` exists or lies in the dataset, or an unfinished copy exists
+            without `resume` or of another source.
     """
     dataset = open_dataset(source)
     named_folder(out)
@@ -87,12 +87,12 @@ def translate_dataset(
 
 
 class _Copy:
-    """A copy under way.
+    """A copy in progress.
 
     Attributes:
-        partial: the folder that it is written into.
+        partial: the folder into which it is written.
         guided: images that were translated with a class mask.
-        there, files: files that were there before, and all.
+        there, files: number of files copied before, and of all files.
     """
 
     def __init__(self, dataset: ImageDataset, translator: Translator, partial: Path, advance: Advance | None) -> None:
@@ -105,7 +105,7 @@ class _Copy:
         self._images = {path.resolve(): index for path, index in paths.items() if path is not None}
 
     def begin(self, *, resume: bool) -> None:
-        """Make the folder, or check that the one that is there is of the same copy."""
+        """Make the folder, or check that the existing one belongs to the same copy."""
         identity = {
             "dataset": str(self._dataset.folder.resolve()),
             "images": len(self._dataset),
@@ -128,7 +128,7 @@ class _Copy:
             kept = None
         if kept != identity:
             raise InputError(
-                f"{self.partial} is a copy of another dataset or by another model; give those of the first try, or "
+                f"{self.partial} is a copy of another dataset or by another model; use those of the first attempt, or "
                 "remove it"
             )
 
@@ -158,7 +158,7 @@ class _Copy:
         part.replace(target)
 
     def card(self, command: str) -> None:
-        """Say in the card what was done."""
+        """Describe the translation in the card."""
         path = self.partial / CARD
         before = path.read_text(encoding="utf-8") if path.is_file() else f"# {self._dataset.folder.name}\n"
         text = f"* Appearance: {self._translator.description}; labels are those before\n\n    {command}\n"
@@ -178,11 +178,13 @@ class _Copy:
 
     def _image_file(self, path: Path, index: int) -> bytes:
         if read_photo(path).orientation != _UPRIGHT:
-            raise InputError(f"{path} is turned by its EXIF data, and labels may count on that; turn its pixels first")
+            raise InputError(
+                f"{path} is rotated by its EXIF data, and labels may depend on that; rotate its pixels first"
+            )
         return _encoded(self._translated(index), path.read_bytes(), str(path))
 
     def _tar(self, path: Path, part: Path, dataset: WebDataset) -> None:
-        """Copy a tar file; members that are no images keep their headers and bytes."""
+        """Copy a tar file; members other than images keep their headers and bytes."""
         places = [(dataset.image_member(index), index) for index in range(len(dataset))]
         images = {member: index for (file, member), index in places if file.resolve() == path}
         with tarfile.open(path) as source, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as target:
@@ -199,7 +201,7 @@ class _Copy:
                 target.addfile(member, io.BytesIO(data) if content else None)
 
     def _parquet(self, path: Path, part: Path, dataset: ParquetDataset) -> None:
-        """Copy a Parquet file, group of rows by group of rows."""
+        """Copy a Parquet file by row groups."""
         arrow, parquet = pyarrow(), pyarrow("parquet")
         index = next(start for file, start in dataset.first_rows().items() if file.resolve() == path)
         with (
@@ -226,7 +228,7 @@ class _Copy:
 
 
 def _encoded(pixels: np.ndarray, before: bytes, name: str) -> bytes:
-    """Return an image file of the same format as one before."""
+    """Return an image file in the format of the original."""
     with Image.open(io.BytesIO(before)) as file:
         image_format = file.format
     known = _FORMATS.get(image_format or "")

@@ -1,8 +1,8 @@
 """Contrastive unpaired translation (CUT; Park et al., ECCV 2020), guided by the renderer's buffers.
 
 The losses are those of FastCUT: least squares of a patch discriminator, and PatchNCE between a render and its
-translation. Colours are matched by optimal transport before; the network adds the rest. It sees the buffers of a render
-beside its pixels; PatchNCE compares pixels alone.
+translation. Optimal transport matches colours first; the network learns the residual. Its input is a render's pixels
+and buffers; PatchNCE compares only pixels.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from trainer.translation.cut_networks import Discriminator, Generator, PatchHead
 from trainer.translation.guidance import UNKNOWN, Buffers, channels_of, typical_depth
 from trainer.translation.translator import FitInputs, Renders, Translator
 
-#: Sides of images are multiples of it in the network.
+#: Image sides are multiples of this in the network.
 _MULTIPLE = 4
 _BETAS = (0.5, 0.999)
 #: Decay of the average of the generator's weights.
@@ -44,25 +44,25 @@ class CutSettings:
     blocks: Annotated[int, Field(ge=0)] = 4
     #: Channels of the discriminator's first layer.
     judge_width: Annotated[int, Field(ge=4)] = 24
-    #: Pixels of a batch: smaller images are combined, of larger ones a random part is taken. 0: whole images, one each.
+    #: Pixels per batch: smaller images are combined, larger ones randomly cropped. 0: one whole image per batch.
     batch_px: Annotated[int, Field(ge=0)] = 32_768
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
-    #: Weight of PatchNCE. The discriminator's is 1.
+    #: Weight of PatchNCE; the discriminator's weight is 1.
     content_weight: Annotated[float, Field(ge=0)] = 10.0
-    #: Patches of an image that PatchNCE compares at each level.
+    #: Patches per image that PatchNCE compares at each level.
     patches: Annotated[int, Field(ge=2)] = 256
-    #: Share of the batches without guidance. They teach the network to translate images that have no masks.
+    #: Fraction of batches without guidance, which teach the network to translate images without masks.
     unguided: Annotated[float, Field(ge=0, le=1)] = 0.25
 
 
-#: The settings on a GPU: about the authors' size, on whole images.
+#: The settings on a GPU: approximately the authors' size, on whole images.
 FULL_SIZE = CutSettings(
     steps=40_000, width=64, blocks=9, judge_width=64, batch_px=0, learning_rate=2e-4, content_weight=10.0
 )
 
 
 class CutTranslator(Translator):
-    """A translator of colours, then a generator that corrects its result.
+    """A colour translator followed by a generator that corrects its result.
 
     Args:
         depth_m: see `channels_of`.
@@ -179,7 +179,7 @@ class _Training:
         """Take one step of the discriminator and one of the generator.
 
         Args:
-            progress: the fraction of the steps that are done; the learning rate falls over the second half.
+            progress: the fraction of completed steps; the learning rate decays over the second half.
         """
         for optimiser in (self._translating, self._judging):
             optimiser.param_groups[0]["lr"] = self._settings.learning_rate * min(1.0, 2 - 2 * progress)
@@ -200,7 +200,7 @@ class _Training:
         self._average.update_parameters(self._generator)
 
     def averaged(self) -> Generator:
-        """Return the generator with the average of its weights."""
+        """Return the generator with averaged weights."""
         found = cast(Generator, self._average.module)
         return found.requires_grad_(False)
 
@@ -235,7 +235,7 @@ class _Training:
         return to_signed(torch.stack(images)).to(self._device)
 
     def _part(self) -> tuple[slice, slice]:
-        """Return a random part of the frame."""
+        """Return a random crop of the frame."""
         height, width = self._photographs.shape[1:3]
         top, left = (int(self._uniform() * (most + 1)) for most in (height - self._height, width - self._width))
         return slice(top, top + self._height), slice(left, left + self._width)
@@ -249,11 +249,11 @@ class _Training:
 
 
 def batch_of(height: int, width: int, pixels: int) -> tuple[int, int, int]:
-    """Return height and width of the parts of images that a batch holds, multiples of 4, and their number.
+    """Return the height and width of a batch's crops, multiples of 4, and their number.
 
     Args:
         height, width: of the images.
-        pixels: of a batch, about; 0: a whole image.
+        pixels: approximate pixels per batch; 0: one whole image.
     """
     scale = min(1.0, (pixels / (height * width)) ** 0.5) if pixels else 1.0
     rows, columns = (max(int(side * scale) // _MULTIPLE, 1) * _MULTIPLE for side in (height, width))

@@ -85,7 +85,7 @@ class _Block(nn.Module):
 class Discriminator(nn.Module):
     """A PatchGAN that judges overlapping patches of 34 pixels (Isola et al., CVPR 2017), for least-squares losses.
 
-    It sees texture and no layout, so it cannot ask for other objects than there are.
+    It sees texture but no layout, so it cannot demand other objects.
     """
 
     def __init__(self, width: int, generator: torch.Generator) -> None:
@@ -97,7 +97,7 @@ class Discriminator(nn.Module):
         initialised(self, generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return a judgement for each patch, [N, 1, h, w]; 1: a photograph, 0: a translated render."""
+        """Return a score per patch, [N, 1, h, w]; 1: photograph, 0: translated render."""
         x = F.leaky_relu(self.layers[0](images), _SLOPE)
         for layer in list(self.layers)[1:-1]:
             x = F.leaky_relu(_normed(layer(x)), _SLOPE)
@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
 
 
 class PatchHeads(nn.Module):
-    """Two-layer perceptrons that bring features of each level to `NCE_CHANNELS` numbers of unit length."""
+    """Two-layer perceptrons that project each level's features to `NCE_CHANNELS` dimensions and unit length."""
 
     def __init__(self, channels: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ def patch_nce(queries: Tensor, keys: Tensor, temperature: float = TEMPERATURE) -
 
     Args:
         queries: v, [N, P, C], of the translated image.
-        keys: [N, P, C], of the image before: at the same place v⁺, at the P − 1 other places v⁻.
+        keys: [N, P, C], of the original image: v⁺ at the same place, v⁻ at the P − 1 other places.
     """
     similarity = queries @ keys.transpose(1, 2) / temperature
     right = torch.arange(queries.shape[1], device=queries.device).expand(len(queries), -1)
@@ -150,7 +150,7 @@ def patch_nce(queries: Tensor, keys: Tensor, temperature: float = TEMPERATURE) -
 def initialised(network: nn.Module, generator: torch.Generator) -> None:
     """Draw the weights of all convolutions and linear layers from N(0, 0.02²); biases are 0.
 
-    Linear layers take He's standard deviation, so that features of different places differ from the start.
+    Linear layers use He's standard deviation, so that features of different places differ initially.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""Fourier domain adaptation (FDA; Yang & Soatto, CVPR 2020): the light of a photograph, the content of the render."""
+"""Fourier domain adaptation (FDA; Yang & Soatto, CVPR 2020): a photograph's light with a render's content."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,12 +20,12 @@ from trainer.translation.translator import FitInputs, Translator, image_generato
 class FourierSettings:
     """Settings of the method `fourier`."""
 
-    #: Highest frequency that is exchanged, in periods per pixel of the shorter side. The paper takes 0.01 to 0.09.
+    #: Highest exchanged frequency, in periods per pixel of the shorter side. The paper uses 0.01 to 0.09.
     beta: Annotated[float, Field(ge=0, lt=0.5)] = 0.01
 
 
 class FourierTranslator(Translator):
-    """Gives each image the low-frequency amplitude of one of the photographs. The image's pixels decide which.
+    """Gives each image the low-frequency amplitude of one photograph, selected by the image's pixels.
 
     Args:
         amplitudes: float32 [M, 2 r + 1, r + 1, 3], of each photograph; see `low_amplitude`.
@@ -46,7 +46,7 @@ class FourierTranslator(Translator):
         """See `Translator.apply`.
 
         Raises:
-            InputError: the image is too small for the frequencies that are exchanged.
+            InputError: the image is too small for the exchanged frequencies.
         """
         del buffers
         reach = self.amplitudes.shape[2] - 1

@@ -1,4 +1,4 @@
-"""Guidance: what a renderer knows of each pixel and a photograph does not, as channels of a network.
+"""Guidance: the renderer's buffers of each pixel as input channels of a network.
 
 Richter, Al Haija & Koltun, Enhancing Photorealism Enhancement, 2021, condition a translator on such buffers.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Buffers:
-    """The buffers of one image; None: not known.
+    """The buffers of one image; None: unknown.
 
     Attributes:
         classes: integers [H, W]: index of the class in the model's classes + 1; 0: none.
@@ -24,7 +24,7 @@ class Buffers:
     normals: np.ndarray | None = None
 
 
-#: Buffers of an image of which nothing is known.
+#: Buffers of an image without known buffers.
 UNKNOWN = Buffers()
 
 
@@ -32,7 +32,7 @@ def channels_of(buffers: Buffers, height: int, width: int, classes: int, depth_m
     """Return the guidance of an image, float32 [classes + 5, height, width] in [-1, 1].
 
     The first `classes` + 1 channels are 1 where a pixel shows no class, the first class, and so on. Then come nearness,
-    depth_m / (depth_m + depth), and the three components of the normal. A buffer that is not known is 0 everywhere.
+    depth_m / (depth_m + depth), and the three components of the normal. Channels of unknown buffers are 0.
 
     Args:
         depth_m: the depth whose nearness is 1/2.

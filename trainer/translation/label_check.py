@@ -1,12 +1,12 @@
 """A check that labels survive a translation: outlines stay, no new ones appear, and the task stays learnable.
 
-Outlines are compared by gradients before and after: the magnitude of the luma's gradient under a Gaussian. Around each
-object whose outline can be seen before, the two gradients are correlated: an object that was removed, moved or bent has
-a low correlation, one of another colour or texture has not. Strong gradients away from all objects, where there were
-none before, are what objects without a label would make.
+Outlines are compared by the gradient magnitude of the Gaussian-smoothed luma, before and after translation. Around each
+object with a visible outline the two gradients are correlated. A removed, moved or distorted object has a low
+correlation; a changed colour or texture does not lower it. New strong gradients away from all objects indicate objects
+without labels.
 
-A network that learns the task from translated images and their labels scores as well on others of them as one does from
-renders on renders, if the labels still hold.
+If the labels still hold, a network trained and tested on translated images scores as well as one trained and tested on
+renders.
 """
 
 from collections.abc import Sequence
@@ -22,34 +22,34 @@ from trainer.tasks import TaskNetwork
 _LUMA = np.array([0.299, 0.587, 0.114])
 #: Standard deviation of the Gaussian under which gradients are taken, px: for outlines, and for new objects.
 _FINE_PX, _COARSE_PX = 1.0, 2.0
-#: Half of the width of an outline, and of the band around it in which gradients are correlated, px.
+#: Half-width of an outline, and of the band around it in which gradients are correlated, px.
 _OUTLINE_PX, _BAND_PX = 1.5, 5.0
-#: Least number of visible pixels of an object that is looked at.
+#: Minimum number of visible pixels of a checked object.
 _SMALLEST_PX = 24
-#: An outline can be seen if its gradient is larger than that of the band around it by this factor.
+#: An outline is visible if its gradient exceeds that of the band around it by this factor.
 _VISIBLE = 1.3
-#: Gradients, display values per px, that count as none.
+#: Gradients below this count as 0, in display values per px.
 _FLAT = 0.1
-#: Least correlation of the gradients around an object that is kept.
+#: Minimum correlation of the gradients around a preserved object.
 _KEPT = 0.4
-#: A new edge is as strong as an outline, and was weaker than this part of one before.
+#: A new edge is at least as strong as an outline, and was weaker than this fraction of one before.
 _WEAKER = 0.5
-#: Limits of a model that is accepted.
+#: Limits for accepting a model.
 LEAST_KEPT, MOST_NEW, LEAST_LEARNABLE = 0.9, 0.2, 0.75
-#: Scores below it say nothing.
+#: Lower scores are not informative.
 _LEAST_SCORE = 0.1
 
 
 @dataclass(frozen=True)
 class OutlineCheck:
-    """How outlines fare in some images.
+    """Statistics of outlines in a set of images.
 
     Attributes:
-        objects: objects whose outline can be seen before.
-        kept: share of them whose surroundings correlate.
+        objects: number of objects with a visible outline before translation.
+        kept: fraction of them whose gradients correlate.
         correlation: mean correlation.
-        new: pixels of new strong edges away from objects, in parts of the pixels of all outlines.
-        worst: numbers of the images in the order of their fates, the worst first.
+        new: pixels of new strong edges away from objects, as a fraction of all outline pixels.
+        worst: indices of the images, the worst first.
     """
 
     objects: int
@@ -67,8 +67,8 @@ class TaskCheck:
         task, metric: names of the task and of the score.
         renders: trained and tested on renders.
         translated: trained and tested on translated renders.
-        across: trained on renders, tested on translated ones; it also falls where looks differ, and decides nothing.
-        errors: whether the score is an error, so that less is better.
+        across: trained on renders, tested on translated renders; it also depends on appearance and does not decide.
+        errors: whether the score is an error, where lower is better.
     """
 
     task: str
@@ -80,7 +80,7 @@ class TaskCheck:
 
     @property
     def share(self) -> float | None:
-        """Return how much of the score is left, 1 or more: all; None: the score on renders is too low to tell."""
+        """Return the preserved fraction of the score, 1 or more: all; None: the score on renders is too low."""
         if self.errors:
             return self.renders / max(self.translated, 1e-9)
         return self.translated / self.renders if self.renders >= _LEAST_SCORE else None
@@ -88,14 +88,14 @@ class TaskCheck:
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """Whether labels survive; `problem` is empty if they do."""
+    """The result of the check; `problem` is empty if labels are preserved."""
 
     outlines: OutlineCheck
     task: TaskCheck | None = None
 
     @property
     def problem(self) -> str:
-        """Return why the model is refused; empty if it is not."""
+        """Return the reason for rejecting the model; empty if it is accepted."""
         outlines, task = self.outlines, self.task
         if outlines.objects and outlines.kept < LEAST_KEPT:
             return (
@@ -115,7 +115,7 @@ class LabelCheck:
         return ""
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures, as JSON holds them."""
+        """Return the figures as JSON values."""
         outlines = asdict(self.outlines)
         del outlines["worst"]
         task = None if self.task is None else {**asdict(self.task), "share": self.task.share}
@@ -127,7 +127,7 @@ def check_outlines(before: np.ndarray, after: np.ndarray, instances: Sequence[np
 
     Args:
         before, after: uint8 [N, H, W, 3].
-        instances: integers [H, W] of each image: a number for each object, 0: none.
+        instances: integers [H, W] of each image: object numbers; 0: none.
     """
     correlations: list[float] = []
     fates: list[tuple[float, int]] = []
@@ -181,7 +181,7 @@ def _gradient(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _correlations(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> list[float]:
-    """Return the correlation of two gradients around each object whose outline can be seen before."""
+    """Return the correlation of two gradients around each object with a visible outline before translation."""
     found = []
     margin = int(_BAND_PX) + 1
     for number, box in enumerate(ndimage.find_objects(mask.astype(np.int32)), 1):
@@ -202,7 +202,7 @@ def _correlations(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> li
 
 
 def _new_edges(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> tuple[int, int]:
-    """Return the pixels of new edges away from objects, and those of outlines."""
+    """Return the numbers of pixels of new edges away from objects, and of outlines."""
     away = ndimage.distance_transform_edt(mask == 0) > _BAND_PX
     outline = (ndimage.grey_dilation(mask, size=3) != ndimage.grey_erosion(mask, size=3)).astype(bool)
     if not outline.any() or not away.any():

@@ -1,4 +1,4 @@
-"""The methods of translation by the name that `--method` takes."""
+"""The translation methods by their `--method` names."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -31,7 +31,7 @@ def open_translator(path: Path, device: str = "cpu") -> Translator:
     """Return the translator of a file.
 
     Raises:
-        InputError: there is no such file, or it is damaged, not a translator's, or of another version.
+        InputError: the file is missing, damaged, not a translator's, or of another version.
     """
     header, tensors = read_file(path)
     try:

@@ -1,8 +1,8 @@
 """The interface of appearance translators, and their files.
 
-A translator is a black box: it is fitted to renders and photographs once, and then changes the appearance of any image.
-Its result is a pure function of the translator and the image with its buffers, so labels need no second look, images
-can be translated in any order, and a stopped export can go on.
+A translator is fitted once to renders and photographs, and then changes the appearance of any image. Its result is a
+pure function of the translator and the image with its buffers. Images can therefore be translated in any order, and an
+interrupted export can resume.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _FORMAT = "metasim-translator"
 
 @dataclass(frozen=True)
 class Renders:
-    """Renders that a translator is fitted to.
+    """Renders to which a translator is fitted.
 
     Attributes:
         images: uint8 [N, H, W, 3].
@@ -57,10 +57,10 @@ class FitInputs:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a translator was fitted to.
+    """The data to which a translator was fitted.
 
     Attributes:
-        source: the run or the grammar that the renders come from.
+        source: the run or grammar of the renders.
         photographs: the folder of photographs.
         count: the number of photographs.
         seed: of the fit.
@@ -73,13 +73,13 @@ class Origin:
 
 
 class Translator(ABC):
-    """Changes the appearance of images and leaves their content as it is.
+    """Changes the appearance of images and keeps their content.
 
     Attributes:
         method: the name that `--method` takes.
         uses_buffers: whether buffers change the result; class masks, depth and normals are then rendered for it.
         classes: names of the classes in the class masks that `apply` takes.
-        origin: what it was fitted to.
+        origin: the data to which it was fitted.
     """
 
     method: ClassVar[str]
@@ -116,7 +116,7 @@ class Translator(ABC):
     @classmethod
     @abstractmethod
     def _fitted(cls, inputs: FitInputs) -> Self:
-        """Return what `fit` returns."""
+        """Return the translator for `fit`."""
 
     @abstractmethod
     def apply(self, image: np.ndarray, buffers: Buffers = UNKNOWN) -> np.ndarray:
@@ -124,12 +124,12 @@ class Translator(ABC):
 
         Args:
             image: uint8 [H, W, 3], of any size.
-            buffers: what is known of its pixels.
+            buffers: the known buffers of its pixels.
         """
 
     @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
-        """Return what the file holds besides `_values`."""
+        """Return the content of the file besides `_values`."""
 
     @abstractmethod
     def _values(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Translator(ABC):
         return self
 
     def save(self, path: Path) -> None:
-        """Write the translator into a file. It exists whole or not at all.
+        """Write the translator into a file atomically.
 
         Raises:
             InputError: it cannot be written.
@@ -161,7 +161,7 @@ class Translator(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the method and of everything that was fitted."""
+        """Return a hash of the method and all fitted values."""
         return hashlib.sha256(self._bytes()).hexdigest()[:16]
 
     @property
@@ -208,6 +208,6 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def image_generator(image: np.ndarray) -> np.random.Generator:
-    """Return a generator that depends on the pixels of an image alone."""
+    """Return a generator that depends only on an image's pixels."""
     digest = hashlib.sha256(np.ascontiguousarray(image).data).digest()
     return generator(int.from_bytes(digest[:8], "little"), Purpose.TRANSLATION)
