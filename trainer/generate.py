@@ -229,8 +229,8 @@ class _Job:
                 left = self.destination.left(piece)
                 if left and not options.resume:
                     raise InputError(
-                        f"{left} is left from an export that did not finish; "
-                        "add --resume to go on with it, remove it, or choose another name"
+                        f"{left} is an unfinished export; "
+                        "add --resume to continue it, remove it, or choose another name"
                     )
             if missing:
                 self._open(stack)

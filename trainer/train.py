@@ -134,7 +134,7 @@ def train(options: TrainOptions, progress: Progress | None = None) -> Run:
             learner.restore(*checkpoint)
             facts, renders = checkpoint[0]["facts"], checkpoint[0]["renders"]
             log = RunLog(run, learner, target_scenes, timer, facts, renders, target_structure)
-            progress.note(f"{run.folder}: going on after epoch {learner.epoch}")
+            progress.note(f"{run.folder}: continuing after epoch {learner.epoch}")
         first_stage = learner.stage
         progress.plan(stage_steps(settings, frames, infers=infers, structure=structure, first=first_stage))
         while not learner.finished:

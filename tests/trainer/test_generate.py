@@ -237,7 +237,7 @@ def test_another_world_is_not_gone_on_with(tmp_path: Path, endpoint: str) -> Non
     world = solid_sprites(tmp_path)
     options = GenerateOptions(str(world), 3, tmp_path / "data", "coco", pool=PoolOptions(endpoint))
     (tmp_path / "data.partial").mkdir()
-    with pytest.raises(InputError, match=r"there is no .*data\.partial to go on with"):
+    with pytest.raises(InputError, match=r"there is no .*data\.partial to resume"):
         generate(replace(options, resume=True))
     (tmp_path / "data.partial").rmdir()
 
@@ -329,7 +329,7 @@ def test_an_interrupted_split_goes_on(tmp_path: Path, endpoint: str, monkeypatch
         patched.setattr(CocoWriter, "add", interrupted)
         with pytest.raises(KeyboardInterrupt):
             generate(options)
-    with pytest.raises(InputError, match=r"a\.partial is left from an export that did not finish; add --resume"):
+    with pytest.raises(InputError, match=r"a\.partial is an unfinished export; add --resume"):
         generate(options)
     assert generate(replace(options, resume=True))["resumed_at"] == 7
     assert files(tmp_path / "a") == files(tmp_path / "whole")

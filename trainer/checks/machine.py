@@ -213,7 +213,7 @@ def _blender(asked: _Asked, *, needed: bool) -> Finding:
     else:
         advice = "`make setup` in a checkout, else pip install '.[render]'"
     otherwise = (
-        "; or take --engine raster for sprites, or --renderer HOST:PORT" if needed else "; workers elsewhere render"
+        "; or use --engine raster for sprites, or --renderer HOST:PORT" if needed else "; workers elsewhere render"
     )
     return Finding("Blender (bpy)", False, asked.problem, advice + otherwise, needed=needed)
 

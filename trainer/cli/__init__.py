@@ -99,7 +99,7 @@ def _failed(message: str, status: int) -> int:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """Return what is wrong with the arguments, and where to find help, in one line."""
+    """Return one line with the error in the arguments and a pointer to help."""
     message = " ".join(error.format_message().split()).replace(": Value error, ", ": ").rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message}; see `{context.command_path if context else 'metasim'} --help`"

@@ -27,7 +27,7 @@ RenderDevices = Annotated[
     typer.Option(
         "--device",
         metavar="KIND,...",
-        help="Kinds of devices that render, measured one after the other: cpu, cuda, optix, hip, oneapi, metal, auto. "
+        help="Kinds of render devices to measure in turn: cpu, cuda, optix, hip, oneapi, metal, auto. "
         "GPUs: not yet run on one.",
     ),
 ]
@@ -86,9 +86,9 @@ def measure_generation(
     format: Annotated[str, typer.Option(metavar="FORMAT", help="Format of the dataset.")] = "webdataset",  # noqa: A002
     json: options.Json = False,
 ) -> None:
-    """Measure what the client of [bold]metasim generate[/bold] can take, with workers that answer at once.
+    """Measure the throughput of the client of [bold]metasim generate[/bold], with workers that answer immediately.
 
-    Frames have 64 x 64 pixels and three objects. The client encodes the images, or the workers do, in turns.
+    Frames have 64 x 64 pixels and three objects. Image encoding alternates between client and workers.
 
     \b
     [bold]Example[/bold]
@@ -112,7 +112,7 @@ def render(
     assignments: options.Assignments = None,
     scenes: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Scenes of a run, always the same; fewer where they are slow."),
+        typer.Option(min=1, metavar="N", help="Scenes per run, always the same; fewer if rendering is slow."),
     ] = 64,
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Runs; the median counts.")] = 3,
     engine: options.Engine = None,
@@ -171,12 +171,12 @@ def jobs(
         typer.Argument(metavar="JOB", help="demo, tyol-8, aerial or driving-city.", show_default="all"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Reduce all sizes: shows that the jobs run, not how long they take.")
+        bool, typer.Option("--quick", help="Reduce all sizes: a check that the jobs run, not a measurement.")
     ] = False,
     workers: options.Workers = None,
     json: options.Json = False,
 ) -> None:
-    """Measure whole jobs: training, evaluation and dataset, each command with the trainer's share of the time.
+    """Measure whole jobs: training, evaluation and dataset, with the trainer's share of each command's time.
 
     Without --quick all jobs together take more than an hour.
 
@@ -207,7 +207,7 @@ def jacobian(
 ) -> None:
     """Measure the cost of the Jacobian through the renderer: streets of 60 cars, and digits.
 
-    Takes about two minutes, and half a minute more for each further street.
+    Takes about two minutes, plus half a minute for each further street.
 
     \b
     [bold]Examples[/bold]
@@ -265,7 +265,7 @@ def train(
     keep: _Keep = None,
     json: options.Json = False,
 ) -> None:
-    """Train an experiment with several seeds and compare what each run learns with the target.
+    """Train an experiment with several seeds and compare each learned model with the target.
 
     Figures out of tolerance are in brackets. Tolerances: --near for means, at most 5 degrees for angles with a full
     range; 30 % for spreads; 10 points for the weights of a mixture; 5 points for the frequencies of categories.
@@ -311,16 +311,16 @@ def camera(
     seeds: _Seeds = 3,
     first_seed: _FirstSeed = 0,
     drawn: Annotated[
-        bool, typer.Option("--drawn", help="Each seed has a random camera of its own, instead of a mild one.")
+        bool, typer.Option("--drawn", help="Use a random camera for each seed instead of a mild one.")
     ] = False,
     *,
     pool: "PoolOptions",
     keep: _Keep = None,
     json: options.Json = False,
 ) -> None:
-    """Train mnist-rot on MNIST's test digits as another camera takes them, turned by 90 ± 10 degrees.
+    """Train mnist-rot on MNIST's test digits, rotated by 90 ± 10 degrees and seen by another camera.
 
-    The images come from another library and pass through a response that the renderers do not have: blur, haze, gain,
+    Another library makes the images. They pass through a camera response that the renderers lack: blur, haze, gain,
     gamma, noise, JPEG. Tolerances: 3 degrees for the mean, 30 % for the spread.
 
     \b

@@ -46,10 +46,10 @@ def gradient(
 ) -> None:
     """Compare the gradient that training uses with slower, more accurate ones.
 
-    The reference is central differences of whole frames at many samples, with the same seeds; with the engine fake also
-    the exact derivative. Each attribute gets cosines and ratios of norms. [bold]region[/bold]: what the regions of
-    probes miss. [bold]image[/bold]: the difference images, noise included. [bold]loss[/bold]: the gradient of smooth
-    random losses. Exits with 1 if region or loss is out of bounds.
+    The reference is central differences of whole frames at many samples, with the same seeds; the engine fake adds the
+    exact derivative. Each attribute gets cosines and norm ratios. [bold]region[/bold]: error of the probes' regions.
+    [bold]image[/bold]: difference images, including noise. [bold]loss[/bold]: gradient of smooth random losses. Exits
+    with 1 if region or loss is out of bounds.
 
     \b
     [bold]Examples[/bold]
@@ -85,14 +85,14 @@ def gradient(
 def endpoint(
     address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="Address of the worker.", show_default=False)],
     timeout: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="How long one conversation with the worker may take.")
+        float, typer.Option(min=1, metavar="SECONDS", help="Timeout of one conversation with the worker.")
     ] = 60.0,
     json: options.Json = False,
 ) -> None:
     """Check that a render worker obeys the wire's specification (proto/metasim/v1/*.proto).
 
-    Each rule is one check with one line. Checks of features that the worker does not state are skipped. Exits with 1 if
-    a check fails. METASIM_TLS_* and METASIM_TOKEN* are used as for rendering.
+    Prints one line per rule. Skips checks of features that the worker does not announce. Exits with 1 if a check fails.
+    METASIM_TLS_* and METASIM_TOKEN* apply as for rendering.
 
     \b
     [bold]Example[/bold]

@@ -28,7 +28,7 @@ class Commands(typer.Typer):
 
 
 def _flowing(text: str) -> str:
-    """Return a docstring with each paragraph on one line, since typer keeps line ends in all but the first."""
+    """Return a docstring with one line per paragraph, since typer keeps line breaks after the first paragraph."""
     return "\n\n".join(
         paragraph.removeprefix(_AS_IT_IS) if paragraph.startswith(_AS_IT_IS) else " ".join(paragraph.split())
         for paragraph in inspect.cleandoc(text).split("\n\n")

@@ -1,9 +1,9 @@
-"""Shell completion of experiments, runs and formats. Where nothing matches, the shell completes files."""
+"""Shell completion of experiments, runs and formats. Without a match, the shell completes files."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-#: The keys of `trainer.datasets.writers.FORMATS`, which takes too long to import.
+#: The keys of `trainer.datasets.writers.FORMATS`, whose import takes too long.
 FORMATS = (
     *("bop", "coco", "coco-rle", "idx", "idx-gz", "imagefolder", "imagefolder-masks", "kitti"),
     *("parquet", "parquet-masks", "voc", "webdataset", "webdataset-masks", "yolo", "yolo-seg"),
@@ -11,7 +11,7 @@ FORMATS = (
 
 
 def experiments(incomplete: str) -> list[str]:
-    """Return the grammars and experiments that ship."""
+    """Return the built-in grammars and experiments."""
     from trainer.environment import shipped_files
 
     return _fitting(shipped_files(), incomplete)
@@ -23,7 +23,7 @@ def sources(incomplete: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Return the run folders where `metasim train` creates them."""
+    """Return the run folders in the default place of `metasim train`."""
     return _fitting((str(path.parent) for path in sorted(Path("runs").glob("*/config.json"))), incomplete)
 
 

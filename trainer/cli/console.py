@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar for the running step, or plain lines where there is no terminal."""
+"""Progress on the terminal: a bar for the running step, or plain lines without a terminal."""
 
 import time
 from abc import ABC, abstractmethod
@@ -23,13 +23,13 @@ from rich.text import Text
 
 from trainer.progress import Schedule, Step, StepHandle, Watched
 
-#: Seconds between two lines within a step where there is no terminal.
+#: Seconds between two lines within a step without a terminal.
 EVERY_S = 10.0
-#: Seconds over which renders are counted, at least.
+#: Minimum number of seconds over which renders are counted.
 RATE_S = 2.0
 #: Width of the bar in characters.
 BAR = 20
-#: Shown on a terminal from the start, while torch is imported: that takes seconds.
+#: Shown on a terminal while torch is imported, which takes seconds.
 FIRST_STEP = "get ready"
 
 
@@ -53,7 +53,7 @@ class _PoolRate:
 
 
 class _Steps(ABC):
-    """The running step and its figures. A step that an error ends is not reported as done."""
+    """The running step and its figures. A step that ends with an error is not reported as done."""
 
     def __init__(self, clock: Callable[[], float], then: Iterable[Step] = ()) -> None:
         self._clock = clock
@@ -114,7 +114,7 @@ class _Steps(ABC):
         return figures_text({**self._figures, **rate})
 
     def _left(self) -> tuple[str, str]:
-        """Return the time left of the running step and that of all steps; empty where it is unknown."""
+        """Return the remaining time of the running step and of all steps; empty if unknown."""
         step_s, all_s = self._schedule.step_left_s, self._schedule.left_s
         return (
             "" if step_s is None else duration_text(step_s),
@@ -136,7 +136,7 @@ class _Steps(ABC):
 
     @abstractmethod
     def _advance(self, done: int, of: int) -> None:
-        """Show how far the running step is."""
+        """Show the progress of the running step."""
 
     @abstractmethod
     def _end(self, title: str, duration: str) -> None:
@@ -144,7 +144,7 @@ class _Steps(ABC):
 
     @abstractmethod
     def _abandon(self) -> None:
-        """Leave the running step without an end."""
+        """Stop showing the running step without reporting its end."""
 
 
 class _Bar(Bars):
@@ -217,7 +217,7 @@ class BarProgress(_Steps):
 
 
 class LineProgress(_Steps):
-    """Writes a line when a step begins and when it ends, and at most one every `EVERY_S` in between."""
+    """Writes a line at the start and end of a step, and at most one every `EVERY_S` seconds in between."""
 
     def __init__(
         self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic, then: Iterable[Step] = ()
@@ -247,14 +247,14 @@ class LineProgress(_Steps):
         self._write(f"{title}: done in {duration}{_after_comma(self._figures_text)}")
 
     def _abandon(self) -> None:
-        """Leave the last line as it is."""
+        """Do nothing: the last line stays."""
 
 
 def console_progress(then: Iterable[Step] = ()) -> BarProgress | LineProgress:
-    """Return progress on standard error, for a `with` statement. Standard output is left to results.
+    """Return a context manager for progress on standard error; results go to standard output.
 
     Args:
-        then: steps that follow whatever is planned.
+        then: steps after the planned ones.
     """
     console = Console(stderr=True)
     if console.is_interactive:
@@ -285,7 +285,7 @@ def duration_text(seconds: float) -> str:
 
 
 def _all_steps(step: str, whole: str) -> str:
-    """Return the time left of all steps where it differs from that of the running step."""
+    """Return the remaining time of all steps if it differs from that of the running step."""
     return f" (all steps: {whole})" if whole and whole != step else ""
 
 

@@ -23,11 +23,11 @@ def mnist(
         typer.Option(
             metavar="DIR",
             help="Folder of the files.",
-            show_default="METASIM_MNIST, where they are found, or ~/.cache/metasim/mnist",
+            show_default="METASIM_MNIST, the folder where they are found, or ~/.cache/metasim/mnist",
         ),
     ] = None,
 ) -> None:
-    """Find MNIST, or download it (11 MB). Verifies its checksums and prints its folder.
+    """Find MNIST, or download it (11 MB). Verify its checksums and print its folder.
 
     \b
     [bold]Examples[/bold]
@@ -60,7 +60,7 @@ def _photographs(name: str, content: str) -> Callable[..., None]:
             Path | None,
             typer.Argument(
                 metavar="FOLDER",
-                help="Where the photographs are.",
+                help="Folder of the photographs.",
                 show_default="METASIM_DATA, ../shared/data, or ~/.cache/metasim",
             ),
         ] = None,
@@ -68,7 +68,7 @@ def _photographs(name: str, content: str) -> Callable[..., None]:
             Path | None,
             typer.Option(
                 metavar="DIR",
-                help="Copy them: two of three to DIR/target, the third to DIR/test, with their labels.",
+                help="Copy them with their labels: two of three to DIR/target, every third to DIR/test.",
                 show_default=False,
             ),
         ] = None,
@@ -83,7 +83,7 @@ def _photographs(name: str, content: str) -> Callable[..., None]:
             counts = write_parts(photographs, expanded(out))
             typer.echo(f"{out}: {counts['target']} photographs in target, {counts['test']} in test", err=True)
 
-    command.__doc__ = f"""Find and verify {content}. Says how to get them where they are missing.
+    command.__doc__ = f"""Find and verify {content}. If they are missing, explain how to get them.
 
     Prints their folder. Learning uses no labels of DIR/target; tests use those of DIR/test.
 

@@ -12,24 +12,24 @@ from trainer.cli.text_tables import aligned, echo_json
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
 
-app = Commands(help="Put datasets together; compare their labels with a run's.")
+app = Commands(help="Merge parts of datasets; compare labels with a run's.")
 
 
 @app.callback()
 def _group() -> None:
-    """Put datasets together; compare their labels with a run's."""
+    """Merge parts of datasets; compare labels with a run's."""
 
 
 @app.command()
 def merge(
     out: Annotated[
-        str, typer.Argument(metavar="OUT", help="The dataset to make, a folder or a URL, as `generate --out` named it.")
+        str, typer.Argument(metavar="OUT", help="The dataset to make: the folder or URL of `generate --out`.")
     ],
     json: options.Json = False,
 ) -> None:
-    """Make one dataset of the parts in OUT.parts, which `metasim generate --shard I/N` made on one or more machines.
+    """Merge the parts in OUT.parts, made by `metasim generate --shard I/N` on one or more machines, into one dataset.
 
-    It has the same bytes as a dataset that was made in one piece. The parts of a folder stay; hard links save their
+    The result has the same bytes as a dataset made in one piece. Parts in a folder are kept; hard links save their
     space. In an object store nothing is copied: the card is written, and OUT.parts is deleted.
 
     \b
@@ -60,10 +60,10 @@ def compare(
     mnist: options.Mnist = None,
     json: options.Json = False,
 ) -> None:
-    """Compare counts, class shares and sizes of a run's objects with those of labelled photographs.
+    """Compare counts, class shares and sizes of objects between a run and labelled photographs.
 
-    Sizes are square roots of the areas of boxes that the frame does not cut. Intervals of 95 % are bootstrapped over
-    the photographs.
+    Sizes are square roots of the areas of boxes that lie completely in the frame. The 95 % intervals are bootstrapped
+    over the photographs.
 
     \b
     [bold]Example[/bold]

@@ -39,7 +39,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Labelled photos to test on, in any layout of docs/datasets.md. They must not be in the run's target.",
+            help="Labelled test photos in any layout of docs/datasets.md. They must not be part of the run's target.",
             show_default="images of the target",
         ),
     ] = None,
@@ -57,7 +57,7 @@ def evaluate(
             "--real/--no-real",
             help="Also train on labelled images of the target alone, and state how much of the gap between prior and "
             "real data the learned data closes.",
-            show_default="if there are labelled photos that are not tested on",
+            show_default="if there are labelled photos outside the test set",
         ),
     ] = None,
     networks: Annotated[
@@ -74,7 +74,7 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help="Score each network again after it is trained further on N labelled images of the target, none of "
+            help="Also score each network after fine-tuning on N labelled images of the target, none of "
             "which is a test image (table 5).",
             show_default=False,
         ),
@@ -94,12 +94,12 @@ def evaluate(
     device: options.Device = "auto",
     json: options.Json = False,
 ) -> None:
-    """Measure what the learned data is worth: the paper's tables 1 to 5.
+    """Score task networks trained on the learned data: the paper's tables 1 to 5.
 
-    Trains the task network from scratch on data from the prior and on data from the learned model, and tests both on
-    images of the target: fresh ones, the labelled photos that --target named, or those of --test. Intervals are
-    bootstrapped over the test images. Also prints distances from the target: of attributes (Wasserstein), and of
-    images (MMD² and KID in the run's feature space).
+    Trains one task network on data from the prior and one on data from the learned model. Tests both on images of the
+    target: new renders, the labelled photos of --target, or those of --test. Intervals are bootstrapped over the test
+    images. Also prints distances from the target: of attributes (Wasserstein) and of images (MMD² and KID in the run's
+    feature space).
 
     \b
     [bold]Examples[/bold]
@@ -185,21 +185,21 @@ class _Columns:
 
     @classmethod
     def of(cls, every: dict[str, Any], name: str) -> "_Columns":
-        """Return what an evaluation states of a model by its name."""
+        """Return an evaluation's entry of a model."""
         return cls(*(every.get(part, {}).get(name) for part in ("scores", "deviations", "intervals", "gap_closed")))
 
     @classmethod
     def of_stage(cls, stage: dict[str, Any], key: str) -> "_Columns":
-        """Return what an evaluation states of a stage."""
+        """Return an evaluation's entry of a stage."""
         return cls(stage[key], *(stage.get(f"{key}_{part}") for part in ("deviations", "intervals", "gap_closed")))
 
 
 def _models(found: dict[str, Any], ends: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the models to compare, and what was found of each.
+    """Return the models to compare, each with its results.
 
     Args:
-        ends: of prior and learned model.
-        key: where the same stands in a stage.
+        ends: results of the prior and the learned model.
+        key: key of the same results in a stage.
     """
     stages = found.get("stages")
     translated = [("learned + translated", ends["translated"])] if "translated" in ends else []
@@ -213,8 +213,8 @@ def _rows(found: dict[str, Any], every: dict[str, Any], key: str, names: list[st
     """Return a row for each model.
 
     Args:
-        every: scores of prior and learned model, and perhaps of the target's images.
-        key: where the same stand in a stage.
+        every: scores of the prior, the learned model and, if known, the target's images.
+        key: key of the same scores in a stage.
     """
     rows = [("these alone", _Columns.of(every, "target"))] if "target" in every["scores"] else []
     rows.append(("prior", _Columns.of(every, "prior")))
@@ -256,7 +256,7 @@ def _gap(closed: dict[str, Any] | None) -> str:
 
 
 def _counts(found: dict[str, Any]) -> list[str]:
-    """Return a table of the mean number of objects in an image, where the task network counts objects."""
+    """Return a table of the mean number of objects in an image, if the task network counts objects."""
     from trainer.runs.report.evaluation_tables import count_cells
 
     counts = found.get("counts")
@@ -268,7 +268,7 @@ def _counts(found: dict[str, Any]) -> list[str]:
 
 
 def _distances(found: dict[str, Any]) -> list[str]:
-    """Return tables of the distances of attributes and layout from the target's, where they are known."""
+    """Return tables of the known distances of attributes and layout from the target's."""
     tables = []
     for what, key in (("distance from the target's", "distances"), ("distance of the layout", "layout")):
         rows = [[f"  {what}", "prior", "learned", "smaller by"]]

@@ -49,18 +49,18 @@ def generate(
         str,
         typer.Option(
             metavar="FORMAT[:QUALITY]",
-            help="Format of the images, which the workers encode: png (lossless), jpeg (quality 95), webp (lossless), "
+            help="Image format; the workers encode: png (lossless), jpeg (quality 95), webp (lossless), "
             "jpeg:90, webp:80. kitti, bop and idx hold png only.",
         ),
     ] = "png",
     per_file: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Images of a file, in formats whose files hold many.")
+        int, typer.Option(min=1, metavar="N", help="Images per file, in formats with many images per file.")
     ] = 1000,
     split: Annotated[
         str | None,
         typer.Option(
             metavar="NAME=SHARE,...",
-            help="Splits by scene number, such as train=0.8,val=0.1,test=0.1: a dataset in a folder of --out for each.",
+            help="Splits by scene number, such as train=0.8,val=0.1,test=0.1; each has its own folder in --out.",
             show_default=False,
         ),
     ] = None,
@@ -68,7 +68,7 @@ def generate(
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Make part I (from 0) of N alone, into OUT.parts; [bold]metasim dataset merge[/bold] OUT makes one "
+            help="Make only part I (from 0) of N, in OUT.parts. [bold]metasim dataset merge[/bold] OUT makes one "
             "dataset of all parts, with the same bytes as without --shard.",
             show_default=False,
         ),
@@ -77,7 +77,7 @@ def generate(
         str | None,
         typer.Option(
             metavar="CONDITION",
-            help="Keep scenes that meet a condition, and draw others instead of the rest: 'visible(car) >= 1', "
+            help="Keep only scenes that meet a condition, and replace the others: 'visible(car) >= 1', "
             "'share(car) > 0.02 and not visible(truck)'. See docs/datasets.md.",
             show_default=False,
         ),
@@ -87,7 +87,7 @@ def generate(
         typer.Option(
             min=0,
             metavar="N",
-            help="Images, evenly spread, whose labels are checked against each other and against the written files.",
+            help="Number of images, evenly spread, whose labels are checked, also in the written files.",
         ),
     ] = 20,
     samples: Annotated[
@@ -98,14 +98,14 @@ def generate(
         bool,
         typer.Option(
             "--denoise",
-            help="Remove sampling noise from the images by Open Image Denoise. Engine blender alone; labels and flat "
-            "scenes of sprites, which have no noise, stay as they are.",
+            help="Denoise the images with Open Image Denoise. Only for engine blender; labels and flat "
+            "sprite scenes, which have no noise, stay unchanged.",
         ),
     ] = False,
     translate: options.Translate = None,
     plan: Annotated[
         bool,
-        typer.Option("--plan", help="Measure for ten seconds, print what --count images take, and write nothing."),
+        typer.Option("--plan", help="Measure for ten seconds, print the cost of --count images, and write nothing."),
     ] = False,
     *,
     pool: "PoolOptions",

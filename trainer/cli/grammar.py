@@ -20,7 +20,7 @@ File = Annotated[
     str,
     typer.Argument(
         metavar="FILE",
-        help="A YAML file, or the name of a grammar or experiment that ships.",
+        help="A YAML file, or the name of a built-in grammar or experiment.",
         autocompletion=completion.experiments,
     ),
 ]
@@ -28,10 +28,10 @@ File = Annotated[
 
 @app.command()
 def check(file: File, mnist: options.Mnist = None) -> None:
-    """Check a grammar or an experiment, and everything that a training run of it needs.
+    """Check a grammar or an experiment, and everything that training on it needs.
 
-    Reads the images and meshes that the file names, the target and the settings of training. The first fault is told
-    with its line and with what would be right.
+    Reads the images and meshes that the file names, the target, and the training settings. Reports the first error with
+    its line and a correction.
 
     \b
     [bold]Example[/bold]
@@ -56,16 +56,16 @@ def show(
         str,
         typer.Argument(
             metavar="FILE|RUN",
-            help="A YAML file, the name of a grammar or experiment that ships, or a run folder.",
+            help="A YAML file, the name of a built-in grammar or experiment, or a run folder.",
             autocompletion=completion.sources,
         ),
     ],
     mnist: options.Mnist = None,
 ) -> None:
-    """Print a grammar as a tree with its distributions, or the world that a run has learned as a grammar file.
+    """Print a grammar as a tree with its distributions, or a run's learned world as a grammar file.
 
-    The learned world has the learned probabilities and distributions in place of the prior's. It can be kept, edited
-    and checked, and [bold]metasim generate[/bold] takes it without the run.
+    The learned world contains the learned probabilities and distributions instead of the prior's. It can be edited and
+    checked, and [bold]metasim generate[/bold] accepts it without the run.
 
     \b
     [bold]Examples[/bold]
@@ -104,7 +104,7 @@ def sample(
     pool: "PoolOptions",
     mnist: options.Mnist = None,
 ) -> None:
-    """Draw scenes of a grammar into one picture, beside its target: rendered scenes or photographs.
+    """Draw scenes of a grammar and its target's images in one picture.
 
     \b
     [bold]Examples[/bold]

@@ -18,7 +18,7 @@ def init(
         typer.Option(
             metavar="DIR",
             help="Folder of transparent PNG images, or of GLB, OBJ, PLY or .blend models; sub-folders are labels.",
-            show_default="a procedural set of household things",
+            show_default="a procedural set of household objects",
         ),
     ] = None,
     target: Annotated[

@@ -10,7 +10,7 @@ import typer
 
 from trainer.cli import completion
 
-#: Seconds that --connect-timeout and --patience are by default.
+#: Defaults of --connect-timeout and --patience, in seconds.
 CONNECT_TIMEOUT_S, PATIENCE_S = 30.0, 300.0
 
 _RENDERING, _DATA = "Rendering", "Data"
@@ -55,7 +55,7 @@ Renderer = Annotated[
     str,
     typer.Option(
         metavar="local|ENDPOINT",
-        help="Workers that render. [bold]local[/bold] starts workers on this machine, which end with the command. An "
+        help="Render workers. [bold]local[/bold] starts workers on this machine for the duration of the command. An "
         "endpoint is HOST:PORT, or several separated by commas: workers started by [bold]metasim-render serve[/bold].",
         rich_help_panel=_RENDERING,
     ),
@@ -74,7 +74,7 @@ RenderDevice = Annotated[
     str,
     typer.Option(
         metavar="auto|cpu|cuda|optix|hip|oneapi|metal",
-        help="Kind of device of local workers. [bold]auto[/bold]: the best kind that renders a first image. "
+        help="Kind of device of local workers. [bold]auto[/bold]: the best kind that passes a test render. "
         "Not yet run on a GPU.",
         rich_help_panel=_RENDERING,
     ),
@@ -93,7 +93,7 @@ ConnectTimeout = Annotated[
     typer.Option(
         min=0.1,
         metavar="SECONDS",
-        help="How long to try to reach a first worker.",
+        help="Timeout for reaching a first worker.",
         rich_help_panel=_RENDERING,
     ),
 ]
@@ -102,7 +102,7 @@ Patience = Annotated[
     typer.Option(
         min=0,
         metavar="SECONDS",
-        help="How long to wait for a worker when none is left.",
+        help="Timeout for a worker to return when none is left.",
         rich_help_panel=_RENDERING,
     ),
 ]

@@ -37,7 +37,9 @@ def status(
             show_default="the workers that Docker runs here, else 127.0.0.1:50051",
         ),
     ] = None,
-    watch: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time over which renders are counted.")] = 1.0,
+    watch: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Duration of the measurement of the render rate.")
+    ] = 1.0,
     project: Project = None,
     json: options.Json = False,
 ) -> None:
@@ -75,9 +77,9 @@ def scale(
     project: Project = None,
     json: options.Json = False,
 ) -> None:
-    """Start or stop render workers of Docker Compose or Swarm, also during training.
+    """Start or stop render workers of Docker Compose or Swarm, even during training.
 
-    A worker that stops finishes its tasks first. Results do not depend on the number of workers.
+    A stopping worker finishes its tasks first. Results do not depend on the number of workers.
 
     \b
     [bold]Example[/bold]
@@ -97,12 +99,12 @@ def scale(
 @app.command()
 @options.with_pool(default_engine="blender")
 def render(
-    task: Annotated[Path, typer.Argument(metavar="FILE", help="A task that a pool could not render and kept.")],
+    task: Annotated[Path, typer.Argument(metavar="FILE", help="A failed task that a pool has saved.")],
     *,
     pool: "PoolOptions",
     json: options.Json = False,
 ) -> None:
-    """Render a failed task again, to find out why it failed.
+    """Render a failed task again to find the cause.
 
     \b
     [bold]Example[/bold]

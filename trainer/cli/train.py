@@ -24,7 +24,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="EXPERIMENT",
-            help="An experiment that ships ([bold]mnist-rot[/bold], [bold]mnist-rot-trans[/bold]) or a YAML file. "
+            help="A built-in experiment ([bold]mnist-rot[/bold], [bold]mnist-rot-trans[/bold]) or a YAML file. "
             "Not needed with --resume.",
             show_default=False,
             autocompletion=completion.experiments,
@@ -60,7 +60,7 @@ def train(
         str | None,
         typer.Option(
             metavar="A=B,...",
-            help="Classes of --target and the grammar's classes that they stand for, such as nine=9,ten=10. Others are "
+            help="Classes of --target with the corresponding classes of the grammar, such as nine=9,ten=10. Others are "
             "matched by name.",
             show_default=False,
         ),
@@ -86,7 +86,7 @@ def train(
         typer.Option(
             metavar="PATH",
             help="InceptionV3's weights (torchvision's file, or safetensors) for training.features=inception.",
-            show_default="torch's cache, where they are there",
+            show_default="torch's cache, if it has them",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -95,7 +95,7 @@ def train(
 ) -> None:
     """Learn to generate scenes that look like the target, and write a run folder.
 
-    Ctrl-C is safe: the run keeps everything up to the last finished epoch, and --resume continues from there.
+    Ctrl-C is safe: the run keeps all finished epochs, and --resume continues from there.
 
     \b
     [bold]Examples[/bold]
@@ -108,7 +108,7 @@ def train(
     folder = out or _default_folder(experiment, resume)
     overrides = parse_assignments(assignments or ())
     if target is not None:
-        # The section as a whole, before what is set in it: the experiment's own target must not shine through.
+        # The whole section first, then its keys: nothing of the experiment's own target may remain.
         section: dict[str, object] = {"images": str(expanded(target).resolve())}
         if fit is not None:
             section["fit"] = fit
@@ -176,10 +176,10 @@ def _default_folder(experiment: str | None, resume: bool) -> Path:
 def _refuse_changes(
     folder: Path, experiment: str | None, overrides: dict[str, object], seed: int | None, engine: str | None
 ) -> None:
-    """Refuse arguments that would change the numbers of a run; repeating them is fine.
+    """Check that no argument would change a run's results; repeated arguments are allowed.
 
     Raises:
-        InputError: there is no such run, or an argument differs from what it was started with.
+        InputError: there is no such run, or an argument differs from the original one.
     """
     from trainer.runs.folder import Run
 
@@ -193,13 +193,13 @@ def _refuse_changes(
     ):
         if given is not None and given != fixed:
             raise InputError(
-                f"{folder} was started with {name} {fixed}, which {given} cannot replace; "
+                f"{folder} was started with {name} {fixed} and cannot continue with {given}; "
                 "omit it, or start another run with another --out"
             )
 
 
 def _saved(folder: Path, context: typer.Context) -> str:
-    """Return what is saved, and the command that continues the run."""
+    """Return a message with what is saved and the command that continues the run."""
     from trainer.runs.folder import Run
 
     if not (folder / "config.json").is_file():
@@ -211,7 +211,7 @@ def _saved(folder: Path, context: typer.Context) -> str:
     )
     command = ["metasim", "train", "--resume", "--out", str(folder)]
     usual = {"renderer": "local", "connect_timeout": options.CONNECT_TIMEOUT_S, "patience": options.PATIENCE_S}
-    for name in ("renderer", "workers", "connect_timeout", "patience"):  # The run itself remembers everything else.
+    for name in ("renderer", "workers", "connect_timeout", "patience"):  # The run stores everything else.
         value = context.params[name]
         if value not in (None, usual.get(name)):
             command += [f"--{name.replace('_', '-')}", str(value)]

@@ -15,7 +15,7 @@ MODELS = ("prior", "learned", "target")
 
 
 def training_outcome(run: Run, report: Path) -> str:
-    """Return what a finished run has learned, its notes, the paths of its files, and the commands that come next."""
+    """Return a finished run's results, notes, file paths and next commands."""
     summary, folder = run.summary, run.folder
     name, dataset = shlex.quote(str(folder)), shlex.quote(str(Path("datasets") / folder.name))
     pictures = sorted((folder / "samples").glob("epoch-*.png"))
@@ -60,7 +60,7 @@ def _table(attributes: Mapping[str, Any], counts: Mapping[str, Any], choices: Ma
 
 
 def _frequencies(choices: Mapping[str, Any]) -> list[str]:
-    """Return the frequency of each category of each choice that is no number, one row each, and an empty line each."""
+    """Return the category frequencies of non-numeric choices, one row each, with an empty line after each choice."""
     by_name = {
         of: {
             f"{item['kind']}.{item['name']}": item["frequencies"]

@@ -13,7 +13,7 @@ from trainer.cli.text_tables import aligned, echo_json
 if TYPE_CHECKING:
     from trainer.pool import PoolOptions
 
-app = Commands(help="Make renders look like photographs, with their labels as they are.")
+app = Commands(help="Make renders look like photographs and keep their labels.")
 
 Device = Annotated[
     options.DeviceName,
@@ -23,7 +23,7 @@ Device = Annotated[
 
 @app.callback()
 def _group() -> None:
-    """Make renders look like photographs, with their labels as they are."""
+    """Make renders look like photographs and keep their labels."""
 
 
 @app.command()
@@ -64,9 +64,9 @@ def fit(
 ) -> None:
     """Fit a model that gives renders the appearance of photographs.
 
-    Nothing of the photographs is labelled, and none of the model is used in learning. A check compares outlines of
-    objects before and after, and a task network trained on translated renders with one trained on renders. A model that
-    removes, moves or invents objects is refused. Pictures are written beside the model.
+    The photographs need no labels, and training does not use the model. A check compares object outlines before and
+    after translation, and a task network trained on translated renders with one trained on renders. A model that
+    removes, moves or adds objects is rejected. Pictures are written next to the model.
 
     \b
     [bold]Examples[/bold]
@@ -110,14 +110,14 @@ def apply(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The dataset to create. It must not exist.")],
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Continue a copy that did not finish. All other arguments must be the same."),
+        typer.Option("--resume", help="Continue an unfinished copy. All other arguments must be the same."),
     ] = False,
     device: Device = "auto",
     json: options.Json = False,
 ) -> None:
-    """Write a copy of a dataset with translated images. Labels and all other files stay as they are.
+    """Write a copy of a dataset with translated images. Labels and all other files stay unchanged.
 
-    Class masks guide a model of the method cut where the dataset has them.
+    If the dataset has class masks, they guide models of the method cut.
 
     \b
     [bold]Example[/bold]

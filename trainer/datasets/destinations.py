@@ -136,7 +136,7 @@ class StoreDestination:
         kind = writer_of(format_name)
         if not issubclass(kind, ShardedWriter):
             raise InputError(
-                f"format {format_name} has a file for each image, too many for an object store; take webdataset or "
+                f"format {format_name} has a file for each image, too many for an object store; use webdataset or "
                 "parquet, or a folder"
             )
         self._kind, self._per_file = kind, per_file
@@ -247,7 +247,7 @@ def pieces_of(
         if not len(part):
             files = f", {step} in a file," if step > 1 else ""
             raise InputError(
-                f"shard {shard.index}/{shard.count} of {len(scenes)} images{files} is empty; take fewer shards"
+                f"shard {shard.index}/{shard.count} of {len(scenes)} images{files} is empty; use fewer shards"
             )
         pieces.append(Piece(scenes[part.start : part.stop], part, shown, name, shard.name))
     return pieces

@@ -57,7 +57,7 @@ def _parts(folder: Path) -> list[Path]:
     """
     unfinished = sorted(folder.glob("*.partial"))
     if unfinished:
-        raise InputError(f"{unfinished[0]} is not finished; go on with the same command and --resume")
+        raise InputError(f"{unfinished[0]} is not finished; run the same command with --resume")
     found = sorted(path for path in folder.iterdir() if (path / JOURNAL).is_file())
     expected = int(found[0].name.rpartition("-of-")[2]) if found else 0
     missing = [

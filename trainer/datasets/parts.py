@@ -75,7 +75,7 @@ def parse_splits(text: str, count: int) -> list[tuple[str, range]]:
         begun += fraction
         end = min(round(begun / total * count), count)
         if end <= start:
-            raise InputError(f"split {name} is empty: {fraction:g} of {count} images; take more images")
+            raise InputError(f"split {name} is empty: {fraction:g} of {count} images; use more images")
         splits.append((name, range(start, end)))
         start = end
     return splits

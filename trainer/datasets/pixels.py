@@ -71,7 +71,7 @@ def read_photo_file(source: Path | BinaryIO, name: str) -> Photo:
         raise
     except _READING_ERRORS as error:
         reason = "no image that can be read" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-        raise InputError(f"{name} is damaged ({reason}); mend or remove it") from error
+        raise InputError(f"{name} is damaged ({reason}); repair or remove it") from error
     known = isinstance(orientation, int) and 1 <= orientation <= 8
     return Photo(pixels, orientation if known else 1)
 
@@ -115,7 +115,7 @@ def read_mask_file(source: Path | BinaryIO, name: str) -> np.ndarray:
     except FileNotFoundError:
         raise
     except _READING_ERRORS as error:
-        raise InputError(f"{name} is damaged ({error}); mend or remove it") from error
+        raise InputError(f"{name} is damaged ({error}); repair or remove it") from error
     if pixels.ndim == 3:
         colours = pixels[..., :1] if pixels.shape[2] < 3 else pixels[..., :3]
         if (colours != colours[..., :1]).any():

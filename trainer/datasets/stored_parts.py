@@ -85,7 +85,7 @@ def _parts(store: ObjectStore, states: list[str]) -> list[_Part]:
     for state in states:
         complete = store.read_json(f"{state}/{COMPLETE}")
         if complete is None:
-            raise InputError(f"{store.url}/{state} is not finished; go on with the same command and --resume")
+            raise InputError(f"{store.url}/{state} is not finished; run the same command with --resume")
         found.append(_Part(state, store.read_json(f"{state}/{EXPORT}"), complete["rendered_by"]))
     first = found[0].identity
     for part in found:

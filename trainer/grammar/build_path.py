@@ -30,7 +30,7 @@ def build_along(section: AlongSection, document: Document, keys: KeyPath) -> Alo
     spacing = build_number(section.spacing, document, (*keys, "spacing"), low, high)
     keep = number("keep", *_range(section.keep, document, (*keys, "keep"), (0.0, 1.0)), 1.0)
     if not math.isfinite(start.support[0]):
-        raise document.error((*keys, "start"), "it must have a smallest value; take uniform or truncated_normal")
+        raise document.error((*keys, "start"), "it must have a smallest value; use uniform or truncated_normal")
     if spacing.support[0] < _LEAST_SPACING or (section.spacing.range is not None and low < _LEAST_SPACING):
         raise document.error((*keys, "spacing"), f"the smallest distance must be at least {_LEAST_SPACING:g}")
     if section.end < start.support[0]:

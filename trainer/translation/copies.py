@@ -113,13 +113,13 @@ class _Copy:
         }
         if not self.partial.exists():
             if resume:
-                raise InputError(f"there is no {self.partial} to go on with; leave --resume out to begin")
+                raise InputError(f"there is no {self.partial} to resume; omit --resume to start")
             self.partial.mkdir(parents=True)
             (self.partial / IDENTITY).write_text(json.dumps(identity) + "\n")
             return
         if not resume:
             raise InputError(
-                f"{self.partial} is left from a copy that did not finish; add --resume to go on with it, remove it, or "
+                f"{self.partial} is an unfinished copy; add --resume to continue it, remove it, or "
                 "choose another folder"
             )
         try:

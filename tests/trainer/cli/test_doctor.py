@@ -56,7 +56,7 @@ def test_all_is_well(look: Callable) -> None:
             "Blender (bpy)",
             {"bpy": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"},
             "it crashes when it is imported (SIGSEGV)",
-            "`make setup` in a checkout, else pip install '.[render]'; or take --engine raster for sprites, "
+            "`make setup` in a checkout, else pip install '.[render]'; or use --engine raster for sprites, "
             "or --renderer HOST:PORT",
         ),
         (
@@ -64,7 +64,7 @@ def test_all_is_well(look: Callable) -> None:
             {"bpy": "raise ImportError('libXi.so.6: cannot open shared object file')"},
             "ImportError: libXi.so.6: cannot open shared object file",
             "install the library that it names; Debian's packages: libsm6 libx11-6 libxfixes3 libxi6 libxkbcommon0 "
-            "libxrender1 libgl1; or take --engine raster for sprites, or --renderer HOST:PORT",
+            "libxrender1 libgl1; or use --engine raster for sprites, or --renderer HOST:PORT",
         ),
         (
             "PyTorch",

@@ -158,7 +158,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path: Path, metasim: Callable, endpoi
 
     finished = metasim(resume.removeprefix("metasim "))
     assert finished.status == 0, finished.err
-    assert "note: runs/mnist-rot: going on after epoch 1" in finished.err
+    assert "note: runs/mnist-rot: continuing after epoch 1" in finished.err
     metrics = (tmp_path / "runs/mnist-rot/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in metrics] == [1, 2, 3]
     lines = finished.out.splitlines()

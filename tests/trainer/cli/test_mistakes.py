@@ -84,11 +84,11 @@ RUN_EXAMPLE = "`metasim train mnist-rot`"
         (
             "generate world.yaml --count 1 --out data --format kitti",
             "kitti knows the classes Car, Van, Truck, Pedestrian, Person_sitting, Cyclist, Tram, Misc; "
-            "the scenes' are: thing; rename them, or take coco",
+            "the scenes' are: thing; rename them, or choose coco",
         ),
         (
             "generate world.yaml --count 1 --out data --resume",
-            "there is no data.partial to go on with; leave --resume out to begin",
+            "there is no data.partial to resume; omit --resume to start",
         ),
         (
             "generate world.yaml --count 1 --out world.yaml/data",
@@ -360,10 +360,13 @@ def test_a_truncated_copy_of_mnist(metasim: Callable, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("--seed 1", "run was started with seed 0, which 1 cannot replace; "),
-        ("--engine fake", "run was started with engine raster, which fake cannot replace; "),
+        ("--seed 1", "run was started with seed 0 and cannot continue with 1; "),
+        ("--engine fake", "run was started with engine raster and cannot continue with fake; "),
         ("mnist-rot", "run is a run of {world}, not of mnist-rot; choose another --out"),
-        ("world.yaml training.epochs=9", "run was started with settings {{}}, which {{'training.epochs': 9}} cannot "),
+        (
+            "world.yaml training.epochs=9",
+            "run was started with settings {{}} and cannot continue with {{'training.epochs': 9}}; ",
+        ),
     ],
 )
 def test_a_run_goes_on_as_it_began(metasim: Callable, tmp_path: Path, arguments: str, line: str) -> None:

@@ -56,7 +56,7 @@ def test_photos_are_learned_from_and_are_not_needed_afterwards(
         ),
         (
             lambda folder: (folder / "3.jpg").write_bytes(b"\xff\xd8\xff"),
-            "{folder}/3.jpg is damaged (no image that can be read); mend or remove it",
+            "{folder}/3.jpg is damaged (no image that can be read); repair or remove it",
         ),
     ],
 )

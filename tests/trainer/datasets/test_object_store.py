@@ -105,7 +105,7 @@ def test_an_export_that_stops_goes_on_after_its_last_file(
     piece = Piece(range(10), None, CARD)
     assert bool(to.left(piece)) == bool(files)
     if files:
-        with pytest.raises(InputError, match=r"set\.partial is left from an export that did not finish; add --resume"):
+        with pytest.raises(InputError, match=r"set\.partial is an unfinished export; add --resume"):
             to.open(piece, resume=False, meshes=None)
         with to.open(piece, resume=True, meshes=None) as writer:
             assert writer.count in range(0, CARD.per_file * len(files) + 1, CARD.per_file)
@@ -178,7 +178,7 @@ def test_parts_that_are_not_there_are_named(url: str) -> None:
     with pytest.raises(InputError, match=r"00001-of-00003 does not fit set\.parts/00000-of-00003: its seed differs"):
         merge_stored(url, "set", to.store)
     to.store.delete(["set.parts/00002-of-00003/complete.json"])
-    with pytest.raises(InputError, match="00002-of-00003 is not finished; go on with the same command and --resume"):
+    with pytest.raises(InputError, match="00002-of-00003 is not finished; run the same command with --resume"):
         merge_stored(url, "set", to.store)
 
 
@@ -196,7 +196,7 @@ def test_of_two_clients_that_begin_at_once_one_is_refused(url: str) -> None:
     piece = Piece(range(3), None, CARD)
     with to.open(piece, resume=False, meshes=None) as writer:
         writer.add(car_sample(0))
-        with pytest.raises(InputError, match=r"set\.partial is left from an export that did not finish"):
+        with pytest.raises(InputError, match=r"set\.partial is an unfinished export"):
             to.open(piece, resume=False, meshes=None)
 
 
@@ -205,7 +205,9 @@ def test_another_export_is_not_gone_on_with(url: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         write(to, range(10), stop=7)
     other = Piece(range(10), None, replace(CARD, seed=5))
-    with pytest.raises(InputError, match=r"set\.partial is of another export: its seed is another one; go on with"):
+    with pytest.raises(
+        InputError, match=r"set\.partial is of another export: its seed differs; use its original command"
+    ):
         to.open(other, resume=True, meshes=None)
 
 
@@ -213,7 +215,7 @@ def test_another_export_is_not_gone_on_with(url: str) -> None:
     ("out", "format_name", "message"),
     [
         ("s3://bucket", "webdataset", r"^s3://bucket names no dataset in a bucket; such as s3://bucket/NAME$"),
-        ("s3://bucket/set", "coco", r"^format coco has a file for each image, too many for an object store; take web"),
+        ("s3://bucket/set", "coco", r"^format coco has a file for each image, too many for an object store; use web"),
         ("what://bucket/set", "webdataset", r"^what://bucket: Protocol not known: what; such as s3://BUCKET/NAME"),
         ("gs://bucket/set", "parquet", r"^gs://bucket needs the package gcsfs \(.*\); pip install fsspec gcsfs$"),
     ],
@@ -232,7 +234,7 @@ def test_what_is_a_url() -> None:
 def test_shards_of_a_store_begin_with_a_file() -> None:
     parts = [Shard(index, 3).of(range(10), 4) for index in range(3)]
     assert [(part.start, part.stop) for part in parts] == [(0, 4), (4, 8), (8, 10)]
-    with pytest.raises(InputError, match=r"^shard 0/4 of 10 images, 4 in a file, is empty; take fewer shards$"):
+    with pytest.raises(InputError, match=r"^shard 0/4 of 10 images, 4 in a file, is empty; use fewer shards$"):
         pieces_of([(None, range(10))], Shard(0, 4), CARD, 4)
 
 

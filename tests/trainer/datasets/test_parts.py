@@ -58,7 +58,7 @@ def test_splits_cover_everything(weights: list[float], count: int) -> None:
         ("train=0.5,train=0.5", r"^split 'train=0\.5' must be NAME=FRACTION, each name once"),
         ("train", r"^split 'train' must be NAME=FRACTION"),
         ("../up=1", r"^split '\.\./up=1' must be NAME=FRACTION"),
-        ("train=0.999,test=0.001", r"^split test is empty: 0\.001 of 10 images; take more images$"),
+        ("train=0.999,test=0.001", r"^split test is empty: 0\.001 of 10 images; use more images$"),
     ],
 )
 def test_splits_that_are_none(text: str, message: str) -> None:
@@ -102,7 +102,7 @@ def test_unfinished_parts_are_named(tmp_path: Path) -> None:
     writer = open_writer("coco", parts_folder(tmp_path / "set") / Shard(1, 2).name, CARD, part=part)
     writer.add(car_sample(2))
     writer.abort()
-    with pytest.raises(InputError, match=r"00001-of-00002\.partial is not finished; go on with the same command and"):
+    with pytest.raises(InputError, match=r"00001-of-00002\.partial is not finished; run the same command with"):
         merge_parts(tmp_path / "set")
 
 

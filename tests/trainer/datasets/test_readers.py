@@ -209,10 +209,10 @@ def damaged(path: Path) -> None:
     ("make", "line"),
     [
         (lambda _: None, r"/photos holds no image; looked for names that end in \.png, \.jpg"),
-        (lambda folder: damaged(folder / "a.png"), r"/photos/a\.png is damaged \(.*truncated.*\); mend or remove it$"),
+        (lambda folder: damaged(folder / "a.png"), r"/photos/a\.png is damaged \(.*truncated.*\); repair or remove it"),
         (
             lambda folder: (folder / "a.png").write_text("hello"),
-            r"/photos/a\.png is damaged \(no image that can be read\); mend or remove it$",
+            r"/photos/a\.png is damaged \(no image that can be read\); repair or remove it$",
         ),
         (
             lambda folder: (folder / "metadata.jsonl").write_text('{"file": 1}\n'),

@@ -121,7 +121,7 @@ def test_grammars_without_rows_have_no_places(load):
         ("end: 10, spacing: {uniform: [0, 2]}", "the smallest distance must be at least 0.001"),
         ("end: 10, spacing: {normal: [5, 1]}", "the smallest distance must be at least 0.001"),
         ("start: 11, end: 10, spacing: 2", "the row starts at 11 and must not end before"),
-        ("start: {normal: [0, 1]}, end: 10, spacing: 2", "it must have a smallest value; take uniform or"),
+        ("start: {normal: [0, 1]}, end: 10, spacing: 2", "it must have a smallest value; use uniform or"),
         ("end: 10, spacing: 2, keep: 1.5", "keep is 1.5"),
         ("end: 10, spacing: 2}, count: {constant: 3", "count and along are given; a row has as many"),
     ],

@@ -110,7 +110,7 @@ def test_a_stopped_copy_goes_on_to_the_same_bytes(name: str, tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt):
         translate_dataset(source, tmp_path / "copy", Negative(stop=6), "metasim ...")
     assert not (tmp_path / "copy").exists()
-    with pytest.raises(InputError, match=r"copy\.partial is left from a copy that did not finish; add --resume"):
+    with pytest.raises(InputError, match=r"copy\.partial is an unfinished copy; add --resume"):
         translate_dataset(source, tmp_path / "copy", Negative(), "metasim ...")
     found = translate_dataset(source, tmp_path / "copy", Negative(), "metasim ...", resume=True)
     assert found["resumed_at"] > 0
@@ -119,7 +119,7 @@ def test_a_stopped_copy_goes_on_to_the_same_bytes(name: str, tmp_path: Path) -> 
 
 def test_a_copy_goes_on_only_as_it_began(tmp_path: Path) -> None:
     source = dataset(tmp_path / "set", "coco", 3)
-    with pytest.raises(InputError, match=r"there is no .*copy\.partial to go on with; leave --resume out to begin"):
+    with pytest.raises(InputError, match=r"there is no .*copy\.partial to resume; omit --resume to start"):
         translate_dataset(source, tmp_path / "copy", Negative(), "", resume=True)
     with pytest.raises(KeyboardInterrupt):
         translate_dataset(source, tmp_path / "copy", Negative(stop=1), "")
@@ -166,5 +166,5 @@ def test_an_image_that_exif_turns_is_refused(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (9, 7)).save(tmp_path / "set" / "a.jpg", exif=exif)
-    with pytest.raises(InputError, match=r"a\.jpg is turned by its EXIF data"):
+    with pytest.raises(InputError, match=r"a\.jpg is rotated by its EXIF data"):
         translate_dataset(tmp_path / "set", tmp_path / "copy", Negative(), "")

@@ -220,5 +220,5 @@ def _refuse_other_size(index: int, number: str, model: dict[str, Any], first: di
         if abs(model[f"size_{axis}"] - first[f"size_{axis}"]) > _SAME_SIZE_MM:
             raise InputError(
                 f"image {index}: object {number} ({model['name']}) is {model[f'size_{axis}']:.1f} mm along {axis}, and "
-                f"{first[f'size_{axis}']:.1f} mm elsewhere; BOP's models have one size: keep it constant, or take coco"
+                f"{first[f'size_{axis}']:.1f} mm elsewhere; BOP's models have one size: keep it constant, or use coco"
             )

@@ -141,10 +141,10 @@ def read_journal(folder: Path) -> tuple[dict[str, Any], list[bytes]]:
         with (folder / JOURNAL).open("rb") as file:
             first, *lines = file.readlines() or [b""]
     except OSError as error:
-        raise InputError(f"{folder} is no part of a dataset: {error.strerror or error}") from error
+        raise InputError(f"{folder} is not a part of a dataset: {error.strerror or error}") from error
     identity = _loaded(first)
     if "part" not in identity or len(lines) != identity["part"][1] - identity["part"][0]:
-        raise InputError(f"{folder} is no complete part of a dataset")
+        raise InputError(f"{folder} is not a complete part of a dataset")
     return identity, lines
 
 

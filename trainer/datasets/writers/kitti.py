@@ -56,7 +56,7 @@ class KittiWriter(DatasetWriter):
         if not any(kitti_type(name) for name in card.classes):
             found = ", ".join(card.classes) or "none"
             known = ", ".join(TYPES)
-            raise InputError(f"kitti knows the classes {known}; the scenes' are: {found}; rename them, or take coco")
+            raise InputError(f"kitti knows the classes {known}; the scenes' are: {found}; rename them, or choose coco")
 
     def expected(self, sample: Sample) -> list[Expected]:
         """See `DatasetWriter.expected`."""

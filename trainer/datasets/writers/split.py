@@ -27,8 +27,8 @@ class SplitFolder:
         self._partial = folder.with_name(f"{folder.name}.partial")
         if self._partial.exists() and not resume:
             raise InputError(
-                f"{self._partial} is left from an export that did not finish; "
-                "add --resume to go on with it, remove it, or choose another folder"
+                f"{self._partial} is an unfinished export; "
+                "add --resume to continue it, remove it, or choose another folder"
             )
         self._partial.mkdir(parents=True, exist_ok=True)
 

@@ -138,19 +138,19 @@ class StoreWriter(CloseOrAbort):
         values = {**self._identity, "client": uuid.uuid4().hex}  # Of two clients that begin at once, one gets it.
         if not self._store.create(f"{self._state}/{EXPORT}", json.dumps(values).encode()):
             raise InputError(
-                f"{self._store.url}/{self._state} is left from an export that did not finish; "
-                "add --resume to go on with it, remove it, or choose another name"
+                f"{self._store.url}/{self._state} is an unfinished export; "
+                "add --resume to continue it, remove it, or choose another name"
             )
 
     def _resume(self) -> None:
         kept = self._store.read_json(f"{self._state}/{EXPORT}")
         if not isinstance(kept, dict):
-            raise InputError(f"there is no {self._store.url}/{self._state} to go on with; leave --resume out to begin")
+            raise InputError(f"there is no {self._store.url}/{self._state} to resume; omit --resume to start")
         differing = [name for name, value in self._identity.items() if kept.get(name) != value]
         if differing:
             raise InputError(
-                f"{self._store.url}/{self._state} is of another export: its {differing[0]} is another one; go on with "
-                "the same command as it was begun with, or remove it"
+                f"{self._store.url}/{self._state} is of another export: its {differing[0]} differs; use its original "
+                "command, or remove it"
             )
         self._total = stored_counts(self._store, self._data, self._state, self._kind, self.card, self._first)
 

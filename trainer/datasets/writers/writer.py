@@ -266,22 +266,22 @@ class DatasetWriter(CloseOrAbort):
             self._partial.mkdir()
         except FileExistsError:
             raise InputError(
-                f"{self._partial} is left from an export that did not finish; "
-                "add --resume to go on with it, remove it, or choose another folder"
+                f"{self._partial} is an unfinished export; "
+                "add --resume to continue it, remove it, or choose another folder"
             ) from None
         return Journal.start(self._partial / JOURNAL, self._identity(), self.first)
 
     def _reopened(self) -> Journal:
         path = self._partial / JOURNAL
         if not path.is_file():
-            raise InputError(f"there is no {self._partial} to go on with; leave --resume out to begin")
+            raise InputError(f"there is no {self._partial} to resume; omit --resume to start")
         kept, given = read_identity(path), self._identity()
         differing = [name for name in given if kept.get(name) != given[name]]
         if differing:
             name = differing[0]
             raise InputError(
                 f"{self._partial} is of another export: its {name} is {_short(kept.get(name))}, not "
-                f"{_short(given[name])}; go on with the same command as it was begun with, or remove it"
+                f"{_short(given[name])}; use its original command, or remove it"
             )
         return Journal.resume(path, self.first, self._resumed)
 
@@ -297,7 +297,7 @@ class DatasetWriter(CloseOrAbort):
             reason = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the quota is used up"}
             text = reason.get(error.errno or 0, error.strerror or str(error))
             kept = self._journal.written if hasattr(self, "_journal") else 0
-            more = f"; {kept} samples are in {self._partial}, and --resume goes on" if kept else ""
+            more = f"; {kept} samples are in {self._partial}, and --resume continues" if kept else ""
             raise InputError(f"{self.folder}: cannot write ({text}){more}") from error
 
 

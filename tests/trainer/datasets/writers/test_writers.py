@@ -183,9 +183,7 @@ def test_interrupted_export_keeps_its_samples_under_another_name(name: str, tmp_
         interrupted()
     assert not (tmp_path / "set").exists()
     assert len((tmp_path / "set.partial" / JOURNAL).read_text().splitlines()) == 3
-    with pytest.raises(
-        InputError, match=r"set\.partial is left from an export that did not finish; add --resume to go on with it,"
-    ):
+    with pytest.raises(InputError, match=r"set\.partial is an unfinished export; add --resume to continue it,"):
         open_writer(name, tmp_path / "set", CARD)
 
 
@@ -224,20 +222,20 @@ def test_an_export_that_could_not_be_finished_can_be(
             export(name, tmp_path / "set", samples(), card_of(name))
     assert str(error.value) == (
         f"{tmp_path}/set: cannot write (the disk is full); 3 samples are in {tmp_path}/set.partial, "
-        "and --resume goes on"
+        "and --resume continues"
     )
     open_writer(name, tmp_path / "set", card_of(name), resume=True).close()
     assert tree(tmp_path / "set") == tree(export(name, tmp_path / "whole", samples(), card_of(name)))
 
 
 def test_only_the_same_export_is_gone_on_with(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no .*/set\.partial to go on with; leave --resume out to begin"):
+    with pytest.raises(InputError, match=r"there is no .*/set\.partial to resume; omit --resume to start"):
         open_writer("coco", tmp_path / "set", CARD, resume=True)
     writer = open_writer("coco", tmp_path / "set", CARD)
     writer.add(samples(1)[0])
     writer.abort()
     with pytest.raises(
-        InputError, match=r"set\.partial is of another export: its seed is 7, not 8; go on with the same"
+        InputError, match=r"set\.partial is of another export: its seed is 7, not 8; use its original command"
     ):
         open_writer("coco", tmp_path / "set", replace(CARD, seed=8), resume=True)
     with pytest.raises(InputError, match=r'another export: its format is "CocoWriter", not "YoloWriter"'):
