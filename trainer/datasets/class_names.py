@@ -1,4 +1,4 @@
-"""Names of a dataset's classes and the grammar's classes that they stand for."""
+"""Mapping between a dataset's classes and the grammar's classes."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from trainer.errors import InputError
 
 @dataclass(frozen=True)
 class ClassNames:
-    """Which class of a dataset is which of a grammar's: as a mapping states it, else by name, whatever the case.
+    """Maps a dataset's classes to a grammar's: by an explicit mapping, otherwise by name, ignoring case.
 
     Attributes:
-        given: names of the dataset's classes, as far as its files list them.
+        given: names of the dataset's classes that its files list.
         classes: names of the grammar's classes.
         mapping: name in the dataset: name in the grammar.
     """
@@ -26,7 +26,7 @@ class ClassNames:
     def of(
         cls, dataset: ImageDataset, classes: Sequence[str], mapping: Mapping[str, str] | None = None
     ) -> "ClassNames":
-        """The names of a dataset beside those of a grammar.
+        """Return the mapping between a dataset's classes and a grammar's.
 
         Raises:
             InputError: the mapping names a class that the dataset or the grammar does not have.
@@ -54,30 +54,30 @@ class ClassNames:
         if self.given and len(strange) == len(self.given):
             raise InputError(
                 f"{folder}: none of its classes ({', '.join(self.given)}) is one of the grammar's "
-                f"({', '.join(self.classes) or 'none'}); state which stands for which in target.classes"
+                f"({', '.join(self.classes) or 'none'}); map them in target.classes"
             )
 
     def number(self, name: str) -> int | None:
-        """The index of the grammar's class that a class of the dataset stands for; None: it stands for none."""
+        """Return the index of the grammar's class for a class of the dataset; None: it has none."""
         return self._numbers.get(self._mapped(name).lower())
 
     def name(self, name: str) -> str:
-        """The grammar's name of a class of the dataset; the dataset's own where it stands for none."""
+        """Return the grammar's name for a class of the dataset; the dataset's own name if it has none."""
         number = self.number(name)
         return self._mapped(name) if number is None else self.classes[number]
 
     def unmatched(self) -> tuple[list[str], list[str]]:
-        """The dataset's classes that stand for none, and the grammar's classes that none stands for."""
+        """Return the unmatched classes of the dataset, and those of the grammar."""
         numbers = [self.number(name) for name in self.given]
         strange = [name for name, number in zip(self.given, numbers, strict=True) if number is None]
         return strange, [name for number, name in enumerate(self.classes) if number not in numbers]
 
     def advice(self) -> str:
-        """What the grammar has and how to state what is meant, for messages."""
-        return f"allowed: {', '.join(self.classes)}; or state in target.classes which of them it is"
+        """Return advice for messages: the grammar's classes, and how to map one."""
+        return f"allowed: {', '.join(self.classes)}; or map it to one of them in target.classes"
 
     def note(self) -> str | None:
-        """A line that lists what does not match; None: everything matches, or the dataset names no classes."""
+        """Return a line with the unmatched classes; None: all match, or the dataset names no classes."""
         strange, missing = self.unmatched()
         if not self.given or not (strange or missing):
             return None

@@ -1,4 +1,4 @@
-"""The interface of datasets of all formats, and how their text files are read."""
+"""The interface of datasets of all formats, and the reading of their text files."""
 
 import codecs
 import json
@@ -14,11 +14,11 @@ _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-
 
 
 class ImageDataset(ABC):
-    """Images 0 to len - 1 in the order of their names. Each is read when it is asked for.
+    """Images 0 to len - 1 in the order of their names. Each is read on access.
 
     Attributes:
         folder: the dataset's folder.
-        classes: names of the classes of its labels, in their order; empty without labels.
+        classes: names of its classes in order; empty without labels.
     """
 
     #: The format's name.
@@ -40,7 +40,7 @@ class ImageDataset(ABC):
         """
 
     def image_path(self, index: int) -> Path | None:
-        """Return the file of an image; None: it lies in a file with others."""
+        """Return the file of an image; None: its file holds several images."""
         del index
         return None
 
@@ -79,7 +79,7 @@ def parse_json(text: str | bytes, problem: str) -> Any:
     """Return the content of a JSON text.
 
     Args:
-        problem: how the message of the error begins.
+        problem: the start of the error message.
 
     Raises:
         InputError: the text is not JSON, or its lists are nested too deep.

@@ -1,4 +1,6 @@
-"""Where datasets go: a folder, or a URL of an object store; whole, in splits, and in parts that machines make."""
+"""Destinations of datasets: a folder or a URL of an object store; whole, in splits, or in parts from several
+machines.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +23,7 @@ from trainer.errors import InputError
 
 
 class Writer(Protocol):
-    """Takes the samples of a dataset or of a part; a context manager that completes it. See `DatasetWriter`."""
+    """Writes the samples of a dataset or a part; a context manager that completes it. See `DatasetWriter`."""
 
     rendered_by: str
 
@@ -40,18 +42,18 @@ class Writer(Protocol):
 
 
 class Together(Protocol):
-    """Puts the splits of a dataset together."""
+    """Combines the splits of a dataset."""
 
     def complete(self, card: DatasetCard, counts: Mapping[str, int], format_name: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A dataset, a split or a part, which is written by itself."""
+    """A dataset, a split or a part: a unit that is written separately."""
 
-    #: Numbers of its scenes.
+    #: The numbers of its scenes.
     scenes: range
-    #: Numbers of its samples in the dataset or the split, where it is a part.
+    #: For a part, the numbers of its samples in the dataset or split.
     part: range | None
     card: DatasetCard
     split: str | None = None
@@ -65,27 +67,27 @@ class Destination(Protocol):
         """Check that a dataset can be made here.
 
         Raises:
-            InputError: it exists, or no dataset can have this name.
+            InputError: it exists, or its name is not allowed.
         """
 
     def step(self) -> int:
-        """Return the number of samples of which parts are multiples."""
+        """Return the number of samples of which part sizes are multiples."""
 
     def finished(self, piece: Piece) -> bool:
-        """Return whether a split or a part has been made by an earlier try."""
+        """Return whether an earlier attempt has made a split or a part."""
 
     def left(self, piece: Piece) -> str:
-        """Return where an unfinished try has left a piece; empty if there is none."""
+        """Return the location of an unfinished piece; empty if there is none."""
 
     def open(self, piece: Piece, *, resume: bool, meshes: MeshSource | None) -> Writer:
-        """Begin a piece, or go on with one."""
+        """Start a piece, or resume it."""
 
     def together(self, *, resume: bool) -> "AbstractContextManager[Together]":
-        """Begin the dataset of all splits."""
+        """Start the dataset of all splits."""
 
 
 class FolderDestination:
-    """A folder. See `Destination`."""
+    """A folder; see `Destination`."""
 
     def __init__(self, out: Path, format_name: str) -> None:
         self._out, self._format = out, format_name
@@ -126,17 +128,17 @@ class FolderDestination:
 
 
 class StoreDestination:
-    """A name in an object store. See `Destination`.
+    """A name in an object store; see `Destination`.
 
     Raises:
-        InputError: the format's files hold one sample each, the URL names no dataset, or its package is missing.
+        InputError: the format has one file per sample, the URL names no dataset, or its package is missing.
     """
 
     def __init__(self, url: str, format_name: str, per_file: int, store: ObjectStore | None = None) -> None:
         kind = writer_of(format_name)
         if not issubclass(kind, ShardedWriter):
             raise InputError(
-                f"format {format_name} has a file for each image, too many for an object store; use webdataset or "
+                f"format {format_name} has one file per image, too many for an object store; use webdataset or "
                 "parquet, or a folder"
             )
         self._kind, self._per_file = kind, per_file
@@ -227,10 +229,10 @@ def split_url(url: str) -> tuple[str, str]:
 def pieces_of(
     splits: Sequence[tuple[str | None, range]], shard: Shard | None, card: DatasetCard, step: int
 ) -> list[Piece]:
-    """Return what is written by itself.
+    """Return the units that are written separately.
 
     Args:
-        splits: names and scenes of the splits; without a name: the dataset.
+        splits: names and scenes of the splits; an empty name: the whole dataset.
         shard: the part that this machine makes; None: all.
         step: see `Destination.step`.
 

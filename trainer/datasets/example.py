@@ -10,7 +10,7 @@ from trainer.datasets.kitti_labels import KittiObject
 
 @dataclass(frozen=True)
 class BopPose:
-    """Where an object of a BOP dataset stands, from its model's frame to the camera's (x right, y down, z forward)."""
+    """Pose of an object of a BOP dataset, from its model's frame to the camera's (x right, y down, z forward)."""
 
     object_number: int
     rotation: np.ndarray  # [3, 3]
@@ -24,11 +24,11 @@ class ExampleObject:
     class_name: str
     #: Left, top, width, height in px; (0, 0) is the top left corner of the top left pixel.
     box: tuple[float, float, float, float]
-    #: Makes its mask, bool [height, width]; None: the files have none.
+    #: Returns its mask, bool [height, width]; None: the files have none.
     mask: Callable[[], np.ndarray] | None = None
-    #: KITTI's record or BOP's pose, where the files have it.
+    #: KITTI's record or BOP's pose, if the files have it.
     record: KittiObject | BopPose | None = None
-    #: Detections in this region count neither as right nor as wrong: COCO's iscrowd, Pascal VOC's difficult.
+    #: Detections in this region are ignored: COCO's iscrowd, Pascal VOC's difficult.
     ignored: bool = False
 
 
@@ -44,6 +44,6 @@ class Example:
     label: int | str | None = None
     #: None: the files state no objects. Empty: there are none in this image.
     objects: tuple[ExampleObject, ...] | None = None
-    #: Makes the class of each pixel, [height, width]: index in `ImageDataset.classes` + 1, 0: none; None: the files
+    #: Returns the class of each pixel, [height, width]: index in `ImageDataset.classes` + 1, 0: none. None: the files
     #: have no such mask.
     class_mask: Callable[[], np.ndarray] | None = field(default=None, repr=False)

@@ -1,14 +1,13 @@
-"""Images of any size brought to the size that a grammar renders, and their labels with them.
+"""Fitting of images and their labels to the size that a grammar renders.
 
 Three rules:
 
-* `crop`: the image is scaled until it just covers the frame. What extends beyond is cut off equally on both sides.
-* `pad`: the image is scaled until it just fits into the frame. The rest takes the image's mean colour, equally on both
-  sides.
-* `resize`: width and height are scaled separately, so that objects change their shape.
+* `crop`: the image is scaled to cover the frame. The excess is cropped equally on both sides.
+* `pad`: the image is scaled to fit into the frame. The rest is filled with the image's mean colour, equally on both
+sides. * `resize`: width and height are scaled separately, so objects change their aspect ratio.
 
-Pixels are resampled by Lanczos' filter (a = 3; it widens as images shrink, so nothing aliases), masks take their
-nearest pixel. An image of the right size stays as it is.
+Pixels are resampled with a Lanczos filter (a = 3, widened for downsampling to avoid aliasing), masks with the nearest
+pixel. An image of the right size is unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,13 +24,13 @@ from trainer.datasets.kitti_labels import DONT_CARE, KittiObject, kitti_type
 from trainer.errors import InputError
 
 FitRule = Literal["crop", "pad", "resize"]
-#: Of a box, px: the rest of an object that the frame's border has cut off.
+#: Left, top, width, height of a box in px; clipped to the frame after fitting.
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The place of an image of one size in a frame of another.
+    """The placement of an image in a frame of another size.
 
     A point (x, y) of the image lies at ((x - left) * scale_x, (y - top) * scale_y) in the frame.
 
@@ -54,7 +53,7 @@ class Fit:
             return cls(width_px, height_px, width_px / width, height_px / height, 0.0, 0.0)
         if rule == "pad":
             scale = min(width_px / width, height_px / height)
-            # Whole pixels, so that labels lie where the resampled image does.
+            # Whole pixels, so that labels align with the resampled image.
             inner_width, inner_height = max(round(width * scale), 1), max(round(height * scale), 1)
             scale_x, scale_y = inner_width / width, inner_height / height
             margin_x, margin_y = (width_px - inner_width) // 2, (height_px - inner_height) // 2
@@ -64,16 +63,16 @@ class Fit:
         return cls(width_px, height_px, scale, scale, left, top)
 
     def image(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [h, w, 3] as uint8 [height_px, width_px, 3]."""
+        """Return an image uint8 [h, w, 3] fitted to uint8 [height_px, width_px, 3]."""
         return self._resampled(image, Image.Resampling.LANCZOS, image.mean(axis=(0, 1)).round())
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask [h, w], of the type that it had; 0 where the image is padded."""
+        """Return a mask [h, w] fitted to the frame, with the same type; 0 in the padding."""
         pixels = self._resampled(mask.astype(np.int32), Image.Resampling.NEAREST, 0)
         return pixels.astype(mask.dtype)
 
     def box(self, box: Box) -> Box | None:
-        """Left, top, width, height, cut off at the frame; None: nothing is left."""
+        """Return left, top, width, height, clipped to the frame; None: nothing is left."""
         x, y, width, height = box
         left, right = ((edge - self.left) * self.scale_x for edge in (x, x + width))
         top, bottom = ((edge - self.top) * self.scale_y for edge in (y, y + height))
@@ -81,7 +80,7 @@ class Fit:
         return (left, top, right - left, bottom - top) if left < right and top < bottom else None
 
     def kept(self, image: np.ndarray) -> float:
-        """The share of the image [h, w, ...] that lies in the frame, 0 to 1."""
+        """Return the fraction of the image [h, w, ...] that lies in the frame, 0 to 1."""
         height, width = image.shape[:2]
         return min(self.width_px / self.scale_x / width, 1.0) * min(self.height_px / self.scale_y / height, 1.0)
 
@@ -132,15 +131,15 @@ def fitted_labels(
     rule: FitRule = "crop",
     names: ClassNames | None = None,
 ) -> tuple[np.ndarray, list[Any]]:
-    """Return images uint8 [M, height_px, width_px, 3] and their labels, as `TaskNetwork` takes them.
+    """Return images uint8 [M, height_px, width_px, 3] and their labels for a `TaskNetwork`.
 
     Args:
         task: "classification": the label is the index of the image's class. "segmentation": the mask of its classes,
             uint8 [height_px, width_px]. "detection", "detection-mask-rcnn": its objects as KITTI's.
-        classes: those of the grammar.
+        classes: classes of the grammar.
         count: see `fitted_images`.
-        spared: leaves out those that are taken with this `count`.
-        names: which class of the dataset is which of the grammar's; default: those of the same name.
+        spared: excludes the images that `count` of this value would select.
+        names: mapping from the dataset's classes to the grammar's; default: by name.
 
     Raises:
         InputError: an image is missing or damaged, or has no label of the kind, or no image is left.
@@ -223,9 +222,9 @@ def class_mask(dataset: ImageDataset, example: Example, names: ClassNames) -> np
 
 
 def _kitti_objects(example: Example, fit: Fit, names: ClassNames) -> Iterator[KittiObject]:
-    """The objects in the frame; KITTI counts pixels from the centre of the top left one.
+    """Return the objects in the frame; KITTI counts pixels from the centre of the top left one.
 
-    Occlusion that the files do not state counts as none, so that scores ask for the object.
+    Unknown occlusion counts as none, so that scores require the object.
     """
     for item in example.objects or ():
         box = fit.box(item.box)

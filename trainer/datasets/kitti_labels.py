@@ -1,9 +1,9 @@
 """KITTI's records: labels and calibration of the object benchmark, labels of the tracking benchmark.
 
-As the development kits' readme.txt describe them (Geiger, Lenz, Urtasun, CVPR 2012). Camera frame: x to the right, y
+They follow the development kits' readme.txt (Geiger, Lenz, Urtasun, CVPR 2012). Camera frame: x to the right, y
 down, z forward, metres. Image frame: pixels from the image's left, top corner, x to the right, y down.
 
-Real files pass through reader and writer unchanged, byte for byte.
+Reading and writing a real file preserves every byte.
 """
 
 import codecs
@@ -16,11 +16,11 @@ import numpy as np
 
 from trainer.errors import InputError
 
-#: The benchmark's types; DontCare aside.
+#: The benchmark's types, without DontCare.
 TYPES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
-#: The type of a region that holds objects without records of their own.
+#: The type of a region with unlabelled objects.
 DONT_CARE = "DontCare"
-#: What stands in for an unknown truncation, occlusion or dimension; location; angle.
+#: Placeholders for an unknown truncation, occlusion or dimension; location; angle.
 UNKNOWN_SIZE, UNKNOWN_LOCATION, UNKNOWN_ANGLE = -1, -1000, -10
 #: Shapes of a calibration file's matrices, in the order of its lines.
 _MATRICES = {
@@ -41,11 +41,11 @@ class KittiObject:
 
     #: Car, Van, Truck, Pedestrian, Person_sitting, Cyclist, Tram, Misc or DontCare.
     type: str
-    #: How much of the object lies outside of the image, 0 to 1; -1: unknown. Tracking labels know 0, 1 and 2.
+    #: Fraction of the object outside of the image, 0 to 1; -1: unknown. Tracking labels use 0, 1 and 2.
     truncated: float
     #: 0: fully visible, 1: partly occluded, 2: largely occluded, 3: unknown; -1: DontCare.
     occluded: int
-    #: Angle at which the camera sees it, -π to π; -10: unknown.
+    #: Observation angle, -π to π; -10: unknown.
     alpha: float
     #: Left, top, right and bottom edge in px.
     box: tuple[float, float, float, float]
@@ -55,11 +55,13 @@ class KittiObject:
     location: tuple[float, float, float] = (UNKNOWN_LOCATION,) * 3
     #: Heading about the camera's y axis: 0 along +x, -π/2 away from the camera; -10: unknown.
     rotation_y: float = UNKNOWN_ANGLE
-    #: Confidence of a detection; higher is surer.
+    #: Confidence of a detection.
     score: float | None = None
 
     def corners(self) -> np.ndarray:
-        """Corners of the 3D box in the camera's frame, [8, 3] m: the bottom's four, then the top's."""
+        """Return the corners of the 3D box in the camera's frame, [8, 3] m: four of the bottom, then four of the
+        top.
+        """
         height, width, length = self.dimensions
         x = np.array([1, 1, -1, -1, 1, 1, -1, -1]) * length / 2
         y = np.array([0, 0, 0, 0, -1, -1, -1, -1]) * height
@@ -89,7 +91,7 @@ class KittiCalibration:
 
     @classmethod
     def of_camera(cls, matrix: Sequence[float]) -> "KittiCalibration":
-        """Return the calibration of one pinhole camera. All four cameras, the laser and the IMU stand where it does.
+        """Return the calibration of one pinhole camera. All four cameras, the laser and the IMU share its position.
 
         Args:
             matrix: K, [9] row by row.
@@ -107,14 +109,14 @@ class KittiCalibration:
         )
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Pixels [N, 2] of points [N, 3] of the camera's frame, which must lie in front of it."""
+        """Return the pixels [N, 2] of points [N, 3] in the camera's frame, which must lie in front of it."""
         projection = self.matrices["P2"]
         image = points @ projection[:, :3].T + projection[:, 3]
         return image[:, :2] / image[:, 2:]
 
 
 def kitti_type(class_name: str) -> str | None:
-    """Return KITTI's name of a class, whatever its case; None: KITTI has no such type."""
+    """Return KITTI's name of a class, ignoring case; None: KITTI has no such type."""
     return next((name for name in TYPES if name.lower() == class_name.lower()), None)
 
 
@@ -150,7 +152,7 @@ def read_calibration(path: Path) -> KittiCalibration:
     """Return the matrices of a calibration file.
 
     Raises:
-        InputError: the file cannot be read, a matrix has not its number of elements, or P2 is missing.
+        InputError: the file cannot be read, a matrix has a wrong number of elements, or P2 is missing.
     """
     matrices = {}
     for number, line in _lines(path):
@@ -199,7 +201,7 @@ def _object(fields: list[str], where: str) -> KittiObject:
 
 
 def _line(o: KittiObject) -> str:
-    # KITTI's own files write what a DontCare region lacks as whole numbers, everything else with two decimals.
+    # KITTI's files write the placeholders of DontCare regions as integers, all other numbers with two decimals.
     unknown = o.type == DONT_CARE
     numbers = [
         _decimals((o.truncated,), unknown),

@@ -1,8 +1,8 @@
 """Statistics of where objects stand in front of KITTI's camera, from its tracking labels.
 
 `python -m trainer.datasets.kitti_layout FOLDER > grammars/kitti-layout.json` writes the file that ships. FOLDER holds
-the sequences' label files (label_02), plain or gzipped. Places are given as grammars have them: x forward, y to the
-left, in metres from the camera; yaw counter-clockwise in degrees, 0 for who drives as the camera does.
+the sequences' label files (label_02), plain or gzipped. Positions follow the grammars' convention: x forward, y to the
+left, in metres from the camera; yaw counter-clockwise in degrees, 0 along the camera's heading.
 """
 
 import json
@@ -23,7 +23,7 @@ SOURCE = (
     "Holds summary statistics alone, no labels and no images."
 )
 TYPES = ("Car", "Van", "Truck", "Pedestrian", "Cyclist")
-#: Frames that are used: one of ten labelled frames per second.
+#: Step between used frames: one of ten labelled frames per second.
 EVERY = 10
 #: Labels of objects farther away are less complete.
 FARTHEST_M = 60.0
@@ -94,7 +94,7 @@ def _of_type(counts: Sequence[int], places: np.ndarray) -> Mapping[str, object]:
 
 
 def _group(y: np.ndarray, turned: np.ndarray | None, total: int) -> Mapping[str, object]:
-    """Objects of one direction: their share, where they stand, and how they are turned against that direction."""
+    """Return statistics of the objects of one direction: fraction, positions, and yaw relative to that direction."""
     group: dict[str, object] = {
         "share": round(len(y) / max(total, 1), 4),
         "y_m": {**_spread(y), "histogram": _histogram(y, LATERAL_BINS_M)},

@@ -1,4 +1,4 @@
-"""Labels that were made on another copy of an image: scaled, or as it was stored before EXIF's orientation."""
+"""Labels made on another copy of an image: scaled, or before applying EXIF's orientation."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ _ROUNDING_PX = 1.0
 
 @dataclass(frozen=True)
 class LabelFrame:
-    """The frame in which labels are given, and how it lies in the image.
+    """The coordinate frame of labels, and its placement in the image.
 
     Attributes:
         width, height: of the frame of the labels, px.
@@ -31,10 +31,10 @@ class LabelFrame:
 
     @classmethod
     def of(cls, photo: Photo, stated: tuple[int, int] | None, where: str) -> "LabelFrame":
-        """The frame of labels whose file states the size (width, height) of the image; None: it states none.
+        """Return the frame of labels whose file states the size (width, height) of the image; None: it states none.
 
-        The rule: the same size is the upright image. The size exchanged, where EXIF turns the image by a quarter, is
-        the image as it was stored. A size of the same shape is a resized copy.
+        An equal size means the upright image. If EXIF rotates the image by 90°, swapped width and height mean the
+        stored image. A size with the same aspect ratio means a resized copy.
 
         Raises:
             InputError: the size is none of these.
@@ -55,7 +55,7 @@ class LabelFrame:
         )
 
     def box(self, box: Box) -> Box:
-        """Left, top, width, height in the image's pixels."""
+        """Return left, top, width, height in the image's pixels."""
         left, top, right, bottom = (
             box[0] * self.scale_x,
             box[1] * self.scale_y,
@@ -67,7 +67,7 @@ class LabelFrame:
         return min(x0, x1), min(y0, y1), abs(x1 - x0), abs(y1 - y0)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """A mask [self.height, self.width] in the image's pixels; each takes its nearest value."""
+        """Return a mask [self.height, self.width] resampled to the image's pixels by nearest neighbour."""
         width, height = round(self.width * self.scale_x), round(self.height * self.scale_y)
         if mask.shape != (height, width):
             rows = ((np.arange(height) + 0.5) / self.scale_y).astype(int).clip(0, mask.shape[0] - 1)
@@ -81,7 +81,7 @@ class LabelFrame:
 
 
 def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one size is a rounded multiple of the other."""
+    """Return whether one size is a rounded multiple of the other."""
     if min(*one, *other) < 1:
         return False
     return abs(one[0] - one[1] * other[0] / other[1]) <= _ROUNDING_PX or (
@@ -90,7 +90,7 @@ def _same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 
 def _turned(x: float, y: float, width: float, height: float, orientation: int) -> tuple[float, float]:
-    """Where a point of the stored image [height, width] lies once EXIF's orientation has turned it."""
+    """Return the position of a point of the stored image [height, width] after applying EXIF's orientation."""
     return {
         5: (y, x),
         6: (height - y, x),

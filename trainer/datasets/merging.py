@@ -1,4 +1,4 @@
-"""Datasets of the parts that several machines made."""
+"""Merging of parts from several machines into a dataset."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ from trainer.errors import InputError
 
 
 def merge_parts(out: Path | str) -> dict[str, Any]:
-    """Make a dataset of its parts, which lie in `OUT.parts`; the parts stay.
+    """Make a dataset from its parts in `OUT.parts`; the parts are kept.
 
-    The dataset has the same bytes as one that was made in one piece. In an object store, the files of samples are in
-    their place already: they are checked, the card is written, and `OUT.parts` is deleted.
+    The dataset has the same bytes as one made in one piece. In an object store, the files of samples are already in
+    place: they are checked, the card is written, and `OUT.parts` is deleted.
 
     Returns:
         `out`, `format`, `count`, `parts`.
@@ -50,7 +50,7 @@ def merge_parts(out: Path | str) -> dict[str, Any]:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """The parts of a folder in their order.
+    """Return the parts of a folder in order.
 
     Raises:
         InputError: some are missing or unfinished.

@@ -1,17 +1,17 @@
-"""Parts of datasets: splits for training and testing, and the shards that several machines make."""
+"""Parts of datasets: splits for training and testing, and shards for several machines."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.errors import InputError
 
-#: How far the fractions of splits may be from adding up to 1.
+#: Tolerance of the sum of split fractions.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `index` of `count` equal ones."""
+    """Shard `index` of `count` equal shards."""
 
     index: int
     count: int
@@ -21,7 +21,7 @@ class Shard:
         """Return the shard of a text such as `0/4`.
 
         Raises:
-            InputError: it is none, or the first number is not below the second.
+            InputError: the text has another form, or the first number is not below the second.
         """
         index, slash, count = text.partition("/")
         numbers = index.strip(), count.strip()
@@ -35,7 +35,7 @@ class Shard:
         """Return the numbers of this shard among `indices`; shards are contiguous and differ by one step at most.
 
         Args:
-            step: shards begin at multiples of it.
+            step: shards start at multiples of this.
         """
         steps = -(-len(indices) // step)
         first, end = (step * (steps * number // self.count) for number in (self.index, self.index + 1))
@@ -43,14 +43,14 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Return the name of its folder."""
+        """Return the name of the shard's folder."""
         return f"{self.index:05d}-of-{self.count:05d}"
 
 
 def parse_splits(text: str, count: int) -> list[tuple[str, range]]:
     """Return the names and the scene numbers of splits such as `train=0.8,val=0.1,test=0.1`.
 
-    Splits are contiguous, in the order in which they are given.
+    Splits are contiguous, in the given order.
 
     Raises:
         InputError: a part of the text is not NAME=FRACTION, the fractions do not add up to 1, or a split is empty.

@@ -1,7 +1,7 @@
-"""Public photographs that experiments learn from: where to get them, how to check them, and their parts.
+"""Public collections of photographs for experiments: sources, checks and parts.
 
 The photographs are not part of the project. `metasim data NAME` finds a folder of them and verifies it, and
-`metasim data NAME --out DIR` copies them into a part to learn from and a part to test on.
+`metasim data NAME --out DIR` copies them into a training part and a test part.
 """
 
 import json
@@ -21,9 +21,9 @@ from trainer.datasets.readers.image_folder import METADATA
 from trainer.environment import Settings, checkout
 from trainer.errors import InputError
 
-#: Every third photograph, in the order of names, is a test photograph.
+#: One in this many photographs, in order of names, is a test photograph.
 TEST_EVERY = 3
-#: The four places of `screws`, in the order of the digits in a file's name, with their column and row.
+#: The four positions of `screws` in the order of a file name's digits, with column and row.
 _PLACES = (("top left", 0, 0), ("top right", 1, 0), ("bottom left", 0, 1), ("bottom right", 1, 1))
 
 #: An image's path and the boxes (left, top, width, height) of its objects with their classes.
@@ -34,21 +34,21 @@ Labelled = tuple[Path, list[tuple[str, tuple[float, float, float, float]]]]
 class Photographs:
     """A public collection of photographs."""
 
-    #: Folder below that of the data, e.g. METASIM_DATA.
+    #: Subfolder of the data folder, e.g. METASIM_DATA.
     folder: str
     images: int
     licence: str
-    #: How a user gets them.
+    #: Instructions for obtaining them.
     advice: str
     labels: Callable[[Path], Iterator[Labelled]]
 
 
 def _screws(folder: Path) -> Iterator[Labelled]:
-    """Yield the photographs of screws; a box is a quarter of the image, since names tell presence and no place."""
+    """Yield the photographs of screws; a box is a quarter of the image, since file names state no exact position."""
     for path in sorted(folder.glob("*.jpg")):
         digits = re.fullmatch(r"\d+_([01]{4})", path.stem)
         if digits is None:
-            raise InputError(f"{path}: the name must be NUMBER_DIGITS.jpg; 4 digits tell where a screw is, as 1001")
+            raise InputError(f"{path}: the name must be NUMBER_DIGITS.jpg; the 4 digits mark screws, such as 1001")
         with Image.open(path) as image:
             width, height = image.width / 2, image.height / 2
         yield (
@@ -65,7 +65,7 @@ def _dataset(images: str, ignored: str | None = None) -> Callable[[Path], Iterat
 
     Args:
         images: folder of the images.
-        ignored: a class of regions that detections are not scored in.
+        ignored: class of regions in which detections are not scored.
     """
 
     def read(folder: Path) -> Iterator[Labelled]:
@@ -116,7 +116,7 @@ def find_photographs(name: str, folder: Path | None = None, settings: Settings |
     """Return the folder of a collection: the given one, or the first that exists in the usual places.
 
     Raises:
-        InputError: it is not there; the message says how to get it.
+        InputError: it is missing; the message states how to get it.
     """
     settings, wanted, root = settings or Settings.from_environment(), PHOTOGRAPHS[name], checkout()
     bases = [settings.data, root.parent / "shared" / "data" if root else None, settings.cache]
@@ -131,7 +131,7 @@ def find_photographs(name: str, folder: Path | None = None, settings: Settings |
 
 
 def verify_photographs(name: str, folder: Path) -> list[Labelled]:
-    """Return a collection's photographs with their labels, after reading each.
+    """Read and return a collection's photographs with their labels.
 
     Raises:
         InputError: a file is missing or damaged, or the number of photographs differs from the collection's.

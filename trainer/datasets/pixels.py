@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from trainer.errors import InputError
 
-#: The endings of image files. Pillow reads all of these formats.
+#: Suffixes of image files. Pillow reads all of these formats.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 #: Pillow's modes of grey images with more than 8 bits.
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -19,11 +19,11 @@ _READING_ERRORS = (OSError, SyntaxError, ValueError, OverflowError, Image.Decomp
 
 @dataclass(frozen=True)
 class Photo:
-    """An image file as it is read."""
+    """An image read from a file."""
 
     #: uint8 [height, width, 3], sRGB, upright.
     pixels: np.ndarray
-    #: EXIF's orientation, 1 to 8: how `pixels` was turned. 1: not at all; 5 to 8 exchange width and height.
+    #: EXIF's orientation, 1 to 8, that was applied to `pixels`. 1: none; 5 to 8 swap width and height.
     orientation: int = 1
 
     @property
@@ -41,10 +41,10 @@ def read_photo(path: Path) -> Photo:
     """Read an image file of any kind as 8-bit sRGB.
 
     EXIF's orientation is applied. 16-bit grey is divided by 257, so that full scale is 255 (as textures are read).
-    Floating point values are taken as 0 to 1. Opacity is ignored.
+    Floating point values must lie in 0 to 1. Opacity is ignored.
 
     Raises:
-        InputError: the file is missing, is not a whole image, or has values outside of these ranges.
+        InputError: the file is missing, is not a complete image, or has values outside of these ranges.
     """
     try:
         return read_photo_file(path, str(path))
@@ -53,7 +53,7 @@ def read_photo(path: Path) -> Photo:
 
 
 def read_photo_file(source: Path | BinaryIO, name: str) -> Photo:
-    """Read an image as `read_photo` does.
+    """Read an image like `read_photo`.
 
     Args:
         name: what messages call it.
@@ -86,12 +86,12 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Return a mask, integers [height, width], as the file stores it: the indices of a palette, grey values.
+    """Return a mask, integers [height, width], as stored in the file: palette indices or grey values.
 
     Colour images whose channels are equal count as grey.
 
     Raises:
-        InputError: the file is missing, is not a whole image, or its channels differ.
+        InputError: the file is missing, is not a complete image, or its channels differ.
     """
     try:
         return read_mask_file(path, str(path))
@@ -100,7 +100,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def read_mask_file(source: Path | BinaryIO, name: str) -> np.ndarray:
-    """Read a mask as `read_mask` does.
+    """Read a mask like `read_mask`.
 
     Args:
         name: what messages call it.

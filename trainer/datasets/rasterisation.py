@@ -6,7 +6,7 @@ import numpy as np
 
 
 def polygons_mask(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """Return the mask [height, width] of rings [n, 2] px: pixels whose centres lie in any (even-odd rule)."""
+    """Return the mask [height, width] of rings [n, 2] px: pixels whose centres lie in any ring (even-odd rule)."""
     mask = np.zeros((height, width), bool)
     for ring in rings:
         mask |= _ring_mask(np.asarray(ring, np.float64), height, width)
@@ -21,7 +21,7 @@ def _ring_mask(ring: np.ndarray, height: int, width: int) -> np.ndarray:
         if y0 == y1:
             continue
         low, high = min(y0, y1), max(y0, y1)
-        # Rows whose centre lies in [low, high): an edge's lower end is its own, its upper end the next one's.
+        # Rows whose centre lies in [low, high): an edge includes its lower end and excludes its upper end.
         first, last = max(int(np.ceil(low - 0.5)), 0), min(int(np.ceil(high - 0.5)), height)
         rows = np.arange(first, last)
         x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
@@ -31,7 +31,7 @@ def _ring_mask(ring: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def runs_mask(counts: Sequence[int], height: int, width: int) -> np.ndarray:
-    """Return bool [height, width] of run lengths, column by column, beginning with one of False.
+    """Return bool [height, width] from column-wise run lengths, the first of which is False.
 
     Raises:
         ValueError: they do not cover the image.
@@ -46,8 +46,8 @@ def runs_mask(counts: Sequence[int], height: int, width: int) -> np.ndarray:
 def unpacked_runs(text: str) -> list[int]:
     """Return run lengths from COCO's text.
 
-    The text holds groups of five bits. Every length after the third is the difference to the last but one
-    (pycocotools, maskApi.c, rleFrString).
+    The text holds groups of five bits. Every length after the third is stored as the difference to the length two
+    before it (pycocotools, maskApi.c, rleFrString).
     """
     counts: list[int] = []
     value = shift = 0

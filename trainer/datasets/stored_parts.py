@@ -1,4 +1,4 @@
-"""Datasets of the parts that several machines made in an object store. No file of samples is read or copied."""
+"""Merging of parts in an object store into a dataset. No file of samples is read or copied."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ from trainer.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class _Part:
-    """A part, as its state describes it."""
+    """A part, described by its state."""
 
     state: str
     identity: dict[str, Any]
@@ -21,7 +21,7 @@ class _Part:
 
 
 def merge_stored(url: str, name: str, store: ObjectStore | None = None) -> dict[str, Any]:
-    """Complete the dataset `name` below a URL from its parts.
+    """Complete the dataset `name` at a URL from its parts.
 
     Returns:
         `out`, `format`, `count`, `parts`.
@@ -44,7 +44,7 @@ def merge_stored(url: str, name: str, store: ObjectStore | None = None) -> dict[
     found = {split: _parts(store, group) for split, group in groups.items()}
     ordered = sorted(found, key=lambda split: found[split][0].identity["split_number"])
     totals = {split: _checked(store, "/".join(filter(None, (name, split))), found[split]) for split in ordered}
-    for split in ordered:  # All are complete.
+    for split in ordered:  # All parts are complete.
         first = found[split][0].identity
         renderers = "; ".join(dict.fromkeys(part.rendered_by for part in found[split] if part.rendered_by))
         data = "/".join(filter(None, (name, split)))
@@ -59,7 +59,7 @@ def merge_stored(url: str, name: str, store: ObjectStore | None = None) -> dict[
 
 
 def card_of(identity: dict[str, Any]) -> DatasetCard:
-    """Return the card of an export's identity."""
+    """Return the card in an export's identity."""
     names = {field.name for field in dataclasses.fields(DatasetCard)}
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in identity.items()
@@ -68,7 +68,7 @@ def card_of(identity: dict[str, Any]) -> DatasetCard:
 
 
 def _parts(store: ObjectStore, states: list[str]) -> list[_Part]:
-    """Return the parts in their order.
+    """Return the parts in order.
 
     Raises:
         InputError: one is missing, unfinished or of another dataset.
@@ -99,7 +99,7 @@ def _parts(store: ObjectStore, states: list[str]) -> list[_Part]:
 
 
 def _checked(store: ObjectStore, data: str, parts: list[_Part]) -> StoredCounts:
-    """Return the counts of all parts, whose files are there and follow each other."""
+    """Return the counts of all parts, after checking that their files exist and are contiguous."""
     total, end = StoredCounts(), 0
     kind, card = _kind(parts[0].identity), card_of(parts[0].identity)
     for part in parts:

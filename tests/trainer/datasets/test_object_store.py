@@ -215,7 +215,7 @@ def test_another_export_is_not_gone_on_with(url: str) -> None:
     ("out", "format_name", "message"),
     [
         ("s3://bucket", "webdataset", r"^s3://bucket names no dataset in a bucket; such as s3://bucket/NAME$"),
-        ("s3://bucket/set", "coco", r"^format coco has a file for each image, too many for an object store; use web"),
+        ("s3://bucket/set", "coco", r"^format coco has one file per image, too many for an object store; use web"),
         ("what://bucket/set", "webdataset", r"^what://bucket: Protocol not known: what; such as s3://BUCKET/NAME"),
         ("gs://bucket/set", "parquet", r"^gs://bucket needs the package gcsfs \(.*\); pip install fsspec gcsfs$"),
     ],

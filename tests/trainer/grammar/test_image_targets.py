@@ -75,7 +75,8 @@ def test_shapes_and_classes_follow_the_stated_rules(tmp_path: Path) -> None:
     )
     labelling = Labelling("classification", ("thing",), _render_nothing, label_photo=lambda given: given)
     with pytest.raises(
-        InputError, match=r"Ball/0\.png has the label 'Ball'; allowed: thing; or state in target\.classes"
+        InputError,
+        match=r"Ball/0\.png has the label 'Ball'; allowed: thing; or map it to one of them in target\.classes",
     ):
         photos.labelled(None, labelling, 10)
     both = load_experiment(world, {"target.classes": {"Cube": "thing", "Ball": "thing"}, "target.fit": "crop"}).target

@@ -4,7 +4,8 @@
     for example in dataset:
         example.image, example.label, example.objects
 
-They are targets of experiments (images alone) and validation sets V (with labels); `docs/datasets.md` lists layouts.
+Datasets are targets of experiments (images only) and validation sets V (with labels); `docs/datasets.md` lists the
+layouts.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from trainer.errors import InputError
 
 __all__ = ["KINDS", "BopPose", "Example", "ExampleObject", "ImageDataset", "open_dataset"]
 
-#: The readers by the name of their format.
+#: The readers by format name.
 KINDS: Mapping[str, Callable[[Path], ImageDataset]] = {
     "images": ImageFolder,
     "coco": CocoDataset,
@@ -45,16 +46,16 @@ KINDS: Mapping[str, Callable[[Path], ImageDataset]] = {
 
 
 def open_dataset(path: Path, kind: str | None = None) -> ImageDataset:
-    """Open a dataset; its images are read when they are asked for.
+    """Open a dataset; its images are read on access.
 
-    A folder that holds nothing but the folders of splits (`train/`, `valid/`, `test/` ...) is all of them together.
+    A folder that holds only split folders (`train/`, `valid/`, `test/` ...) is read as their union.
 
     Args:
-        path: a folder; of COCO also its JSON file, of idx also its file of images.
-        kind: one of `KINDS`; None: the kind that the layout indicates, else a folder of images.
+        path: a folder; for COCO also the JSON file, for idx also the file of images.
+        kind: one of `KINDS`; None: detected from the layout, otherwise a folder of images.
 
     Raises:
-        InputError: there is nothing, it holds no image, or a file is damaged or missing.
+        InputError: the path does not exist or holds no image, or a file is damaged or missing.
     """
     path = expanded(path)
     if not path.exists():
@@ -75,7 +76,7 @@ def open_dataset(path: Path, kind: str | None = None) -> ImageDataset:
 
 
 def _kind_of(path: Path) -> str | None:
-    """Return the kind that the layout indicates; None: the folder holds parts, which are datasets of their own."""
+    """Return the kind detected from the layout; None: the folder holds parts, each a dataset."""
     if path.is_file():
         return "coco" if path.suffix == ".json" else "idx" if "idx3" in path.name else "images"
     if any((root / "image_2").is_dir() for root in (path, path / "training")):

@@ -16,11 +16,10 @@ _CAMERAS = "scene_camera.json"
 
 
 class BopDataset(ImageDataset):
-    """Every scene in and below a folder: a folder with `scene_camera.json` and `rgb/` (or `gray/`), maybe with
-    `scene_gt.json` and `mask_visib/`. A class is called `obj_000001` after its object's number.
+    """All scenes in and below a folder. A scene is a folder with `scene_camera.json` and `rgb/` (or `gray/`),
+    optionally with `scene_gt.json` and `mask_visib/`. Classes are named after object numbers: `obj_000001`.
 
-    Boxes are those of `scene_gt_info.json`; without it they go around the masks. Objects without visible pixels are
-    left out.
+    Boxes come from `scene_gt_info.json`, or otherwise enclose the masks. Objects without visible pixels are left out.
     """
 
     kind = "bop"
@@ -75,7 +74,7 @@ class BopDataset(ImageDataset):
             raise InputError(f"{scene / _CAMERAS} has no cam_K of image {number}") from error
 
     def _objects(self, scene: Path, number: int, image: np.ndarray) -> tuple[ExampleObject, ...] | None:
-        """The visible objects of an image; None: neither boxes nor masks tell where they are."""
+        """Return the visible objects of an image; None: there are neither boxes nor masks."""
         truth, info = self._truth[scene]
         entries = info.get(str(number), []) if isinstance(info, dict) else []
         objects = []
@@ -102,7 +101,7 @@ def scenes(folder: Path) -> list[Path]:
 
 
 class _Mask:
-    """The mask of an object's visible pixels, read when it is called."""
+    """The mask of an object's visible pixels, read when called."""
 
     def __init__(self, scene: Path, number: int, place: int, size: tuple[int, int]) -> None:
         names = (scene / kind / f"{number:06d}_{place:06d}.png" for kind in ("mask_visib", "mask"))

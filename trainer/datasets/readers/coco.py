@@ -15,10 +15,10 @@ from trainer.errors import InputError
 
 
 class CocoDataset(ImageDataset):
-    """A JSON file of instances, with the images beside it.
+    """A JSON file of instances, with its images.
 
-    They are looked for in `images/`, in the folder that the file is named after (`instances_val2017.json`: `val2017/`)
-    and in the folder itself, which is the file's or, if that is called `annotations`, the one above.
+    The dataset's folder is the file's folder, or its parent if that is named `annotations`. Images are searched in
+    `images/`, in the folder named like the file (`instances_val2017.json`: `val2017/`) and in the dataset's folder.
 
     The `width` and `height` of an image state its size when it was labelled: see `LabelFrame.of`. Objects with
     `iscrowd` are ignored regions.
@@ -29,10 +29,10 @@ class CocoDataset(ImageDataset):
     def __init__(self, path: Path) -> None:
         """
         Args:
-            path: the JSON file, or the folder with it, alone or in `annotations/`.
+            path: the JSON file, or a folder with exactly one, directly or in `annotations/`.
 
         Raises:
-            InputError: there is no such file or several, it is not COCO's, or an image is missing.
+            InputError: there is no such file or more than one, it is not COCO's, or an image is missing.
         """
         self._path = path if path.is_file() else _only_file(path)
         root = self._path.parent.parent if self._path.parent.name == "annotations" else self._path.parent

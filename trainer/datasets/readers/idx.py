@@ -1,4 +1,4 @@
-"""idx files, as MNIST's: grey images, and labels where there are."""
+"""idx files, MNIST's format: grey images, optionally with labels."""
 
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,9 @@ from trainer.errors import InputError
 
 
 class IdxDataset(ImageDataset):
-    """`*-images-idx3-ubyte` and, beside it, `*-labels-idx1-ubyte`, plain or gzipped.
+    """`*-images-idx3-ubyte` with `*-labels-idx1-ubyte` in the same folder, plain or gzipped.
 
-    Of a folder with several, the training part.
+    Of several, the training part is read.
     """
 
     kind = "idx"
@@ -25,7 +25,7 @@ class IdxDataset(ImageDataset):
             path: the folder, or the file of images.
 
         Raises:
-            InputError: there is no file of images, or the two do not belong together.
+            InputError: there is no file of images, or the two files do not match.
         """
         super().__init__(path if path.is_dir() else path.parent)
         self._images = path if path.is_file() else _first(path)
@@ -64,7 +64,7 @@ class IdxDataset(ImageDataset):
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the idx files of images in a folder, those of training first."""
+    """Return the idx files of images in a folder, training files first."""
     found = [path for mark in "-." for end in ("", ".gz") for path in folder.glob(f"*{mark}idx3-ubyte{end}")]
     return sorted(found, key=lambda path: (not path.name.startswith("train"), path.name))
 

@@ -1,4 +1,4 @@
-"""A folder of images. Sub-folders are labels; a metadata.jsonl (Hugging Face's imagefolder) states more."""
+"""A folder of images. Subfolders are labels; a metadata.jsonl (Hugging Face's imagefolder) can state more."""
 
 import csv
 import json
@@ -16,18 +16,18 @@ from trainer.datasets.pixels import IMAGE_SUFFIXES, Photo, read_mask, read_photo
 from trainer.datasets.readers.splits import SPLITS
 from trainer.errors import InputError
 
-#: Files that describe the images, in the order in which they are looked for.
+#: Metadata files, in search order.
 METADATA = ("metadata.jsonl", "metadata.csv")
-#: Names of the classes in the order of the class masks' numbers, from 1; of the project's own exports.
+#: Class names in the order of the class masks' numbers, from 1, in metasim's exports.
 CLASSES = "classes.json"
-#: Folders that are no class of the images in them, if all images lie in such folders.
+#: Folder names that are not labels if all images lie in such folders.
 _NO_CLASS = (*SPLITS, "images")
 
 
 class ImageFolder(ImageDataset):
     """The images of a folder and of the folders in it, in the order of their paths.
 
-    Labels: `label` of a metadata file; without one, where every image lies in a sub-folder, the sub-folder's name.
+    Labels come from `label` in a metadata file, or otherwise, if every image lies in a subfolder, from its name.
     Folders of splits (`train`, `test`) are no labels.
     """
 
@@ -91,7 +91,7 @@ class ImageFolder(ImageDataset):
 
 
 def image_names(folder: Path) -> list[str]:
-    """Return the paths of the images in and below a folder, from it, sorted; links are followed, hidden files not."""
+    """Return sorted relative paths of the images in and below a folder; links are followed, hidden files skipped."""
     found = (path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
     return [path.relative_to(folder).as_posix() for path in found]
 
@@ -102,7 +102,7 @@ def has_metadata(folder: Path) -> bool:
 
 
 def mask_of(photo: Photo, path: Path) -> np.ndarray:
-    """Return the mask of an image from a file, as the image lies: scaled or turned where the file is.
+    """Return the mask of an image from a file, scaled and rotated to match the image.
 
     Raises:
         InputError: the file is damaged, or has another shape than the image.
@@ -112,7 +112,7 @@ def mask_of(photo: Photo, path: Path) -> np.ndarray:
 
 
 def _folder_labels(names: list[str]) -> dict[str, str]:
-    """The label of each image by its name; empty where an image lies in no folder that could be one."""
+    """Return the label of each image by name; empty if an image lies in no folder that can be a label."""
     parts = {name: name.split("/")[:-1] for name in names}
     while all(parts.values()) and all(folders[0].lower() in _NO_CLASS for folders in parts.values()):
         parts = {name: folders[1:] for name, folders in parts.items()}
@@ -120,7 +120,7 @@ def _folder_labels(names: list[str]) -> dict[str, str]:
 
 
 def _metadata(folder: Path) -> dict[str, dict[str, Any]]:
-    """The rows of a folder's metadata by the image's name; empty without such a file."""
+    """Return the rows of a folder's metadata by image name; empty without such a file."""
     path = next((folder / name for name in METADATA if (folder / name).is_file()), None)
     if path is None:
         return {}

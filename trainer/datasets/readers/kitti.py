@@ -10,10 +10,10 @@ from trainer.errors import InputError
 
 
 class KittiDataset(ImageDataset):
-    """`image_2/`, with `label_2/` and `calib/` where they are there, in the folder or in its `training/`.
+    """`image_2/` with optional `label_2/` and `calib/`, in the folder or in its `training/`.
 
-    Objects are those of the labels, DontCare regions too; their `record` is KITTI's. KITTI counts pixels from the
-    centre of the top left one, so the boxes here lie half a pixel farther.
+    Objects are the labels, including DontCare regions; their `record` is KITTI's. KITTI counts pixels from the centre
+    of the top left one, so boxes here are shifted by half a pixel.
     """
 
     kind = "kitti"
@@ -21,7 +21,7 @@ class KittiDataset(ImageDataset):
     def __init__(self, folder: Path) -> None:
         """
         Raises:
-            InputError: there is no image, or labels are there and one of them is missing.
+            InputError: there is no image, or one of the labels is missing.
         """
         root = next((root for root in (folder, folder / "training") if (root / "image_2").is_dir()), None)
         if root is None:

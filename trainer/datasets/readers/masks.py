@@ -10,17 +10,17 @@ from trainer.datasets.pixels import read_photo
 from trainer.datasets.readers.image_folder import image_names, mask_of
 from trainer.errors import InputError
 
-#: What the one class of masks without a list of classes is called.
+#: Name of the single class of masks without a list of classes.
 FOREGROUND = "foreground"
-#: The value of pixels whose class was left open, as in Pascal VOC.
+#: The value of unlabelled pixels, as in Pascal VOC.
 _VOID = 255
 
 
 class MaskDataset(ImageDataset):
-    """`images/` and `masks/` with files of the same names, their endings aside.
+    """`images/` and `masks/` with files of the same names; suffixes may differ.
 
-    A mask's values are the numbers of classes from 1, in the order of `classes.txt` (a name per line) or `classes.json`
-    (a list); 0 and 255 are none. Without such a file there is one class, `foreground`: every value but 0.
+    A mask's values are class numbers from 1, in the order of `classes.txt` (a name per line) or `classes.json` (a
+    list); 0 and 255 mean no class. Without such a file there is one class, `foreground`: every value but 0.
     """
 
     kind = "masks"

@@ -19,7 +19,7 @@ from trainer.errors import InputError
 class ParquetDataset(ImageDataset):
     """`*.parquet` in a folder or in its `data/`. A row is an image.
 
-    `image` holds its bytes, `label` maybe the number of its class. Of the files of `metasim generate`, `description`
+    `image` holds its bytes and the optional `label` its class number. In files of `metasim generate`, `description`
     holds label and objects, and `class_mask` a mask of the classes.
     """
 
@@ -28,7 +28,7 @@ class ParquetDataset(ImageDataset):
     def __init__(self, folder: Path) -> None:
         """
         Raises:
-            InputError: pyarrow is not installed, or a file is no Parquet file with images.
+            InputError: pyarrow is not installed, or a file is not a Parquet file with images.
         """
         super().__init__(folder)
         try:
@@ -76,7 +76,7 @@ class ParquetDataset(ImageDataset):
         return {path: start for (path, _), start in zip(self._files, starts, strict=True)}
 
     def _row(self, number: int, place: int) -> dict[str, Any]:
-        """Return a row of a file. Rows that are next to each other are read together."""
+        """Return a row of a file. Adjacent rows are read together."""
         file, group = self._files[number][1], 0
         while place >= file.metadata.row_group(group).num_rows:
             place -= file.metadata.row_group(group).num_rows
@@ -103,7 +103,7 @@ def parquet_files(folder: Path) -> list[Path]:
 
 
 def _classes(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
-    """Return the names of the classes as Hugging Face's metadata states them."""
+    """Return the class names in Hugging Face's metadata."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         objects = features.get("objects", {}).get("categories", {}).get("feature", {}).get("names")

@@ -12,12 +12,12 @@ from trainer.datasets.dataset import ImageDataset
 from trainer.datasets.example import Example
 from trainer.errors import InputError
 
-#: Names of folders that hold a part of a dataset, in lower case, in the order in which the parts are read.
+#: Lower-case names of split folders, in reading order.
 SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 
 
 def split_folders(folder: Path) -> list[Path]:
-    """Return the folders of a dataset's parts; empty where any visible folder has another name."""
+    """Return the folders of a dataset's parts; empty if any visible folder has another name."""
     folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))]
     if not folders or any(path.name.lower() not in SPLITS for path in folders):
         return []
@@ -25,7 +25,7 @@ def split_folders(folder: Path) -> list[Path]:
 
 
 class JoinedDataset(ImageDataset):
-    """The parts of a dataset one after the other. Names of images begin with the part's folder."""
+    """The parts of a dataset in order. Names of images begin with the part's folder."""
 
     def __init__(self, folder: Path, parts: Sequence[ImageDataset]) -> None:
         """

@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file of objects for each image, maybe with masks."""
+"""Pascal VOC: an XML file of objects for each image, optionally with masks."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -23,11 +23,11 @@ _IMAGE_FOLDERS = ("JPEGImages", "images", "")
 
 
 class VocDataset(ImageDataset):
-    """`Annotations/*.xml` and `JPEGImages/`, in the folder or below it; or XML files beside their images.
+    """`Annotations/*.xml` and `JPEGImages/` in the folder or below it, or XML files next to their images.
 
-    `SegmentationObject/` has the objects' masks, in the order of the XML file; `SegmentationClass/` those of classes,
-    in the order of `labelmap.txt` or of the challenge. VOC counts pixels from 1 and includes the last one. Objects that
-    are `difficult` are ignored regions. An image without an XML file has no labels.
+    `SegmentationObject/` has object masks in the order of the XML file. `SegmentationClass/` has class masks in the
+    order of `labelmap.txt` or of the challenge. VOC counts pixels from 1 and includes the last one. Objects that are
+    `difficult` are ignored regions. An image without an XML file has no labels.
     """
 
     kind = "voc"
@@ -110,7 +110,7 @@ def is_voc(folder: Path) -> bool:
 
 
 def _root(folder: Path) -> Path | None:
-    """The folder with `Annotations/`: this one, one below (VOCdevkit/VOC2012); or one with XML files beside images."""
+    """Return the folder with `Annotations/`, here or below (VOCdevkit/VOC2012), or with XML files next to images."""
     for pattern in ("", "*/", "*/*/"):
         for path in sorted(folder.glob(f"{pattern}Annotations")):
             if path.is_dir() and next(path.glob("*.xml"), None) is not None:
@@ -123,7 +123,7 @@ def _root(folder: Path) -> Path | None:
 
 
 def _listed_classes(root: Path) -> tuple[str, ...]:
-    """The classes of `labelmap.txt` (lines of `name:r,g,b:parts:actions`), without the background."""
+    """Return the classes of `labelmap.txt` (lines of `name:r,g,b:parts:actions`), without the background."""
     path = root / "labelmap.txt"
     if not path.is_file():
         return ()
@@ -158,7 +158,7 @@ def _object(
 
 
 def _instance(photo: Photo, path: Path, number: int) -> Callable[[], np.ndarray] | None:
-    """Makes the mask of one object; None: there is no file of masks."""
+    """Return a function for the mask of one object; None: there is no file of masks."""
     if not path.is_file():
         return None
     return lambda: mask_of(photo, path) == number

@@ -17,10 +17,10 @@ CLASSES = "classes.json"
 
 
 class WebDataset(ImageDataset):
-    """`*.tar` in a folder. Files of a sample share the part of their name before the first dot.
+    """`*.tar` in a folder. The files of a sample have the same name up to the first dot.
 
-    A sample has an image (`png`, `jpg` ...), maybe `cls` (a class's number), `json` (`label`, `objects` with `bbox` and
-    `categories`) and `class.png` (a mask of the classes in `classes.json`, from 1).
+    A sample has an image (`png`, `jpg` ...) and optionally `cls` (a class number), `json` (`label`, `objects` with
+    `bbox` and `categories`) and `class.png` (a mask of the classes in `classes.json`, from 1).
     """
 
     kind = "webdataset"
@@ -86,7 +86,7 @@ def shards(folder: Path) -> list[Path]:
 
 
 def _members(path: Path) -> dict[str, dict[str, tuple[int, int]]]:
-    """Where the files of each sample lie: by the sample's key and the file's ending, offset and size."""
+    """Return the offset and size of each file, by sample key and suffix."""
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     try:
         with tarfile.open(path) as file:

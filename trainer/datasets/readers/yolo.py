@@ -17,7 +17,7 @@ from trainer.datasets.readers.image_folder import image_names
 from trainer.errors import InputError
 
 _BOX = 4
-#: How far a coordinate may lie outside of 0 to 1, for the rounding of other tools.
+#: Tolerance of coordinates outside of 0 to 1, for rounding by other tools.
 _ROUNDING = 0.01
 
 
@@ -26,12 +26,12 @@ class _DataFile:
     """What data.yaml states."""
 
     names: Mapping[int, str]
-    #: Numbers of a line's keypoints; 0: lines have none.
+    #: Number of keypoint values per line; 0: none.
     keypoint_numbers: int = 0
 
 
 class YoloDataset(ImageDataset):
-    """`images/`, and `labels/` with the same names in it; class names from `data.yaml`, else `class-0`, ...
+    """`images/`, and `labels/` with the same file names; class names from `data.yaml`, otherwise `class-0`, ...
 
     An image without a file of labels has no objects, as in YOLO; without any such file there are no labels. `data.yaml`
     may lie in the folder above, as in Roboflow's exports. Keypoints (`kpt_shape`) are skipped.
@@ -116,7 +116,7 @@ class YoloDataset(ImageDataset):
 def _clipped(
     left: float, top: float, right: float, bottom: float, height: int, width: int
 ) -> tuple[float, float, float, float]:
-    """A box given by fractions as left, top, width, height in px, cut off at the image."""
+    """Return a box given by fractions as left, top, width, height in px, clipped to the image."""
     x0, y0 = max(float(left), 0.0) * width, max(float(top), 0.0) * height
     x1, y1 = min(float(right), 1.0) * width, min(float(bottom), 1.0) * height
     return x0, y0, x1 - x0, y1 - y0

@@ -27,7 +27,7 @@ from trainer.errors import InputError
 
 __all__ = ["FORMATS", "DatasetCard", "DatasetWriter", "Instance", "Need", "Rectangle", "Sample", "open_writer"]
 
-#: The writers by the name that `--format` takes.
+#: The writers by `--format` name.
 FORMATS: Mapping[str, type[DatasetWriter]] = {
     "bop": BopWriter,
     "coco": CocoWriter,
@@ -56,7 +56,7 @@ def open_writer(
     meshes: MeshSource | None = None,
     part: range | None = None,
 ) -> DatasetWriter:
-    """Start an export, or go on with one.
+    """Start an export, or resume one.
 
     Args:
         name: one of `FORMATS`.
@@ -65,8 +65,8 @@ def open_writer(
         resume, meshes, part: see `DatasetWriter`.
 
     Raises:
-        InputError: the format is unknown or has no place for what the card says, the folder exists, cannot be made, or
-            has an unfinished export beside it; or there is none to go on with.
+        InputError: the format is unknown or cannot hold the content of the card; the folder exists, cannot be made, or
+            has an unfinished export beside it; or there is no export to resume.
     """
     writer = writer_of(name)
     writer.check(card)

@@ -1,8 +1,8 @@
-"""Audits of exported datasets: a sample's labels agree with each other, and with what its files state.
+"""Audits of exported datasets: a sample's labels must agree with each other and with its files.
 
 `check_sample` compares the labels of a rendered scene: masks with boxes, boxes with the frame, 3D boxes with masks and
-depth, ids. `check_files` reads a finished dataset with the readers of `trainer.datasets.readers`, which share no code
-with the writers, and compares it with what was rendered.
+depth, and ids. `check_files` reads a finished dataset and compares it with what was rendered. The readers of
+`trainer.datasets.readers` share no code with the writers.
 """
 
 import json
@@ -20,14 +20,14 @@ from trainer.datasets.readers.kitti import KittiDataset
 from trainer.datasets.writers.sample import Instance, Rectangle, Sample
 from trainer.errors import MetasimError
 
-#: An object as a dataset should hold it: class and box (left, top, width, height in px), as JSON holds them.
+#: The expected entry of an object: class and box (left, top, width, height in px), as JSON values.
 Expected = tuple[str, Sequence[float]]
 
-#: Rounding of boxes, px: coordinates as text; projections of boxes in 3D, whose edges lie between pixels' centres.
+#: Tolerances of boxes in px: of coordinates as text, and of projected 3D boxes, whose edges lie between pixel centres.
 _ROUNDING_PX, _PROJECTED_PX = 0.51, 1.5
-#: How far pixels may lie outside of an object's box in 3D: shares of its diagonal and of its distance.
+#: Maximum distance of pixels from an object's 3D box, as fractions of its diagonal and of its distance.
 _OUTSIDE, _OUTSIDE_DEPTH = 0.02, 0.003
-#: Share of an object's pixels that must lie in its box in 3D.
+#: Fraction of an object's pixels that must lie in its 3D box.
 _MOST = 0.98
 
 
@@ -36,7 +36,7 @@ class AuditError(MetasimError):
 
 
 def check_sample(sample: Sample, classes: Sequence[str], where: str) -> None:
-    """Compare the labels of a sample, which has boxes and masks, with each other.
+    """Check that the labels of a sample with boxes and masks agree.
 
     Raises:
         AuditError: two of them contradict each other; the text names the object.
@@ -48,7 +48,7 @@ def check_sample(sample: Sample, classes: Sequence[str], where: str) -> None:
     stated = {item.number for item, _ in sample.seen}
     if shown != stated:
         raise AuditError(
-            f"{where}: the instance mask shows the objects {sorted(shown)}, and boxes are stated of {sorted(stated)}"
+            f"{where}: the instance mask shows the objects {sorted(shown)}, and boxes exist for {sorted(stated)}"
         )
     for item, box in sample.seen:
         _check_instance(sample, item, box, classes, f"{where}: {item.node} ({item.class_name})")
@@ -140,7 +140,7 @@ def _check_objects(example: Example, expected: Sequence[Expected], where: str) -
 
 
 def _check_record(dataset: ImageDataset, index: int, item: ExampleObject, sizes: Mapping[str, Any], where: str) -> None:
-    """The middle of a KITTI box, and the box of a BOP model in its pose, lie where the object is seen."""
+    """Check that a KITTI box's centre, or a BOP model's box in its pose, agrees with the object's visible position."""
     x, y, width, height = item.box
     if isinstance(item.record, KittiObject) and isinstance(dataset, KittiDataset):
         corners = item.record.corners()

@@ -23,13 +23,13 @@ from trainer.datasets.writers.sample import Instance, Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
 
-#: Images in a folder, as in BOP's own synthetic data.
+#: Images per folder, as in BOP's own synthetic data.
 SCENE = 1000
-#: Steps of the depth images in millimetres: the finest in which 16 bits reach far enough is taken for each image.
+#: Depth resolutions in millimetres. Each image uses the finest one whose 16-bit range suffices.
 _DEPTH_STEPS = (0.1, 1.0)
 _MOST = 65535
 _NO_BOX = [-1, -1, -1, -1]
-#: Largest difference between two boxes of one model, mm.
+#: Maximum difference between two boxes of one model, mm.
 _SAME_SIZE_MM = 0.1
 
 
@@ -132,7 +132,7 @@ class BopWriter(DatasetWriter):
         self._path("models", "models_info.json").write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
     def _write_model(self, number: str, model: Record, scale: tuple[float, float, float]) -> dict[str, Any]:
-        """Write the mesh of a model that is seen for the first time; return its symmetries."""
+        """Write a model's mesh on its first appearance; return its symmetries."""
         mesh = None if self.meshes is None else self.meshes(model["name"])
         if mesh is None:
             return {}
@@ -143,7 +143,7 @@ class BopWriter(DatasetWriter):
 
 
 def object_numbers(models: tuple[str, ...]) -> Mapping[str, int]:
-    """Return the `obj_id` of each model: NUMBER where all files are called obj_NUMBER, else its place from 1."""
+    """Return the `obj_id` of each model: NUMBER if all files are named obj_NUMBER, otherwise its position from 1."""
     found = [re.search(r"(?:^|/)obj_(\d+)$", name) for name in models]
     numbers = [int(match[1]) for match in found if match]
     if len(numbers) < len(models) or len(set(numbers)) < len(numbers):
@@ -152,7 +152,7 @@ def object_numbers(models: tuple[str, ...]) -> Mapping[str, int]:
 
 
 def depth_steps(depth: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return depth m [height, width] as uint16, and the size of a step in mm; 0: nothing there, or too far."""
+    """Return depth in m [height, width] as uint16, and its unit in mm; 0: nothing there, or too far."""
     millimetres = np.where(np.isfinite(depth), depth, 0).astype(np.float64) * 1000
     farthest = float(millimetres.max())
     step = next((step for step in _DEPTH_STEPS if farthest / step < _MOST), _DEPTH_STEPS[-1])

@@ -24,35 +24,35 @@ class DatasetCard:
     """The content of a dataset's card."""
 
     title: str
-    #: The content of the images, in a sentence or two.
+    #: A description of the images in one or two sentences.
     description: str
-    #: Where the scenes come from: the run or the grammar.
+    #: The source of the scenes: the run or the grammar.
     source: str
-    #: The seed that the dataset was sampled with.
+    #: The seed of the dataset.
     seed: int
-    #: The command line that makes the same dataset again.
+    #: The command line that reproduces the dataset.
     command: str = ""
-    #: How it was rendered: engine, size, samples.
+    #: Rendering: engine, size, samples.
     rendering: str = ""
     #: Licence or origin of each set of assets in the images, by the set's name.
     asset_licences: Mapping[str, str] = field(default_factory=dict)
-    #: Every class that objects can have; a class's number is its place here, from 1.
+    #: All classes of objects; a class's number is its position here, from 1.
     classes: tuple[str, ...] = ()
-    #: Every mesh that an object can show, and the classes of other objects; see `Instance.model`.
+    #: All meshes of objects, and the classes of objects without meshes; see `Instance.model`.
     models: tuple[str, ...] = ()
-    #: The condition that scenes had to meet; empty: all are there.
+    #: The condition on scenes; empty: all scenes are kept.
     kept: str = ""
-    #: The number of the split among those of the dataset.
+    #: The number of the split in the dataset.
     split_number: int = 0
-    #: The encoding of images, as `Encoding.parse` takes it.
+    #: The encoding of images in the syntax of `Encoding.parse`.
     images: str = "png"
-    #: Images of the dataset; 0: not known.
+    #: Number of images in the dataset; 0: unknown.
     count: int = 0
-    #: Images of a file, in formats whose files hold many.
+    #: Images per file, in formats with many images per file.
     per_file: int = 1000
-    #: How the appearance of the images was translated; empty: not at all.
+    #: The translation of the images' appearance; empty: none.
     translation: str = ""
-    #: Of the first scene: another grammar, model or asset gives another one.
+    #: Hash of the first scene; it changes with the grammar, model and assets.
     fingerprint: str = ""
 
     def markdown(self, counts: "Counts", layout: str, needs: Need, *, read_back: bool = True) -> str:
@@ -60,8 +60,8 @@ class DatasetCard:
 
         Args:
             layout: the description of the files of this format, as Markdown.
-            needs: which labels it has.
-            read_back: audited images were read from the files again.
+            needs: labels in the dataset.
+            read_back: whether audited images were read back from the files.
         """
         count = sum(counts.labels.values())
         lines = [
@@ -119,7 +119,9 @@ class DatasetCard:
             counts: images of each split.
         """
         lines = []
-        if format_name.startswith("parquet"):  # So that `datasets.load_dataset` of the folder finds the splits.
+        if format_name.startswith(
+            "parquet"
+        ):  # With this entry, `datasets.load_dataset` of the folder finds the splits.
             files = [line for name in counts for line in (f"  - split: {name}", f"    path: {name}/data/*.parquet")]
             lines += ["---", "configs:", "- config_name: default", "  data_files:", *files, "---", ""]
         lines += [f"# {self.title}", "", self.description, "", f"* Source: {self.source}", f"* Seed: {self.seed}"]
@@ -155,10 +157,10 @@ class Counts:
     """Counts of a dataset.
 
     Attributes:
-        labels: how many images have which label; None: no label.
-        objects: how many objects with visible pixels have which class.
-        drawn: scenes that were drawn for the images.
-        audited, audited_objects: images and objects whose labels were checked.
+        labels: number of images by label; None: no label.
+        objects: number of objects with visible pixels by class.
+        drawn: number of scenes drawn for the images.
+        audited, audited_objects: numbers of images and objects whose labels were checked.
     """
 
     labels: Counter[int | str | None] = field(default_factory=Counter)
@@ -169,7 +171,7 @@ class Counts:
 
 
 def _order(label: int | str | None) -> tuple[int, int, str]:
-    """Numbers first, then names, then no label."""
+    """Return a sort key: numbers first, then names, then no label."""
     if isinstance(label, int):
         return 0, label, ""
     return (2, 0, "") if label is None else (1, 0, label)

@@ -1,4 +1,4 @@
-"""The context manager that all writers of datasets are."""
+"""The context manager base of all dataset writers."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType

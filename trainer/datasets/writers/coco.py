@@ -73,7 +73,7 @@ class CocoWriter(DatasetWriter):
 
 
 class CocoRleWriter(CocoWriter):
-    """Instances as run lengths, which hold any mask exactly."""
+    """Instances as run lengths, which represent any mask exactly."""
 
     layout = _LAYOUT.format(segmentation="`segmentation` their run lengths, column by column, not compressed.")
 
@@ -82,7 +82,7 @@ class CocoRleWriter(CocoWriter):
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
-    """Return the lengths of the runs of a mask bool [height, width], column by column, beginning with one of False."""
+    """Return column-wise run lengths of a mask bool [height, width], the first of which is False."""
     pixels = mask.ravel(order="F")
     changes = np.flatnonzero(np.diff(pixels)) + 1
     ends = np.concatenate(([0] if not pixels[0] else [0, 0], changes, [len(pixels)]))
@@ -90,7 +90,7 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def _write_list(file: TextIO, name: str, items: Callable[[], Iterator[Record]]) -> None:
-    """Write a key with a list, item by item: it may be larger than the memory."""
+    """Write a key with a list item by item, since the list may exceed memory."""
     file.write(f',"{name}":[')
     for place, item in enumerate(items()):
         file.write(("," if place else "") + "\n" + json.dumps(item, separators=(",", ":")))

@@ -12,7 +12,7 @@ from metasim.camera import BOX_EDGES, TO_VISION, UPPER_CORNERS, CameraView, came
 from metasim.transforms import world_matrices
 from metasim.v1 import render_pb2, scene_pb2
 
-#: Relative differences of depth below this are rounding in single precision.
+#: Smaller relative depth differences are rounding errors of single precision.
 _IN_FRONT = 1e-4
 
 
@@ -23,7 +23,7 @@ class Cuboid:
     Attributes:
         rotation: [3, 3] from the object's own frame to the camera's; orthonormal.
         translation: [3] the object's own origin in the camera's frame, m.
-        low, high: [3] its corners in the object's own frame, m: scales are part of them.
+        low, high: [3] its corners in the object's own frame, m, scales included.
     """
 
     rotation: np.ndarray
@@ -44,12 +44,12 @@ class Cuboid:
     def corners(self) -> np.ndarray:
         """Return the corners [8, 3] in the camera's frame, m.
 
-        Corner i lies at the upper end of the object's axis k if bit k of i is 1.
+        Corner i is at the upper end of axis k if bit k of i is 1.
         """
         return np.where(UPPER_CORNERS, self.high, self.low) @ self.rotation.T + self.translation
 
     def projected(self, camera: CameraView) -> tuple[float, float, float, float] | None:
-        """Return (left, top, right, bottom) px around it, not cut off at the image; None: it is behind the camera."""
+        """Return (left, top, right, bottom) px around it, not clipped to the image; None: it is behind the camera."""
         return camera.box_around(self.corners() @ TO_VISION, BOX_EDGES)
 
     def truncation(self, camera: CameraView) -> float:
@@ -66,8 +66,8 @@ class Cuboid:
     def occlusion(self, camera: CameraView, depth: np.ndarray) -> float:
         """Return the share of its pixels that show something in front of the box, 0 to 1.
 
-        A pixel is one of the box's if the ray through the pixel's centre meets the box. What the box encloses does not
-        hide it, nor does anything behind the point where the ray enters.
+        A pixel belongs to the box if the ray through its centre meets the box. Content of the box does not hide it, nor
+        does anything behind the point where the ray enters.
 
         Args:
             depth: [height, width] m, +inf where nothing is.

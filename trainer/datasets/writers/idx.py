@@ -36,7 +36,7 @@ With `.gz` both are compressed. Names and format are those of MNIST's training p
     reader = "idx"
     image_formats = ("png",)
     encodes_image = False
-    #: Whether the files end up gzipped, as MNIST is distributed.
+    #: Whether the files are gzipped, as MNIST is distributed.
     compress = False
 
     def _write(self, index: int, sample: Sample) -> Record:
@@ -71,7 +71,7 @@ With `.gz` both are compressed. Names and format are those of MNIST's training p
             shutil.copyfileobj(source, target)
 
     def _finish(self) -> None:
-        if self._path(IMAGES).exists():  # Else it is compressed already.
+        if self._path(IMAGES).exists():  # Otherwise it is already compressed.
             with self._path(IMAGES).open("r+b") as file:
                 file.write(_IMAGES_HEADER.pack(0x803, self.count, *self._last["size"]))
         with self._path(LABELS).open("wb") as file:
@@ -90,7 +90,7 @@ class IdxGzWriter(IdxWriter):
 
 
 def _compress(path: Path) -> None:
-    """Replace a file by its .gz, whose bytes depend on the content alone (no name, no time)."""
+    """Replace a file by its .gz, whose bytes depend only on the content (no name, no time)."""
     if not path.exists():
         return
     with (

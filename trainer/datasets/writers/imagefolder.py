@@ -10,7 +10,7 @@ from trainer.datasets.writers.sample import Need, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
 
-#: The names of the classes in the order of the class masks' numbers, from 1.
+#: Class names in the order of the class masks' numbers, from 1.
 CLASSES = "classes.json"
 
 _LAYOUT = """
@@ -66,10 +66,10 @@ class ImageFolderMasksWriter(ImageFolderWriter):
 
 
 def description(index: int, sample: Sample, taken: frozenset[str] = frozenset()) -> dict[str, object]:
-    """Return label, boxes and metadata of a sample as values that `to_json` takes.
+    """Return label, boxes and metadata of a sample as values for `to_json`.
 
     Args:
-        taken: names that the format uses itself.
+        taken: field names that the format reserves.
 
     Raises:
         InputError: the metadata has a field of one of these names.

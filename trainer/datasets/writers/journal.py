@@ -1,4 +1,4 @@
-"""The journal of an unfinished export: what it is of, then a line for each sample whose files are written."""
+"""The journal of an unfinished export: its identity, then a line for each sample whose files are written."""
 
 import itertools
 import json
@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 from trainer.datasets.writers.card import Counts
 from trainer.errors import InputError
 
-#: A file in `NAME.partial`, and in a finished part.
+#: The file name in `NAME.partial` and in a finished part.
 JOURNAL = ".journal.jsonl"
-#: Samples, and bytes of their lines, that are written at a time.
+#: Maximum number of samples, and bytes of their lines, per write.
 _BATCH, _BATCH_BYTES = 64, 1 << 20
 
 
@@ -19,10 +19,10 @@ class Journal:
     """Counts samples and keeps their records; lines are written in batches.
 
     Attributes:
-        count: samples.
-        written: samples whose lines are written.
-        counts: their labels and objects.
-        audited: label and expected objects of the samples that are audited, by their numbers.
+        count: number of samples.
+        written: number of samples whose lines are written.
+        counts: counts of their labels and objects.
+        audited: label and expected objects of audited samples by number.
         last: the record of the last sample; None: there is none.
     """
 
@@ -41,10 +41,10 @@ class Journal:
 
     @classmethod
     def start(cls, path: Path, identity: Mapping[str, Any], first: int) -> "Journal":
-        """Begin a journal.
+        """Start a journal.
 
         Args:
-            identity: what makes two exports the same.
+            identity: values that are equal for equal exports.
             first: number of the first sample.
         """
         journal = cls(path, path.open("wb"), first)
@@ -54,10 +54,10 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path, first: int, kept: Callable[[int], int]) -> "Journal":
-        """Go on with a journal, after its last whole line. Memory does not grow with it.
+        """Resume a journal after its last complete line, in constant memory.
 
         Args:
-            kept: returns how many of a number of samples are there; the lines of the others are cut off.
+            kept: returns how many of a number of samples exist; the lines of the others are removed.
         """
         with path.open("rb") as file:
             whole = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
@@ -79,7 +79,7 @@ class Journal:
         return len(self._lines) >= _BATCH or self._bytes >= _BATCH_BYTES
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Add a sample: `label`, `objects`, `record`, and maybe `drawn` and `audit`."""
+        """Add a sample: `label`, `objects`, `record`, and optionally `drawn` and `audit`."""
         self._count(entry)
         self._add(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
 
@@ -97,11 +97,11 @@ class Journal:
         self.written = self.count
 
     def close(self) -> None:
-        """Close the file. Lines that are not written are lost."""
+        """Close the file. Unwritten lines are lost."""
         self._file.close()
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Return the samples whose lines are written, in their order."""
+        """Return the samples whose lines are written, in order."""
         with self._path.open("rb") as lines:
             next(lines)
             for line in lines:
@@ -125,17 +125,17 @@ class Journal:
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """Return what a journal is of; empty if it does not say so."""
+    """Return the identity of a journal; empty if it has none."""
     with path.open("rb") as lines:
         first = next(lines, b"")
     return _loaded(first) if first.endswith(b"\n") else {}
 
 
 def read_journal(folder: Path) -> tuple[dict[str, Any], list[bytes]]:
-    """Return what a part is of, and the lines of its samples.
+    """Return the identity of a part, and the lines of its samples.
 
     Raises:
-        InputError: the folder is no part of a dataset, or not a complete one.
+        InputError: the folder is not a part of a dataset, or the part is incomplete.
     """
     try:
         with (folder / JOURNAL).open("rb") as file:

@@ -25,7 +25,7 @@ from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
 
-#: From which hidden share on an object counts as partly and as largely occluded.
+#: Hidden fractions from which an object counts as partly and largely occluded.
 PARTLY, LARGELY = 0.1, 0.5
 
 
@@ -89,13 +89,13 @@ class KittiWriter(DatasetWriter):
 
 
 def kitti_object(item: Instance, camera: CameraView, depth: np.ndarray | None) -> KittiObject:
-    """Return an object as KITTI describes it.
+    """Return KITTI's record of an object.
 
     Args:
         depth: [height, width] m; None: its occlusion is unknown.
 
     Raises:
-        InputError: its class is none of KITTI's, or it has no box.
+        InputError: its class is not one of KITTI's, or it has no box.
     """
     name = kitti_type(item.class_name)
     if name is None or item.amodal is None or item.cuboid is None:
@@ -117,7 +117,7 @@ def kitti_object(item: Instance, camera: CameraView, depth: np.ndarray | None) -
 
 
 def _edges(box: Rectangle, camera: CameraView) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom from the centre of the top left pixel, inside of the image."""
+    """Return left, top, right, bottom from the centre of the top left pixel, clipped to the image."""
     right, bottom = box.x + box.width - 0.5, box.y + box.height - 0.5
     return (
         max(box.x - 0.5, 0.0),

@@ -1,4 +1,4 @@
-"""Models as BOP has them: PLY files in millimetres, z up."""
+"""Models in BOP's convention: PLY files in millimetres, z up."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -13,29 +13,29 @@ from trainer.assets.symmetries import StatedSymmetries
 from trainer.errors import InputError
 
 _TYPES = {pb.MESH_FORMAT_PLY: "ply", pb.MESH_FORMAT_OBJ: "obj", pb.MESH_FORMAT_GLB: "glb"}
-#: How much of its size a rendered model may differ from its file: single precision, and engines' own rounding.
+#: Relative tolerance between a rendered model's size and its file, for rounding by engines and single precision.
 _SAME_SHAPE = 5e-3
-#: glTF's y up to z up, as the wire has it.
+#: Rotation from glTF's y up to the protocol's z up.
 _UPRIGHT = np.array(((1.0, 0, 0, 0), (0, 0, -1, 0), (0, 1, 0, 0), (0, 0, 0, 1)))
 
 
 @dataclass(frozen=True)
 class MeshFile:
-    """A mesh as the workers receive it."""
+    """A mesh as sent to the workers."""
 
     data: bytes
     format: "pb.MeshFormat.ValueType"
-    #: As the set states them; None: it states none.
+    #: Symmetries stated by the asset set; None: none.
     symmetries: StatedSymmetries | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as a BOP dataset holds it."""
+    """A model in a BOP dataset."""
 
-    #: A binary PLY file in millimetres with colours by vertex.
+    #: A binary PLY file in millimetres with vertex colours.
     ply: bytes
-    #: What `models_info.json` states of its symmetries.
+    #: Its symmetries in `models_info.json`.
     symmetries: dict[str, object]
 
 
@@ -44,16 +44,16 @@ MeshSource = Callable[[str], MeshFile | None]
 
 
 def bop_model(mesh: MeshFile, name: str, scale: Sequence[float], low_mm: np.ndarray, size_mm: np.ndarray) -> Model:
-    """Return a mesh as BOP has it, at the size that the scenes show.
+    """Return a mesh in BOP's convention, at its size in the scenes.
 
     Args:
         scale: [3] metres in the scene per unit of the file.
-        low_mm, size_mm: [3] where the box of the rendered object begins and how large it is, in the object's frame.
+        low_mm, size_mm: [3] lower corner and size of the rendered object's box, in the object's frame.
 
     Raises:
-        InputError: the file cannot be read, or its shape is not the one that is rendered.
+        InputError: the file cannot be read, or its shape differs from the rendered one.
     """
-    import trimesh  # Takes a third of a second; no other format needs it.
+    import trimesh  # The import takes a third of a second, and no other format needs it.
 
     try:
         data = still_glb(mesh.data) if mesh.format == pb.MESH_FORMAT_GLB else mesh.data
@@ -63,7 +63,7 @@ def bop_model(mesh: MeshFile, name: str, scale: Sequence[float], low_mm: np.ndar
             whole.apply_transform(_UPRIGHT)
         whole.vertices = whole.vertices * np.asarray(scale) * 1000
         low, high = whole.bounds
-    except Exception as error:  # The reader has errors of many kinds for damaged files.
+    except Exception as error:  # The reader raises many kinds of exceptions for damaged files.
         raise InputError(f"model {name} cannot be read: {' '.join(str(error).split())}") from error
     if np.abs(np.concatenate((low - low_mm, high - low - size_mm))).max() > _SAME_SHAPE * np.linalg.norm(size_mm):
         raise InputError(
@@ -75,7 +75,7 @@ def bop_model(mesh: MeshFile, name: str, scale: Sequence[float], low_mm: np.ndar
         whole.visual = whole.visual.to_color()
     ply: bytes = whole.export(file_type="ply", vertex_normal=True)
     symmetries = {}
-    if mesh.symmetries is not None and np.ptp(scale) <= 1e-6 * max(scale):  # Else they do not hold any more.
+    if mesh.symmetries is not None and np.ptp(scale) <= 1e-6 * max(scale):  # Otherwise the symmetries no longer hold.
         symmetries = mesh.symmetries.scaled(scale[0]).bop_entry()
     return Model(ply, symmetries)
 

@@ -1,7 +1,7 @@
-"""Object stores: S3, Google Cloud Storage, Azure and whatever else fsspec knows.
+"""Object stores: S3, Google Cloud Storage, Azure and other stores that fsspec supports.
 
-Credentials, end points and retries of single requests are those of the store's own library. An object is written whole
-or not at all, so a write that failed is tried again.
+The store's own library handles credentials, endpoints and retries of single requests. Objects are written atomically,
+so a failed write can be retried.
 """
 
 import errno
@@ -16,11 +16,11 @@ from trainer.errors import InputError
 
 Result = TypeVar("Result")
 
-#: The package of each scheme, and the extra that installs it.
+#: The package of each URL scheme, and the extra that installs it.
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 #: Pauses between the attempts of a write or a read.
 _PAUSES_S = (1.0, 4.0, 15.0)
-#: What stores say where no more fits; trying again does not help.
+#: Error texts of full stores, for which retries are useless.
 _FULL = ("storagefull", "quotaexceeded", "insufficient storage", "no space left", "507")
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class ObjectStore:
         try:
             import fsspec
 
-            # Listings must be those of the store, not of an earlier call.
+            # Listings must come from the store, not from a cache.
             self._files, self._root = fsspec.core.url_to_fs(
                 self.url, use_listings_cache=False, skip_instance_cache=scheme != "memory"
             )
@@ -56,7 +56,7 @@ class ObjectStore:
             raise InputError(f"{url}: {error}; such as s3://BUCKET/NAME, gs://BUCKET/NAME, az://BUCKET/NAME") from error
 
     def names(self, prefix: str) -> dict[str, int]:
-        """Return the names and sizes of the objects below a prefix, which ends where a slash follows."""
+        """Return the names and sizes of the objects in the folder `prefix`."""
         root = self._path(prefix)
 
         def listed() -> dict[str, int]:
@@ -74,7 +74,7 @@ class ObjectStore:
         return self._tried(listed, f"read {self.url}/{prefix}")
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of an object; None: there is none."""
+        """Return the content of an object; None: it does not exist."""
 
         def content() -> bytes | None:
             try:
@@ -86,7 +86,7 @@ class ObjectStore:
         return self._tried(content, f"read {self.url}/{name}")
 
     def read_json(self, name: str) -> Any:
-        """Return the values of an object; None: there is none, or it is not JSON."""
+        """Return the JSON content of an object; None: it does not exist, or is not JSON."""
         try:
             return json.loads(self.read(name) or b"null")
         except ValueError:
@@ -97,20 +97,20 @@ class ObjectStore:
         self._tried(lambda: self._files.pipe_file(self._path(name), data), f"write {self.url}/{name}")
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write an object that does not exist; return False if it does."""
+        """Create an object; return False if it already exists."""
 
         def created() -> bool:
             try:
                 self._files.pipe_file(self._path(name), data, mode="create")
             except FileExistsError:
-                # An answer that was lost makes an attempt of ours look like somebody else's.
+                # If a response was lost, the object may come from our own earlier attempt.
                 return bool(self._files.cat_file(self._path(name)) == data)
             return True
 
         return self._tried(created, f"write {self.url}/{name}")
 
     def upload(self, path: Path, name: str) -> None:
-        """Write an object from a file, and check that all of it has arrived."""
+        """Write an object from a file, and check its size."""
 
         def uploaded() -> None:
             self._files.put_file(str(path), self._path(name))
@@ -130,15 +130,15 @@ class ObjectStore:
         return f"{self._root}/{name}"
 
     def _tried(self, action: Callable[[], Result], what: str) -> Result:
-        """Return what an action returns; try again if it fails for a reason that may pass.
+        """Return the result of an action, which is retried after transient errors.
 
         Raises:
-            InputError: it fails for good; one line.
+            InputError: the action fails permanently; the message is one line.
         """
         for pause_s in (*_PAUSES_S, None):
             try:
                 return action()
-            except Exception as error:  # Each library has exceptions of its own.
+            except Exception as error:  # Each library has its own exceptions.
                 reason = " ".join(str(error).split()) or type(error).__name__
                 if _is_full(error, reason):
                     raise InputError(f"cannot {what}: the store is full ({reason[:200]})") from error
@@ -150,7 +150,7 @@ class ObjectStore:
 
 
 def _is_final(error: Exception) -> bool:
-    """Return whether another attempt would fail as well: a name, a permission or credentials are wrong."""
+    """Return whether an error is permanent: a wrong name, permission or credentials."""
     if isinstance(error, PermissionError | FileNotFoundError | NotImplementedError):
         return True
     # Each library has its own classes: NoCredentialsError, DefaultCredentialsError, ClientAuthenticationError ...

@@ -18,7 +18,7 @@ from trainer.datasets.writers.sharded import ShardedWriter
 from trainer.datasets.writers.writer import Record
 from trainer.errors import InputError
 
-#: Rows that are written at a time; readers that skip read as many.
+#: Rows per row group; random access reads a whole row group.
 GROUP = 100
 
 _LAYOUT = """
@@ -73,7 +73,7 @@ class ParquetWriter(ShardedWriter):
         return None
 
     def _put(self, index: int, row: dict[str, Any]) -> None:
-        """Append a row; a file that is full is complete before its last sample is in the journal."""
+        """Append a row. A full file is completed before its last sample enters the journal."""
         if self._file is None:
             path = self._path(*self.file_name(index // self.card.per_file, self.card).split("/"))
             self._file = pyarrow("parquet").ParquetWriter(
@@ -104,12 +104,12 @@ class ParquetWriter(ShardedWriter):
             file.close()
 
     def _resumed(self, count: int) -> int:
-        """Files that are not full are made again: Parquet files cannot be appended to."""
+        """Return the number of samples in full files. Other files are made again, as Parquet cannot append."""
         end = self.first + count
         return max(0, end - end % self.card.per_file - self.first)
 
     def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
-        """The rows of parts, in files that begin where those of the whole do."""
+        """Merge the rows of parts. Their files begin at the same rows as those of the whole dataset."""
         del records
         index = self.count
         for path in sorted(folder.glob("data/*.parquet")):
@@ -150,7 +150,7 @@ def pyarrow(module: str = "") -> Any:
 
 
 def schema(card: DatasetCard, *, masks: bool) -> Any:
-    """Return the schema of the files, with the types that `datasets` gives the columns."""
+    """Return the schema of the files, with the column types of `datasets`."""
     arrow = pyarrow()
     image = arrow.struct({"bytes": arrow.binary(), "path": arrow.string()})
     objects = {"bbox": arrow.list_(arrow.list_(arrow.float64())), "categories": arrow.list_(arrow.int64())}

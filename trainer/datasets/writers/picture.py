@@ -43,26 +43,26 @@ class Encoding:
 
     @property
     def name(self) -> str:
-        """Return the name of the format, as `parse` takes it."""
+        """Return the name of the format in the syntax of `parse`."""
         return next(name for name, value in _FORMATS.items() if value == self.format)
 
     @property
     def suffix(self) -> str:
-        """Return the ending of its files, without the dot."""
+        """Return the suffix of its files, without the dot."""
         return _SUFFIXES[self.format]
 
 
-#: The encoding of masks, and of images unless an export states another.
+#: The encoding of masks, and the default encoding of images.
 PNG = Encoding()
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image or a mask. Its pixels are decoded, or its file encoded, when they are asked for."""
+    """An image or a mask. Pixels are decoded, and files encoded, on access."""
 
     height: int
     width: int
-    #: A file, as a worker has encoded it; empty: there are pixels.
+    #: A file encoded by a worker; empty: pixels are given.
     data: bytes = b""
     #: The encoding of `data`.
     encoding: Encoding = PNG

@@ -1,4 +1,4 @@
-"""PNG files that writers make themselves."""
+"""Encoding of PNG files."""
 
 from pathlib import Path
 

@@ -1,11 +1,11 @@
 """Masks as polygons.
 
-A polygon runs midway between the pixel centres that belong to the mask and those that do not, so drawing it gives the
-same mask again: along straight borders that is the pixels' edge, and corners are cut by half a pixel (marching squares,
-Lorensen & Cline 1987). Pixels: (0, 0) is the top left corner of the top left pixel.
+A polygon runs midway between pixel centres inside and outside of the mask, so rasterising it reproduces the mask.
+Straight borders follow the pixels' edges, and corners are cut by half a pixel (marching squares, Lorensen & Cline
+1987). Pixels: (0, 0) is the top left corner of the top left pixel.
 
-COCO's and YOLO's polygons have no holes. A hole is joined to the ring around it by a cut: the ring goes in along a line
-and comes back along the same one, which encloses nothing under the even-odd and the non-zero rule alike.
+COCO's and YOLO's polygons have no holes. A cut joins a hole to the ring around it: the ring goes in and out along the
+same line, which encloses no area under both the even-odd and the non-zero rule.
 """
 
 import itertools
@@ -39,7 +39,7 @@ def mask_polygons(mask: np.ndarray) -> list[np.ndarray]:
 
 
 def joined(rings: list[np.ndarray]) -> np.ndarray:
-    """Return one ring [n, 2] of at least one, joined by cuts between the points that are nearest to each other."""
+    """Return one ring [n, 2] from one or more rings, joined by cuts between nearest points."""
     ring, *others = rings
     for other in others:
         squared = ((ring[:, None] - other[None]) ** 2).sum(axis=2)

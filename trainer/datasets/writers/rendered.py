@@ -1,4 +1,4 @@
-"""Scenes rendered into samples, with the labels that a format needs and no others."""
+"""Scenes rendered into samples, with only the labels that a format needs."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -30,7 +30,7 @@ _OUTPUTS: dict[Need, tuple["pb.Output.ValueType", ...]] = {
     Need.CAMERA: (),
 }
 _MASKS = {pb.OUTPUT_CLASS_MASK: "class", pb.OUTPUT_INSTANCE_MASK: "instance"}
-#: What audits compare.
+#: Labels that audits compare.
 _AUDITED = (*_OUTPUTS[Need.BOXES], *_OUTPUTS[Need.MASKS])
 
 
@@ -38,9 +38,9 @@ class SampleRenderer:
     """Renders scenes of one grammar with the labels that a format needs.
 
     Args:
-        encoding: workers encode images so; None: they return pixels.
+        encoding: image encoding by the workers; None: they return pixels.
         encodes_masks: workers encode masks as PNGs.
-        cache: keeps the results on disk.
+        cache: disk cache of results.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SampleRenderer:
         """Return a sample for each scene; scene i has the sampling noise of seed + i, or of seed + numbers[i].
 
         Args:
-            audited: places of the scenes that are rendered with boxes and masks, whatever the format needs.
+            audited: indices of scenes rendered with boxes and masks even if the format does not need them.
         """
         numbers = range(len(scenes)) if numbers is None else numbers
         wires = [scene.to_wire(self._grammar.assets.hash_of) for scene in scenes]
@@ -111,7 +111,7 @@ class SampleRenderer:
         silhouettes: dict[str, np.ndarray],
         placed: bool,
     ) -> Sample:
-        """Return a sample; `placed`: with the camera, and where objects stand before it."""
+        """Return a sample; `placed` includes the camera and the poses of objects."""
         nodes = scene.nodes
         classes = [node.class_name for node in nodes if node.class_name]
         label = image_label(classes[0], self._grammar.classes) if len(classes) == 1 else None
@@ -150,7 +150,7 @@ class SampleRenderer:
         camera: CameraView | None,
         silhouettes: dict[str, np.ndarray],
     ) -> tuple[Instance, ...]:
-        """Return the objects of a scene; without a camera their cuboids are left out."""
+        """Return the objects of a scene; without a camera, cuboids are left out."""
         places = {node.id: place for place, node in enumerate(scene.nodes)}
         world = world_matrices(wire) if frame.boxes and camera is not None else {}
         found = []
@@ -216,16 +216,14 @@ class SampleRenderer:
 def image_label(class_name: str, classes: Sequence[str]) -> int | str:
     """Return the label of an image that shows one object: a number if all classes of the grammar are numbers.
 
-    So all labels of a dataset have one type.
+    All labels of a dataset thus have one type.
     """
     numbers = all(name.isascii() and name.isdecimal() and len(name) < 10 and name == str(int(name)) for name in classes)
     return int(class_name) if numbers else class_name
 
 
 def model_names(grammar: Grammar) -> tuple[str, ...]:
-    """Return the values of `Instance.model`: the items of the sets of meshes that nodes with a class show, then the
-    classes.
-    """
+    """Return the values of `Instance.model`: items of the mesh sets of nodes with a class, then the classes."""
     names: list[str] = []
     others = False
     for kind in grammar.kinds.values():
@@ -239,7 +237,7 @@ def model_names(grammar: Grammar) -> tuple[str, ...]:
 
 
 def item_names(items: AssetSet) -> list[str]:
-    """Return a name for each item of a set, `SET/ITEM`; items of the same name are told apart by label or number."""
+    """Return a name for each item of a set, `SET/ITEM`; equal names are made unique by label or number."""
     short = [items.item_name(index) or str(index) for index in range(len(items))]
     often = Counter(short)
     labelled = [name if often[name] == 1 else f"{items.label(index)}/{name}" for index, name in enumerate(short)]
@@ -277,12 +275,12 @@ def _mesh_scale(node: scene_pb2.Node, world: np.ndarray) -> tuple[float, float, 
 
 
 def _settled(scene: SceneGraph, frame: Frame) -> SceneGraph:
-    """Return the scene as it was rendered: with the poses of nodes that have settled."""
+    """Return the rendered scene, with the poses of settled nodes."""
     return scene.with_poses({pose.node: pose.transform for pose in frame.poses}) if frame.poses else scene
 
 
 def _settle(wire: scene_pb2.Scene, frame: Frame) -> None:
-    """Put the nodes of a scene where they have settled."""
+    """Set the nodes of a scene to their settled poses."""
     poses = {pose.node: pose.transform for pose in frame.poses}
     for node in wire.nodes:
         if node.id in poses:
@@ -291,7 +289,7 @@ def _settle(wire: scene_pb2.Scene, frame: Frame) -> None:
 
 
 def _alone(scene: scene_pb2.Scene, shown: str) -> scene_pb2.Scene:
-    """Return the scene with the content of one node and the camera alone; other nodes keep their frames only."""
+    """Return the scene with only one node's content and the camera; other nodes keep only their frames."""
     alone = scene_pb2.Scene()
     alone.CopyFrom(scene)
     for node in alone.nodes:

@@ -13,7 +13,7 @@ from trainer.datasets.writers.picture import Picture
 
 
 class Need(Flag):
-    """The labels that a format needs beside images. Nothing else is rendered for it."""
+    """The labels that a format needs besides images. No others are rendered."""
 
     #: `Sample.instances`.
     BOXES = auto()
@@ -45,18 +45,18 @@ class Instance:
 
     node: str
     class_name: str
-    #: Its value in the mask of instances.
+    #: Its value in the instance mask.
     number: int
     #: The box around its visible pixels; None: none is visible.
     visible: Rectangle | None = None
-    #: The box around all of it, hidden parts included, cut off at the image; None: it lies outside.
+    #: The box around all of it, hidden parts included, clipped to the image; None: it lies outside.
     amodal: Rectangle | None = None
     #: Visible pixels.
     visible_px: int = 0
     cuboid: Cuboid | None = None
-    #: The mesh that it shows, one of `DatasetCard.models`; its class where it shows something else.
+    #: Its mesh, one of `DatasetCard.models`; its class if it shows no mesh.
     model: str = ""
-    #: bool [height, width]: its pixels, were nothing else in the scene.
+    #: bool [height, width]: its pixels without occlusion by other objects.
     silhouette: np.ndarray | None = None
     #: Metres in the scene per unit of the mesh's file, along the object's x, y and z.
     mesh_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)

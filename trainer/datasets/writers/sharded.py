@@ -8,10 +8,10 @@ from trainer.errors import InputError
 
 
 class ShardedWriter(DatasetWriter):
-    """Files of `card.per_file` samples each, and few files of the whole dataset beside them.
+    """Files of `card.per_file` samples each, plus a few files of the whole dataset.
 
-    A file depends on its samples and their numbers alone, so machines can make files of one dataset, and an object
-    store gets one file after the other.
+    A file depends only on its samples and their numbers, so several machines can make files of one dataset, and files
+    can be uploaded to an object store one by one.
     """
 
     @classmethod
@@ -28,7 +28,7 @@ class ShardedWriter(DatasetWriter):
 
     @classmethod
     def whole_files(cls, card: DatasetCard) -> dict[str, bytes]:
-        """Return the files of the whole dataset by name, the card apart."""
+        """Return the files of the whole dataset by name, without the card."""
         del card
         return {}
 
@@ -38,7 +38,7 @@ class ShardedWriter(DatasetWriter):
 
     @abstractmethod
     def _release(self) -> None:
-        """Close the file that is open, as it is. The samples in it are made again, or are known by the journal."""
+        """Close the open file unchanged. Its samples are in the journal or are made again."""
 
     def close(self) -> None:
         """See `DatasetWriter.close`."""
@@ -54,7 +54,7 @@ class ShardedWriter(DatasetWriter):
         self._release()
 
     def _place(self, index: int) -> int:
-        """Return the place of a sample in its file, from 0."""
+        """Return the position of a sample in its file, from 0."""
         return index % self.card.per_file
 
     def _finish(self) -> None:

@@ -1,4 +1,4 @@
-"""A dataset of several splits: a folder with one dataset for each, and a card for all."""
+"""A dataset of several splits: a folder with one dataset per split, and a common card."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -33,14 +33,14 @@ class SplitFolder:
         self._partial.mkdir(parents=True, exist_ok=True)
 
     def folder_of(self, split: str) -> Path:
-        """Return where the dataset of a split is made."""
+        """Return the folder in which a split's dataset is made."""
         return self._partial / split
 
     def complete(self, card: DatasetCard, counts: Mapping[str, int], format_name: str) -> None:
-        """Write the card of the whole, and give the dataset its name.
+        """Write the common card, and rename the dataset to its final name.
 
         Args:
-            counts: images of each split, in their order.
+            counts: number of images of each split, in order.
         """
         (self._partial / "README.md").write_text(card.overview(counts, format_name), encoding="utf-8")
         if format_name.startswith("yolo"):
@@ -62,5 +62,5 @@ class SplitFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            with suppress(OSError):  # It holds a split, which --resume goes on with.
+            with suppress(OSError):  # It holds a split, which --resume continues.
                 self._partial.rmdir()

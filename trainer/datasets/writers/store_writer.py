@@ -1,4 +1,4 @@
-"""Datasets in object stores: files of many samples, each uploaded whole.
+"""Datasets in object stores: files of many samples, uploaded one by one.
 
 OUT/shard-000000.tar ...       the files; README.md comes last and says that the dataset is complete
 OUT.partial/export.json        what the export is of
@@ -25,27 +25,27 @@ from trainer.datasets.writers.sample import Sample
 from trainer.datasets.writers.sharded import ShardedWriter
 from trainer.errors import InputError
 
-#: What the export is of, that a part is complete, and the card of a dataset that is.
+#: Names of the export's identity, of a finished part's marker, and of a finished dataset's card.
 EXPORT, COMPLETE, CARD = "export.json", "complete.json", "README.md"
-#: Files that are uploaded while the next one is written; whoever writes faster waits.
+#: Files that are uploaded while the next one is written; a faster writer waits.
 _UPLOADS = 2
 
 
 class StoreWriter(CloseOrAbort):
     """Writes the samples of a dataset, or of a part of one, into an object store.
 
-    A file is made in a folder for temporary files, is read back where samples in it are audited, and is uploaded. So
-    this machine holds three files at a time, however large the dataset is.
+    A file is made in a temporary folder, read back if it has audited samples, and uploaded. This machine thus holds at
+    most three files, regardless of the dataset's size.
 
     Args:
         kind: the format.
         store: holds the dataset and its state.
         data, state: names of their folders in it.
-        resume: go on with an export that was begun.
-        part: the numbers of the samples, where the export is a part; it begins and ends with a file.
+        resume: resume an unfinished export.
+        part: for a part, the numbers of its samples; it starts and ends at file boundaries.
 
     Raises:
-        InputError: the dataset exists, or an unfinished export of something else, or the store refuses.
+        InputError: the dataset or another unfinished export exists, or the store refuses.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class StoreWriter(CloseOrAbort):
     ) -> None:
         kind.check(card)
         self.card, self.part = card, part
-        #: Engine, version and device that render, for the card; empty: not known.
+        #: Engine, version and device that render, for the card; empty: unknown.
         self.rendered_by = ""
         self._kind, self._store, self._data, self._state = kind, store, data, state
         self._first = part.start if part else 0
@@ -117,7 +117,7 @@ class StoreWriter(CloseOrAbort):
             self._release()
 
     def abort(self) -> None:
-        """End without a dataset. Files that have arrived stay, for `--resume`; without any, nothing stays."""
+        """End without a dataset. Uploaded files are kept for `--resume`; without any, nothing is kept."""
         try:
             for upload in self._uploads:
                 upload.cancel()
@@ -135,7 +135,10 @@ class StoreWriter(CloseOrAbort):
         exists = self._store.names(self._data) if self.part is None else self._store.read(f"{self._data}/{CARD}")
         if exists and not self._store.read(f"{self._state}/{EXPORT}"):
             raise InputError(f"{self._url} exists, and datasets are never overwritten; choose another name")
-        values = {**self._identity, "client": uuid.uuid4().hex}  # Of two clients that begin at once, one gets it.
+        values = {
+            **self._identity,
+            "client": uuid.uuid4().hex,
+        }  # Of two clients that start at the same time, one succeeds.
         if not self._store.create(f"{self._state}/{EXPORT}", json.dumps(values).encode()):
             raise InputError(
                 f"{self._store.url}/{self._state} is an unfinished export; "
@@ -187,7 +190,7 @@ class StoreWriter(CloseOrAbort):
 
 @dataclasses.dataclass
 class StoredCounts:
-    """What is known of files that have arrived."""
+    """Statistics of uploaded files."""
 
     samples: int = 0
     counts: Counts = dataclasses.field(default_factory=Counts)
@@ -204,7 +207,7 @@ class StoredCounts:
 
 
 def identity_of(kind: type[ShardedWriter], card: DatasetCard, part: range | None) -> dict[str, Any]:
-    """Return the values that make two exports the same, as JSON returns them."""
+    """Return the values that are equal for equal exports, as JSON returns them."""
     values: dict[str, Any] = {"format": kind.__name__, **dataclasses.asdict(card)}
     if part is not None:
         values["part"] = [part.start, part.stop]
@@ -213,7 +216,7 @@ def identity_of(kind: type[ShardedWriter], card: DatasetCard, part: range | None
 
 
 def file_record(counts: Counts, samples: int, size: int, rendered_by: str) -> dict[str, Any]:
-    """Return what the state holds of a file."""
+    """Return a file's entry in the state."""
     return {
         "samples": samples,
         "bytes": size,
@@ -228,7 +231,7 @@ def file_record(counts: Counts, samples: int, size: int, rendered_by: str) -> di
 def stored_counts(
     store: ObjectStore, data: str, state: str, kind: type[ShardedWriter], card: DatasetCard, first: int
 ) -> StoredCounts:
-    """Return the counts of the files that have arrived, from sample number `first` up to the first that has not."""
+    """Return the counts of uploaded files, from sample number `first` up to the first gap."""
     total = StoredCounts()
     records, sizes = store.names(state), store.names(data)
     number = first // card.per_file

@@ -14,7 +14,7 @@ from trainer.datasets.writers.sample import Instance, Need, Rectangle, Sample
 from trainer.datasets.writers.writer import DatasetWriter, Record
 from trainer.errors import InputError
 
-#: A mask has 8 bits, and 255 is no class.
+#: Highest number in an 8-bit mask, in which 255 is no class.
 _MOST = 254
 
 
@@ -81,7 +81,7 @@ def annotation(file_name: str, sample: Sample) -> str:
 
 
 def palette() -> np.ndarray:
-    """Return VOC's colours, uint8 [256, 3]: the bits of a number, dealt out to red, green and blue from the top."""
+    """Return VOC's colours, uint8 [256, 3]: a number's bits in turn set red, green and blue from the top."""
     numbers = np.arange(256)
     colours = np.zeros((256, 3), np.int64)
     for bit in range(8):

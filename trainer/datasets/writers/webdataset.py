@@ -1,7 +1,7 @@
-"""WebDataset: tar files in which the files of a sample follow each other and share the part of the name before the dot.
+"""WebDataset: tar files in which a sample's files are adjacent and have the same name up to the first dot.
 
-Format: https://github.com/webdataset/webdataset. Written without times or owners, so that the bytes depend on the
-samples alone.
+Format: https://github.com/webdataset/webdataset. Files have no times or owners, so that the bytes depend only on the
+samples.
 """
 
 import json
@@ -18,7 +18,7 @@ from trainer.datasets.writers.writer import Record
 
 #: A tar file ends with two empty blocks.
 _END = bytes(2 * tarfile.BLOCKSIZE)
-#: Bytes that are collected before a file is written.
+#: Bytes to buffer before writing.
 _BUFFER = 1 << 20
 
 _LAYOUT = """
@@ -58,11 +58,11 @@ class WebDatasetWriter(ShardedWriter):
         start = self._last["end"] if self._place(index) and self.count else 0
         self._file_at(self.file_name(index // self.card.per_file, self.card), start).write(data)
         if self._place(index) == self.card.per_file - 1:
-            self._end_file()  # Before its last sample is in the journal.
+            self._end_file()  # Complete the file before its last sample enters the journal.
         return {"end": start + len(data)}
 
     def _file_at(self, name: str, start: int) -> BinaryIO:
-        """Return the tar file that samples go into; begin it, or go on at a place after what is known to be there."""
+        """Return the open tar file for samples; start it, or resume it after its last known sample."""
         if self._file is None or name != self._file_name:
             self._end_file()
             self._file, self._file_name = self._path(name).open("r+b" if start else "wb", buffering=_BUFFER), name
@@ -89,7 +89,7 @@ class WebDatasetWriter(ShardedWriter):
             file.close()
 
     def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
-        """Parts share the shard in which one ends and the next one begins."""
+        """Parts share the file in which one ends and the next begins."""
         del records
         self._end_file()
         for path in sorted(folder.glob("shard-*.tar")):
@@ -100,7 +100,7 @@ class WebDatasetWriter(ShardedWriter):
                 file.write(path.read_bytes())
 
     def _class_number(self, label: int | str | None) -> int | None:
-        """Return the content of `.cls`, where readers expect a whole number."""
+        """Return the content of `.cls`, for which readers expect an integer."""
         if isinstance(label, str):
             return self.card.classes.index(label) if label in self.card.classes else None
         return label
@@ -123,7 +123,7 @@ class WebDatasetMasksWriter(WebDatasetWriter):
 
 
 def _member(name: str, content: bytes) -> bytes:
-    """Return a file in a tar file, as `tarfile` writes it with the header's defaults; 20 times as fast."""
+    """Return a tar member with the bytes that `tarfile` writes for default headers, 20 times as fast."""
     header = bytearray(_HEADER)
     header[: len(name)] = name.encode("ascii")
     size = b"%011o" % len(content)
@@ -132,7 +132,7 @@ def _member(name: str, content: bytes) -> bytes:
     return b"".join((header, content, bytes(-len(content) % tarfile.BLOCKSIZE)))
 
 
-#: A header without a name, a size and a sum; the sum counts itself as blanks.
+#: A header without name, size and checksum; the checksum field counts as blanks in the sum.
 _HEADER = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)[:124] + bytes(11)
 _HEADER += tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)[135:]
 _HEADER_SUM = sum(_HEADER[:148]) + 8 * ord(" ") + sum(_HEADER[156:])

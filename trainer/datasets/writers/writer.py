@@ -1,4 +1,4 @@
-"""The base of all writers: a dataset appears under its name when it is complete; until then it can be resumed."""
+"""The base of all writers. A dataset appears under its name when it is complete; until then it can be resumed."""
 
 import dataclasses
 import errno
@@ -20,9 +20,9 @@ from trainer.datasets.writers.picture import Encoding
 from trainer.datasets.writers.sample import Need, Sample
 from trainer.errors import InputError
 
-#: Images of the largest datasets that audits read back: readers of single large files would need too much memory.
+#: Largest number of images that audits read back; readers of single large files would need too much memory.
 READ_BACK = 20_000
-#: What a format keeps of a sample beside its files: values that JSON can hold.
+#: A format's record of a sample in the journal: JSON values.
 Record = Any
 
 #: A file in a finished part: engine, version and device that rendered it.
@@ -32,20 +32,20 @@ RENDERED_BY = ".rendered-by"
 class DatasetWriter(CloseOrAbort):
     """Writes samples into `NAME.partial`, and renames that to `NAME` when it is closed.
 
-    The files of a sample depend on the sample and its number alone. Files of the whole dataset are made from the
-    journal at the end. So a resumed export has the same bytes as one that was never stopped. Formats implement
-    `_write` and `_finish`.
+    The files of a sample depend only on the sample and its number. Files of the whole dataset are made from the journal
+    at the end. A resumed export therefore has the same bytes as an uninterrupted one. Formats implement `_write` and
+    `_finish`.
     """
 
     #: The description of the files, for the dataset card.
     layout: ClassVar[str]
     #: The labels that samples must have.
     needs: ClassVar[Need] = Need(0)
-    #: The reader that audits read the dataset with; see `trainer.datasets.readers.KINDS`.
+    #: The reader for audits; see `trainer.datasets.readers.KINDS`.
     reader: ClassVar[str]
-    #: Formats of images that it holds; see `Encoding.name`.
+    #: Supported image formats; see `Encoding.name`.
     image_formats: ClassVar[tuple[str, ...]] = ("png", "jpeg", "webp")
-    #: Whether images are written as files, and whether masks are written as they are rendered: workers encode these.
+    #: Whether images are written as files, and whether masks are written as rendered; workers encode these.
     encodes_image: ClassVar[bool] = True
     encodes_masks: ClassVar[bool] = False
 
@@ -58,28 +58,28 @@ class DatasetWriter(CloseOrAbort):
         meshes: MeshSource | None = None,
         part: range | None = None,
     ) -> None:
-        """Start an export into `folder`, which must not exist, or go on with one.
+        """Start an export into `folder`, which must not exist, or resume one.
 
         Args:
-            resume: go on in `NAME.partial`, whose samples are complete up to `count`.
-            meshes: the meshes that objects show, for formats that hold them.
-            part: the numbers of the samples, where the export is a part of a dataset that `merge_parts` completes.
+            resume: continue in `NAME.partial`, whose samples are complete up to `count`.
+            meshes: the meshes of objects, for formats that hold them.
+            part: for a part of a dataset that `merge_parts` completes, the numbers of its samples.
 
         Raises:
             InputError: the folder exists, cannot be made, or has an unfinished export beside it; or, with `resume`,
-                there is none, or it is one of something else.
+                there is no unfinished export or another one.
         """
         named_folder(folder)
         self.folder = folder
         self.card = card
         self.encoding = Encoding.parse(card.images)
-        #: Engine, version and device that render, for the card; empty: not known.
+        #: Engine, version and device that render, for the card; empty: unknown.
         self.rendered_by = ""
         self.meshes = meshes
         self.part = part
         self.first = part.start if part else 0
         self._partial = folder.with_name(folder.name + ".partial")
-        self._folders: set[tuple[str, ...]] = set()  # Those that were made.
+        self._folders: set[tuple[str, ...]] = set()  # Folders that this writer has made.
         with self._writing():
             if resume:
                 self._journal = self._reopened()
@@ -88,7 +88,7 @@ class DatasetWriter(CloseOrAbort):
 
     @classmethod
     def check(cls, card: DatasetCard) -> None:
-        """Check that the format can hold the dataset, before anything is made.
+        """Check that the format can hold the dataset, before any file is made.
 
         Raises:
             InputError: it cannot.
@@ -98,18 +98,18 @@ class DatasetWriter(CloseOrAbort):
             raise InputError(f"this format does not hold images as {name}; allowed: {', '.join(cls.image_formats)}")
 
     def expected(self, sample: Sample) -> list[Expected]:
-        """Return the objects of a sample as the files state them, for audits."""
+        """Return the objects of a sample as they should appear in the files, for audits."""
         return [(item.class_name, (box.x, box.y, box.width, box.height)) for item, box in sample.seen]
 
     def add(self, sample: Sample, *, drawn: int = 1, audited: bool = False) -> None:
         """Append a sample.
 
         Args:
-            drawn: scenes that were drawn until one could be kept.
-            audited: check its labels now, and its files when the dataset is complete. It has boxes and masks.
+            drawn: number of scenes drawn until one was kept.
+            audited: check its labels now and its files when the dataset is complete; needs boxes and masks.
 
         Raises:
-            InputError: the format cannot hold it, or the disk refuses.
+            InputError: the format cannot hold it, or a write fails.
             AuditError: its labels contradict each other.
         """
         index = self.first + self.count
@@ -131,8 +131,8 @@ class DatasetWriter(CloseOrAbort):
         """Complete the dataset and give it its name. A part keeps its journal.
 
         Raises:
-            InputError: there is no sample, the disk refuses, or the folder has come into being meanwhile.
-            AuditError: the files contradict what was rendered. They stay in `NAME.partial`.
+            InputError: there is no sample, a write fails, or the folder exists by now.
+            AuditError: the files contradict what was rendered. They are kept in `NAME.partial`.
         """
         if not self.count:
             self.abort()
@@ -156,10 +156,10 @@ class DatasetWriter(CloseOrAbort):
                 (self.folder / JOURNAL).unlink()
 
     def adopt(self, folder: Path) -> None:
-        """Take over the files and the journal of a part, whose samples follow those that are there.
+        """Add the files and the journal of a part, whose samples follow the existing ones.
 
         Raises:
-            InputError: the part does not fit, or the disk refuses.
+            InputError: the part does not fit, or a write fails.
         """
         with self._writing():
             self._flush()
@@ -171,7 +171,7 @@ class DatasetWriter(CloseOrAbort):
             self._flush()
 
     def _take_files(self, folder: Path, records: Sequence[Record]) -> None:
-        """Link or copy the files of a part. Formats with files that parts share override it."""
+        """Link or copy the files of a part. Formats whose parts share files override it."""
         del records
         for path in sorted(folder.rglob("*")):
             target = self._partial / path.relative_to(folder)
@@ -180,8 +180,8 @@ class DatasetWriter(CloseOrAbort):
                 _link(path, target)
 
     def abort(self) -> None:
-        """End without a dataset. Samples that were written stay in `NAME.partial`; without any, it is removed."""
-        with suppress(OSError):  # What could not be written has been reported; it is made again.
+        """End without a dataset. Written samples are kept in `NAME.partial`; without any, it is removed."""
+        with suppress(OSError):  # The failed write has been reported, and its samples are made again.
             self._flush()
         with suppress(OSError):
             self._journal.close()
@@ -192,7 +192,7 @@ class DatasetWriter(CloseOrAbort):
 
     @abstractmethod
     def _write(self, index: int, sample: Sample) -> Record:
-        """Write sample number `index` (from 0) into `self._partial`; overwrite files of an earlier try.
+        """Write sample number `index` (from 0) into `self._partial`; overwrite files of an earlier attempt.
 
         Returns:
             The sample's record in the journal.
@@ -203,15 +203,15 @@ class DatasetWriter(CloseOrAbort):
         """Write the files of the whole dataset from `self._records()`. May be called again after a failure."""
 
     def _flush_files(self) -> None:
-        """Hand everything that `_write` has written to the file system. Formats that keep files open override it."""
+        """Flush everything that `_write` has written. Formats that keep files open override it."""
 
     def _flush(self) -> None:
-        """Write the lines of the journal, after the files that they are about."""
+        """Write the journal's lines, after the files that they describe."""
         self._flush_files()
         self._journal.flush()
 
     def _save_image(self, sample: Sample, *parts: str) -> str:
-        """Write the image of a sample to a path without its ending; return the file's name."""
+        """Write the image of a sample to a path given without suffix; return the file's name."""
         path = self._path(*parts[:-1], f"{parts[-1]}.{self.encoding.suffix}")
         path.write_bytes(sample.picture.file(self.encoding))
         return path.name
@@ -225,7 +225,7 @@ class DatasetWriter(CloseOrAbort):
         return path
 
     def _records(self) -> Iterator[Record]:
-        """Return the records of the samples in their order."""
+        """Return the records of the samples in order."""
         return (entry["record"] for entry in self._journal.entries())
 
     @property
@@ -240,7 +240,7 @@ class DatasetWriter(CloseOrAbort):
 
     @property
     def audited(self) -> Mapping[int, tuple[Any, list[Expected]]]:
-        """Return labels and expected objects of the samples that are audited, by their numbers."""
+        """Return labels and expected objects of audited samples by number."""
         return self._journal.audited
 
     def counts(self) -> Counts:
@@ -248,7 +248,7 @@ class DatasetWriter(CloseOrAbort):
         return self._journal.counts
 
     def _identity(self) -> dict[str, Any]:
-        """Return the values that make two exports the same, as JSON returns them."""
+        """Return the values that are equal for equal exports, as JSON returns them."""
         values = {"format": type(self).__name__, **dataclasses.asdict(self.card)}
         if self.part is not None:
             values["part"] = [self.part.start, self.part.stop]
@@ -286,7 +286,7 @@ class DatasetWriter(CloseOrAbort):
         return Journal.resume(path, self.first, self._resumed)
 
     def _resumed(self, count: int) -> int:
-        """Return how many of the samples in the journal are there. Formats that finish files of many override it."""
+        """Return how many samples of the journal exist. Formats with many samples per file override it."""
         return count
 
     @contextmanager
@@ -302,7 +302,7 @@ class DatasetWriter(CloseOrAbort):
 
 
 def _link(source: Path, target: Path) -> None:
-    """Make a hard link, or a copy where the file system has none."""
+    """Make a hard link, or a copy if the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
@@ -310,10 +310,10 @@ def _link(source: Path, target: Path) -> None:
 
 
 def named_folder(folder: Path) -> None:
-    """Check that a dataset can be made under a name.
+    """Check that a dataset with this name can be made.
 
     Raises:
-        InputError: it exists, or no folder can have this name.
+        InputError: it exists, or the name is not allowed.
     """
     if folder.name in ("", ".."):
         raise InputError(f"{folder} exists, and datasets are never overwritten; choose another folder")
@@ -323,7 +323,7 @@ def named_folder(folder: Path) -> None:
         raise InputError(f"{str(folder)!r} is not UTF-8; choose another name") from None
     try:
         exists = folder.exists() or folder.is_symlink()
-    except OSError as error:  # The name is too long, or a folder above is closed to us.
+    except OSError as error:  # The name is too long, or a parent folder is not accessible.
         raise InputError(f"{_cut(str(folder))}: {error.strerror or error}; choose another folder") from error
     if exists:
         raise InputError(f"{folder} exists, and datasets are never overwritten; choose another folder")

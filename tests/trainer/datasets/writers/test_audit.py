@@ -71,10 +71,10 @@ def test_right_labels_pass() -> None:
     [
         (lambda: changed(visible=Rectangle(16, 11, 8, 9)), r"car-1 \(Car\): mask and box differ"),
         (lambda: changed(visible_px=63), r"its mask has 64 pixels, its box was made of 63$"),
-        (lambda: changed(visible=None), r"the instance mask shows the objects \[5\], and boxes are stated of \[\]$"),
+        (lambda: changed(visible=None), r"the instance mask shows the objects \[5\], and boxes exist for \[\]$"),
         (
             lambda: masked("instance", 6),
-            r"the instance mask shows the objects \[5, 6\], and boxes are stated of \[5\]$",
+            r"the instance mask shows the objects \[5, 6\], and boxes exist for \[5\]$",
         ),
         (lambda: masked("class", 1), r"the class mask has other values than 2 at its pixels$"),
         (lambda: changed(amodal=Rectangle(16, 11, 4, 8)), r"its visible box leaves its whole box"),
