@@ -1,4 +1,4 @@
-"""Engines render tasks. Each kind is a module; all pass the same contract tests."""
+"""Engines that render tasks. Each is a module, and all pass the same contract tests."""
 
 import contextlib
 import os
@@ -14,12 +14,12 @@ ENGINES = ("blender", "raster", "fake")
 
 
 def create_engine(name: str, *, device: str = "cpu", service_time_s: float = 0.0) -> Engine:
-    """Return the engine of that name, behind the camera's response. Blender is imported here and nowhere earlier.
+    """Return the engine of that name, wrapped by the camera's response. Blender is imported only here.
 
     Args:
         name: one of `ENGINES`.
         device: kind of device, one of `DEVICES`; "raster" and "fake" render on the CPU.
-        service_time_s: how long "fake" takes for a task at least; the other engines ignore it.
+        service_time_s: minimum time per task of "fake"; the other engines ignore it.
 
     Raises:
         EngineUnavailable: unknown name, or a package that the engine needs is not installed.
@@ -54,10 +54,10 @@ def _engine(name: str, device: str, service_time_s: float) -> Engine:
 
 @contextlib.contextmanager
 def _one_cpu() -> Iterator[None]:
-    """Keep this process on one CPU meanwhile.
+    """Restrict this process to one CPU inside the context.
 
-    Blender starts as many threads as it sees CPUs. A process renders on one, and the others would do nothing but spin,
-    at the cost of the processes beside it.
+    Blender starts one thread per visible CPU. A process renders on one CPU, and the other threads would only spin and
+    slow down other processes.
     """
     if not hasattr(os, "sched_setaffinity"):  # Not on Linux.
         yield

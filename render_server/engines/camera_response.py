@@ -1,6 +1,6 @@
-"""The camera's response: what sensor and processing do to a rendered image; see `CameraResponse` in scene.proto.
+"""The camera's response, the effect of sensor and processing on a rendered image; see `CameraResponse` in scene.proto.
 
-It acts on display values after the render, so its derivatives, and those of the scene through it, need no render.
+It acts on display values after rendering, so derivatives of and through the response need no render.
 """
 
 import io
@@ -19,7 +19,7 @@ from render_server.jacobian.regions import Window
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 #: From CIE XYZ to linear sRGB.
 _XYZ_TO_RGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
-#: The colour temperature that the camera is balanced for, in kelvin.
+#: The colour temperature of the camera's white balance, in kelvin.
 NEUTRAL_K = 6500.0
 #: Half-width of a blur's kernel, in standard deviations.
 _REACH = 4.0
@@ -42,7 +42,7 @@ class CameraResponse:
 
     @classmethod
     def from_proto(cls, message: pb.CameraResponse) -> "CameraResponse":
-        """Return the parameters of a message, defaults filled in."""
+        """Return the parameters of a message, with defaults filled in."""
         given = {field.name: value for field, value in message.ListFields()}
         return cls(**given)
 
@@ -53,12 +53,12 @@ class CameraResponse:
 
     @property
     def reach_px(self) -> int:
-        """Return the distance in pixels over which a pixel spreads."""
+        """Return the distance in pixels over which a pixel has an effect."""
         return math.ceil(_REACH * self.blur_px + 0.5) if self.blur_px > 0 else 0
 
 
 class Sensor:
-    """Applies responses to images of one task.
+    """Applies responses to the images of one task.
 
     Args:
         width_px, height_px: of the whole frame.
@@ -76,7 +76,7 @@ class Sensor:
         return Window(0, 0, self._width, self._height)
 
     def image(self, rendered: np.ndarray, response: CameraResponse) -> np.ndarray:
-        """Return the frame as the camera takes it.
+        """Return the frame as taken by the camera.
 
         Args:
             rendered: float32 [height, width, 3], display values in 0..1.
@@ -118,13 +118,13 @@ class Sensor:
     def difference(
         self, rendered: np.ndarray, difference: np.ndarray, window: Window, response: CameraResponse
     ) -> tuple[Window, np.ndarray]:
-        """Return how the taken image changes with the rendered one, and the window that changes.
+        """Return the change of the taken image for a change of the rendered one, and the changed window.
 
         It is the central difference about the rendered image, so it is exact to second order.
 
         Args:
             rendered: float32 [height, width, 3], the whole frame.
-            difference: [h, w, 3], of rendered display values in the window: end minus beginning of a step.
+            difference: [h, w, 3], rendered display values in the window at the end minus the start of a step.
         """
         reach = response.reach_px
         outer, around = self._grown(window, reach), self._grown(window, 2 * reach)
@@ -189,7 +189,7 @@ def _planckian_rgb(kelvin: float) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Return an image [h, w, 3] blurred by a Gaussian that is integrated over pixels; edges continue outwards."""
+    """Return an image [h, w, 3] blurred by a Gaussian integrated over pixels; edge pixels are extended."""
     reach = math.ceil(_REACH * sigma_px + 0.5)
     edges = [0.5 * math.erf((k - 0.5) / (sigma_px * math.sqrt(2))) for k in range(-reach, reach + 2)]
     weights = np.diff(edges)
@@ -212,6 +212,6 @@ def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def _within(inner: Window, outer: Window) -> tuple[slice, slice]:
-    """Rows and columns of a window inside an array of another."""
+    """Return the rows and columns of a window inside the array of another."""
     top, left = inner.top - outer.top, inner.left - outer.left
     return slice(top, top + inner.height), slice(left, left + inner.width)

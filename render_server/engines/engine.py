@@ -8,7 +8,7 @@ from metasim.v1 import render_pb2 as pb
 
 
 class Engine(Protocol):
-    """Renders one task at a time in the calling process. Not safe for threads."""
+    """Renders one task at a time in the calling process. Not thread-safe."""
 
     @property
     def name(self) -> str:
@@ -30,16 +30,16 @@ class Engine(Protocol):
         """Render a task that has passed validation.
 
         Args:
-            task: what to draw and what to return.
+            task: the scene and the requested outputs.
             assets: local file of each content hash that the task names.
 
         Returns:
             The result. All but `timing` is a pure function of the task, the engine, its version and its device.
-            `timing.queue_s` is left to the caller.
+            The caller sets `timing.queue_s`.
 
         Raises:
-            InvalidTask: the task asks for what this engine cannot draw, or an asset does not hold what it should.
-            AssetMissing: `assets` lacks something.
+            InvalidTask: this engine cannot draw the task, or an asset has the wrong content.
+            AssetMissing: `assets` lacks a required asset.
             RenderFailed: the renderer failed.
             DeviceLost: the device failed; the process must end.
         """

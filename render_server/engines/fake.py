@@ -6,10 +6,10 @@ Each sprite or mesh is a Gaussian blob, whatever its texture or shape:
     q(p) = |A^-1 (p - c)|^2,      A = [a_x * w/4, a_y * h/4]      [2 x 2]
 
 with p a pixel's centre, c the projection of the node's origin, a_x and a_y the pixel vectors of a unit step along the
-node's x and y axis, w and h its size (mesh: size_x, size_y), colour its tint or base colour. So a blob has a standard
-deviation of a quarter of the node's size. Blobs add up; the returned image is clipped to 0..1,
-columns are not. The view transform and the number of samples have no effect. Columns hold the blobs' pixels up to 7
-standard deviations from their centres, where exp(-q/2) is 2e-11.
+node's x and y axis, w and h its size (mesh: size_x, size_y), colour its tint or base colour. A blob's standard
+deviation is thus a quarter of the node's size. Blobs add up; the returned image is clipped to 0..1, but columns are
+not. The view transform and the number of samples have no effect. Columns hold the blobs' pixels up to 7 standard
+deviations from their centres, where exp(-q/2) is 2e-11.
 
 For a root node under an orthographic camera in the identity pose with f pixels per metre, and d = p - c:
 
@@ -39,17 +39,17 @@ from render_server.scene.extent import content_extent
 from render_server.scene.geometry import Outline, camera_view
 from render_server.scene.scene_graph import SceneGraph
 
-#: How far blobs reach in columns, in standard deviations.
+#: Extent of blobs in columns, in standard deviations.
 _REACH = 7.0
 
 _CORNERS = np.array([(x, y, 0.0, 1.0) for x in (-0.5, 0.5) for y in (-0.5, 0.5)])
 
 
 class FakeEngine:
-    """Draws blobs. Needs no assets and reads none.
+    """Draws blobs without assets.
 
     Args:
-        service_time_s: every task takes at least that long.
+        service_time_s: minimum duration of every task.
     """
 
     name = "fake"
@@ -89,7 +89,7 @@ class FakeEngine:
         return result
 
     def _surface(self, graph: SceneGraph, view: CameraView) -> SurfaceLayers:
-        """Blobs are opaque where they exceed one half; they face the camera at their origin's depth."""
+        """Return labels: blobs are opaque above one half, and face the camera at their origin's depth."""
         frame = Window(0, 0, view.width_px, view.height_px)
         node_mask = np.zeros((view.height_px, view.width_px), np.uint16)
         depth = np.full(node_mask.shape, np.inf, np.float32)
@@ -119,12 +119,12 @@ def _image(graph: SceneGraph, view: CameraView, background: scene_pb2.Color) -> 
     return image.clip(0.0, 1.0).astype(np.float32)
 
 
-#: Area below which a blob is seen edge-on, or is too small, and does not show.
+#: Area below which a blob is not drawn: it is edge-on or too small.
 _NO_AREA_PX = 1e-12
 
 
 class _Blob(NamedTuple):
-    """A node as a scene shows it."""
+    """The blob of a node in a scene."""
 
     graph: SceneGraph
     view: CameraView
@@ -132,7 +132,7 @@ class _Blob(NamedTuple):
 
 
 def _changes(graph: SceneGraph, view: CameraView, probe: Probe) -> list[tuple[int, _Blob]]:
-    """The blobs that a probe takes away (-1) and puts there (1)."""
+    """Return the blobs that a probe removes (-1) and adds (1)."""
     changed = sorted({index for side in probe.sides if side is not None for index in side.changed})
     indices = range(len(graph.nodes)) if graph.camera in changed else changed
     changes: list[tuple[int, _Blob]] = []
@@ -195,7 +195,7 @@ def _ellipse(graph: SceneGraph, view: CameraView, index: int) -> tuple[np.ndarra
 
 
 def _window(graph: SceneGraph, view: CameraView, index: int) -> Window:
-    """The pixels up to 7 standard deviations from a blob's centre."""
+    """Return the pixels up to 7 standard deviations from a blob's centre."""
     centre, axes = _ellipse(graph, view, index)
     reach = _REACH * np.linalg.norm(axes, axis=1)
     size = view.width_px, view.height_px

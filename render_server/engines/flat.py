@@ -1,6 +1,6 @@
 """Flat scenes: sprites that face an orthographic camera, reduced to affine maps in the image plane.
 
-Both engines draw such scenes from what is here: the raster engine directly, Blender as tiles of one render.
+Both engines draw such scenes from these maps: the raster engine directly, Blender as tiles of one render.
 """
 
 import math
@@ -19,7 +19,7 @@ from render_server.jacobian.regions import NOWHERE, Window
 from render_server.scene.geometry import Outline, camera_view
 from render_server.scene.scene_graph import DEFAULT_TINT, SceneGraph
 
-#: Largest sine of the angle between a sprite and the image plane that counts as none.
+#: Tolerance of the sine of the angle between a sprite and the image plane.
 _TILT = 1e-9
 
 
@@ -29,8 +29,8 @@ class FlatSprite(NamedTuple):
     Attributes:
         texel_from_pixel: (a, b, c, d, e, f): the point (x, y) in pixels shows the padded texture at
             (a x + b y + c, d x + e y + f), in texels from its top left corner.
-        corners_px: the four corners of the padded texture in pixels, in turn.
-        bounds_px: (left, top, right, bottom) around what is not wholly transparent, in pixels.
+        corners_px: the four corners of the padded texture in pixels, in cyclic order.
+        bounds_px: (left, top, right, bottom) around the parts that are not fully transparent, in pixels.
         depth_m: along the camera's axis.
         tint: red, green, blue.
     """
@@ -45,8 +45,7 @@ class FlatSprite(NamedTuple):
     tint: tuple[float, float, float]
 
 
-#: What stands in place of a scene's sprites, by index of the node. None: nothing, since it is too near or too far to be
-#: seen.
+#: Replacements of a scene's sprites by node index. None: the sprite is outside of the near and far planes.
 Change = Mapping[int, FlatSprite | None]
 
 
@@ -96,7 +95,7 @@ def flat_sprites(
     """Return the sprites of a flat scene between the near and the far plane, by index of the node.
 
     Args:
-        indices: look at these nodes only.
+        indices: nodes to consider.
 
     Raises:
         Unsupported: a sprite is tilted out of the image plane.
@@ -173,11 +172,11 @@ def changed_window(
     view: CameraView,
     offsets: Sequence[tuple[float, float]],
 ) -> Window:
-    """The pixels that changes of a scene's sprites can change: where what they replace and what they put there shows.
+    """Return the pixels that sprite changes can affect: those of the replaced and of the new sprites.
 
     Args:
-        sprites: the scene's.
-        offsets: where samples lie from the pixels' centres, right and down, in pixels.
+        sprites: the scene's sprites.
+        offsets: offsets of samples from pixel centres, right and down, in pixels.
     """
     bounds = []
     for change in changes:
@@ -194,18 +193,18 @@ def changed_window(
 
 
 def painters_order(sprites: Mapping[int, FlatSprite]) -> list[FlatSprite]:
-    """Return the sprites from the farthest to the nearest; of equally far ones, the later node is nearer."""
+    """Return the sprites from the farthest to the nearest; at equal depth, the later node is nearer."""
     return sorted(sprites.values(), key=lambda sprite: (-sprite.depth_m, sprite.node))
 
 
 def sample_offsets(samples: int, width: float) -> list[tuple[float, float]]:
-    """Where the samples of a pixel lie from its centre, in pixels: a grid of cells of equal area over the filter's box.
+    """Return the offsets of samples from a pixel's centre, in pixels: a grid of equal-area cells over the filter's box.
 
     Args:
         samples: per pixel.
-        width: of the filter, in pixels. 0: one sample at the centre stands for all.
+        width: width of the filter in pixels. 0: one sample at the centre.
 
-    The cells' rows need not hold the same number of them, so that any number of samples can be spread.
+    Rows may have different numbers of cells, so that any number of samples can be spread.
     """
     if width == 0.0:
         return [(0.0, 0.0)]
@@ -229,7 +228,7 @@ def surface_layers(
     for index, sprite in sprites.items():
         depths[index + 1] = sprite.depth_m
         outlines[index] = sprite_outline(graph, index, sprite.texture)
-    # Sprites face the camera, whichever side of them it sees.
+    # Sprites face the camera with either side.
     normal = np.zeros((*node_mask.shape, 3), np.float32)
     normal[node_mask > 0] = view.camera_from_world[2, :3]
     return SurfaceLayers(node=node_mask, depth=depths[node_mask], normal=normal, outlines=outlines)

@@ -1,4 +1,4 @@
-"""Rendered frames, and results made of them."""
+"""Rendered frames and their results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from render_server.scene import labels
 from render_server.scene.geometry import Outline
 from render_server.scene.scene_graph import SceneGraph
 
-#: Outputs that are read from the instance at each pixel's centre.
+#: Outputs computed from the instance at each pixel's centre.
 LABELS = frozenset(
     {
         pb.OUTPUT_INSTANCE_MASK,
@@ -32,7 +32,7 @@ class SurfaceLayers:
     node: np.ndarray  # [h, w] uint16: index of the node + 1, nodes without a class included; 0: nothing
     depth: np.ndarray  # [h, w] float32, metres along the camera's axis; +inf: nothing
     normal: np.ndarray  # [h, w, 3] float32, world frame; 0: nothing
-    outlines: Mapping[int, Outline]  # Of every drawn node where boxes are wanted, for the amodal ones
+    outlines: Mapping[int, Outline]  # Of every drawn node if boxes are requested, for amodal boxes
 
 
 def wants_image(outputs: Sequence[pb.Output.ValueType]) -> bool:
@@ -57,10 +57,10 @@ def pack(
 
     Args:
         image: [h, w, 3] float32, display values, 0 to 1; not None if the task's outputs hold an image.
-        surface: not None if the task's outputs want labels.
+        surface: not None if the task's outputs need labels.
 
     Raises:
-        InvalidTask: an output that does not exist.
+        InvalidTask: an output does not exist.
     """
     result = pb.RenderResult(id=task.id, columns=columns)
     instances = None if surface is None else labels.hide_unclassed(graph, surface.node)
@@ -88,5 +88,5 @@ def pack(
 
 
 def quantise(image: np.ndarray) -> np.ndarray:
-    """Return display values 0 to 1 as uint8, rounded to the nearest; halves go to the even number."""
+    """Return display values 0 to 1 as uint8, rounded half to even."""
     return np.rint(image * np.float32(255)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Sprites as layers: sampled where they show, bilinearly, many in one call."""
+"""Sprites as layers: bilinear samples of visible sprites, many per call."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from render_server.engines.textures import Texture
 _MESH = Image.Transform.MESH
 _BILINEAR = Image.Resampling.BILINEAR
 
-#: Pixels that are sampled in one call, unless a single sprite has more.
+#: Pixels sampled per call, unless a single sprite has more.
 _CANVAS_PX = 1 << 20
 
 
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """The pixels of a sprite that may show it, and their quadrilateral in the texture."""
+    """The pixels that may show a sprite, and their quadrilateral in the texture."""
 
     sprite: FlatSprite
     left: int
@@ -44,12 +44,12 @@ class _Box(NamedTuple):
 def sampled_layers(
     sprites: Sequence[FlatSprite], width_px: int, height_px: int, offset: tuple[float, float], *, standard: bool
 ) -> list[Layer]:
-    """Return the layers of the sprites that show in an image.
+    """Return the layers of an image's visible sprites.
 
-    A layer is the same bit for bit whatever is sampled together with it.
+    A layer is bit-identical regardless of the other layers in the call.
 
     Args:
-        offset: where samples lie from the pixels' centres, right and down, in pixels.
+        offset: offset of samples from pixel centres, right and down, in pixels.
         standard: whether light is linear.
     """
     layers: list[Layer] = []
@@ -81,7 +81,7 @@ def _box(sprite: FlatSprite, width_px: int, height_px: int, offset: tuple[float,
 
 
 def _canvases(boxes: list[_Box]) -> Iterator[list[_Box]]:
-    """Yield runs of boxes whose samples fit below each other on a canvas of moderate size."""
+    """Yield groups of boxes whose samples fit on a canvas of moderate size, one below the other."""
     part: list[_Box] = []
     width = height = 0
     for box in boxes:

@@ -1,8 +1,8 @@
-"""Images through a lens, interpolated from images of the pinhole camera behind it.
+"""Images through a lens, interpolated from images of an ideal pinhole camera.
 
-Cycles has no camera with Brown and Conrady's distortion: its own polynomial lenses are radial and count in angles. So
-the pinhole image is rendered as far as the lens sees, and every pixel of the image interpolates it linearly in linear
-light. Pixels do not depend on the window they are part of, so crops equal frames bit for bit.
+Cycles has no camera with Brown-Conrady distortion; its polynomial lenses are radial functions of the angle. The pinhole
+image is therefore rendered over the lens's field of view, and each pixel interpolates it bilinearly in linear light.
+Pixels do not depend on their window, so crops equal frames bit for bit.
 """
 
 import math
@@ -15,9 +15,9 @@ from metasim.lens import Distortion
 from render_server.errors import InvalidTask
 from render_server.jacobian.regions import NOWHERE, Window
 
-#: Largest pinhole image behind an image, in multiples of its pixels.
+#: Maximum size of the pinhole image, as a multiple of the image's pixels.
 _LARGEST = 8.0
-#: Pixels around the pinhole image of an unperturbed scene, so that those of probes fit into it.
+#: Margin around the unperturbed scene's pinhole image for those of probes, in pixels.
 _MARGIN_PX = 8
 
 #: Left, top, right and bottom of a pinhole image, in pixels from the optical axis.
@@ -25,13 +25,13 @@ PinholeFrame = tuple[int, int, int, int]
 
 
 class LensMap:
-    """The places in the pinhole image that the pixels of an image show.
+    """The positions in the pinhole image of an image's pixels.
 
     Args:
         view: of a perspective camera.
         field: path of the camera in the task, for errors.
-        frame: the pinhole image to use if it holds what the lens sees. Sampling noise depends on a pixel's place in the
-            whole image, so that of two sides of a probe cancels only if both have the same frame.
+        frame: the pinhole image to use if it covers the lens's field of view. Sampling noise depends on a pixel's
+            position in the whole image, so the noise of a probe's two sides cancels only in the same frame.
 
     Attributes:
         pinhole: the view behind the lens. Its focal length in pixels is that of `view`.
@@ -66,7 +66,7 @@ class LensMap:
             aspect=1.0,
             distortion=Distortion(),
         )
-        # Of the pixel whose centre lies to the upper left of a place, and how far the place lies beyond that centre.
+        # The pixel whose centre is to the upper left of a position, and the position's offset from that centre.
         corner = np.floor(places - 0.5)
         self._beyond = (places - 0.5 - corner).astype(np.float32)
         self._column, self._row = (corner - (left, top)).astype(np.int64).transpose(2, 0, 1)
@@ -84,7 +84,7 @@ class LensMap:
         """Return a window of the image.
 
         Args:
-            pinhole: [h, w, 3] float32: the part of the pinhole image that `source` says.
+            pinhole: [h, w, 3] float32, the part of the pinhole image given by `source`.
         """
         source = self.source(window)
         columns, rows = self._column[window.slices] - source.left, self._row[window.slices] - source.top
@@ -95,12 +95,12 @@ class LensMap:
         return result
 
     def nearest(self, pinhole: np.ndarray) -> np.ndarray:
-        """Return labels of the image: those of the nearest pixels of the whole pinhole image [h, w, ...]."""
+        """Return labels of the image from the nearest pixels of the whole pinhole image [h, w, ...]."""
         return pinhole[self._nearest]
 
 
 def lens_map(view: CameraView, field: str, frame: PinholeFrame | None = None) -> LensMap | None:
-    """Return the map of a view's lens; None if the renderer's own camera shows the image as it is."""
+    """Return the map of a view's lens; None if the renderer's camera needs no lens."""
     if view.is_pinhole or not view.perspective or not math.isfinite(view.focal_px):
         return None
     return LensMap(view, field, frame)
@@ -116,13 +116,13 @@ def pinhole_frame(view: CameraView) -> PinholeFrame | None:
 
 
 def _places(view: CameraView) -> np.ndarray:
-    """Return where the pinhole image shows what each pixel shows, [h, w, 2] in pixels from the optical axis."""
+    """Return each pixel's position in the pinhole image, [h, w, 2] in pixels from the optical axis."""
     columns, rows = np.meshgrid(np.arange(view.width_px) + 0.5, np.arange(view.height_px) + 0.5)
     places: np.ndarray = view.undistorted(np.stack((columns, rows), axis=2)) * view.focal_px
     return places
 
 
 def _bounds(places: np.ndarray) -> PinholeFrame:
-    """Return the frame around places, with one more pixel to each side, so that every pixel has four neighbours."""
+    """Return the frame around positions, padded by one pixel so that every pixel has four neighbours."""
     low, high = np.floor(places.min((0, 1))), np.floor(places.max((0, 1)))
     return int(low[0]) - 1, int(low[1]) - 1, int(high[0]) + 2, int(high[1]) + 2

@@ -11,17 +11,17 @@ from render_server.engines.flat import Change, FlatSprite
 from render_server.engines.layers import Layer, sampled_layers
 from render_server.jacobian.regions import Window
 
-#: Samples of the scene's sprites that are kept between calls; of larger scenes they are taken again.
+#: Maximum number of sprite samples cached between calls; larger scenes are sampled again.
 _KEPT_SAMPLES = 1 << 24
 
 
 class Painter:
-    """Renders a flat scene, and the same scene with some of its sprites changed.
+    """Renders a flat scene with and without changes of its sprites.
 
-    A pixel is the same bit for bit whatever window it is painted in, and whatever is painted together with it.
+    A pixel is bit-identical regardless of its window and of other images in the call.
 
     Args:
-        sprites: the scene's, by index of the node.
+        sprites: the scene's sprites by node index.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Painter:
         self._kept_samples = 0
 
     def paint(self, changes: Sequence[Change], window: Window, offsets: Sequence[tuple[float, float]]) -> np.ndarray:
-        """[changes, h, w, 3] float32 display values in the window; one channel if all that is drawn there is grey.
+        """[changes, h, w, 3] float32 display values in the window; one channel if everything drawn there is grey.
 
         Args:
-            changes: one for each image that is wanted; an empty one stands for the scene itself.
-            offsets: where samples lie from the pixels' centres, right and down, in pixels.
+            changes: one per image; an empty one gives the scene itself.
+            offsets: offsets of samples from pixel centres, right and down, in pixels.
         """
         total = self._sample(changes, window, offsets[0])
         for offset in offsets[1:]:
@@ -117,5 +117,5 @@ def _overlap(layer: Layer, window: Window) -> bool:
 
 
 def _depth_order(layer: Layer) -> tuple[float, int]:
-    """Return the sprites from the farthest to the nearest; of equally far ones, the later node is nearer."""
+    """Return the sprites from the farthest to the nearest; at equal depth, the later node is nearer."""
     return -layer.sprite.depth_m, layer.sprite.node

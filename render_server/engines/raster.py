@@ -27,7 +27,7 @@ from render_server.scene.extent import content_extent
 from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import SceneGraph
 
-#: Pixels of probes that are painted together, unless a single probe has more.
+#: Pixels of probes painted together, unless a single probe has more.
 _BATCH_PX = 1 << 18
 
 
@@ -65,10 +65,10 @@ class RasterEngine:
 
 
 class _Frame:
-    """The unperturbed frame, from which probes differ in few sprites.
+    """The unperturbed frame; probes change few of its sprites.
 
     Attributes:
-        renders: so far.
+        renders: number of renders so far.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class _Frame:
 
     def add(self, probes: Sequence[Probe], columns: ColumnResults) -> None:
         """Render probes and add their differences to the columns."""
-        # Probes of the same sprites change nearly the same pixels, so they are rendered together.
+        # Probes of the same sprites affect similar pixels, so they are rendered together.
         alike: dict[tuple[int, ...], list[Probe]] = {}
         for probe in probes:
             changed = {index for side in probe.sides if side is not None for index in side.changed}
@@ -161,7 +161,7 @@ class _Frame:
 
 
 def _batches(windows: Sequence[Window]) -> Iterator[range]:
-    """Yield the numbers of the windows, in runs of moderate size."""
+    """Yield the indices of the windows in groups of moderate size."""
     most = max(window.pixels for window in windows)
     each = max(1, _BATCH_PX // max(1, most))
     for first in range(0, len(windows), each):

@@ -1,4 +1,4 @@
-"""An engine behind a camera: renders with any engine and applies the camera's response to what it returns."""
+"""An engine with a camera response: applies the response to another engine's results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from render_server.jacobian.probes import Probe, plan_probes
 from render_server.jacobian.regions import Window
 from render_server.scene.scene_graph import RESPONSE_FIELDS, SceneGraph
 
-#: Step of a column to each side, in the attribute's unit, where the task states none.
+#: Default step of a column to each side, in the attribute's unit.
 STEPS: Mapping[int, float] = {
     scene_pb2.ATTRIBUTE_EXPOSURE: 0.01,
     scene_pb2.ATTRIBUTE_TEMPERATURE: 20.0,
@@ -34,9 +34,9 @@ _IMAGES = (pb.OUTPUT_IMAGE_U8, pb.OUTPUT_IMAGE_F32)
 
 
 class RespondingEngine:
-    """Renders by another engine, as seen through the response of the scene's camera.
+    """Renders with another engine and applies the response of the scene's camera.
 
-    A task whose camera has no response, and that asks for no derivative of one, goes to the other engine as it is.
+    A task without a response and without derivatives of one is passed on unchanged.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -103,7 +103,7 @@ def _of_response(column: pb.Column, camera: scene_pb2.Node) -> bool:
 
 
 def _without_response(task: pb.RenderTask, camera: str, own: list[int]) -> pb.RenderTask:
-    """The task for the engine: the rendered image in floats, and the differences of the scene's own columns."""
+    """Return the inner engine's task: the rendered image in floats, and the differences of the scene's columns."""
     inner = pb.RenderTask()
     inner.CopyFrom(task)
     for node in inner.scene.nodes:
@@ -126,7 +126,7 @@ def _columns(
     rendered: np.ndarray,
     response: CameraResponse,
 ) -> list[pb.ColumnResult]:
-    """The columns of the taken image, in the order of the task."""
+    """Return the columns of the taken image, in the task's order."""
     results = ColumnResults(task)
     others = [number for number in range(len(task.columns)) if number not in own]
     for number, column in zip(others, rendered_columns, strict=True):

@@ -11,13 +11,13 @@ from PIL import Image, UnidentifiedImageError
 
 from render_server.errors import AssetMissing, InvalidTask
 
-#: Wire order of modes that hold 16 bits of grey.
+#: Modes with 16-bit grey.
 _GREY_16 = ("I;16", "I;16B", "I;16L", "I")
 
 
 @dataclass(frozen=True)
 class Texture:
-    """An image that is transparent outside.
+    """An image with a transparent surrounding.
 
     Attributes:
         padded: [height + 2, width + 2, 4] float32: red, green, blue times opacity, and opacity; display values, 0 to 1.
@@ -51,12 +51,12 @@ class Texture:
 
     @cached_property
     def support(self) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom) in padded texels: where it is not wholly transparent. Interpolation included."""
+        """Return (left, top, right, bottom) in padded texels around non-transparent texels, including interpolation."""
         seen = self.padded[..., 3] > 0
         if not seen.any():
             return 0.0, 0.0, 0.0, 0.0
         rows, columns = seen.any(axis=1).nonzero()[0], seen.any(axis=0).nonzero()[0]
-        # A texel fades out towards the centres of its neighbours.
+        # A texel fades out towards its neighbours' centres.
         return float(columns[0]) - 0.5, float(rows[0]) - 0.5, float(columns[-1]) + 1.5, float(rows[-1]) + 1.5
 
     @cached_property
@@ -68,7 +68,7 @@ class Texture:
     def opaque_hull(self) -> np.ndarray:
         """[n, 2] float64: the convex hull's corners (x, y), in turn, of the texels whose opacity is >= 1/2.
 
-        In texels from the top left corner of the image; no corners if there is no such texel.
+        Unit: texels from the image's top left corner. Empty if there is no such texel.
         """
         opaque = self.padded[1:-1, 1:-1, 3] >= 0.5
         rows = opaque.any(axis=1).nonzero()[0]
@@ -96,7 +96,7 @@ def decode(path: Path) -> np.ndarray:
     """Return a PNG as straight colours and opacity: [height, width, 4] float32, 0 to 1.
 
     Raises:
-        ValueError: the file is no PNG, or damaged.
+        ValueError: the file is not a PNG, or is damaged.
     """
     try:
         with Image.open(path, formats=("PNG",)) as image:
@@ -112,7 +112,8 @@ class TextureCache:
     """The most recently used textures, by content hash.
 
     Args:
-        max_bytes: of all decoded textures and their planes together; the last one is kept whatever its size.
+        max_bytes: limit for all decoded textures and their planes together; the last one is kept regardless of its
+            size.
     """
 
     def __init__(self, max_bytes: int = 256 << 20) -> None:
@@ -128,7 +129,7 @@ class TextureCache:
 
         Raises:
             AssetMissing: it is not among the assets.
-            InvalidTask: the asset is no PNG.
+            InvalidTask: the asset is not a PNG.
         """
         texture = self._textures.get(content_hash)
         if texture is not None:

@@ -53,7 +53,7 @@ class ColumnResults:
             _audit(result.audit, difference, frame, left_px, top_px)
 
     def add_product(self, probe: Probe, product: float, frame: np.ndarray | None = None) -> None:
-        """Record a product with the image gradient that was found in screen space.
+        """Record a product with the image gradient computed in screen space.
 
         Args:
             frame: the difference of the whole frame, [height, width, 3], for an audit.
@@ -100,7 +100,7 @@ def _trimmed(difference: np.ndarray) -> tuple[int, int, int, int, np.ndarray]:
     """Return (top, bottom, left, right) around the pixels that are not 0 in half precision, and these [h, w, 3]."""
     half = difference.astype(np.float16)
     height, width, channels = half.shape
-    # Without the sign bit, because -0 is 0.
+    # Ignore the sign bit, because -0 is 0.
     bits = (half.view(np.uint16) << 1).reshape(height, width * channels)
     rows = np.bitwise_or.reduce(bits, axis=1).nonzero()[0]
     if len(rows) == 0:

@@ -10,7 +10,7 @@ from render_server.errors import InvalidTask
 from render_server.scene.attribute_range import StepRange, step_range
 from render_server.scene.scene_graph import SceneGraph
 
-#: Chooses the step of a column that states none, in the attribute's unit, > 0; see `steps.py`.
+#: Chooses the default step of a column, in the attribute's unit, > 0; see `steps.py`.
 StepRule = Callable[[int, scene_pb2.Attribute.ValueType], float]
 
 
@@ -39,7 +39,7 @@ def plan_probes(graph: SceneGraph, task: pb.RenderTask, step_rule: StepRule) -> 
     """Return the probe of each of the task's columns.
 
     Raises:
-        InvalidTask: unknown node, an attribute that it lacks, a value outside the range, or no step that fits.
+        InvalidTask: a node or attribute does not exist, a value is outside the range, or no step fits.
     """
     forward = task.probes.difference == pb.DIFFERENCE_FORWARD
     steps = [_ends(graph, index, column, step_rule, forward=forward) for index, column in enumerate(task.columns)]
@@ -50,7 +50,7 @@ def plan_probes(graph: SceneGraph, task: pb.RenderTask, step_rule: StepRule) -> 
 
 
 def check_columns(graph: SceneGraph, columns: Sequence[pb.Column]) -> None:
-    """Raise what `plan_probes` would raise, without choosing steps.
+    """Check a task like `plan_probes`, without choosing steps.
 
     Raises:
         InvalidTask: see `plan_probes`.

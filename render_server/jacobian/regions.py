@@ -14,7 +14,7 @@ from render_server.scene.geometry import Outline, projected_box
 from render_server.scene.light_sources import LightSource, light_source
 from render_server.scene.scene_graph import SceneGraph
 
-#: Width of the margin for the dimming of the sky, as a fraction of the object's height, in scenes without lights.
+#: Width of the margin for occlusion of the sky, as a fraction of the object's height, in scenes without lights.
 _HALO = 0.25
 
 #: Tolerance for a point that touches a box, in metres.
@@ -70,15 +70,15 @@ class ChangedRegions:
     A window holds every pixel that sees the object, or the shadow that a light casts behind it, before and after the
     step. Cameras, lights and glowing meshes change the whole frame.
 
-    The window neglects the other effects of the object on its surroundings: reflections, and the dimming of the sky.
-    They are 0.4 % of the norm of the gradient on a street in the sun, and 1 to 2 % under the sky alone, where a margin
-    catches half of it. Audits measure them.
+    The window neglects other effects of the object on its surroundings: reflections and occlusion of the sky. They are
+    0.4 % of the gradient's norm on a sunlit street, and 1 to 2 % under the sky alone, where a margin includes half of
+    them. Audits measure them.
 
     Args:
         graph: the unperturbed scene.
         view: the camera's view.
         extent_of: see `ExtentOf`.
-        reach_px: how far samples may lie outside of their pixel.
+        reach_px: maximum distance of samples outside of their pixel.
         sky: whether the background emits light.
     """
 
@@ -132,7 +132,7 @@ class ChangedRegions:
             return self.frame
         outline = Outline(self._with_shadows(extent.points, extent))
         if (self._view.depths(outline.points) < self._view.near_m).any() or not self._view.is_pinhole:
-            # Only edges show where the near plane cuts the object, and how a lens bends it.
+            # Edges are needed for clipping at the near plane and for lens distortion.
             outline = _prisms(self._with_shadows(extent.corners, extent))
         box = projected_box(self._view, outline)
         if box is None:
@@ -145,7 +145,7 @@ class ChangedRegions:
         return Window(left, top, right, bottom) if left < right and top < bottom else NOWHERE
 
     def _with_shadows(self, points: np.ndarray, extent: Extent) -> np.ndarray:
-        """Return the points [n, 3], the ends of their shadows by each light, and the corners of the halo, if any."""
+        """Return the points [n, 3], the ends of their shadows for each light, and the halo's corners, if any."""
         if self._receivers is None:
             return points
         parts = [points]
@@ -161,7 +161,7 @@ def _glows(node: scene_pb2.Node) -> bool:
 
 
 def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return the corners of the box, grown sideways by a fraction of its height within the bounds of what is lit."""
+    """Return the corners of the box, widened by a fraction of its height within the bounds of the lit region."""
     least, most = corners.min(axis=0), corners.max(axis=0)
     reach = np.array((1.0, 1.0, 0.0)) * _HALO * (most[2] - least[2])
     return np.where(
@@ -172,7 +172,7 @@ def _inflated(corners: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
 
 
 def _cast(points: np.ndarray, rays: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return where rays [k, n, 3] through the points [n, 3] leave the box around all that is lit, [k, n, 3]."""
+    """Return the points [k, n, 3] at which rays [k, n, 3] through points [n, 3] leave the box of the lit region."""
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = (low - points) / rays, (high - points) / rays
     still = rays == 0
@@ -181,7 +181,7 @@ def _cast(points: np.ndarray, rays: np.ndarray, low: np.ndarray, high: np.ndarra
     way, side = ways.min(axis=2), ways.argmin(axis=2)
     meets = way >= np.maximum(entry, -_TOUCHING)
     way = np.where(meets, np.maximum(way, 0.0), 0.0)
-    # Rays that leave by different sides pass around a corner of the box: all get the length of the longest.
+    # Rays that leave through different sides pass around a corner of the box, so all get the longest length.
     by_one_side = meets.all(axis=1) & (side == side[:, :1]).all(axis=1)
     way = np.where(by_one_side[:, None], way, way.max(axis=1, keepdims=True))
     return points + way[..., None] * rays

@@ -35,13 +35,13 @@ from render_server.scene.scene_graph import SceneGraph
 #: Rows and columns of some points of the image.
 Points = tuple[np.ndarray, np.ndarray]
 
-#: Change of light below which the tangent stands for the secant of the display.
+#: Change of light below which the tangent of the display curve replaces its secant.
 _FLAT = 1e-4
 #: Cosine between a surface and the sun below which shading and shadow edges are not followed.
 _GRAZING = 0.05
-#: Distance to the plane of another surface below which two surfaces meet, in points of the image.
+#: Maximum distance to another surface's plane at which two surfaces meet, in points of the image.
 _MEETING = 3.0
-#: Squared sine of the angle between two surfaces that meet, at least.
+#: Minimum squared sine of the angle between two surfaces that meet.
 _FLATTEST = 0.05
 
 
@@ -55,7 +55,7 @@ class SurfaceBuffers:
         depth: [h, w], metres along the camera's axis; +inf: nothing.
         position: [h, w, 3], world frame.
         normal: [h, w, 3], unit vectors, world frame.
-        sunlight: [h, w, 3], linear light that the suns send to the camera from there by one reflection.
+        sunlight: [h, w, 3], linear sunlight that reaches the camera after one reflection.
         light: [h, w, 3], all linear light.
     """
 
@@ -74,14 +74,14 @@ class SurfaceBuffers:
         return np.asarray(functools.reduce(np.add, parts) / np.float32(n**2))
 
     def points_of(self, pixels: np.ndarray) -> np.ndarray:
-        """Return what each point adds to the sum over the pixels of weights [H, W, c] times light, [h, w, c]."""
+        """Return each point's contribution [h, w, c] to the sum over pixels of weights [H, W, c] times light."""
         n = self.scale
         return np.repeat(np.repeat((pixels / n**2).astype(np.float32), n, 0), n, 1)
 
 
 @dataclass(frozen=True)
 class Casters:
-    """What hides the sun from points of the image.
+    """The surfaces that hide the sun from points of the image.
 
     Attributes:
         node: int [n]: index of the node + 1; 0: nothing.
@@ -108,9 +108,9 @@ def moves(node: scene_pb2.Node, attribute: scene_pb2.Attribute.ValueType) -> boo
 
 
 def _display_slopes(buffers: SurfaceBuffers, axis: int) -> np.ndarray:
-    """Return d display / d light of each pixel, [H, W, 3], as the image moves by half a pixel each way along an axis.
+    """Return d display / d light of each pixel, [H, W, 3], for image motion of half a pixel each way along an axis.
 
-    The display (sRGB; VIEW_TRANSFORM_STANDARD) bends so much in the dark that its tangent would be far off for an edge.
+    The display curve (sRGB; VIEW_TRANSFORM_STANDARD) is so steep in the dark that its tangent is inaccurate at edges.
     """
     half = buffers.scale // 2
     shown = np.pad(buffers.light, [(half, half) if a == axis else (0, 0) for a in range(3)], mode="edge")
@@ -164,10 +164,10 @@ class ScreenSpaceGradient:
         return np.concatenate([self._buffers.position[faces.dark] for faces in self._faces])
 
     def add_shadows(self, casters: Casters) -> None:
-        """Add what the edges of shadows contribute.
+        """Add the contribution of shadow edges.
 
         Args:
-            casters: of the points of `shadow_edges`.
+            casters: the casters of the points of `shadow_edges`.
         """
         first = 0
         for faces in self._faces:
@@ -195,13 +195,13 @@ class ScreenSpaceGradient:
     def _of_camera(self, begin: SceneGraph, end: SceneGraph, span: float) -> float:
         size = self._view.width_px, self._view.height_px
         first, last = (camera_view(each, *size) for each in (begin, end))
-        # The world moves against the camera: by d(C0⁻¹ C) in the world's own frame.
+        # The world moves relative to the camera by d(C0⁻¹ C) in the world's own frame.
         motion = np.linalg.inv(self._view.camera_from_world) @ (last.camera_from_world - first.camera_from_world)
         zoom = math.log(last.focal_px / first.focal_px)
         return (float((self.by_view * motion[:3]).sum()) + self.by_zoom * zoom) / span
 
     def _add_surfaces(self) -> None:
-        """Add what moves with the surfaces themselves: texture, shading and silhouettes."""
+        """Add the effects that move with surfaces: texture, shading and silhouettes."""
         buffers = self._buffers
         own = [faces.weights(faces.jump - faces.shadow) for faces in self._faces]
         node = buffers.node.ravel()
@@ -215,7 +215,7 @@ class ScreenSpaceGradient:
         self.by_zoom -= float((seen[0] * (rows - v) + seen[1] * (columns - u)).sum())
 
     def _add_meetings(self) -> None:
-        """Correct the faces where two surfaces meet: that border moves with both of them."""
+        """Correct the faces where two surfaces meet, since that border moves with both of them."""
         for faces in self._faces:
             low, high = faces.meetings(self._footprint())
             if not len(low[0]):
@@ -234,7 +234,7 @@ class ScreenSpaceGradient:
                 self.by_motion += _sums(buffers.node[place], vector, where, self._nodes)
 
     def _add_shading(self) -> None:
-        """Add what the sun brightens as surfaces turn: d(n·l)."""
+        """Add the change of sunlight as surfaces turn: d(n·l)."""
         if self._to_sun is None:
             return
         buffers = self._buffers
@@ -277,7 +277,7 @@ class _Faces:
         axis: 0: between rows; 1: between columns.
         jump: [faces, 3], light of the second point minus that of the first.
         shadow: [faces, 3], the part of it that is the edge of a shadow.
-        edge_low, edge_high: the points on both sides of the faces with such an edge; `dark` are those in the shadow.
+        edge_low, edge_high: the points on both sides of faces with such an edge; `dark` marks those in the shadow.
     """
 
     def __init__(self, buffers: SurfaceBuffers, gradient: np.ndarray, to_sun: np.ndarray | None, axis: int) -> None:
@@ -301,7 +301,7 @@ class _Faces:
         self.dark = _chosen(first, self.edge_low, self.edge_high)
 
     def weights(self, jump: np.ndarray) -> np.ndarray:
-        """Return how much each point's motion along the axis changes the loss, [h, w], by the flux of its faces."""
+        """Return the change of the loss per motion of each point along the axis, [h, w], from the flux of its faces."""
         buffers = self._buffers
         flux = 0.5 * _dot(self._gradient[self._low] + self._gradient[self._high], jump)
         low, high = buffers.depth[self._low], buffers.depth[self._high]
@@ -363,7 +363,7 @@ def _sums(node: np.ndarray, vector: np.ndarray, position: np.ndarray, nodes: int
 
 
 def _pixel_rows(buffers: SurfaceBuffers, view: CameraView) -> tuple[np.ndarray, np.ndarray]:
-    """Return by how many points of the image a surface moves down and right per metre, [h, w, 3] each, world frame."""
+    """Return a surface's image motion down and right in points per metre, [h, w, 3] each, world frame."""
     rotation = view.camera_from_world[:3, :3]
     points = view.to_camera(buffers.position.reshape(-1, 3)).reshape(buffers.position.shape)
     focal = view.focal_px * buffers.scale

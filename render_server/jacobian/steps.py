@@ -1,6 +1,6 @@
 """Steps that the worker chooses: about half a pixel of motion.
 
-A shorter step drowns in sampling noise, and a longer one blurs the derivative: half a pixel gives the best cosine to a
+Sampling noise dominates shorter steps, and longer steps blur the derivative. Half a pixel gives the best cosine with a
 converged gradient.
 """
 
@@ -25,7 +25,7 @@ _MAX_ANGLE_DEG = 5.0
 #: Change of an angle by which its effect is measured.
 _SMALL_ANGLE_DEG = 0.05
 
-#: Step of attributes that move nothing (colours, intensities, hidden objects), as a fraction of the value.
+#: Step of attributes without motion (colours, intensities, hidden objects), as a fraction of the value.
 _FRACTION = 0.01
 
 _TRANSFORMS = frozenset(
@@ -39,14 +39,14 @@ _TRANSFORMS = frozenset(
 )
 _TURNING = ANGLES | {scene_pb2.ATTRIBUTE_FOV}
 SIZES = frozenset({scene_pb2.ATTRIBUTE_WIDTH, scene_pb2.ATTRIBUTE_HEIGHT, scene_pb2.ATTRIBUTE_DEPTH})
-#: Attributes that move points of surfaces, or their images.
+#: Attributes that move surface points or their images.
 MOTIONS = _TRANSFORMS | SIZES | {scene_pb2.ATTRIBUTE_FOV}
 
 
 def half_pixel_steps(graph: SceneGraph, view: CameraView, extent_of: ExtentOf) -> StepRule:
     """Return the rule that moves the projection of a node's subtree by at most half a pixel to each side.
 
-    For a camera and its ancestors, half of the visible objects move by at most that much. Attributes that move nothing
+    For a camera and its ancestors, half of the visible objects move by at most that much. Attributes without motion
     step by a hundredth of their value, or of 1 if that is larger. Angles step by at most 5 degrees.
     """
     shown: dict[int, _Shown | None] = {}
@@ -66,7 +66,7 @@ def half_pixel_steps(graph: SceneGraph, view: CameraView, extent_of: ExtentOf) -
 
 @dataclass(frozen=True)
 class _Shown:
-    """The points of a node that count for its motion, and their pixels."""
+    """The points of a node that represent its motion, and their pixels."""
 
     points: np.ndarray  # [n] bool: which of its extent's points
     pixels: np.ndarray  # [n, 2]
@@ -75,7 +75,7 @@ class _Shown:
 def _motion_px(
     graph: SceneGraph, moved: SceneGraph, view: CameraView, extent_of: ExtentOf, shown: dict[int, _Shown | None]
 ) -> float:
-    """Return how far the image of what moves goes, in pixels; 0 if nothing visible moves.
+    """Return the image motion of the moving points in pixels; 0 if nothing visible moves.
 
     Args:
         shown: cache of the unperturbed scene's points; filled in.

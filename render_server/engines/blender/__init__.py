@@ -25,7 +25,7 @@ from render_server.scene.scene_graph import SceneGraph
 
 
 class BlenderEngine:
-    """Owns the process's Blender and discards the file that is open in it. One engine per process.
+    """Owns the process's Blender and discards its open file. One engine per process.
 
     Args:
         device: kind of device; see `render_server.devices`.

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type, assignment, misc, union-attr"
-"""Flat scenes: the scene and all its probes are tiles of one render, each with copies of its sprites."""
+"""Flat scenes: the scene and all its probes are tiles of one render, each with its own sprite copies."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,8 +24,8 @@ class Tile:
     """A part of a flat scene's image.
 
     Attributes:
-        sprites: the scene's, by index of the node.
-        window: which pixels.
+        sprites: the scene's sprites by node index.
+        window: its pixels.
     """
 
     sprites: Mapping[int, FlatSprite]
@@ -37,7 +37,7 @@ class _Sheet:
     """One render. A margin around each tile takes samples that lie beyond its edge.
 
     Attributes:
-        windows: where each tile lies in it, margin excluded.
+        windows: the window of each tile in the render, margin excluded.
     """
 
     tiles: Sequence[Tile]
@@ -47,13 +47,13 @@ class _Sheet:
 
 
 class Atlas:
-    """Renders flat scenes. The next task reuses its Blender objects, one per sprite."""
+    """Renders flat scenes. Later tasks reuse its Blender objects, one per sprite."""
 
     def __init__(self, materials: SpriteMaterials) -> None:
         self._materials = materials
         self._target = RenderScene("atlas")
         self._target.scene.render.film_transparent = True
-        # Without persistent data: Cycles would not notice that an image has new pixels.
+        # No persistent data: with it, Cycles does not notice new pixels of an image.
         self._target.scene.render.use_persistent_data = False
         self._target.scene.cycles.max_bounces = 0
         self._target.camera.data.type = "ORTHO"
@@ -63,13 +63,13 @@ class Atlas:
     def render(
         self, tiles: Iterable[Tile], offsets: Sequence[tuple[float, float]], *, standard: bool, index: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Render tiles, many at a time.
+        """Render tiles, many per render.
 
         Args:
-            tiles: none of them empty.
-            offsets: where samples lie from the pixel's centre, right and down, in pixels; each has the same weight.
+            tiles: non-empty tiles.
+            offsets: offsets of samples from the pixel's centre, right and down, in pixels, with equal weights.
             standard: see `SpriteMaterials`.
-            index: whether to read the nearest opaque node at the first sample of each pixel of the first tile.
+            index: whether to return the nearest opaque node at the first sample of each pixel of the first tile.
 
         Yields:
             For each tile: ([h, w, 4] float32 premultiplied light and opacity, [h, w] uint16 index of the node + 1).
@@ -99,7 +99,7 @@ class Atlas:
 
     def _build(self, sheet: _Sheet, margin: int, standard: bool) -> None:
         tiles = [tile.sprites for tile in sheet.tiles]
-        # Sprites are stacked by rank, so that equal depths do not flicker and large depths do not lose precision.
+        # Sprites are stacked by rank, which avoids flicker at equal depths and loss of precision at large ones.
         ranks = [{sprite.node: rank for rank, sprite in enumerate(painters_order(tile))} for tile in tiles]
         shown = sorted({node for tile in tiles for node in tile})
         textures = {sprite.texture_hash: sprite.texture for tile in tiles for sprite in tile.values()}
@@ -136,7 +136,7 @@ class Atlas:
 
 
 def _sheets(tiles: Iterable[Tile], margin: int) -> Iterator[_Sheet]:
-    """Return sheets that hold the tiles side by side on shelves, in their order."""
+    """Return sheets with the tiles packed on shelves in order."""
     part: list[Tile] = []
     windows: list[Window] = []
     right = top = bottom = width = 0

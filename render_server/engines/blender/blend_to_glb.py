@@ -1,10 +1,9 @@
 # mypy: disable-error-code="arg-type, attr-defined, return-value, union-attr"
-"""A program that writes what a .blend file shows as one GLB file: `python -m ... FILE.blend OUT.glb`.
+"""A program that converts a .blend file to one GLB file: `python -m ... FILE.blend OUT.glb`.
 
 The GLB holds every mesh of a render, with modifiers applied, with materials and textures. Instances of collections,
-geometry nodes and particles become meshes of their own. Cameras, lights and animations stay behind: the shapes are
-those of the frame that the file was saved at. Scripts in the file are not run. Errors are one line on standard error,
-with exit status 2.
+geometry nodes and particles become separate meshes. Cameras, lights and animations are dropped; shapes are those at the
+saved frame. Scripts in the file are not run. Errors are one line on standard error, with exit status 2.
 """
 
 import sys
@@ -16,7 +15,7 @@ from render_server.engines.blender.session import operator_reason
 
 
 def main(blend: Path, out: Path) -> str | None:
-    """Write the GLB file; return what is wrong, in one line."""
+    """Write the GLB file; return an error in one line, or None."""
     try:
         bpy.ops.wm.open_mainfile(filepath=str(blend), load_ui=False, use_scripts=False)
     except RuntimeError as error:
@@ -43,7 +42,7 @@ def main(blend: Path, out: Path) -> str | None:
 
 
 def _show_as_rendered(scene: bpy.types.Scene) -> None:
-    """Give the viewport, from which shapes are read, the visibility and the modifiers of a render."""
+    """Set the viewport, from which shapes are read, to the visibility and modifiers of a render."""
     for collection in scene.collection.children_recursive:
         collection.hide_viewport = collection.hide_render
     for item in scene.objects:
@@ -57,14 +56,14 @@ def _show_as_rendered(scene: bpy.types.Scene) -> None:
 
 
 def _flat_scene() -> bpy.types.Scene:
-    """Return a new scene with an object for each mesh and each instance that the active scene shows."""
+    """Return a new scene with an object for each visible mesh and instance of the active scene."""
     graph = bpy.context.evaluated_depsgraph_get()
     flat = bpy.data.scenes.new("shown")
     copies: dict[tuple[str, int], bpy.types.Mesh] = {}
     shown = []
     for instance in graph.object_instances:
         item = instance.object
-        # Curves, texts and metaballs come along as instances of their meshes.
+        # Curves, texts and metaballs appear as instances of their meshes.
         if item.type == "MESH" and instance.show_self and len(item.data.polygons):
             key = item.name_full, item.data.as_pointer()
             if key not in copies:

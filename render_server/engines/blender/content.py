@@ -27,7 +27,7 @@ _UNIT_SQUARE = np.array(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
 
 @dataclass(frozen=True)
 class Sources:
-    """Sources of the assets that nodes refer to."""
+    """Sources of the assets of nodes."""
 
     assets: Mapping[str, Path]
     meshes: MeshLibrary
@@ -38,19 +38,19 @@ class Sources:
 
 
 class Builder(Protocol):
-    """Makes and changes the objects of one kind of content for one task.
+    """Creates and updates the objects of one kind of content for one task.
 
     Attributes:
-        blocks: what it has made in Blender beside the objects, to be removed with these.
+        blocks: its Blender blocks besides the objects, removed together with them.
     """
 
     blocks: list[bpy.types.ID]
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:
-        """Return a new object for the node, in no scene yet."""
+        """Return a new object for the node, not yet linked to a scene."""
 
     def update(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> None:
-        """Set the object's matrix and content to those of the graph."""
+        """Set the object's matrix and content from the graph."""
 
     def outline(self, graph: SceneGraph, index: int, item: bpy.types.Object) -> Outline | None:
         """Return the outline that the node's amodal box encloses; None if the node draws nothing."""
@@ -60,7 +60,7 @@ class Builder(Protocol):
 
 
 class SpriteBuilder:
-    """Sprites: one textured face each."""
+    """Sprites, each a textured face."""
 
     def __init__(self, sources: Sources, graph: SceneGraph) -> None:
         self._textures = {
@@ -72,7 +72,7 @@ class SpriteBuilder:
         }
         self._materials = sources.sprite_materials.of(self._textures.items(), standard=sources.standard)
         self.blocks: list[bpy.types.ID] = []
-        self._shown: dict[int, scene_pb2.Sprite] = {}  # What each object's face was made from
+        self._shown: dict[int, scene_pb2.Sprite] = {}  # Source of each object's face
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:  # noqa: ARG002
         """See `Builder.create`."""
@@ -110,7 +110,7 @@ class MeshBuilder:
         self.blocks: list[bpy.types.ID] = []  # The library keeps its meshes.
         self._sources = sources
         self._shown: dict[int, scene_pb2.Mesh] = {}
-        # If no surface reflects, emitting meshes need not be sampled as lamps.
+        # Emitting meshes are sampled as lamps only if a surface reflects.
         self._lamps = any(node.HasField("mesh") and not node.mesh.material.emission > 0 for node in graph.nodes)
 
     def create(self, graph: SceneGraph, index: int) -> bpy.types.Object:

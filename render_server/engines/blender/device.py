@@ -1,5 +1,5 @@
 # mypy: disable-error-code="attr-defined, return-value, union-attr"
-"""Cycles' devices: `python -m ... KIND` prints the device of that kind, or the best one, that renders a first image."""
+"""Cycles' devices: `python -m ... KIND` prints the device of that kind, or the best one, that passes a test render."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from render_server.engines.blender.nodes import NodeTree
 from render_server.engines.blender.session import RenderScene
 from render_server.errors import EngineUnavailable, RenderFailed
 
-#: Light of the background that a probe renders; any other pixel means that the device does not work.
+#: Background light of the test render; any other pixel value means that the device does not work.
 _LIGHT = 0.25
 
 
@@ -30,7 +30,7 @@ def device_names(kind: str) -> list[str]:
 
 
 def select_device(kind: str) -> str:
-    """Make scenes that are created from now on render on the first device of a kind, and return its name.
+    """Select the first device of a kind for scenes created later, and return its name.
 
     Raises:
         EngineUnavailable: Blender finds no such device.
@@ -50,7 +50,7 @@ def select_device(kind: str) -> str:
 
 
 def render_problem(kind: str) -> str:
-    """Render a first image on the first device of a kind; return why that failed, or an empty string."""
+    """Render a test image on the first device of a kind; return the reason of a failure, or an empty string."""
     target = None
     world = bpy.data.worlds.new("probe")
     try:

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type, attr-defined, union-attr, return-value"
-"""The light that surrounds a scene: of a background colour, an environment map, or a clear sky with its sun."""
+"""The light around a scene: a background colour, an environment map, or a clear sky with its sun."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from render_server.scene.light_sources import sun_axes
 from render_server.scene.scene_graph import SceneGraph
 from render_server.scene.sky import SUN_DIAMETER_DEG, sky_map, sun_irradiance, turbidity_of
 
-#: Height and width at which environment maps are looked at for importance sampling, at most.
+#: Maximum height and width of environment maps for importance sampling.
 _SAMPLED = 1024
 _FORMATS = ("OPEN_EXR", "OPEN_EXR_MULTILAYER", "HDR")
 _ALLOWED = "it must be the content hash of an OpenEXR or Radiance HDR image"
@@ -27,7 +27,7 @@ class EnvironmentMaps:
     """The most recently used environment maps in Blender, by content hash.
 
     Args:
-        max_bytes: of all decoded maps together; the last one is kept whatever its size.
+        max_bytes: limit for all decoded maps together; the last one is kept regardless of its size.
     """
 
     def __init__(self, max_bytes: int = 256 << 20) -> None:
@@ -42,7 +42,7 @@ class EnvironmentMaps:
 
         Raises:
             AssetMissing: it is not among the assets.
-            InvalidTask: the asset is no image of high dynamic range.
+            InvalidTask: the asset is not a high-dynamic-range image.
         """
         if content_hash not in self._images:
             if content_hash not in assets:
@@ -81,8 +81,8 @@ class Environment:
     """The Blender world of one task.
 
     Attributes:
-        node: index of the node that holds an environment map or a sky; None: a background colour.
-        blocks: what it has made in Blender, to be removed with the scene.
+        node: index of the node with an environment map or a sky; None: a background colour.
+        blocks: its Blender blocks, removed with the scene.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class Environment:
             scene.collection.objects.link(self._sun_object)
             self.blocks += [self._sun, self._sun_object]
             height = 64
-        # Cycles' own choice of a size looks at the texture; a fixed one does not depend on what was rendered before.
+        # Cycles derives an automatic size from the texture; a fixed size is independent of earlier renders.
         world.cycles.sampling_method = "MANUAL"
         world.cycles.sample_map_resolution = 2 * height
         self.update(graph)
 
     def update(self, graph: SceneGraph) -> None:
-        """Set turn, strength and sky to those of the graph."""
+        """Set rotation, strength and sky from the graph."""
         if self.node is None:
             return
         wire, world = graph.nodes[self.node].light, graph.world[self.node][:3, :3]

@@ -1,4 +1,4 @@
-"""Tasks with flat scenes: the scene and its probes are rendered side by side in one image."""
+"""Tasks with flat scenes: the scene and its probes are rendered as tiles of one image."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from render_server.scene.scene_graph import SceneGraph
 
 _CENTRE = [(0.0, 0.0)]
 
-#: [h, w, 3] float32 display values, and the index of the node + 1 [h, w] uint16 if it was asked for.
+#: [h, w, 3] float32 display values, and, on request, the index of the node + 1 [h, w] uint16.
 _Image = tuple[np.ndarray, np.ndarray | None]
 
 
@@ -64,7 +64,7 @@ def render_flat(
 
 @dataclass(frozen=True)
 class _Plan:
-    """A probe's sides (None: the unperturbed scene), which are rendered in a window; audited ones in the frame too."""
+    """A probe's sides (None: the unperturbed scene), rendered in a window and, if audited, also in the frame."""
 
     probe: Probe
     sides: Sequence[Change | None]
@@ -78,7 +78,7 @@ class _Frame:
     Attributes:
         image: [height, width, 3] float32 display values, once rendered, if the task wants an image.
         nodes: [height, width] uint16 index of the node + 1, once rendered, if the task wants labels.
-        renders: so far.
+        renders: number of renders so far.
     """
 
     def __init__(self, task: pb.RenderTask, sprites: Mapping[int, FlatSprite], view: CameraView, atlas: Atlas) -> None:
@@ -99,7 +99,7 @@ class _Frame:
         self.renders = 0
 
     def plan(self, probe: Probe, sides: Sequence[Change | None]) -> _Plan:
-        """Return what to render for a probe, given how its sides differ from the unperturbed scene."""
+        """Return the renders of a probe, given the differences of its sides from the unperturbed scene."""
         window = self._window
         if not self._full_frame:
             changes = [side for side in sides if side is not None]

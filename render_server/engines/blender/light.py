@@ -8,7 +8,7 @@ from metasim.v1 import scene_pb2
 
 
 def lamp(wire: scene_pb2.Light) -> bpy.types.Light:
-    """Return a lamp as the wire describes it. It shines along its object's -z, or everywhere if it is a point."""
+    """Return a lamp described by a message. It shines along its object's -z, or in all directions if it is a point."""
     kind = wire.WhichOneof("kind")
     light = bpy.data.lights.new("lamp", {"sun": "SUN", "point": "POINT", "area": "AREA"}[kind or "point"])
     set_lamp(light, wire)
@@ -16,7 +16,7 @@ def lamp(wire: scene_pb2.Light) -> bpy.types.Light:
 
 
 def set_lamp(light: bpy.types.Light, wire: scene_pb2.Light) -> None:
-    """Set a lamp of the same kind to what the wire describes."""
+    """Set a lamp of the same kind from a message."""
     colour = wire.color
     light.color = (colour.red, colour.green, colour.blue) if wire.HasField("color") else (1.0, 1.0, 1.0)
     if wire.HasField("sun"):

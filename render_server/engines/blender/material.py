@@ -14,12 +14,12 @@ from render_server.engines.textures import decode
 from render_server.errors import AssetMissing, InvalidTask
 from render_server.scene.scene_graph import DEFAULT_BASE_COLOR
 
-#: Properties of objects that their materials read.
+#: Properties of objects that materials read.
 _COLOUR, _ROUGHNESS, _EMISSION = "metasim_colour", "metasim_roughness", "metasim_emission"
 _METALLIC, _SPECULAR = "metasim_metallic", "metasim_specular"
 _OPACITY, _UV_SCALE = "metasim_opacity", "metasim_uv_scale"
 _LABELS, _TRANSLUCENT = "metasim_labels", "metasim_translucent"
-#: The largest number below one half in single precision: an opacity of one half is above it.
+#: The largest single-precision number below one half, so that an opacity of one half exceeds it.
 _BELOW_HALF = 0.49999997
 
 _DEFAULT_ROUGHNESS = 0.5
@@ -27,7 +27,7 @@ _GREY = scene_pb2.Color(red=DEFAULT_BASE_COLOR, green=DEFAULT_BASE_COLOR, blue=D
 
 
 class SurfaceKey(NamedTuple):
-    """The key of a material. Meshes with the same key share one; their numbers are set on the object."""
+    """The key of a material. Meshes with the same key share a material; its numbers are set per object."""
 
     texture: str
     normal: str
@@ -55,16 +55,17 @@ def surface_key(wire: scene_pb2.Material) -> SurfaceKey:
 
 
 def surface(key: SurfaceKey, assets: Mapping[str, Path], field: str) -> bpy.types.Material:
-    """Return a material that reads its numbers and colour from the object that shows it; see `show_material`.
+    """Return a material that reads its numbers and colour from its object; see `show_material`.
 
-    It is a Principled BSDF, or an emission alone if it glows: a surface that might do either would be a lamp to Cycles.
+    It is a Principled BSDF, or only an emission if it glows, because Cycles samples any surface that may emit as a
+    lamp.
 
     Args:
         field: path of the material in the task, for errors.
 
     Raises:
         AssetMissing: a texture is not among the assets.
-        InvalidTask: a texture is no PNG.
+        InvalidTask: a texture is not a PNG.
     """
     material = bpy.data.materials.new("surface")
     tree = NodeTree(material)
@@ -119,10 +120,10 @@ def show_material(item: bpy.types.Object, wire: scene_pb2.Material) -> None:
 
 
 def split_opacity(material: bpy.types.Material) -> None:
-    """Make a file's material ready for `show_labels`, where it is translucent.
+    """Prepare a translucent material of a file for `show_labels`.
 
-    Cycles decides at random whether a ray passes a translucent surface. Labels must not depend on that: for them,
-    surfaces whose opacity is at least one half are opaque and others are absent.
+    Cycles decides randomly whether a ray passes a translucent surface. Labels must not depend on that, so surfaces
+    count as opaque if their opacity is at least one half, and as absent otherwise.
     """
     tree = NodeTree(material, keep=True)
     for socket in tree.opacities():
@@ -135,7 +136,7 @@ def split_opacity(material: bpy.types.Material) -> None:
 
 
 def is_translucent(item: bpy.types.Object) -> bool:
-    """Return whether an object shows a material that `split_opacity` has changed."""
+    """Return whether an object has a material that `split_opacity` has changed."""
     return any(slot.material is not None and _TRANSLUCENT in slot.material for slot in item.material_slots)
 
 
@@ -146,7 +147,7 @@ def show_labels(item: bpy.types.Object, wanted: bool) -> None:
 
 
 def own_surface(mesh: bpy.types.Mesh) -> bpy.types.Material:
-    """Return the surface of a file without materials: its vertex colours, else grey."""
+    """Return the surface of a file without materials: its vertex colours, otherwise grey."""
     material = bpy.data.materials.new("own")
     tree = NodeTree(material)
     colour: tuple[float, ...] | bpy.types.NodeSocket = (_GREY.red, _GREY.green, _GREY.blue, 1.0)

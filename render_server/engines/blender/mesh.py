@@ -20,7 +20,7 @@ from render_server.engines.blender.session import operator_reason, silent_stdout
 from render_server.errors import AssetMissing, InvalidTask
 from render_server.scene.extent import Extent, extent_of_points
 
-#: Number of asset files kept for later tasks. The streets that ship have fewer, of some tens of kilobytes each.
+#: Number of asset files kept for later tasks. The built-in streets have fewer, with tens of kilobytes each.
 _MAX_KEPT = 256
 
 
@@ -29,7 +29,7 @@ class LibraryMesh:
     """A mesh data block and the extent of its vertices, in its own frame.
 
     Attributes:
-        glows: whether its material is an emission.
+        glows: whether its material emits light.
     """
 
     mesh: bpy.types.Mesh
@@ -40,15 +40,15 @@ class LibraryMesh:
 class MeshLibrary:
     """Mesh data blocks by shape and material. They belong to the library; objects share them.
 
-    The material belongs to the mesh and takes colours from the object. Cycles instances such meshes, so that an object
-    that moves costs nothing; objects with materials of their own would be copied, and all sorted again by each move.
+    The material belongs to the mesh and takes colours from the object. Cycles instances such meshes, so moving an
+    object is free. Objects with their own materials would be copied, and each move would rebuild the whole geometry.
     """
 
     def __init__(self) -> None:
         self._meshes: OrderedDict[tuple[str, SurfaceKey | None], LibraryMesh] = OrderedDict()
 
     def get(self, mesh: scene_pb2.Mesh, assets: Mapping[str, Path], field: str) -> LibraryMesh:
-        """Return the mesh of a node, without the node's size and colours.
+        """Return the mesh of a node; the node's size and colours are not applied.
 
         Args:
             field: path of the mesh in the task, for errors.
@@ -86,7 +86,7 @@ class MeshLibrary:
 
 
 def _cover(mesh: bpy.types.Mesh, material: bpy.types.Material) -> None:
-    """Replace all materials of a mesh by one."""
+    """Replace all materials of a mesh by one material."""
     replaced = [each for each in mesh.materials if each is not None]
     slots = max(1, len(mesh.materials))
     mesh.materials.clear()
@@ -123,7 +123,7 @@ def _load(asset: scene_pb2.MeshAsset, assets: Mapping[str, Path], field: str) ->
 
 
 def _imported(import_file: Callable[[], object]) -> bpy.types.Mesh:
-    """Run an importer and return all meshes that it created as one, in the frame of the file."""
+    """Run an importer and return its meshes joined into one, in the frame of the file."""
     before = {name: set(getattr(bpy.data, name)) for name in _BLOCKS}
     kept: set[bpy.types.ID] = set()
     try:
@@ -148,7 +148,7 @@ def _joined(parts: list[bpy.types.Object]) -> bpy.types.Mesh:
     first = parts[0]
     first.data = first.data.copy()
     for part in parts:
-        if part.matrix_world.determinant() < 0:  # A mirrored part keeps its outside.
+        if part.matrix_world.determinant() < 0:  # Keep the orientation of a mirrored part's faces.
             part.data = part.data.copy()
             part.data.flip_normals()
     if len(parts) > 1:
@@ -162,7 +162,7 @@ def _joined(parts: list[bpy.types.Object]) -> bpy.types.Mesh:
 
 
 def _remove_loose(mesh: bpy.types.Mesh) -> None:
-    """Remove vertices and edges without faces: they are not rendered, so boxes must not enclose them."""
+    """Remove vertices and edges without faces, which are not rendered, so that boxes do not enclose them."""
     corners = np.empty(len(mesh.loops), np.int32)
     mesh.loops.foreach_get("vertex_index", corners)
     if len(np.unique(corners)) == len(mesh.vertices):
@@ -191,15 +191,15 @@ def _remove_unused(materials: list[bpy.types.Material]) -> None:
 
 
 def _without_materials(data: bytes) -> bytes:
-    """Return an OBJ file without its references to material files: assets cannot name paths."""
+    """Return an OBJ file without references to material files, since assets cannot name paths."""
     return b"\n".join(line for line in data.splitlines() if not line.lstrip().startswith((b"mtllib", b"usemtl")))
 
 
 def _still(data: bytes) -> bytes:
-    """Return a GLB file at rest.
+    """Return a GLB file in its rest pose.
 
     Raises:
-        ValueError: it is no GLB file, or refers to another one.
+        ValueError: it is not a GLB file, or refers to another file.
     """
     for image in split_glb(data)[0].get("images", []):
         uri = image.get("uri")
@@ -208,7 +208,7 @@ def _still(data: bytes) -> bytes:
     return still_glb(data)
 
 
-#: Suffix, preparation and importer by format. PLY and OBJ keep the axes of the file.
+#: Suffix, preparation and importer by format. PLY and OBJ keep the file's axes.
 _FORMATS: Mapping[int, tuple[str, Callable[[bytes], bytes], Callable[[str], object]]] = {
     scene_pb2.MESH_FORMAT_PLY: (
         ".ply",

@@ -10,11 +10,11 @@ class NodeTree:
     """The node tree of a material or world.
 
     Args:
-        keep: whether the nodes that are there stay.
+        keep: whether existing nodes are kept.
     """
 
     def __init__(self, owner: bpy.types.Material | bpy.types.World, *, keep: bool = False) -> None:
-        if owner.node_tree is None:  # The setter does nothing from Blender 5.0 on, and warns.
+        if owner.node_tree is None:  # From Blender 5.0 on the setter only warns.
             owner.use_nodes = True
         self._tree = owner.node_tree
         if not keep:
@@ -22,7 +22,7 @@ class NodeTree:
         self._world = isinstance(owner, bpy.types.World)
 
     def add(self, kind: str, **inputs: Value) -> bpy.types.ShaderNode:
-        """Add a node. Inputs are sockets to link or values; `_` in their names stands for a blank."""
+        """Add a node. Inputs are sockets to link or values; `_` in their names means a space."""
         node = self._tree.nodes.new(kind)
         for name, value in inputs.items():
             self.feed(node.inputs[name.replace("_", " ")], value)
@@ -49,7 +49,7 @@ class NodeTree:
         return self._operate("ShaderNodeMath", operation, operands)
 
     def vector(self, operation: str, *operands: Value) -> bpy.types.NodeSocket:
-        """Return the result of an operation on colours; a number stands for all three channels."""
+        """Return the result of an operation on colours; a number applies to all three channels."""
         return self._operate("ShaderNodeVectorMath", operation, operands)
 
     def sum(self, first: bpy.types.NodeSocket, second: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
@@ -60,7 +60,7 @@ class NodeTree:
         return node.outputs[0]
 
     def srgb_to_linear(self, colour: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-        """Return display values as linear light (IEC 61966-2-1)."""
+        """Return display values converted to linear light (IEC 61966-2-1)."""
         scaled = self.vector("DIVIDE", self.vector("ADD", colour, (0.055,) * 3), (1.055,) * 3)
         power = self.vector("POWER", scaled, (2.4,) * 3)
         linear = self.vector("DIVIDE", colour, (12.92,) * 3)
@@ -75,13 +75,13 @@ class NodeTree:
         for node in self._tree.nodes:
             if node.type == "BSDF_PRINCIPLED":
                 found.append(node.inputs["Alpha"])
-            # A mixture that the ray's kind decides hides glowing surfaces from other rays; it is no opacity.
+            # A mixture controlled by the ray type hides glowing surfaces from other rays; it is not an opacity.
             elif node.type == "MIX_SHADER" and _is_opacity(node):
                 found.append(node.inputs[0])
         return found
 
     def source(self, socket: bpy.types.NodeSocket) -> Value:
-        """Return what feeds an input: an output, or a value."""
+        """Return the source of an input: an output, or a value."""
         return socket.links[0].from_socket if socket.is_linked else socket.default_value
 
     def output(self, shader: bpy.types.NodeSocket) -> None:

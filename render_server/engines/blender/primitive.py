@@ -1,5 +1,5 @@
 # mypy: disable-error-code="attr-defined"
-"""Primitive shapes. Blender's own operators order a sphere's corners differently in each process."""
+"""Primitive shapes. Blender's operators are not used: they order a sphere's corners differently in each process."""
 
 import math
 from collections.abc import Sequence

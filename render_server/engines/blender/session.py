@@ -19,10 +19,10 @@ import OpenEXR
 from render_server.errors import DeviceLost, DeviceMemoryFull, RenderFailed, RenderServerError
 from render_server.jacobian.regions import Window
 
-#: The narrowest filter that Blender takes: samples fall on the pixel's centre.
+#: The narrowest filter that Blender accepts: samples fall on the pixel's centre.
 _CENTRE_FILTER_PX = 0.01
 
-#: How Cycles reports that a device has too little memory, and that a device or its context has failed.
+#: Cycles' messages for a lack of device memory, and for a failed device or context.
 _MEMORY_FULL = re.compile(r"out of (\w+ )?memory", re.IGNORECASE)
 _DEVICE_LOST = re.compile(
     r"(CUDA|OptiX|HIP|oneAPI|Metal)[\w ]* (error|queue)|illegal address|launch (failed|failure|exceeded)"
@@ -30,16 +30,16 @@ _DEVICE_LOST = re.compile(
     re.IGNORECASE,
 )
 
-#: Offset of a border inside its pixel, so that single precision cannot move it to another pixel.
+#: Offset of a border inside its pixel, so that rounding cannot move it to another pixel.
 _INSIDE = 0.25
 
 
-#: Passes that Blender 5.0 has renamed.
+#: Passes renamed in Blender 5.0.
 _RENAMED = {"Object Index": "IndexOB"}
 
 
 class RenderScene:
-    """A Blender scene whose Cycles settings make results depend on the scene alone.
+    """A Blender scene with Cycles settings that make results depend only on the scene.
 
     Args:
         name: of the Blender scene.
@@ -58,9 +58,9 @@ class RenderScene:
         render.film_transparent = False
         render.use_motion_blur = False
         render.use_simplify = False
-        if hasattr(render.image_settings, "media_type"):  # From Blender 5.0 on; it comes before the format.
+        if hasattr(render.image_settings, "media_type"):  # Needed from Blender 5.0 on, before the format.
             render.image_settings.media_type = "MULTI_LAYER_IMAGE"
-        if hasattr(render.image_settings, "use_exr_interleave"):  # Else each pass is a part of its own.
+        if hasattr(render.image_settings, "use_exr_interleave"):  # Otherwise each pass is a separate part.
             render.image_settings.use_exr_interleave = True
         render.image_settings.file_format = "OPEN_EXR_MULTILAYER"
         render.image_settings.color_mode = "RGBA"
@@ -68,7 +68,7 @@ class RenderScene:
         render.image_settings.exr_codec = "NONE"
         on_gpu = bpy.context.preferences.addons["cycles"].preferences.compute_device_type != "NONE"
         cycles.device = "GPU" if on_gpu else "CPU"
-        # Other patterns depend on the numbers of samples of earlier renders.
+        # Other patterns depend on the sample counts of earlier renders.
         cycles.sampling_pattern = "TABULATED_SOBOL"
         cycles.use_adaptive_sampling = False
         cycles.use_denoising = False
@@ -79,7 +79,7 @@ class RenderScene:
         cycles.sample_clamp_direct = 0.0
         cycles.sample_clamp_indirect = 0.0
         cycles.time_limit = 0.0
-        # Surfaces of opacity >= 1/2 show in the passes of index, depth and normal.
+        # Surfaces with opacity >= 1/2 appear in the index, depth and normal passes.
         self.layer.pass_alpha_threshold = 0.5
         camera = bpy.data.cameras.new(name)
         self.camera = bpy.data.objects.new(name, camera)
@@ -87,31 +87,32 @@ class RenderScene:
         self.scene.camera = self.camera
 
     def sample(self, *, samples: int, seed: int, box_px: float) -> None:
-        """Set how pixels are sampled.
+        """Set the sampling of pixels.
 
         Args:
-            box_px: 0: every sample at the pixel's centre; 1: spread over the pixel. Blender's box has no other width.
+            box_px: 0: all samples at the pixel's centre; 1: spread over the pixel. Blender's box filter has no other
+                width.
         """
         cycles = self.scene.cycles
         cycles.pixel_filter_type = "BOX" if box_px else "GAUSSIAN"
         cycles.filter_width = _CENTRE_FILTER_PX
         cycles.samples = samples
         cycles.seed = seed & 0x7FFFFFFF
-        # Under persistent data Cycles notices new samples only together with a property of the render settings.
+        # With persistent data, Cycles notices new samples only if a property of the render settings also changes.
         self.scene.render.resolution_percentage = 100
 
     def denoise(self, wanted: bool) -> None:
-        """Set whether images are denoised: Open Image Denoise, by colour, albedo and normal of the first surface."""
+        """Set whether Open Image Denoise is applied, with colour, albedo and normal of the first surface."""
         cycles = self.scene.cycles
         cycles.use_denoising = wanted
         if wanted:
             cycles.denoiser = "OPENIMAGEDENOISE"
             cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
             cycles.denoising_prefilter = "ACCURATE"
-            cycles.denoising_use_gpu = False  # The CPU's result does not depend on the GPU.
+            cycles.denoising_use_gpu = False  # Denoising on the CPU gives results independent of the GPU.
 
     def transparency(self, surfaces: int) -> None:
-        """Set how many transparent surfaces a ray passes, without Russian roulette."""
+        """Set the maximum number of transparent surfaces along a ray, without Russian roulette."""
         self.scene.cycles.transparent_max_bounces = min(1024, surfaces + 1)
         self.scene.cycles.min_transparent_bounces = min(1024, surfaces + 1)
 
@@ -120,10 +121,10 @@ class RenderScene:
 
         Args:
             width_px, height_px: of the frame.
-            window: the part of it to render. Its pixels are those of the whole frame, bit for bit.
+            window: the part of it to render. Its pixels equal those of the whole frame bit for bit.
 
         Raises:
-            RenderFailed: Blender wrote no image, or one of another size.
+            RenderFailed: Blender wrote no image, or an image of another size.
         """
         render = self.scene.render
         render.resolution_x, render.resolution_y = width_px, height_px
@@ -151,10 +152,11 @@ class RenderScene:
         return passes
 
     def remove(self, others: Iterable[bpy.types.ID] = ()) -> None:
-        """Remove the scene from Blender, with the data that Cycles holds for it.
+        """Remove the scene from Blender, together with Cycles' data for it.
 
         Args:
-            others: blocks that go with it. All at once: each removal looks through everything that Blender holds.
+            others: further blocks to remove. Removing all at once is faster, as each removal scans all of Blender's
+                data.
         """
         self.scene.render.use_persistent_data = False
         bpy.data.batch_remove([*others, self.camera, self.camera.data, self.scene])
@@ -162,7 +164,7 @@ class RenderScene:
 
 @contextlib.contextmanager
 def silent_stdout() -> Iterator[None]:
-    """Discard the process's stdout: Blender reports each render there."""
+    """Discard the process's stdout, to which Blender reports each render."""
     sys.stdout.flush()
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -176,7 +178,7 @@ def silent_stdout() -> Iterator[None]:
 
 
 def render_error(reason: str) -> RenderServerError:
-    """Return the error for the reason that Blender gives when a render fails."""
+    """Return the error for Blender's reason of a failed render."""
     text = f"Blender failed to render: {reason}"
     if _MEMORY_FULL.search(reason):
         return DeviceMemoryFull(f"{text}; use fewer or smaller textures and meshes, or a device with more memory")
@@ -184,9 +186,9 @@ def render_error(reason: str) -> RenderServerError:
 
 
 def operator_reason(error: Exception) -> str:
-    """Return the cause that an error of one of Blender's operators states, in one line.
+    """Return the cause stated by an error of a Blender operator, in one line.
 
-    Operators written in Python put a traceback around it.
+    Operators written in Python add a traceback.
     """
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Location:", "File ", "Traceback ", "~", "^"))]
@@ -197,7 +199,7 @@ def operator_reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _file() -> Iterator[Path]:
-    # The temporary folder of an engine process lies in shared memory; the worker removes it in any case.
+    # The temporary folder of an engine process is in shared memory; the worker always removes it.
     descriptor, name = tempfile.mkstemp(prefix="metasim-", suffix=".exr")
     os.close(descriptor)
     try:
@@ -207,7 +209,7 @@ def _file() -> Iterator[Path]:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Return the passes of a file by name. Their channels are called LAYER.PASS.CHANNEL."""
+    """Return the passes of a file by name. Channels are named LAYER.PASS.CHANNEL."""
     passes: dict[str, dict[str, np.ndarray]] = {}
     for name, channel in OpenEXR.File(str(path), separate_channels=True).channels().items():
         parts = name.split(".")

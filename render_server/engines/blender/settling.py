@@ -1,5 +1,5 @@
 # mypy: disable-error-code="arg-type, attr-defined, union-attr"
-"""Rigid bodies: where the meshes that settle come to lie, by Blender's own physics (Bullet)."""
+"""Rigid bodies: settled poses of meshes from Blender's physics engine (Bullet)."""
 
 import hashlib
 import math
@@ -16,14 +16,14 @@ from render_server.errors import RenderFailed
 from render_server.scene.extent import mesh_size
 from render_server.scene.scene_graph import SceneGraph
 
-#: Frames of a second's 60 that are simulated at most, steps of a frame, and iterations of the solver.
+#: Maximum number of frames at 60 per second, steps per frame, and solver iterations.
 _FRAMES, _STEPS, _ITERATIONS = 360, 10, 30
-#: Frames in which nothing may move by more than a fraction of the bodies' size, for all to lie still.
+#: Bodies are at rest if during this many frames none moves by more than this fraction of its size.
 _STILL_FRAMES, _STILL = 12, 2e-4
-#: Size to which the bodies are scaled: Bullet is at its best with bodies of about 1 m.
+#: Size to which bodies are scaled, since Bullet works best with bodies of about 1 m.
 _SIZE = 1.0
 _FRICTION, _RESTITUTION = 0.6, 0.05
-#: Settled scenes that are kept.
+#: Number of settled scenes in the cache.
 _KEPT = 256
 _TRANSFORMS = frozenset(
     {
@@ -38,13 +38,13 @@ _TRANSFORMS = frozenset(
 
 
 class SettledScenes:
-    """Poses of settled nodes, by what they follow from: the scene's meshes and where these are."""
+    """Poses of settled nodes, cached by their inputs: the scene's meshes and their poses."""
 
     def __init__(self) -> None:
         self._poses: OrderedDict[bytes, list[pb.Pose]] = OrderedDict()
 
     def settle(self, task: pb.RenderTask, sources: Sources) -> tuple[pb.RenderTask, list[pb.Pose]]:
-        """Return a task whose nodes lie where they have settled, and their poses; a task without such as it is.
+        """Return the task with its nodes in their settled poses, and these poses; unchanged if no node settles.
 
         Raises:
             RenderFailed: Blender's physics fails.
@@ -68,7 +68,7 @@ class SettledScenes:
                 node.settles = False
         for column in settled.columns:
             if column.node in by_id and column.attribute in _TRANSFORMS:
-                # The range is that of the place it fell from.
+                # The range refers to the pose before the fall.
                 column.ClearField("minimum")
                 column.ClearField("maximum")
         return settled, poses
@@ -115,7 +115,7 @@ def _settled(graph: SceneGraph, sources: Sources) -> list[pb.Pose]:
 
 
 def _simulate(scene: bpy.types.Scene, objects: dict[int, bpy.types.Object], falling: list[int]) -> None:
-    """Let bodies fall until they lie still."""
+    """Simulate the bodies' fall until they are at rest."""
     layer = scene.view_layers[0]
     with bpy.context.temp_override(scene=scene, view_layer=layer):
         bpy.ops.rigidbody.world_add()
@@ -153,7 +153,7 @@ def _corners(builder: MeshBuilder, graph: SceneGraph, index: int) -> np.ndarray:
 
 
 def _pose(graph: SceneGraph, index: int, world: np.ndarray, factor: float) -> pb.Pose:
-    """Return a settled node's transform in its parent's frame: it turns and moves, and keeps its scale."""
+    """Return a settled node's transform in its parent's frame: new rotation and translation, same scale."""
     position, rotation = world[:3, 3] / factor, _rotation(world[:3, :3])
     parent = graph.parents[index]
     above = np.eye(4) if parent < 0 else graph.world[parent]
@@ -171,6 +171,6 @@ def _pose(graph: SceneGraph, index: int, world: np.ndarray, factor: float) -> pb
 
 
 def _rotation(axes: np.ndarray) -> np.ndarray:
-    """Return the rotation of a matrix whose axes have lengths."""
+    """Return the rotation of a matrix with scaled axes."""
     result: np.ndarray = axes / np.linalg.norm(axes, axis=0)
     return result

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="misc, union-attr"
-"""Scenes with depth: perspective, meshes, lights. A scene is built once per task; probes change its objects."""
+"""Scenes with depth: perspective, meshes, lights. A scene is built once per task; probes modify its objects."""
 
 import collections
 import contextlib
@@ -27,22 +27,22 @@ from render_server.scene.extent import Extent
 from render_server.scene.geometry import camera_view
 from render_server.scene.scene_graph import SceneGraph
 
-#: Cycles writes larger depths where no surface is.
+#: Cycles writes larger depths where there is no surface.
 _BACKGROUND_DEPTH = 1e9
 #: Meshes with fewer polygons are rebuilt faster than they are instanced.
 _MANY_POLYGONS = 100
-#: Translucent surfaces that a ray may pass: as many as Blender allows.
+#: Translucent surfaces that a ray may pass, Blender's maximum.
 _MOST_SURFACES = 1024
 _LABEL_PASSES = ("use_pass_object_index", "use_pass_z", "use_pass_normal")
 _BUFFER_PASSES = (*_LABEL_PASSES, "use_pass_position")
-#: Points of the buffers along the edge of a pixel.
+#: Buffer points along the edge of a pixel.
 _FINE = 2
 #: Offset of the origin of a ray to the sun, in metres.
 _OFFSET_M = 2e-3
 
 
 def wants_screen_space(task: pb.RenderTask) -> bool:
-    """Return whether a task asks for columns in screen space, and its scene allows them."""
+    """Return whether a task requests columns in screen space and its scene allows them."""
     return (
         task.probes.method == pb.PROBE_METHOD_SCREEN_SPACE
         and task.HasField("image_gradient")
@@ -52,7 +52,7 @@ def wants_screen_space(task: pb.RenderTask) -> bool:
 
 
 class SpatialScene:
-    """A task's scene in Blender. A context manager that removes all blocks that it has created."""
+    """A task's scene in Blender. A context manager that removes all blocks it has created."""
 
     def __init__(self, task: pb.RenderTask, graph: SceneGraph, sources: Sources) -> None:
         self._task, self._graph, self._sources = task, graph, sources
@@ -78,7 +78,7 @@ class SpatialScene:
         self._remove()
 
     def apply(self, graph: SceneGraph, indices: Sequence[int]) -> None:
-        """Set the matrices and contents of those nodes to those of the graph."""
+        """Set the matrices and contents of the given nodes from the graph."""
         for index in indices:
             if index == self._graph.camera:
                 self._aim(graph)
@@ -91,7 +91,7 @@ class SpatialScene:
         """Render a part of the scene in its current state: [h, w, 3] float32 display values, 0 to 1.
 
         Args:
-            window: the part; its pixels are those of the whole frame, bit for bit.
+            window: the part; its pixels equal those of the whole frame bit for bit.
             samples: per pixel.
         """
         if self._lens is None:
@@ -113,7 +113,7 @@ class SpatialScene:
             if self._settings.denoise:  # Labels are rendered next.
                 self._target.denoise(False)
         else:
-            # Blender's box filter is one pixel wide. Other widths are sums of shifted frames with one sample each.
+            # Blender's box filter is one pixel wide. Other widths are means of shifted frames with one sample each.
             light = np.zeros((window.height, window.width, 3), np.float32)
             offsets = sample_offsets(samples, box)
             camera = self._target.camera.data
@@ -132,7 +132,7 @@ class SpatialScene:
         return self._builder(index).extent(graph, index) if index in self._objects else None
 
     def surface_layers(self) -> SurfaceLayers:
-        """Render the surfaces at the pixels' centres, one sample each. Only for tasks whose outputs need labels."""
+        """Render the surfaces at pixel centres, one sample each. Only for tasks that need labels."""
         self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
         with self._opaque_or_absent():
             passes = self._target.render(self._view.width_px, self._view.height_px)
@@ -152,17 +152,17 @@ class SpatialScene:
 
     @property
     def translucent(self) -> bool:
-        """Return whether a surface of the scene lets light pass."""
+        """Return whether the scene has a translucent surface."""
         return bool(self._translucent)
 
     def buffers(self, samples: int) -> SurfaceBuffers:
-        """Render what screen-space derivatives need; see `wants_screen_space`.
+        """Render the buffers for screen-space derivatives; see `wants_screen_space`.
 
-        Sunlight and other light are two frames, because a frame of both would sample one of them at random. That of the
-        sun alone takes one sample and shows exactly where its shadows are; the other takes the rest.
+        Sunlight and other light are rendered in two frames, because a common frame would sample one of them at random.
+        The sun's frame takes one sample and gives exact shadows; the other frame takes the rest.
 
         Args:
-            samples: per pixel of both frames together, at least; 8 are the fewest.
+            samples: minimum samples per pixel of both frames together; at least 8 are taken.
         """
         size = self._settings.width_px * _FINE, self._settings.height_px * _FINE
         self._target.sample(samples=1, seed=self._task.seed, box_px=0.0)
@@ -193,7 +193,7 @@ class SpatialScene:
         return None
 
     def casters(self, points: np.ndarray, to_sun: np.ndarray) -> Casters:
-        """Return what hides the sun from points [n, 3]."""
+        """Return the surfaces that hide the sun from points [n, 3]."""
         node, position = np.zeros(len(points), np.int64), np.zeros((len(points), 3))
         towards = mathutils.Vector(to_sun.tolist())
         scene = self._target.scene
@@ -209,7 +209,7 @@ class SpatialScene:
 
     @contextlib.contextmanager
     def _lit(self, *, suns: bool) -> Iterator[None]:
-        """Light the scene by its suns alone, or by everything else."""
+        """Light the scene only by its suns, or by everything else."""
         background = self._target.scene.world.node_tree.nodes["Background"].inputs["Strength"]
         lamps = [item for item in self._objects.values() if item.type == "LIGHT"]
         hidden = [lamp for lamp in lamps if (lamp.data.type == "SUN") != suns]
@@ -227,7 +227,7 @@ class SpatialScene:
 
     @contextlib.contextmanager
     def _opaque_or_absent(self) -> Iterator[None]:
-        """Make translucent surfaces opaque or absent meanwhile, so that labels do not depend on chance."""
+        """Make translucent surfaces opaque or absent inside the context, so that labels are deterministic."""
         for item in self._translucent:
             show_labels(item, True)
         try:
@@ -238,7 +238,7 @@ class SpatialScene:
 
     def _build(self) -> None:
         graph = self._graph
-        # Set before the first render: an existing Cycles session gets no new passes, and a second one costs as much.
+        # Set before the first render: an existing Cycles session cannot get new passes, and a second one costs as much.
         wanted = set(_LABEL_PASSES if wants_labels(self._task.outputs) else ())
         wanted.update(_BUFFER_PASSES if wants_screen_space(self._task) else ())
         for name in _BUFFER_PASSES:
@@ -278,10 +278,10 @@ class SpatialScene:
         self._target.remove([*self._blocks, *made, *surroundings])
 
     def _share_meshes(self) -> None:
-        """Give every mesh a second, invisible user.
+        """Give every mesh a second, invisible object.
 
-        Cycles merges a mesh that a single object shows into the world's geometry, and then sorts all of that again
-        whenever one of these objects moves. A mesh with two users is instanced, and moves for nothing.
+        Cycles merges a mesh with a single user into the world's geometry, and rebuilds all of it whenever such an
+        object moves. A mesh with two users is instanced, and its objects move at no cost.
         """
         users = collections.Counter(item.data for item in self._objects.values() if item.type == "MESH")
         for mesh, count in users.items():
@@ -318,7 +318,7 @@ class SpatialScene:
 
 @contextlib.contextmanager
 def _kept(owner: Any, *names: str) -> Iterator[None]:
-    """Restore attributes of a Blender block at the end."""
+    """Restore attributes of a Blender block on exit."""
     values = {name: getattr(owner, name) for name in names}
     try:
         yield

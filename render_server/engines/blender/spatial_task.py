@@ -1,4 +1,4 @@
-"""Tasks with depth: the scene is built once, and regions of it are rendered for the probes."""
+"""Tasks with depth: the scene is built once, and its regions are rendered for the probes."""
 
 import time
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class _Prober:
     """Renders the unperturbed scene and the probes' sides.
 
     Attributes:
-        renders: so far.
+        renders: number of renders so far.
     """
 
     def __init__(self, task: pb.RenderTask, graph: SceneGraph, view: CameraView, scene: SpatialScene) -> None:
@@ -73,13 +73,13 @@ class _Prober:
         return image
 
     def add(self, probes: Sequence[Probe], columns: ColumnResults) -> None:
-        """Render the probes, or find their products in screen space, and add them to the columns."""
+        """Render the probes, or compute their products in screen space, and add them to the columns."""
         frame = self._regions.frame
         probes = self._add_in_screen_space(probes, columns)
         windows = [frame if self._full_frame else self._regions.of(probe) for probe in probes]
         if self._base is None:
             begins = [window.pixels for probe, window in zip(probes, windows, strict=True) if None in probe.sides]
-            if sum(begins) > frame.pixels:  # The unperturbed frame as a whole costs less than its parts.
+            if sum(begins) > frame.pixels:  # The whole unperturbed frame costs less than its parts.
                 self._base = self._render(None, frame, self._samples)
         for probe, window in zip(probes, windows, strict=True):
             difference = self._difference(probe, window)
@@ -95,7 +95,7 @@ class _Prober:
             )
 
     def _add_in_screen_space(self, probes: Sequence[Probe], columns: ColumnResults) -> list[Probe]:
-        """Add the products that follow from one frame's buffers; return the probes that are left to render."""
+        """Add the products computed from one frame's buffers; return the remaining probes to render."""
         gradient = image_gradient(self._task)
         if (
             gradient is None
@@ -113,7 +113,7 @@ class _Prober:
         if to_sun is not None:
             found.add_shadows(self._scene.casters(found.shadow_edges, to_sun))
         products = {probe.column: found.product(probe, self._graph) for probe in wanted}
-        # Columns of the whole frame cost too much: those of the camera are the best in screen space anyway.
+        # Whole-frame columns cost too much, and screen space is most accurate for the camera's columns.
         partial = [probe for probe in wanted if self._regions.of(probe) != self._regions.frame]
         partial.sort(key=lambda probe: -abs(products[probe.column] * probe.span))
         exact = {probe.column for probe in partial[: self._task.probes.exact_columns]}

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="attr-defined, union-attr"
-"""Sprites in Blender: textured, emitting faces that blend as in the raster engine."""
+"""Sprites in Blender: textured, emitting faces, blended as in the raster engine."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _MAX_IDLE = 64
 
 @dataclass
 class _Slot:
-    """A material and the float image that it shows."""
+    """A material and its float image."""
 
     shape: tuple[int, ...]
     standard: bool
@@ -26,17 +26,17 @@ class _Slot:
 
 
 class SpriteMaterials:
-    """Materials that show textures. Tasks reuse them: only the pixels of their images are replaced."""
+    """Materials for textures. Tasks reuse them and replace only the pixels of their images."""
 
     def __init__(self) -> None:
-        self._slots: list[_Slot] = []  # The most recently used ones last
+        self._slots: list[_Slot] = []  # Most recently used last
 
     def of(self, textures: Iterable[tuple[str, Texture]], *, standard: bool) -> dict[str, bpy.types.Material]:
         """Return a material for each texture, by content hash. They are valid until the next call.
 
         Args:
             textures: pairs of content hash and texture.
-            standard: texels are interpolated as display values and decoded to linear light then.
+            standard: interpolate texels as display values, then decode them to linear light.
         """
         wanted = dict(textures)
         used = {
@@ -59,7 +59,7 @@ class SpriteMaterials:
             if slot.shape == shape and slot.standard == standard and not any(slot is other for other in busy):
                 break
         else:
-            # Cycles gets float images that are no colour data unchanged: premultiplied display values.
+            # Cycles does not convert float images marked as non-colour data: premultiplied display values.
             image = bpy.data.images.new("sprite", shape[1], shape[0], alpha=True, float_buffer=True, is_data=True)
             image.alpha_mode = "CHANNEL_PACKED"
             slot = _Slot(shape, standard, image, _material(image, standard))
@@ -107,7 +107,7 @@ def fill_faces(
 def _material(image: bpy.types.Image, standard: bool) -> bpy.types.Material:
     """Return a material that adds the premultiplied texture to the light that its opacity lets through."""
     material = bpy.data.materials.new("sprite")
-    # A sprite lights nothing.
+    # A sprite does not light other objects.
     material.cycles.emission_sampling = "NONE"
     tree = NodeTree(material)
     texture = tree.add("ShaderNodeTexImage", Vector=tree.attribute("uv"))
