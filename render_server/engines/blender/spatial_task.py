@@ -1,5 +1,6 @@
 """Tasks with depth: the scene is built once, and its regions are rendered for the probes."""
 
+import itertools
 import time
 from collections.abc import Sequence
 
@@ -114,9 +115,9 @@ class _Prober:
             found.add_shadows(self._scene.casters(found.shadow_edges, to_sun))
         products = {probe.column: found.product(probe, self._graph) for probe in wanted}
         # Whole-frame columns cost too much, and screen space is most accurate for the camera's columns.
-        partial = [probe for probe in wanted if self._regions.of(probe) != self._regions.frame]
-        partial.sort(key=lambda probe: -abs(products[probe.column] * probe.span))
-        exact = {probe.column for probe in partial[: self._task.probes.exact_columns]}
+        largest = sorted(wanted, key=lambda probe: -abs(products[probe.column] * probe.span))
+        partial = (probe for probe in largest if self._regions.of(probe) != self._regions.frame)
+        exact = {probe.column for probe in itertools.islice(partial, self._task.probes.exact_columns)}
         done = set()
         for probe in wanted:
             if probe.column not in exact:
