@@ -18,6 +18,8 @@ from render_server.jacobian.screen_space import ScreenSpaceGradient, moves
 from render_server.jacobian.steps import half_pixel_steps
 from render_server.scene.scene_graph import SceneGraph
 
+#: Samples of the buffers of screen space over those of a region: their noise does not cancel in a difference.
+_SCREEN_SPACE = 2
 _IMAGES = frozenset({pb.OUTPUT_IMAGE_U8, pb.OUTPUT_IMAGE_F32})
 
 
@@ -108,7 +110,7 @@ class _Prober:
         wanted = [probe for probe in probes if self._moves(probe)]
         if not wanted:
             return list(probes)
-        buffers, to_sun = self._scene.buffers(self._samples), self._scene.to_sun()
+        buffers, to_sun = self._scene.buffers(_SCREEN_SPACE * self._samples), self._scene.to_sun()
         self.renders += 2
         found = ScreenSpaceGradient(buffers, self._view, gradient, to_sun, len(self._graph.nodes))
         if to_sun is not None:
