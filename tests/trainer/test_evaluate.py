@@ -188,7 +188,7 @@ def test_folders_replace_the_targets_photos(tmp_path: Path, monkeypatch: pytest.
     # Photos of the target that are not tested on are trained on without being asked for.
     assert evaluate(replace(options, test=test))["real_images"] == 18
     assert "real" not in evaluate(replace(options, test=test, real=False))["scores"]
-    with pytest.raises(InputError, match=r"^--real needs labelled photographs that are not tested on: name test"):
+    with pytest.raises(InputError, match=r"^--real needs labelled photographs outside the test set: name test"):
         evaluate(replace(options, real=True))
     for photo in test.glob("*/*.png"):
         photo.rename(test / f"{photo.parent.name}-{photo.name}")
